@@ -1,0 +1,325 @@
+"""The client: settings, endpoints and transport put together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl as ssl_module
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+from attrs import evolve
+
+from . import checks, phone_numbers
+from .endpoints import Endpoint
+from .endpoints.current_calls import CurrentCallsRequest
+from .endpoints.update_call import UpdateCallRequest
+from .endpoints.wire_format import WireFormat
+from .errors import CallsInProgressError, ClientClosedError, WrongLoopError
+from .organization import Organization
+from .records import CallUpdate, CurrentCalls
+from .transport.delivery import Delivery, DeliverySettings
+from .transport.http import AiohttpTransport, HttpSettings
+from .transport.rate_limits import RateLimit, RateLimiter
+from .transport.retry import RetryPolicy
+from .transport.tokens import Tokens, TokenSource
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+T = TypeVar("T", CurrentCalls, CallUpdate)
+
+_HOST = "https://invoca.net"
+_SETTINGS_OF_ENVIRONMENT = ("base_url", "network", "organization_type_case")
+_PREFIX = "CALLS_IN_PROGRESS_"
+"""What the names of environment variables begin with."""
+UNSET: Any = object()
+"""The default of ``deadline``, where None means none."""
+
+
+class CallsInProgressClient:
+    """Find and update the phone calls that are live right now.
+
+    The constructor does no I/O and works outside an event loop; connections open on first use. Use it as
+    ``async with CallsInProgressClient(token=...) as client``, or call `close` at the end. One client serves one event
+    loop; share it among all tasks.
+
+    Args:
+        token: The API token, or a sync or async callable that gives the token of an organization. It is asked once
+            per organization, and once more after a 401.
+        base_url: The host. HTTPS, except to this machine.
+        network: A network's own subdomain, instead of ``base_url``: ``"acme"`` is ``https://acme.invoca.net``.
+        api_version: The date in the path.
+        organization_type_case: ``"lower"`` sends ``network``, as the API's first documentation has it;
+            ``"capitalized"`` sends ``Network``, as later ones say is required.
+        default_region: The country of phone numbers that are written without a ``+``.
+        validate_phone_numbers: ``"possible"`` checks a number's length, ``"valid"`` its range too, ``"off"`` nothing.
+            The vendor's own examples, +1 555 999 9999, are possible and not valid.
+        strict: Raise for a field that cannot be read, rather than listing it in ``problems``.
+        retry: How often, when and on what to try again.
+        rate_limit: How many requests a second to send for each token; None (the API documents no limit, so any number
+            here would be invented) sends them at once, and waits as long as a 429 says.
+        deadline: Seconds for a whole call: rate limit, connection, attempts and waits. None for no deadline.
+        attempt_timeout: Seconds for one attempt, from its connection slot to its last byte. None for no timeout.
+        connect_timeout: Seconds to make a connection, within that.
+        max_connections: Requests on the network at once; further ones queue, first come first served.
+        max_response_size: Bytes of an answer's decoded body.
+        ssl: An `ssl.SSLContext` of your own.
+        proxy: The URL of an HTTP proxy.
+        trust_env: Take the proxy and ``.netrc`` from the environment, as aiohttp does.
+        session: An `aiohttp.ClientSession` of your own to send with. It is never closed here; its connection limit,
+            cookies and proxy settings are yours.
+
+    Raises:
+        InvalidRequestError: A setting is out of its range; it names the setting.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: TokenSource,
+        base_url: str = _HOST,
+        network: str | None = None,
+        api_version: str = "2022-08-01",
+        organization_type_case: Literal["lower", "capitalized"] = "lower",
+        default_region: str = "US",
+        validate_phone_numbers: Literal["possible", "valid", "off"] = "possible",
+        strict: bool = False,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
+        rate_limit: RateLimit | None = None,
+        deadline: float | None = 30.0,
+        attempt_timeout: float | None = 10.0,
+        connect_timeout: float = 5.0,
+        max_connections: int = 100,
+        max_response_size: int = 32 * 2**20,
+        ssl: ssl_module.SSLContext | bool = True,
+        proxy: str | None = None,
+        trust_env: bool = False,
+        session: ClientSession | None = None,
+    ) -> None:
+        if network is not None:
+            if base_url != _HOST:
+                raise checks.refuse("network", "comes with base_url, pass one of them")
+            base_url = f"https://{checks.network_label(network)}.invoca.net"
+        http = HttpSettings(
+            base_url=base_url,
+            connect_timeout=connect_timeout,
+            max_response_size=max_response_size,
+            ssl=ssl,
+            proxy=proxy,
+            trust_env=trust_env,
+        )
+        self._wire_format = WireFormat(
+            api_version=api_version,
+            organization_type_case=organization_type_case,
+            default_region=default_region,
+            validate_phone_numbers=validate_phone_numbers,
+            strict=strict,
+        )
+        settings = DeliverySettings(
+            deadline=deadline,
+            attempt_timeout=attempt_timeout,
+            max_connections=max_connections,
+            retry=retry,
+            rate_limit=rate_limit,
+        )
+        self._base_url = http.base_url
+        self._deadline = settings.deadline
+        self._transport = AiohttpTransport(http, session)
+        self._limiter = RateLimiter(settings.rate_limit)
+        self._delivery = Delivery(
+            self._transport,
+            Tokens(token),
+            self._limiter,
+            settings,
+            host=self._base_url,
+        )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
+        self._closed = False
+
+    @classmethod
+    def from_env(cls, **settings: Any) -> Self:
+        """Make a client from environment variables; ``settings`` are the constructor's and win over them.
+
+        ``CALLS_IN_PROGRESS_TOKEN`` or ``CALLS_IN_PROGRESS_TOKEN_FILE`` (a file that holds the token),
+        ``CALLS_IN_PROGRESS_BASE_URL``, ``CALLS_IN_PROGRESS_NETWORK``, ``CALLS_IN_PROGRESS_ORGANIZATION_TYPE_CASE``.
+
+        Raises:
+            InvalidRequestError: There is no token, or a variable holds what the setting refuses.
+        """
+        environment = os.environ
+        for name in _SETTINGS_OF_ENVIRONMENT:
+            if value := environment.get(_PREFIX + name.upper()):
+                settings.setdefault(name, value)
+        if "token" not in settings:
+            settings["token"] = _token_of(environment)
+        return cls(**settings)
+
+    @property
+    def base_url(self) -> str:
+        """The host that requests go to."""
+        return self._base_url
+
+    async def find(
+        self,
+        organization: Organization,
+        *,
+        transaction_id: str | None = None,
+        external_unique_id: str | None = None,
+        calling_phone_number: str | None = None,
+        destination_phone_number: str | None = None,
+        deadline: float | None = UNSET,
+    ) -> CurrentCalls:
+        """Find the calls in progress of an organization: all of them, or those that match every filter given.
+
+        Args:
+            organization: Whose calls.
+            transaction_id: The API's own id of a call.
+            external_unique_id: The id that an update gave a call.
+            calling_phone_number: The caller's number, in any format that people write. Only together with
+                ``destination_phone_number``.
+            destination_phone_number: The number that the call was transferred to.
+            deadline: Seconds for this call; the client's by default.
+
+        Returns:
+            The calls, newest first; none if the server says so.
+
+        Raises:
+            InvalidRequestError: An argument is malformed; nothing was sent.
+            AuthenticationError: The token is missing, wrong or revoked.
+            RateLimitedError: The server still answered 429 after the retries.
+            CallsInProgressError: Anything else of the tree.
+        """
+        request = CurrentCallsRequest(
+            organization=organization,
+            transaction_id=transaction_id,
+            external_unique_id=external_unique_id,
+            calling_phone_number=calling_phone_number,
+            destination_phone_number=destination_phone_number,
+        )
+        return await self.send(request, deadline=deadline)
+
+    async def update(
+        self,
+        organization: Organization,
+        *,
+        transaction_id: str | None = None,
+        external_unique_id: str | None = None,
+        new_external_unique_id: str | None = None,
+        custom_data: Mapping[str, str] | None = None,
+        method: Literal["PUT", "POST"] = "PUT",
+        deadline: float | None = UNSET,
+    ) -> CallUpdate:
+        """Write an external id or custom data, or both, onto a live call named by either id, or both.
+
+        Args:
+            organization: Whose call.
+            transaction_id: The API's own id of the call.
+            external_unique_id: The id that an earlier update gave the call.
+            new_external_unique_id: The id to give it now.
+            custom_data: Names and values to add or to change; the API has no removal, and does not show them again.
+            method: ``"PUT"`` or ``"POST"``. A POST is repeated only if it surely was not carried out.
+            deadline: Seconds for this call; the client's by default.
+
+        Returns:
+            What the server answered.
+
+        Raises:
+            InvalidRequestError: An argument is malformed; nothing was sent.
+            CallNotFoundError: No such call is in progress.
+            SupersededError: A newer update of the same call was waiting.
+            CallsInProgressError: Anything else of the tree; ``may_have_been_applied`` says whether it may have been.
+        """
+        request = UpdateCallRequest(
+            organization=organization,
+            transaction_id=transaction_id,
+            external_unique_id=external_unique_id,
+            new_external_unique_id=new_external_unique_id,
+            custom_data=custom_data,
+            method=method,
+        )
+        return await self.send(request, deadline=deadline)
+
+    async def send(self, request: Endpoint[T], *, deadline: float | None = UNSET) -> T:
+        """Send a request: a `CurrentCallsRequest` or an `UpdateCallRequest`.
+
+        Args:
+            request: What to ask.
+            deadline: Seconds for this call; the client's by default.
+
+        Raises:
+            CallsInProgressError: As `find` and `update`.
+        """
+        self._check_place()
+        if request.has_phone_numbers:
+            await phone_numbers.load()
+        wire = request.wire(self._wire_format)
+        if deadline is UNSET:
+            deadline = self._deadline
+        else:
+            checks.check_number("deadline", deadline, "seconds", above=True, optional=True)
+        response, job = await self._delivery.deliver(wire, request.organization, deadline)
+        try:
+            result = request.read(response, self._wire_format)
+        except CallsInProgressError as error:
+            job.annotate(error)
+            raise
+        return evolve(result, attempts=tuple(job.attempts))
+
+    def _check_place(self) -> None:
+        """Refuse to work when closed, in a forked child or in another event loop."""
+        if self._closed:
+            raise ClientClosedError("The client is closed; make a new one.")
+        if self._process != os.getpid():
+            raise WrongLoopError("The client was made before this process was forked; make one in each process.")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongLoopError("The client belongs to another event loop; make one in each loop (and thread).")
+
+    async def close(self, *, drain: float | None = None) -> None:
+        """Close the client. Every call that is still running raises `ClientClosedError`. Idempotent.
+
+        Args:
+            drain: Seconds to let running calls end by themselves first.
+        """
+        checks.check_number("drain", drain, "seconds", optional=True)
+        self._closed = True
+        if self._loop is asyncio.get_running_loop() and self._process == os.getpid():
+            await self._delivery.close(drain)
+
+    async def __aenter__(self) -> Self:
+        self._check_place()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __del__(self) -> None:
+        # A client that nobody closed. In a forked child its sockets are the parent's.
+        if getattr(self, "_process", None) == os.getpid():
+            self._transport.abandon()
+
+    def __repr__(self) -> str:
+        return f"<CallsInProgressClient {self._base_url}{' closed' if self._closed else ''}>"
+
+
+def _token_of(environment: Mapping[str, str]) -> str:
+    token, file = environment.get(f"{_PREFIX}TOKEN"), environment.get(f"{_PREFIX}TOKEN_FILE")
+    if token and file:
+        raise checks.refuse("token", f"is set twice: unset {_PREFIX}TOKEN or {_PREFIX}TOKEN_FILE")
+    if token:
+        return token.strip()
+    if not file:
+        raise checks.refuse("token", f"is missing: set {_PREFIX}TOKEN, or {_PREFIX}TOKEN_FILE to a file that holds it")
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+    raise checks.refuse("token", f"cannot be read from the file that {_PREFIX}TOKEN_FILE names: {reason}")

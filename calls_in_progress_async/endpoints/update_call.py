@@ -1,0 +1,94 @@
+"""Update a call in progress: ``PUT`` or ``POST /api/<version>/calls_in_progress.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import ClassVar
+
+from attrs import field, frozen
+
+from .. import checks
+from ..organization import Organization
+from ..records import CallUpdate
+from ..records.results import structure_update
+from ..records.structuring import PayloadError
+from ..transport.wire import WireRequest, WireResponse, query_string
+from .refusals import raise_unless_success, unexpected
+from .wire_format import WireFormat
+
+
+@frozen(kw_only=True)
+class UpdateCallRequest:
+    """Write an external id or custom data, or both, onto a live call named by either id, or both.
+
+    Raises:
+        InvalidRequestError: No call is named, nothing is to change, or a value is malformed.
+    """
+
+    organization: Organization = field(
+        validator=checks.instance(Organization, "an Organization, such as Organization.advertiser(25)")
+    )
+    transaction_id: str | None = field(default=None, validator=checks.transaction_id)
+    """The API's own id of the call."""
+    external_unique_id: str | None = field(default=None, validator=checks.optional_text)
+    """The id that an earlier update gave the call."""
+    new_external_unique_id: str | None = field(default=None, validator=checks.optional_text)
+    """The id to give the call now."""
+    custom_data: Mapping[str, str] | None = field(default=None, converter=checks.custom_data)
+    """Names and values to add or to change. The API has no removal."""
+    method: str = field(default="PUT", validator=checks.one_of("PUT", "POST"))
+    """Both do the same; a POST is not repeated once it may have been carried out."""
+
+    has_phone_numbers: ClassVar[bool] = False
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse an update of no call, and one of nothing."""
+        if self.transaction_id is None and self.external_unique_id is None:
+            raise checks.refuse("transaction_id", "is missing: name the call by it or by external_unique_id")
+        if self.new_external_unique_id is None and self.custom_data is None:
+            raise checks.refuse("new_external_unique_id", "is missing, and so is custom_data: nothing would change")
+
+    def wire(self, wire_format: WireFormat) -> WireRequest:
+        """Turn the request into method, path, query string and body."""
+        names = {"transaction_id": self.transaction_id, "external_unique_id": self.external_unique_id}
+        query = {name: value for name, value in names.items() if value is not None}
+        # A repeated rename would find nothing and report a false 404: the call no longer has the id it is named by.
+        renames = None not in (old := self.external_unique_id, new := self.new_external_unique_id) and old != new
+        names["new_external_unique_id"] = self.new_external_unique_id
+        return WireRequest(
+            method=self.method,
+            target=f"{wire_format.path('calls_in_progress')}?"
+            + query_string(wire_format.organization(self.organization) | query),
+            body=self._body(),
+            repeatable=not renames,
+            order_keys=tuple(
+                (self.organization, name.removeprefix("new_"), value) for name, value in names.items() if value
+            ),
+        )
+
+    def _body(self) -> bytes:
+        changes: dict[str, object] = {}
+        if self.new_external_unique_id is not None:
+            changes["external_unique_id"] = self.new_external_unique_id
+        if self.custom_data is not None:
+            changes["custom_data"] = [{"name": name, "value": value} for name, value in self.custom_data.items()]
+        return json.dumps({"call_in_progress": changes}, ensure_ascii=False, separators=(",", ":")).encode()
+
+    def read(self, response: WireResponse, wire_format: WireFormat) -> CallUpdate:
+        """Turn the answer into a record. A 2xx without a body is a success.
+
+        Raises:
+            ResponseError: The server refused, or its answer cannot be read.
+        """
+        raise_unless_success(response, update=True)
+        accepted_only = response.status == 202
+        if not response.body.strip():
+            return CallUpdate(accepted_only=accepted_only)
+        try:
+            calls, problems = structure_update(response.body, strict=wire_format.strict)
+        except PayloadError as error:
+            problem = error
+        else:
+            return CallUpdate(accepted_only=accepted_only, calls=calls, problems=problems)
+        raise unexpected(response, problem)

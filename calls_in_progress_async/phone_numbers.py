@@ -1,0 +1,64 @@
+"""Phone numbers to E.164: the one door to phonenumbers, which is imported when a number is first used.
+
+Its metadata takes tens of milliseconds to import, so `load` does it in a thread, off the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import lru_cache
+
+from .checks import refuse
+
+_REASONS = {
+    1: "its country code is not one that exists",
+    2: "it is too short",
+    3: "it is too long",
+    4: "it can only be dialled locally, add the area code",
+    5: "it has a length that no number of its country has",
+}
+
+
+async def load() -> None:
+    """Import the library in a thread, unless it is imported already."""
+    if not _warm.cache_info().currsize:
+        await asyncio.to_thread(_warm)
+
+
+@lru_cache(maxsize=1)
+def _warm() -> None:
+    e164("phone_number", "+18005551234", region="US", validate="valid")
+
+
+@lru_cache(maxsize=4096)
+def e164(parameter: str, number: str, *, region: str, validate: str) -> str:
+    """Write a phone number as E.164.
+
+    Args:
+        parameter: The name to use in an error.
+        number: The number in any format that people write; ``+`` and a country code, or as in ``region``.
+        region: Two letters, the country of numbers without a ``+``.
+        validate: ``"possible"`` checks the length, ``"valid"`` the number ranges too, ``"off"`` nothing:
+            the text is then passed on as it is.
+
+    Raises:
+        InvalidRequestError: The number cannot be read, is impossible or is not valid. It is not shown.
+    """
+    if validate == "off":
+        return number
+    import phonenumbers  # noqa: PLC0415 - imported when used: see above
+
+    try:
+        parsed = phonenumbers.parse(number, region)
+    except phonenumbers.NumberParseException as error:
+        reason = str(error).partition(") ")[2]  # what stands before it is the number of the error's type
+    else:
+        if parsed.extension:
+            raise refuse(parameter, "has an extension, which the API cannot match, leave it out")
+        verdict = phonenumbers.is_possible_number_with_reason(parsed)
+        if verdict != phonenumbers.ValidationResult.IS_POSSIBLE:
+            raise refuse(parameter, f"is not a possible phone number: {_REASONS.get(verdict, 'its length is wrong')}")
+        if validate == "valid" and not phonenumbers.is_valid_number(parsed):
+            raise refuse(parameter, "is not a valid phone number: no such range is in use in its country")
+        return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    raise refuse(parameter, f"cannot be read as a phone number: {reason}")

@@ -1,0 +1,364 @@
+"""JSON to records: the one door to cattrs and msgspec.
+
+A good record is decoded by msgspec straight from its bytes. One that msgspec refuses goes field by field through a
+cattrs converter, so that one unreadable field costs that field only; `Record.problems` then says which, and why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+import cattrs
+import msgspec
+from attrs import define, frozen
+
+Time = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A point in time with its UTC offset."""
+json_key = msgspec.field
+"""Declare a field of a record whose key in JSON is another: ``json_key(default=None, name="key in JSON")``."""
+
+
+@frozen
+class Problem:
+    """Something in a payload that could not be read."""
+
+    path: str
+    """Where it stands, such as ``current_calls[3].start_time``."""
+    reason: str
+    """What is wrong with it. Its value is not repeated: it may be a caller's."""
+
+
+class PayloadError(Exception):
+    """A payload, or in strict mode a field of one, cannot be read."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+
+@define
+class Body:
+    """The JSON that records came in: one record, or a list of them, which is split when an entry is asked for."""
+
+    json: bytes
+    path: str
+    """Of a list: the key it stands under. Of one record: where it stood."""
+    _entries: list[Any] | None = None
+
+    def entry(self, index: int) -> bytes:
+        """The JSON of one entry of the list."""
+        if self._entries is None:
+            _, self._entries = split(self.json) or ("", [])
+        return bytes(self._entries[index])
+
+
+@define
+class Origin:
+    """Where a record came from."""
+
+    body: Body
+    index: int | None = None
+    """Its place in the list; None where the body is the record."""
+    problems: tuple[Problem, ...] = ()
+    """The fields that could not be read."""
+    read_later: Any = None
+    """What the record reads from its payload only when asked, once it has."""
+
+    @property
+    def payload(self) -> bytes:
+        """The JSON of the record."""
+        return self.body.json if self.index is None else self.body.entry(self.index)
+
+    @property
+    def path(self) -> str:
+        """Where the record stood, such as ``current_calls[3]``."""
+        return self.body.path if self.index is None else f"{self.body.path}[{self.index}]"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False, omit_defaults=True):
+    """A frozen, slotted record that is decoded from JSON, and knows the JSON it was decoded from.
+
+    Fields are typed ``str | None``, ``bool | str | None`` or ``Time | None``; one with no value (null, ``""`` or
+    left out) is None.
+    """
+
+    _origin: Origin = Origin(Body(b"{}", ""))  # `structure` always sets it, so a key of that name in JSON has no effect
+
+    @property
+    def path(self) -> str:
+        """Where the record stood in its body, such as ``current_calls[3]``."""
+        return self._origin.path
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The fields that could not be read, and why."""
+        return self._origin.problems
+
+    @property
+    def raw_json(self) -> bytes:
+        """The exact JSON of this record."""
+        return self._origin.payload
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The exact payload as Python values, made anew at each call."""
+        payload: dict[str, Any] = parse_json(self._origin.payload)
+        return payload
+
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Record)
+
+
+def to_json(payload: Mapping[str, Any] | bytes) -> bytes:
+    """Write a mapping as JSON; bytes are JSON already."""
+    return payload if isinstance(payload, bytes) else json.dumps(dict(payload), default=str).encode()
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse any JSON.
+
+    Raises:
+        PayloadError: It is not JSON.
+    """
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _parse_odd_json(body)
+
+
+def _parse_odd_json(body: bytes) -> Any:
+    """Parse what only the standard library takes: NaN, enormous numbers, lone surrogates, bytes that are not UTF-8."""
+    try:
+        return json.loads(body.decode("utf-8-sig", "replace"), parse_int=_integer)
+    except (ValueError, RecursionError):
+        raise PayloadError("", "the body is not JSON") from None
+
+
+def _integer(digits: str) -> int | float:
+    # int() refuses more than 4,300 digits (CVE-2020-10735).
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
+class _Lists(msgspec.Struct):
+    """The keys under which any revision of the API puts its calls."""
+
+    current_calls: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    calls_in_progress: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    current_call: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+def split(body: bytes) -> tuple[str, list[Any]] | None:
+    """Split a body into the JSON of its entries, without decoding them.
+
+    Returns:
+        The key they stand under and the entries, as objects with the buffer interface; None where the body is an
+        object without any such key.
+
+    Raises:
+        PayloadError: The body is not JSON, not an object, or has no list where one belongs.
+    """
+    lists = _decode(_Lists, body)
+    for key in ("current_calls", "calls_in_progress"):
+        if (entries := getattr(lists, key)) is not msgspec.UNSET:
+            return key, entries
+    return None if lists.current_call is msgspec.UNSET else ("current_call", [lists.current_call])
+
+
+def _decode(kind: type[T], body: bytes) -> T:
+    try:
+        if not body.isascii():
+            body.decode()  # msgspec does not look into what it skips
+        decoded: T = _decoder(kind).decode(body)
+    except msgspec.ValidationError as error:
+        path, reason = _located(error)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        path, reason = "", "the body is not JSON"
+    else:
+        return decoded
+    raise PayloadError(path, reason)
+
+
+def _respell(body: bytes) -> bytes:
+    """Write odd JSON as plain JSON: what cannot be said in it becomes text that says so."""
+    parsed = _parse_odd_json(body)
+    spelled = json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace")
+    return json.dumps(json.loads(spelled, parse_constant=str)).encode()
+
+
+def _located(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Take msgspec's message apart: "Expected `array`, got `null` - at `$.current_calls`"."""
+    reason, _, place = str(error).partition(" - at `$")
+    return place.strip("`.").replace("[...]", ""), _plain(reason)
+
+
+def _plain(reason: str) -> str:
+    reason = reason.replace("`", "")
+    return reason[:1].lower() + reason[1:]
+
+
+def structure(kind: type[R], payload: bytes, path: str, *, strict: bool) -> R:
+    """Turn the JSON of one record into the record.
+
+    Args:
+        kind: The class of the record.
+        payload: Its JSON.
+        path: Where it stands in the body.
+        strict: Whether an unreadable field raises.
+
+    Raises:
+        PayloadError: The payload is not an object, or, in strict mode, a field cannot be read.
+    """
+    problems: tuple[Problem, ...] = ()
+    try:
+        record: R = _decoder(kind).decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        record, problems = _structure_tolerantly(kind, payload, path)
+    return _finish(record, Origin(Body(payload, path), problems=problems), strict=strict)
+
+
+def _finish(record: R, origin: Origin, *, strict: bool) -> R:
+    if "" in msgspec.structs.astuple(record):
+        _forget_empty_text(record)
+    msgspec.structs.force_setattr(record, "_origin", origin)
+    if strict and (found := record.problems):
+        raise PayloadError(found[0].path, found[0].reason)
+    return record
+
+
+@cache
+def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)
+
+
+@cache
+def _lists_of(kind: type[Record]) -> type[msgspec.Struct]:
+    """`_Lists` with records instead of their JSON, for a body in which all is well."""
+    wanted = list[kind] | msgspec.UnsetType  # type: ignore[valid-type]
+    return msgspec.defstruct(
+        "_RecordLists", [(key, wanted, msgspec.UNSET) for key in ("current_calls", "calls_in_progress")]
+    )
+
+
+@cache
+def _fields(kind: type[Record]) -> dict[str, tuple[str, Any]]:
+    """The name and the type of each field, by its key in JSON."""
+    fields = msgspec.structs.fields(kind)
+    return {each.encode_name: (each.name, each.type) for each in fields if each.name != "_origin"}
+
+
+def keys(kind: type[Record]) -> frozenset[str]:
+    """The keys in JSON that a record has fields for."""
+    return frozenset(_fields(kind))
+
+
+def _forget_empty_text(record: Record) -> None:
+    for name, _ in _fields(type(record)).values():
+        if getattr(record, name) == "":
+            msgspec.structs.force_setattr(record, name, None)
+
+
+def _structure_tolerantly(kind: type[R], payload: bytes, path: str) -> tuple[R, tuple[Problem, ...]]:
+    values = parse_json(payload)
+    if not isinstance(values, dict):
+        raise PayloadError(path, f"is {type_name(values)}, not an object")
+    readable: dict[str, Any] = {}
+    problems = []
+    for key, (name, wanted) in _fields(kind).items():
+        value = values.get(key)
+        if value is None or value == "":
+            continue
+        try:
+            readable[name] = _converter.structure(value, wanted)
+        except ValueError as error:
+            problems.append(Problem(f"{path}.{key}", str(error)))
+    return kind(**readable), tuple(problems)
+
+
+_TYPE_NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+
+
+def type_name(value: object) -> str:
+    """What JSON calls a value."""
+    return _TYPE_NAMES.get(type(value), "a number")
+
+
+def _text(value: Any, _: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"is {type_name(value)}, not text")  # noqa: TRY004 - one kind of error from all hooks
+    return value
+
+
+def _text_or_flag(value: Any, _: object) -> bool | str:
+    return value if isinstance(value, bool) else _text(value, str)
+
+
+def _time(value: Any, _: object) -> datetime:
+    try:
+        time = datetime.fromisoformat(_text(value, str))
+    except ValueError as error:
+        reason = str(error) if not isinstance(value, str) else "is not an ISO 8601 time"
+        raise ValueError(reason) from None
+    if time.tzinfo is None:
+        raise ValueError("has no UTC offset")
+    return time
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook_func(lambda kind: kind == Time, _time)
+    converter.register_structure_hook(bool | str | None, _text_or_flag)
+    return converter
+
+
+_converter = _make_converter()
+
+
+def structure_all(kind: type[R], body: bytes, *, strict: bool) -> list[R | Problem] | None:
+    """Structure every entry of a body: each is a record, or what is wrong with it.
+
+    Returns:
+        None where the body is an object without any of the keys that hold records.
+
+    Raises:
+        PayloadError: As `split`, and in strict mode for any field that cannot be read.
+    """
+    try:
+        lists = _decode(_lists_of(kind), body)
+    except PayloadError:
+        return _structure_each(kind, body, strict=strict)
+    for key in ("current_calls", "calls_in_progress"):
+        if (records := getattr(lists, key)) is not msgspec.UNSET:
+            whole = Body(body, key)
+            return [_finish(record, Origin(whole, index), strict=strict) for index, record in enumerate(records)]
+    return _structure_each(kind, body, strict=strict)
+
+
+def _structure_each(kind: type[R], body: bytes, *, strict: bool) -> list[R | Problem] | None:
+    """Structure a body in which something is not as it should be, entry by entry."""
+    try:
+        found = split(body)
+    except PayloadError:
+        if strict:
+            raise
+        found = split(_respell(body))
+    if found is None:
+        return None
+    key, entries = found
+    structured: list[R | Problem] = []
+    for index, entry in enumerate(entries):
+        try:
+            structured.append(
+                structure(kind, bytes(entry), key if key == "current_call" else f"{key}[{index}]", strict=strict)
+            )
+        except PayloadError as error:
+            if strict:
+                raise
+            structured.append(Problem(error.path, error.reason))
+    return structured

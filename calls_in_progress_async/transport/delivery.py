@@ -1,0 +1,381 @@
+"""From one request to its final answer: rate limit, connections, attempts, waits between them, one deadline over all.
+
+An attempt is one `asyncio.timeout` scope. The deadline, ``attempt_timeout``, `Delivery.close` and a newer write all end
+an attempt or a wait in the same way: by moving the time of its scope.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from attrs import define, evolve, field, frozen
+
+from .. import checks
+from ..attempts import Attempt
+from ..errors import (
+    CallsInProgressError,
+    ClientClosedError,
+    DeadlineExceededError,
+    RequestTimeoutError,
+    SupersededError,
+)
+from ..organization import Organization
+from .http import Sent, Transport
+from .rate_limits import RateLimit, RateLimiter
+from .retry import Outcome, Retry, RetryBudgets, RetryPolicy, Stop, decide
+from .retry_after import retry_after
+from .retry_loop import repeat
+from .tokens import Tokens
+from .turns import Turn, Turns
+from .wire import WireRequest, WireResponse
+
+T = TypeVar("T")
+
+_TIMER_ACCURACY = 0.005
+"""Seconds by which a timer of asyncio or uvloop may be early, amply."""
+
+
+@frozen(kw_only=True)
+class DeliverySettings:
+    """How long and how many at once."""
+
+    deadline: float | None = field(default=30.0, validator=checks.number("seconds", above=True, optional=True))
+    """Seconds for a whole call: three attempts and their waits."""
+    attempt_timeout: float | None = field(default=10.0, validator=checks.number("seconds", above=True, optional=True))
+    """Seconds from the moment an attempt has a connection slot until its answer is read."""
+    max_connections: int = field(default=100, validator=checks.count())
+    """Requests on the network at once: aiohttp's own default."""
+    retry: RetryPolicy = field(factory=RetryPolicy, validator=checks.instance(RetryPolicy, "a RetryPolicy"))
+    """When to try again."""
+    rate_limit: RateLimit | None = field(
+        default=None, validator=checks.instance(RateLimit, "a RateLimit or None", optional=True)
+    )
+    """How many requests to send; None for as many as there are."""
+
+
+@define(eq=False)
+class Job:
+    """One request on its way, with what has come of it so far."""
+
+    request: WireRequest
+    organization: Organization
+    ends: float | None
+    """The deadline, by the clock of the delivery."""
+    attempts: list[Attempt] = field(factory=list)
+    applied: bool = False
+    """Whether any attempt may have been carried out."""
+    token: str | None = None
+    """What the last attempt was sent with."""
+    refused: str | None = None
+    """A token that was refused, until another one is asked for."""
+    refreshable: bool = False
+    """Whether another token may be asked for: once."""
+    stopped: str = ""
+    """Why it is not tried again, where that is worth telling."""
+    turn: Turn | None = None
+
+    def annotate(self, error: CallsInProgressError) -> CallsInProgressError:
+        """Tell an error what happened before it."""
+        error.attempts = tuple(self.attempts)
+        error.may_have_been_applied = self.applied
+        count = len(self.attempts)
+        remarks = [f"{count} attempts"] * (count > 1) + [self.stopped] * bool(self.stopped)
+        if remarks:
+            error.args = (f"{error.message} ({'; '.join(remarks)})",)
+        return error
+
+
+class Delivery:
+    """The way of all requests of a client to its transport.
+
+    Args:
+        transport: Puts one request on the wire.
+        tokens: Gives the token of an organization.
+        limiter: The rate limits.
+        settings: Times and numbers.
+        host: The host whose limits are meant.
+        clock: Seconds, monotonic.
+        sleep: Waits for some seconds.
+        randomness: Numbers from 0 to 1, for the jitter.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        tokens: Tokens,
+        limiter: RateLimiter,
+        settings: DeliverySettings,
+        *,
+        host: str,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        randomness: Callable[[], float] = random.random,
+    ) -> None:
+        self._transport = transport
+        self._tokens = tokens
+        self._limiter = limiter
+        self._policy = settings.retry
+        self._settings = settings
+        self._host = host
+        self._clock = clock
+        self._sleep = sleep
+        self._random = randomness
+        self._budgets = RetryBudgets(settings.retry)
+        self._slots = asyncio.Semaphore(settings.max_connections)
+        self._turns = Turns()
+        self._scopes: set[asyncio.Timeout] = set()
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._ended = False
+
+    async def deliver(
+        self, request: WireRequest, organization: Organization, deadline: float | None
+    ) -> tuple[WireResponse, Job]:
+        """Send a request until it has an answer that will not get better.
+
+        Args:
+            request: What to send.
+            organization: Whose token and whose share of the rate limit it takes.
+            deadline: Seconds for all of it; None for no deadline.
+
+        Returns:
+            The answer, whatever its status, and what it took.
+
+        Raises:
+            CallsInProgressError: There was no answer.
+        """
+        ends = None if deadline is None else self._clock() + deadline
+        job = Job(request, organization, ends, refreshable=self._tokens.refreshable)
+        self._running += 1
+        self._idle.clear()
+        try:
+            outcome = await (self._in_turn(job) if request.order_keys else self._deliver(job))
+        except CallsInProgressError as error:
+            job.annotate(error)
+            raise
+        finally:
+            self._running -= 1
+            if not self._running:
+                self._idle.set()
+        if outcome.error is not None:
+            raise job.annotate(outcome.error)
+        assert outcome.response is not None  # noqa: S101 - for the type checker: it has one or the other
+        return outcome.response, job
+
+    async def _in_turn(self, job: Job) -> Outcome:
+        job.turn = self._turns.take(job.request.order_keys)
+        try:
+            await self._within_deadline(job, job.turn.come())
+            return await self._deliver(job)
+        finally:
+            job.turn.leave()
+
+    async def _deliver(self, job: Job) -> Outcome:
+        outcome = await self._attempt(job)
+        if outcome.response is None or outcome.response.status >= 400:
+            outcome = await repeat(
+                outcome,
+                lambda: self._attempt_again(job, outcome),
+                lambda last, number: self._decide(job, last, number),
+                lambda delay: self._pause(job, delay),
+            )
+        if outcome.response is not None and outcome.response.status < 400:
+            self._budgets.earn(job.organization)
+        return outcome
+
+    def _decide(self, job: Job, outcome: Outcome, number: int) -> Retry | Stop:
+        """Decide what follows an attempt, refreshed tokens and budgets included."""
+        refused = outcome.response is not None and outcome.response.status == 401
+        if refused and job.refreshable and number < self._policy.max_attempts:
+            job.refused, job.refreshable = job.token, False
+            return Retry(0.0)
+        verdict = decide(
+            self._policy,
+            outcome,
+            attempt=number,
+            repeatable=self._policy.may_repeat(job.request, applied=job.applied),
+            remaining=self._remaining(job),
+            random=self._random,
+        )
+        if isinstance(verdict, Retry) and not self._budgets.spend(job.organization):
+            verdict = Stop("the retry budget is spent")
+        if isinstance(verdict, Stop):
+            job.stopped = verdict.reason
+        return verdict
+
+    async def _pause(self, job: Job, delay: float) -> None:
+        """Wait before the next attempt, unless a newer write of the same thing makes it needless and harmful."""
+        began = self._clock()
+        turn = job.turn if job.applied else None
+        try:
+            if turn is None or not turn.superseded:
+                await self._within_deadline(job, self._sleep(delay), turn)
+        finally:
+            job.attempts[-1] = evolve(job.attempts[-1], wait=self._clock() - began)
+        if turn is not None and turn.superseded:
+            raise SupersededError("A newer update of the same call is waiting; this one may have been applied.")
+
+    async def _attempt_again(self, job: Job, refused: Outcome) -> Outcome:
+        if job.refused is not None:
+            token = await self._within_deadline(job, self._tokens.refresh(job.organization, job.refused))
+            if token == job.refused:
+                return refused  # there is no other
+            job.refused = None
+        return await self._attempt(job)
+
+    async def _attempt(self, job: Job) -> Outcome:
+        """Put one request on the wire, at most, and note what came of it and where the time went."""
+        sent = Sent()
+        outcome = Outcome()
+        times = _Times(self._clock())
+        scope = self._open_scope(self._allowance(job))
+        try:
+            async with scope:
+                outcome.response = await self._send(job, sent, scope, times)
+        except CallsInProgressError as error:
+            outcome.error = error
+        except TimeoutError:
+            if not scope.expired():
+                raise  # of a token callable
+            outcome.error = self._interruption(job)
+        finally:
+            self._scopes.discard(scope)
+        self._take_note(job, outcome, sent, times)
+        return outcome
+
+    async def _send(self, job: Job, sent: Sent, scope: asyncio.Timeout, times: _Times) -> WireResponse:
+        """Wait for a turn in the limiter, then for a connection slot, and send."""
+        token = job.token = await self._tokens.get(job.organization)
+        limit = (self._host, token)
+        waited = not self._limiter.try_acquire(limit, job.organization)
+        if waited:
+            self._reschedule(scope, self._remaining(job))  # attempt_timeout begins later
+            await self._limiter.acquire(limit, job.organization)
+        times.admitted = self._clock()
+        if self._slots.locked():
+            waited = True
+            self._reschedule(scope, self._remaining(job))
+        try:
+            await self._slots.acquire()
+        except BaseException:
+            self._limiter.give_back(limit, job.organization)
+            raise
+        times.started = self._clock()
+        try:
+            if waited:
+                self._reschedule(scope, self._allowance(job))
+            return await self._transport.send(job.request, token, sent)
+        finally:
+            self._slots.release()
+
+    def _take_note(self, job: Job, outcome: Outcome, sent: Sent, times: _Times) -> None:
+        now = self._clock()
+        admitted = times.admitted or now
+        started = times.started or now
+        status = None
+        if outcome.response is not None:
+            status = outcome.response.status
+            if status >= 400:
+                outcome.retry_after = retry_after(outcome.response.headers)
+        if times.started and job.token is not None and status is not None:
+            self._limiter.on_response(
+                (self._host, job.token),
+                job.organization,
+                throttled=outcome.throttled,
+                retry_after=outcome.retry_after,
+                sent_at=started,
+            )
+        if job.request.is_write:
+            outcome.sent = sent.maybe
+            job.applied = job.applied or outcome.may_have_been_applied
+        job.attempts.append(
+            Attempt(
+                status=status,
+                error=None if outcome.error is None else type(outcome.error).__name__,
+                limiter=admitted - times.began,
+                pool=started - admitted,
+                network=now - started,
+            )
+        )
+
+    # Scopes: see the top of the module.
+
+    def _open_scope(self, seconds: float | None) -> asyncio.Timeout:
+        if self._ended:
+            raise ClientClosedError("The client was closed.")
+        scope = asyncio.timeout(seconds)
+        self._scopes.add(scope)
+        return scope
+
+    async def _within_deadline(self, job: Job, work: Awaitable[T], turn: Turn | None = None) -> T | None:
+        """Wait for something other than an attempt; a newer ``turn`` ends the wait, and None is the answer."""
+        scope = self._open_scope(self._remaining(job))
+        if turn is not None:
+            turn.on_newer = lambda: self._reschedule(scope, 0.0)
+        try:
+            async with scope:
+                return await work
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            if turn is not None and turn.superseded:
+                return None
+            interruption = self._interruption(job)
+        finally:
+            self._scopes.discard(scope)
+            if turn is not None:
+                turn.on_newer = lambda: None
+        raise interruption
+
+    @staticmethod
+    def _reschedule(scope: asyncio.Timeout, seconds: float | None) -> None:
+        if not scope.expired():
+            scope.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
+
+    def _remaining(self, job: Job) -> float | None:
+        return None if job.ends is None else job.ends - self._clock()
+
+    def _allowance(self, job: Job) -> float | None:
+        """What an attempt may take: its own timeout or what remains, whichever is less."""
+        remaining, own = self._remaining(job), self._settings.attempt_timeout
+        return own if remaining is None else remaining if own is None else min(own, remaining)
+
+    def _interruption(self, job: Job) -> CallsInProgressError:
+        """Why a scope ended."""
+        remaining = self._remaining(job)
+        if self._ended:
+            return ClientClosedError("The client was closed while the call was running.")
+        if remaining is not None and remaining < _TIMER_ACCURACY:
+            return DeadlineExceededError("The call took longer than its deadline.")
+        return RequestTimeoutError(f"No answer within attempt_timeout ({self._settings.attempt_timeout:g} s).")
+
+    async def close(self, drain: float | None) -> None:
+        """End what is running, at once or after it had ``drain`` seconds to end by itself. Idempotent."""
+        if drain is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(drain):
+                    await self._idle.wait()
+        self._ended = True
+        self._limiter.close(lambda: ClientClosedError("The client was closed while the call was running."))
+        for scope in self._scopes:
+            self._reschedule(scope, 0.0)
+        await self._idle.wait()
+        self._tokens.close()
+        await self._transport.close()
+
+
+class _Times:
+    """When an attempt passed its stations."""
+
+    __slots__ = ("admitted", "began", "started")
+
+    def __init__(self, began: float) -> None:
+        self.began = began
+        self.admitted = 0.0
+        self.started = 0.0

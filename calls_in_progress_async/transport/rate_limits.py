@@ -1,0 +1,328 @@
+"""The limits a client keeps: one bucket for each host and token, and beneath it one for each organization."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Self
+
+import attrs
+
+from ..errors import InvalidRequestError
+from .adaptive import Adaptation, AdaptiveRate
+from .token_bucket import BucketSnapshot, Timer, TokenBucket, check_positive
+
+# Seconds without requests after a 429 that does not say how long.
+DEFAULT_PAUSE = 1.0
+_STATE_VERSION = 1
+
+
+def _positive(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_positive(attribute.name, value)
+
+
+def _not_negative(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value != 0 or isinstance(value, bool):
+        check_positive(attribute.name, value)
+
+
+def _count(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if check_positive(attribute.name, value) and not isinstance(value, int):
+        raise InvalidRequestError(f"{attribute.name} must be a whole number, not {value!r}", parameter=attribute.name)
+
+
+def _room_for_one(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if check_positive(attribute.name, value) < 1:
+        raise InvalidRequestError(f"{attribute.name} must be at least 1 request", parameter=attribute.name)
+
+
+def _default_burst(rate: float) -> float:
+    """Return a tenth of a second's worth, and room for one request.
+
+    That is 50 times the lateness of a timer, so the whole rate can be had, and adds at most a tenth to the first
+    second after a rest, which a server that counts by the second forgives sooner than a burst of a full second.
+    """
+    return max(1.0, rate / 10)
+
+
+@attrs.frozen(kw_only=True)
+class RateLimit:
+    """How many requests may be sent. The limits are the client's own: Invoca tells its customers theirs.
+
+    Raises:
+        InvalidRequestError: A setting is out of its range; it names the setting.
+    """
+
+    rate: float = attrs.field(validator=_positive)
+    """Requests per second, for each host and token."""
+    burst: float = attrs.field(
+        default=attrs.Factory(lambda self: _default_burst(check_positive("rate", self.rate)), takes_self=True),
+        validator=_room_for_one,
+    )
+    """Requests that may go at once after a rest. By default a tenth of a second's worth, and at least 1."""
+    per_organization_rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
+    """Requests per second for each organization, within ``rate``; None for no limit of its own."""
+    per_organization_burst: float | None = attrs.field(default=None, validator=attrs.validators.optional(_room_for_one))
+    """As ``burst``, for each organization."""
+    max_wait: float | None = attrs.field(default=None, validator=attrs.validators.optional(_not_negative))
+    """Seconds that a request may wait for its turn; one that would wait longer is refused at once. None: any."""
+    max_pause: float = attrs.field(default=60.0, validator=_positive)
+    """Seconds that a 429 may pause requests for, whatever its Retry-After says."""
+    max_buckets: int = attrs.field(default=10_000, validator=_count)
+    """Organizations whose bucket is kept. Only a full bucket that nobody waits for is forgotten, which loses nothing;
+    while more than this many are in use, more are kept."""
+    catch_up: float = attrs.field(default=0.0, validator=_not_negative)
+    """Seconds of timer lateness made good, at the price of up to ``rate * catch_up`` requests above ``burst``."""
+    adaptation: Adaptation | None = None
+    """How the rate adapts itself; see ``RateLimit.adaptive``."""
+    state: Mapping[str, Any] | None = attrs.field(default=None)
+    """What ``export_state`` of an earlier limiter returned."""
+
+    @state.validator
+    def _check_state(self, _: Any, state: object) -> None:
+        if state is not None:
+            _read_state(state)
+
+    def __attrs_post_init__(self) -> None:
+        if self.per_organization_burst is not None and self.per_organization_rate is None:
+            raise InvalidRequestError(
+                "per_organization_burst needs per_organization_rate", parameter="per_organization_burst"
+            )
+
+    @classmethod
+    def adaptive(
+        cls,
+        *,
+        initial: float = 10.0,
+        floor: float = 0.5,
+        ceiling: float = 1000.0,
+        increase: float = 0.2,
+        decrease: float = 0.9,
+        burst: float = 1.0,
+        catch_up: float = 0.002,
+        **settings: Any,
+    ) -> Self:
+        """Make settings whose rate is found by trying: up while it is used and nothing happens, down on a 429.
+
+        Args:
+            initial: Requests per second to begin with.
+            floor: Requests per second that no cut goes below.
+            ceiling: Requests per second that are never passed.
+            increase: The share of the rate added in the first 18 s beyond the last known limit.
+            decrease: What a 429 leaves of the rate, between 0 and 1.
+            burst: As of ``RateLimit``; 1 by default, since a burst brings on a 429 that says nothing of the rate.
+            catch_up: As of ``RateLimit``; 2 ms by default, to have the whole rate with so small a burst.
+            **settings: The other fields of ``RateLimit``, such as ``state``.
+
+        Raises:
+            InvalidRequestError: A setting is out of its range; it names the setting.
+        """
+        adaptation = Adaptation(initial=initial, floor=floor, ceiling=ceiling, increase=increase, decrease=decrease)
+        return cls(rate=initial, burst=burst, catch_up=catch_up, adaptation=adaptation, **settings)
+
+
+# No limit is a limit that is never reached: pauses after a 429 then take no code of their own.
+_UNLIMITED = RateLimit(rate=sys.float_info.max, burst=sys.float_info.max)
+
+
+def _digest(scope: Hashable) -> str:
+    """Name a scope without telling the token that is part of it."""
+    return hashlib.blake2b(repr(scope).encode(), digest_size=8).hexdigest()
+
+
+def _read_state(state: Any) -> dict[str, tuple[float, float | None]]:
+    """Read what ``export_state`` wrote: the rate of each scope, and where its last 429 came."""
+    try:
+        if state["version"] != _STATE_VERSION:
+            raise InvalidRequestError(f"state must be of version {_STATE_VERSION}", parameter="state")
+        return {
+            str(name): (
+                check_positive("state", scope["rate"]),
+                None if scope["limit"] is None else check_positive("state", scope["limit"]),
+            )
+            for name, scope in state["scopes"].items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidRequestError("state must be what export_state() returned", parameter="state") from error
+
+
+@attrs.frozen(kw_only=True)
+class LimiterSnapshot:
+    """The state of a limiter at one moment."""
+
+    shared: Mapping[str, BucketSnapshot]
+    """The bucket of each host and token, by a digest that does not tell the token."""
+    organizations: int
+    """The organizations whose bucket is kept."""
+    organizations_waiting: int
+    """Requests that wait for the bucket of their organization."""
+
+
+class RateLimiter:
+    """The buckets of a client.
+
+    Args:
+        settings: The limits; None for none, where only a 429 pauses requests.
+        clock: Seconds, monotonic.
+        call_at: As of ``TokenBucket``.
+    """
+
+    def __init__(
+        self,
+        settings: RateLimit | None = None,
+        *,
+        clock: Callable[[], float] | None = None,
+        call_at: Callable[[float, Callable[[], None]], Timer] | None = None,
+    ) -> None:
+        self._settings = settings or _UNLIMITED
+        self._clock = clock or time.monotonic
+        self._call_at = call_at
+        self._state = _read_state(self._settings.state) if self._settings.state else {}
+        self._shared: dict[Hashable, TokenBucket] = {}
+        self._adaptive: dict[Hashable, AdaptiveRate] = {}
+        self._own: OrderedDict[tuple[Hashable, Hashable], TokenBucket] = OrderedDict()  # least recently used first
+        self._make_error: Callable[[], BaseException] | None = None
+
+    def try_acquire(self, scope: Hashable, key: Hashable) -> bool:
+        """Take a request's turn if that needs no waiting.
+
+        Args:
+            scope: The host and token, as a tuple of texts.
+            key: The organization.
+
+        Returns:
+            Whether it was taken.
+        """
+        shared = self._shared.get(scope) or self._open(scope)
+        if self._settings.per_organization_rate is None:
+            return shared.try_acquire()
+        own = self._organization(scope, key)
+        if not own.try_acquire():
+            return False
+        if shared.try_acquire():
+            return True
+        own.give_back()
+        return False
+
+    async def acquire(self, scope: Hashable, key: Hashable, max_wait: float | None = None) -> float:
+        """Wait for a request's turn: with its organization first, then with the others of its host and token.
+
+        Args:
+            scope: The host and token, as a tuple of texts.
+            key: The organization.
+            max_wait: Seconds; the settings' own by default.
+
+        Returns:
+            Seconds waited.
+
+        Raises:
+            RateLimitWaitError: The wait would be longer than ``max_wait``.
+        """
+        longest = self._settings.max_wait if max_wait is None else max_wait
+        shared = self._shared.get(scope) or self._open(scope)
+        if self._settings.per_organization_rate is None:
+            return await shared.acquire(key=key, max_wait=longest)
+        own = self._organization(scope, key)
+        waited = await own.acquire(max_wait=longest)
+        try:
+            left = None if longest is None else max(0.0, longest - waited)
+            return waited + await shared.acquire(key=key, max_wait=left)
+        except BaseException:
+            own.give_back()
+            raise
+
+    def give_back(self, scope: Hashable, key: Hashable) -> None:
+        """Return the turn of a request that was not sent after all."""
+        self._shared[scope].give_back()
+        own = self._own.get((scope, key))
+        if own is not None:
+            own.give_back()
+
+    def on_response(
+        self, scope: Hashable, key: Hashable, *, throttled: bool, retry_after: float | None, sent_at: float
+    ) -> None:
+        """Learn from an answer: a throttled one pauses everything of its host and token.
+
+        Args:
+            scope: As given to ``acquire``.
+            key: As given to ``acquire``.
+            throttled: A 429, or a 503 with Retry-After.
+            retry_after: Seconds that the server asks to wait; None where it does not say.
+            sent_at: When the request was sent, by the limiter's clock.
+        """
+        adaptive = self._adaptive.get(scope)
+        if throttled:
+            pause = DEFAULT_PAUSE if retry_after is None else min(retry_after, self._settings.max_pause)
+            self._shared[scope].pause(pause)
+            if adaptive is not None:
+                adaptive.on_throttled(self._clock(), sent_at, pause)
+        elif adaptive is not None:
+            adaptive.on_success(self._clock(), sent_at)
+        if adaptive is not None and adaptive.rate != self._shared[scope].rate:
+            self._shared[scope].set_rate(adaptive.rate)
+
+    def export_state(self) -> dict[str, Any]:
+        """Return what has been learnt, fit for JSON, as ``RateLimit.adaptive(state=...)`` takes it."""
+        learnt = {_digest(scope): {"rate": a.rate, "limit": a.limit} for scope, a in self._adaptive.items()}
+        return {"version": _STATE_VERSION, "scopes": learnt}
+
+    def close(self, make_error: Callable[[], BaseException]) -> None:
+        """Wake everybody who waits with an error, and refuse every later ``acquire``.
+
+        Args:
+            make_error: Called once for each.
+        """
+        self._make_error = make_error
+        for bucket in (*self._own.values(), *self._shared.values()):
+            bucket.close(make_error)
+
+    def snapshot(self) -> LimiterSnapshot:
+        """Return the state at this moment."""
+        return LimiterSnapshot(
+            shared={_digest(scope): bucket.snapshot() for scope, bucket in self._shared.items()},
+            organizations=len(self._own),
+            organizations_waiting=sum(bucket.waiting for bucket in self._own.values()),
+        )
+
+    def _open(self, scope: Hashable) -> TokenBucket:
+        settings = self._settings
+        rate = settings.rate
+        if settings.adaptation is not None:
+            learnt, limit = self._state.get(_digest(scope), (None, None))
+            adaptive = self._adaptive[scope] = AdaptiveRate(settings.adaptation, rate=learnt, limit=limit)
+            rate = adaptive.rate
+        bucket = self._shared[scope] = self._bucket(rate, settings.burst)
+        return bucket
+
+    def _organization(self, scope: Hashable, key: Hashable) -> TokenBucket:
+        bucket = self._own.get((scope, key))
+        if bucket is not None:
+            self._own.move_to_end((scope, key))
+            return bucket
+        rate = self._settings.per_organization_rate
+        assert rate is not None  # noqa: S101 - for the type checker: the callers looked
+        bucket = self._own[scope, key] = self._bucket(
+            rate, self._settings.per_organization_burst or _default_burst(rate)
+        )
+        self._forget_idle()
+        return bucket
+
+    def _forget_idle(self) -> None:
+        """Look at two of the oldest for each new one: so the table shrinks again, at a constant cost."""
+        for _ in range(min(2, len(self._own) - self._settings.max_buckets)):
+            oldest, bucket = next(iter(self._own.items()))
+            if bucket.idle:
+                del self._own[oldest]
+            else:
+                self._own.move_to_end(oldest)
+
+    def _bucket(self, rate: float, burst: float) -> TokenBucket:
+        bucket = TokenBucket(
+            rate=rate, burst=burst, catch_up=self._settings.catch_up, clock=self._clock, call_at=self._call_at
+        )
+        if self._make_error is not None:
+            bucket.close(self._make_error)
+        return bucket

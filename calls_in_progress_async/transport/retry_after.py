@@ -1,0 +1,38 @@
+"""The wait that a server asks for: ``Retry-After`` of RFC 9110, section 10.2.3."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read Retry-After as seconds from now; None where it is absent, negative or not to be read.
+
+    A date is held against the answer's own ``Date``, since the two clocks may differ. A date that has passed is 0.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = _until(value, headers.get("Date", ""))
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None
+
+
+def _until(value: str, date: str) -> float:
+    when = _date(value)
+    if when is None:
+        return math.nan
+    return max(0.0, (when - (_date(date) or datetime.now(UTC))).total_seconds())
+
+
+def _date(value: str) -> datetime | None:
+    try:
+        when = parsedate_to_datetime(value)
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)  # "-0000" is UTC, RFC 5322, section 3.3

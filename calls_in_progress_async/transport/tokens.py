@@ -1,0 +1,65 @@
+"""The API token: text, or a callable that is asked for one per organization."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from .. import checks
+from ..organization import Organization
+
+TokenSource: TypeAlias = str | Callable[[Organization], str | Awaitable[str]]
+"""A token, or a sync or async callable that gives the token of an organization."""
+
+
+class Tokens:
+    """The tokens in use. A callable is asked once per organization, and once more when its token was refused."""
+
+    def __init__(self, source: TokenSource) -> None:
+        self._source = source if callable(source) else checks.token(source)
+        self._known: dict[Organization, str] = {}
+        self._asking: dict[Organization, asyncio.Task[str]] = {}
+
+    @property
+    def refreshable(self) -> bool:
+        """Whether there is somebody to ask for another token."""
+        return callable(self._source)
+
+    async def get(self, organization: Organization) -> str:
+        """The token of an organization."""
+        if isinstance(self._source, str):
+            return self._source
+        return self._known.get(organization) or await self._ask(organization)
+
+    async def refresh(self, organization: Organization, refused: str) -> str:
+        """The token to use after one was refused: a newer one that is known, or the callable's next answer."""
+        if self._known.get(organization) == refused:
+            del self._known[organization]
+        return await self.get(organization)
+
+    async def _ask(self, organization: Organization) -> str:
+        """Ask once, however many wait; one that is cancelled does not cancel the others' answer."""
+        asking = self._asking.get(organization)
+        if asking is None:
+            asking = self._asking[organization] = asyncio.ensure_future(self._call(organization))
+            asking.add_done_callback(lambda done: self._answered(organization, done))
+        return await asyncio.shield(asking)
+
+    def _answered(self, organization: Organization, asking: asyncio.Task[str]) -> None:
+        del self._asking[organization]
+        if not asking.cancelled():
+            asking.exception()  # taken note of, even if all who waited for it were cancelled
+
+    async def _call(self, organization: Organization) -> str:
+        assert not isinstance(self._source, str)  # noqa: S101 - for the type checker
+        answer = self._source(organization)
+        token = checks.token(await answer if inspect.isawaitable(answer) else answer)
+        self._known[organization] = token
+        return token
+
+    def close(self) -> None:
+        """Stop asking."""
+        for asking in list(self._asking.values()):
+            asking.cancel()

@@ -1,0 +1,422 @@
+"""The token bucket grants no more than it may, in the right order, and loses nothing."""
+
+import asyncio
+import itertools
+import math
+from collections import deque
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
+from calls_in_progress_async.transport.token_bucket import SHORTEST_TIMER, TokenBucket
+
+ROUNDING = 1e-5
+
+
+def make(wheel, *, rate=10.0, burst=5.0, **more):
+    return TokenBucket(rate=rate, burst=burst, clock=wheel.clock, call_at=wheel.call_at, **more)
+
+
+def drain(bucket):
+    while bucket.try_acquire():
+        pass
+
+
+async def queue_up(wheel, bucket, waits):
+    """Start one task for each (cost, key); the list it returns fills with (index, time) as they are granted."""
+    granted = []
+
+    async def one(index, cost, key):
+        await bucket.acquire(cost, key=key)
+        granted.append((index, wheel.now))
+
+    tasks = [asyncio.create_task(one(index, cost, key)) for index, (cost, key) in enumerate(waits)]
+    await wheel.settle()
+    return granted, tasks
+
+
+async def test_a_full_bucket_grants_its_burst_without_waiting(wheel):
+    """A burst is had at once, alternating the two ways in, and not one token more."""
+    bucket = make(wheel, burst=4)
+    assert bucket.try_acquire()
+    assert await bucket.acquire() == 0.0
+    assert bucket.try_acquire(2)
+    assert not bucket.try_acquire()
+    assert wheel.made == 0
+
+
+def test_tokens_accrue_at_the_rate_and_never_above_the_burst(wheel):
+    """Half a second at 10/s is 5 tokens; an hour is no more than the burst."""
+    bucket = make(wheel, burst=8)
+    drain(bucket)
+    wheel.turn(0.5)
+    assert sum(bucket.try_acquire() for _ in range(20)) == 5
+    wheel.turn(3600)
+    assert sum(bucket.try_acquire() for _ in range(20)) == 8
+
+
+@pytest.mark.parametrize("cost", [0, -1, math.nan, 5.1, math.inf])
+async def test_a_cost_that_can_never_be_had_is_refused_by_name(wheel, cost):
+    """It is refused at once, so that it cannot block the queue for ever."""
+    bucket = make(wheel)
+    assert not bucket.try_acquire(cost)
+    with pytest.raises(InvalidRequestError, match="cost") as caught:
+        await bucket.acquire(cost)
+    assert caught.value.parameter == "cost"
+    assert bucket.snapshot().tokens == 5
+
+
+@pytest.mark.parametrize("name", ["rate", "burst"])
+@pytest.mark.parametrize("bad", [0, -1, math.nan, math.inf, True, "5", None, 10**400])
+def test_rate_and_burst_are_finite_numbers_above_zero(name, bad):
+    """A bucket cannot be made from anything else, and the error names the parameter."""
+    with pytest.raises(InvalidRequestError) as caught:
+        TokenBucket(**{"rate": 1.0, "burst": 1.0, name: bad})
+    assert caught.value.parameter == name
+
+
+waits = st.lists(st.tuples(st.floats(0.05, 5.0), st.sampled_from("abc")), min_size=1, max_size=25)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    waits=waits,
+    pauses=st.lists(st.floats(0, 1), max_size=4),
+    lateness=st.floats(0, 0.3),
+    catch_up=st.sampled_from([0.0, 0.05]),
+)
+def test_no_window_sees_more_than_burst_and_rate_allow(make_wheel, waits, pauses, lateness, catch_up):
+    """In any window of t seconds at most ``burst + rate * t`` is granted, however late the timers are."""
+    wheel = make_wheel()
+    bucket = make(wheel, catch_up=catch_up)
+
+    async def run():
+        granted, tasks = await queue_up(wheel, bucket, waits)
+        for pause in [*pauses, 0]:
+            bucket.pause(pause)
+            await wheel.run(pause)
+            wheel.now += lateness
+        await wheel.run(100)
+        await asyncio.gather(*tasks)
+        return [(time, waits[index][0]) for index, time in granted]
+
+    grants = asyncio.run(run())
+    for start in range(len(grants)):
+        total = 0.0
+        for time, cost in grants[start:]:
+            total += cost
+            assert total <= 5 + 10 * (time - grants[start][0] + catch_up) + ROUNDING
+    assert wheel.most_live <= 1
+    assert wheel.live == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(costs=st.lists(st.floats(0.05, 5.0), min_size=1, max_size=40))
+def test_one_key_is_served_in_strict_order_of_arrival(make_wheel, costs):
+    """No small request overtakes a large one, and none is starved."""
+    wheel = make_wheel()
+
+    async def run():
+        granted, tasks = await queue_up(wheel, make(wheel), [(cost, None) for cost in costs])
+        await wheel.run(sum(costs))
+        await asyncio.gather(*tasks)
+        return [index for index, _ in granted]
+
+    assert asyncio.run(run()) == list(range(len(costs)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(keys=st.lists(st.sampled_from("abcd"), min_size=1, max_size=40))
+def test_keys_take_turns_each_in_its_own_order(make_wheel, keys):
+    """With everybody queued, the order is that of a round robin over the keys as they came."""
+    wheel = make_wheel()
+    queues: dict[str, deque] = {}
+    for index, key in enumerate(keys):
+        queues.setdefault(key, deque()).append(index)
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*queues.values()))
+    expected = [index for index in turns if index is not None]
+
+    async def run():
+        bucket = make(wheel, burst=1)
+        drain(bucket)
+        granted, tasks = await queue_up(wheel, bucket, [(1.0, key) for key in keys])
+        await wheel.run(len(keys))
+        await asyncio.gather(*tasks)
+        return [index for index, _ in granted]
+
+    assert asyncio.run(run()) == expected
+
+
+async def test_a_key_that_comes_late_does_not_wait_for_another_keys_queue(wheel):
+    """A hundred requests of one organization delay another's first by one turn."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    granted, tasks = await queue_up(wheel, bucket, [(1.0, "busy")] * 100 + [(1.0, "quiet")])
+    await wheel.run(0.2)
+    assert [index for index, _ in granted] == [0, 100]
+    for task in tasks:
+        task.cancel()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    costs=st.lists(st.floats(0.5, 5.0), min_size=2, max_size=30),
+    cancellations=st.lists(st.tuples(st.floats(0, 0.4), st.integers(0, 28), st.booleans()), max_size=30),
+)
+def test_no_token_is_lost_to_cancellations(make_wheel, costs, cancellations):
+    """The last survivor is granted when the survivors' costs have accrued, as if the cancelled had never come."""
+    wheel = make_wheel()
+
+    async def run():
+        bucket = make(wheel)
+        start = wheel.now
+        granted, tasks = await queue_up(wheel, bucket, [(cost, None) for cost in costs])
+        for seconds, index, run_first in cancellations:
+            wheel.turn(seconds)
+            if run_first:
+                await wheel.settle()
+            if index < len(tasks) - 1:  # the last keeps the queue busy
+                tasks[index].cancel()
+            await wheel.settle()
+            assert bucket.waiting <= len(tasks) - len(granted)
+        await wheel.run(sum(costs))
+        spent = sum(costs[index] for index, _ in granted)
+        snapshot = bucket.snapshot()
+        assert snapshot.granted == len(granted)
+        assert snapshot.waiting == 0
+        return granted[-1][1] - start, spent
+
+    finished, spent = asyncio.run(run())
+    asked_for = max(0.0, (spent - 5) / 10)
+    turned = sum(seconds for seconds, _, _ in cancellations)
+    assert finished <= max(asked_for, turned) + SHORTEST_TIMER * len(costs)
+    assert finished >= asked_for - ROUNDING
+
+
+async def test_a_token_granted_in_the_step_of_the_cancellation_goes_to_the_next(wheel):
+    """Granted, cancelled before it ran: the token is given back and the next waiter has it at once."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    granted, tasks = await queue_up(wheel, bucket, [(1.0, None), (1.0, None)])
+    wheel.turn(0.1)
+    tasks[0].cancel()
+    await wheel.settle()
+    assert [index for index, _ in granted] == [1]
+    assert bucket.snapshot().cancelled == 1
+
+
+async def test_a_waiter_cancelled_in_the_step_of_the_timer_takes_no_token(wheel):
+    """Its future is cancelled and its task not yet told when the timer fires: it is passed over."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    granted, tasks = await queue_up(wheel, bucket, [(1.0, None), (1.0, None)])
+    tasks[0].cancel()
+    wheel.turn(0.1)
+    await wheel.settle()
+    assert [index for index, _ in granted] == [1]
+    assert bucket.snapshot().tokens == pytest.approx(0, abs=ROUNDING)
+
+
+async def test_a_cancelled_head_lets_the_next_go_at_once(wheel):
+    """A large request at the head blocks a small one for as long as it is there, and no longer."""
+    bucket = make(wheel)
+    assert bucket.try_acquire(3)
+    granted, tasks = await queue_up(wheel, bucket, [(5.0, None), (1.0, None), (5.0, None)])
+    assert granted == []
+    tasks[0].cancel()
+    await wheel.settle()
+    assert [index for index, _ in granted] == [1]
+    tasks[2].cancel()
+    await wheel.settle()
+    assert wheel.live == 0
+
+
+async def test_a_cancellation_in_the_middle_or_at_the_end_keeps_the_order(wheel):
+    """Leaving the list of a key anywhere leaves the others as they were."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    granted, tasks = await queue_up(wheel, bucket, [(1.0, key) for key in "aabbab"])
+    for index in (1, 3, 5):
+        tasks[index].cancel()
+    await wheel.run(10)
+    assert [index for index, _ in granted] == [0, 2, 4]
+
+
+async def test_closing_a_waiting_coroutine_leaves_the_queue(wheel):
+    """A coroutine that is thrown away, not cancelled, does not take a token later."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    coroutine = bucket.acquire()
+    coroutine.send(None)
+    assert bucket.waiting == 1
+    coroutine.close()
+    assert bucket.waiting == 0
+
+
+async def test_a_thousand_waiters_need_one_timer_at_a_time_and_one_a_grant(wheel):
+    """However many wait, one timer is live, and at most 1.1 callbacks run for each grant."""
+    bucket = make(wheel, rate=100.0)
+    _, tasks = await queue_up(wheel, bucket, [(1.0, index % 7) for index in range(1000)])
+    await wheel.run(20)
+    await asyncio.gather(*tasks)
+    assert wheel.most_live == 1
+    assert wheel.made <= 1000
+    assert wheel.fired <= 1100
+
+
+async def test_one_late_timer_grants_all_that_has_accrued(wheel):
+    """A timer that fires 0.3 s late grants four tokens, and nobody else is woken."""
+    bucket = make(wheel)
+    drain(bucket)
+    granted, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 6)
+    wheel.now += 0.4
+    wheel.turn(0)
+    await wheel.settle()
+    assert [index for index, _ in granted] == [0, 1, 2, 3]
+    assert wheel.fired == 1
+    for task in tasks:
+        task.cancel()
+
+
+async def test_no_timer_is_shorter_than_a_millisecond(wheel):
+    """At 5,000/s a timer serves five waiters: a delay below 1 ms would make uvloop spin."""
+    bucket = make(wheel, rate=5000.0, burst=10)
+    drain(bucket)
+    _, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 100)
+    await wheel.run(1)
+    await asyncio.gather(*tasks)
+    assert min(wheel.delays) >= SHORTEST_TIMER - 1e-9
+    assert wheel.fired <= 21
+
+
+@pytest.mark.parametrize(("catch_up", "count"), [(0.0, 1), (0.002, 3)])
+async def test_catch_up_makes_good_the_lateness_of_a_timer(wheel, catch_up, count):
+    """With burst 1 at 1,000/s a timer 9 ms late grants one, or three with 2 ms of catch-up; at rest always one."""
+    bucket = make(wheel, rate=1000.0, burst=1, catch_up=catch_up)
+    drain(bucket)
+    granted, _ = await queue_up(wheel, bucket, [(1.0, None)] * count)
+    wheel.now += 0.01
+    wheel.turn(0)
+    await wheel.settle()
+    assert len(granted) == count
+    wheel.turn(1)
+    assert [bucket.try_acquire() for _ in range(2)] == [True, False]
+
+
+async def test_a_wait_longer_than_allowed_is_refused_before_queueing(wheel):
+    """The estimate counts the queue, the deficit and the pause, and stands in the error."""
+    bucket = make(wheel)
+    drain(bucket)
+    _, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 3)
+    with pytest.raises(RateLimitWaitError) as caught:
+        await bucket.acquire(max_wait=0.39)
+    assert caught.value.estimated_wait == pytest.approx(0.4)
+    assert bucket.waiting == 3
+    last = asyncio.create_task(bucket.acquire(max_wait=0.41))
+    await wheel.run(0.5)
+    assert await last == pytest.approx(0.4)
+    await asyncio.gather(*tasks)
+    drain(bucket)
+    bucket.pause(60)
+    with pytest.raises(RateLimitWaitError) as caught:
+        await bucket.acquire(max_wait=59)
+    assert caught.value.estimated_wait == pytest.approx(60)
+
+
+async def test_a_pause_holds_everybody_until_the_later_of_two_ends(wheel):
+    """A shorter pause does not shorten a longer one, and a full bucket waits as well."""
+    bucket = make(wheel)
+    bucket.pause(2)
+    bucket.pause(1)
+    assert not bucket.try_acquire()
+    granted, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 6)
+    bucket.pause(3)
+    await wheel.run(2.9)
+    assert granted == []
+    await wheel.run(0.1)
+    assert len(granted) == 5
+    await wheel.run(0.1)
+    await asyncio.gather(*tasks)
+    assert bucket.snapshot().paused_for == 0
+
+
+async def test_a_new_rate_moves_the_turn_of_those_who_wait(wheel):
+    """A faster rate brings the next turn forward, a slower one puts it off."""
+    bucket = make(wheel, rate=1.0, burst=1)
+    drain(bucket)
+    granted, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 3)
+    bucket.set_rate(10)
+    await wheel.run(0.1)
+    assert len(granted) == 1
+    bucket.set_rate(0.5)
+    await wheel.run(1.9)
+    assert len(granted) == 1
+    await wheel.run(0.1)
+    assert len(granted) == 2
+    assert bucket.rate == 0.5
+    assert wheel.most_live == 1
+    with pytest.raises(InvalidRequestError):
+        bucket.set_rate(math.nan)
+    tasks[2].cancel()
+
+
+async def test_what_is_given_back_serves_a_waiter_and_is_capped_at_the_burst(wheel):
+    """A token given back goes to the first waiter; to a full bucket it adds nothing."""
+    bucket = make(wheel)
+    drain(bucket)
+    granted, _ = await queue_up(wheel, bucket, [(1.0, None)])
+    bucket.give_back()
+    await wheel.settle()
+    assert len(granted) == 1
+    assert bucket.snapshot().granted == 5
+    wheel.turn(10)
+    bucket.give_back(3)
+    assert bucket.snapshot().tokens == 5
+
+
+async def test_closing_wakes_every_waiter_with_an_error_of_its_own(wheel):
+    """All wake in one step with fresh errors, a cancelled one with its cancellation; later ones are refused."""
+    bucket = make(wheel)
+    drain(bucket)
+    tasks = [asyncio.create_task(bucket.acquire(key=key)) for key in "abca"]
+    await wheel.settle()
+    tasks[1].cancel()
+    bucket.close(lambda: ClientClosedError("closed"))
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(error) for error in errors] == [
+        ClientClosedError, asyncio.CancelledError, ClientClosedError, ClientClosedError,
+    ]  # fmt: skip
+    assert len({id(error) for error in errors}) == 4
+    assert wheel.live == 0
+    wheel.turn(10)
+    assert not bucket.try_acquire()
+    with pytest.raises(ClientClosedError):
+        await bucket.acquire()
+
+
+async def test_a_snapshot_tells_the_state_and_idle_means_like_new(wheel):
+    """Idle is full, unpaused and without waiters; a snapshot changes nothing."""
+    bucket = make(wheel)
+    assert bucket.idle
+    bucket.pause(1)
+    assert not bucket.idle
+    wheel.turn(1)
+    assert bucket.idle
+    drain(bucket)
+    assert not bucket.idle
+    _, tasks = await queue_up(wheel, bucket, [(1.0, None)])
+    wheel.now += 0.05
+    snapshot = bucket.snapshot()
+    assert (snapshot.rate, snapshot.burst, snapshot.waiting, snapshot.granted) == (10, 5, 1, 5)
+    assert snapshot.tokens == pytest.approx(0.5)
+    tasks[0].cancel()
+
+
+def test_a_bucket_made_outside_a_loop_waits_on_the_loops_own_timer():
+    """On the real loop, with no clock given: two waits of a millisecond, in two loops one after the other."""
+    bucket = TokenBucket(rate=1000.0, burst=1)
+    for _ in range(2):
+        drain(bucket)
+        assert 0 < asyncio.run(bucket.acquire()) < 60
