@@ -31,9 +31,9 @@ from .errors import (
     UnexpectedResponseError,
     WrongLoopError,
 )
+from .limits.rate_limits import RateLimit
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls, CustomDataField, Problem
-from .transport.rate_limits import RateLimit
 from .transport.retry import RetryPolicy
 
 __all__ = [

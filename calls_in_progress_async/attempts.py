@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from typing import NamedTuple
 
 
-@frozen(kw_only=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt: at most one request on the wire.
 
     Every result and every error of a request carries the list of its attempts. All times are in seconds.

@@ -6,9 +6,9 @@ the field that it validates.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -26,6 +26,7 @@ LARGEST_ID = 2**63 - 1
 _TRANSACTION_ID = re.compile(r"[0-9A-Za-z-]{1,32}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL_IN_VALUE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # a value may hold newlines and tabs
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _DNS_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")  # RFC 1123, section 2.1
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -38,7 +39,7 @@ def describe(value: object) -> str:
     try:
         shown = ascii(value)
     except Exception:
-        return f"<{type(value).__name__}>"
+        shown = f"<{type(value).__name__}>"
     shown = _CONTROL.sub("?", shown)
     return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."
 
@@ -69,7 +70,7 @@ def organization_id(value: Any) -> int:
         raise refuse("id", f"{describe(value)} is not a positive integer, such as 25")
     if not 0 < value <= LARGEST_ID:
         raise refuse("id", f"{describe(value)} is outside 1 to 2^63-1")
-    return value
+    return int(value)  # an IntEnum would go to the wire by its name
 
 
 def organization_type(value: Any) -> str:
@@ -113,8 +114,8 @@ def optional_text(_: Any, attribute: Attribute[Any], value: Any) -> None:
 def phone_number(_: Any, attribute: Attribute[Any], value: Any) -> None:
     """Check that a phone number is text, or None; whether it is a phone number depends on the client's settings."""
     # The number itself is never shown: it is a caller's.
-    if value is not None and not (isinstance(value, str) and value.strip()):
-        what = "is empty" if isinstance(value, str) else f"is of type {type(value).__name__}"
+    if value is not None and not (isinstance(value, str) and value.strip() and not _SURROGATE.search(value)):
+        what = "is empty or not Unicode" if isinstance(value, str) else f"{describe(type(value))} is not text"
         raise refuse(attribute.name, f'{what}, pass text such as "+18005551234"')
 
 
@@ -122,11 +123,9 @@ def custom_data(value: Any) -> dict[str, str] | None:
     """Check the names and values of custom data; None or nothing at all is None."""
     if value is None:
         return None
-    try:
-        pairs = dict(value)
-    except (TypeError, ValueError):
-        raise refuse("custom_data", f"{describe(value)} is not a mapping of names to values") from None
-    return {text("custom_data name", name): _custom_value(name, item) for name, item in pairs.items()} or None
+    if not isinstance(value, Mapping):
+        raise refuse("custom_data", f"{describe(type(value))} is not a mapping of names to values")
+    return {text("custom_data name", name): _custom_value(name, item) for name, item in value.items()} or None
 
 
 def _custom_value(name: str, value: Any) -> str:
@@ -134,7 +133,7 @@ def _custom_value(name: str, value: Any) -> str:
     if value is None:
         raise refuse(where, "cannot be removed (None): the API adds and updates custom data only")
     if not isinstance(value, str):
-        raise refuse(where, f"{describe(value)} is not text, pass a str")
+        raise refuse(where, f"{describe(type(value))} is not text, pass a str")
     if not value:
         raise refuse(where, "is empty, and the API has no removal; pass text or leave the name out")
     if _CONTROL_IN_VALUE.search(value):
@@ -167,7 +166,7 @@ def check_number(
     """Check for a finite number of ``unit``, at least (or, with ``above``, more than) ``minimum``."""
     if value is None and optional:
         return
-    finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    finite = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if not finite or value < minimum or (above and value == minimum):
         bound = f"{'more than' if above else 'at least'} {minimum:g}"
         either = "None or " if optional else ""

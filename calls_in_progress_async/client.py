@@ -10,19 +10,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from attrs import evolve
-
 from . import checks, phone_numbers
 from .endpoints import Endpoint
 from .endpoints.current_calls import CurrentCallsRequest
 from .endpoints.update_call import UpdateCallRequest
 from .endpoints.wire_format import WireFormat
 from .errors import CallsInProgressError, ClientClosedError, WrongLoopError
+from .limits.rate_limits import RateLimit, RateLimiter
 from .organization import Organization
 from .records import CallUpdate, CurrentCalls
 from .transport.delivery import Delivery, DeliverySettings
 from .transport.http import AiohttpTransport, HttpSettings
-from .transport.rate_limits import RateLimit, RateLimiter
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
 
@@ -37,6 +35,18 @@ _PREFIX = "CALLS_IN_PROGRESS_"
 """What the names of environment variables begin with."""
 UNSET: Any = object()
 """The default of ``deadline``, where None means none."""
+
+
+_forks = 0
+"""How many forks this process is away from the one that imported the package; cheaper to look at than its id."""
+
+
+def _count_fork() -> None:
+    global _forks  # noqa: PLW0603
+    _forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
 
 
 class CallsInProgressClient:
@@ -137,7 +147,7 @@ class CallsInProgressClient:
             host=self._base_url,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = os.getpid()
+        self._forks = _forks
         self._closed = False
 
     @classmethod
@@ -263,17 +273,16 @@ class CallsInProgressClient:
             checks.check_number("deadline", deadline, "seconds", above=True, optional=True)
         response, job = await self._delivery.deliver(wire, request.organization, deadline)
         try:
-            result = request.read(response, self._wire_format)
+            return request.read(response, self._wire_format, tuple(job.attempts))
         except CallsInProgressError as error:
             job.annotate(error)
             raise
-        return evolve(result, attempts=tuple(job.attempts))
 
     def _check_place(self) -> None:
         """Refuse to work when closed, in a forked child or in another event loop."""
         if self._closed:
             raise ClientClosedError("The client is closed; make a new one.")
-        if self._process != os.getpid():
+        if self._forks != _forks:
             raise WrongLoopError("The client was made before this process was forked; make one in each process.")
         loop = asyncio.get_running_loop()
         if self._loop is None:
@@ -289,7 +298,7 @@ class CallsInProgressClient:
         """
         checks.check_number("drain", drain, "seconds", optional=True)
         self._closed = True
-        if self._loop is asyncio.get_running_loop() and self._process == os.getpid():
+        if self._loop is asyncio.get_running_loop() and self._forks == _forks:
             await self._delivery.close(drain)
 
     async def __aenter__(self) -> Self:
@@ -300,11 +309,6 @@ class CallsInProgressClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-
-    def __del__(self) -> None:
-        # A client that nobody closed. In a forked child its sockets are the parent's.
-        if getattr(self, "_process", None) == os.getpid():
-            self._transport.abandon()
 
     def __repr__(self) -> str:
         return f"<CallsInProgressClient {self._base_url}{' closed' if self._closed else ''}>"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar
 
+from ..attempts import Attempt
 from ..organization import Organization
 from ..transport.wire import WireRequest, WireResponse
 from .wire_format import WireFormat
@@ -31,6 +32,6 @@ class Endpoint(Protocol[Result_co]):
         """Turn the request into method, path, query string and body."""
         ...
 
-    def read(self, response: WireResponse, wire_format: WireFormat) -> Result_co:
+    def read(self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...]) -> Result_co:
         """Turn the answer into records, or raise a `ResponseError`."""
         ...

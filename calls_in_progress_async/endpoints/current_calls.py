@@ -5,12 +5,13 @@ from __future__ import annotations
 from attrs import field, frozen
 
 from .. import checks
+from ..attempts import Attempt
 from ..organization import Organization
 from ..phone_numbers import e164
 from ..records import CurrentCalls
 from ..records.results import structure_calls
 from ..records.structuring import PayloadError
-from ..transport.wire import WireRequest, WireResponse, query_string
+from ..transport.wire import WireRequest, WireResponse
 from .refusals import raise_unless_success, says_record_not_found, unexpected
 from .wire_format import WireFormat
 
@@ -56,22 +57,21 @@ class CurrentCallsRequest:
 
     def wire(self, wire_format: WireFormat) -> WireRequest:
         """Turn the request into method, path and query string."""
-        query = wire_format.organization(self.organization)
-        if self.has_filter:
-            query |= self._filters(wire_format)
-        path = wire_format.path("calls_in_progress/current_calls")
-        return WireRequest(method="GET", target=f"{path}?{query_string(query)}")
+        filters = self._filters(wire_format) if self.has_filter else {}
+        target = wire_format.target("calls_in_progress/current_calls", self.organization, filters)
+        return WireRequest(method="GET", target=target)
 
-    def _filters(self, wire_format: WireFormat) -> dict[str, str]:
-        filters = {
+    def _filters(self, wire_format: WireFormat) -> dict[str, str | None]:
+        return {
             "transaction_id": self.transaction_id,
             "external_unique_id": self.external_unique_id,
             _CALLING: _e164(_CALLING, self.calling_phone_number, wire_format),
             _DESTINATION: _e164(_DESTINATION, self.destination_phone_number, wire_format),
         }
-        return {name: value for name, value in filters.items() if value is not None}
 
-    def read(self, response: WireResponse, wire_format: WireFormat) -> CurrentCalls:
+    def read(
+        self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...] = ()
+    ) -> CurrentCalls:
         """Turn the answer into records.
 
         Raises:
@@ -79,14 +79,14 @@ class CurrentCallsRequest:
         """
         # The 2022-09 revisions answer a find by phone number that finds nothing with a 404.
         if response.status == 404 and self.has_filter and says_record_not_found(response):
-            return CurrentCalls()
+            return CurrentCalls(attempts=attempts)
         raise_unless_success(response, update=False)
         try:
             calls, problems = structure_calls(response.body, strict=wire_format.strict)
         except PayloadError as error:
             problem = error
         else:
-            return CurrentCalls(calls, problems=problems)
+            return CurrentCalls(calls, problems, attempts)
         raise unexpected(response, problem)
 
 

@@ -9,11 +9,12 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from .. import checks
+from ..attempts import Attempt
 from ..organization import Organization
 from ..records import CallUpdate
 from ..records.results import structure_update
 from ..records.structuring import PayloadError
-from ..transport.wire import WireRequest, WireResponse, query_string
+from ..transport.wire import WireRequest, WireResponse
 from .refusals import raise_unless_success, unexpected
 from .wire_format import WireFormat
 
@@ -52,18 +53,18 @@ class UpdateCallRequest:
     def wire(self, wire_format: WireFormat) -> WireRequest:
         """Turn the request into method, path, query string and body."""
         names = {"transaction_id": self.transaction_id, "external_unique_id": self.external_unique_id}
-        query = {name: value for name, value in names.items() if value is not None}
+        target = wire_format.target("calls_in_progress", self.organization, names)
         # A repeated rename would find nothing and report a false 404: the call no longer has the id it is named by.
         renames = None not in (old := self.external_unique_id, new := self.new_external_unique_id) and old != new
-        names["new_external_unique_id"] = self.new_external_unique_id
         return WireRequest(
             method=self.method,
-            target=f"{wire_format.path('calls_in_progress')}?"
-            + query_string(wire_format.organization(self.organization) | query),
+            target=target,
             body=self._body(),
             repeatable=not renames,
             order_keys=tuple(
-                (self.organization, name.removeprefix("new_"), value) for name, value in names.items() if value
+                (self.organization, name, value)
+                for name, value in (*names.items(), ("external_unique_id", self.new_external_unique_id))
+                if value is not None
             ),
         )
 
@@ -75,7 +76,9 @@ class UpdateCallRequest:
             changes["custom_data"] = [{"name": name, "value": value} for name, value in self.custom_data.items()]
         return json.dumps({"call_in_progress": changes}, ensure_ascii=False, separators=(",", ":")).encode()
 
-    def read(self, response: WireResponse, wire_format: WireFormat) -> CallUpdate:
+    def read(
+        self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...] = ()
+    ) -> CallUpdate:
         """Turn the answer into a record. A 2xx without a body is a success.
 
         Raises:
@@ -84,11 +87,11 @@ class UpdateCallRequest:
         raise_unless_success(response, update=True)
         accepted_only = response.status == 202
         if not response.body.strip():
-            return CallUpdate(accepted_only=accepted_only)
+            return CallUpdate(accepted_only=accepted_only, attempts=attempts)
         try:
             calls, problems = structure_update(response.body, strict=wire_format.strict)
         except PayloadError as error:
             problem = error
         else:
-            return CallUpdate(accepted_only=accepted_only, calls=calls, problems=problems)
+            return CallUpdate(accepted_only=accepted_only, calls=calls, problems=problems, attempts=attempts)
         raise unexpected(response, problem)

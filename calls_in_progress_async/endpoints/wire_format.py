@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from urllib.parse import quote
+
 from attrs import field, frozen
 
 from .. import checks
@@ -23,11 +26,15 @@ class WireFormat:
     strict: bool = field(default=False, validator=checks.flag)
     """Whether an unreadable field raises, rather than being listed in ``problems``."""
 
-    def organization(self, organization: Organization) -> dict[str, str]:
-        """The two parameters that every request has."""
-        kind = organization.type if self.organization_type_case == "lower" else organization.type.capitalize()
-        return {"id": str(organization.id), "organization_type": kind}
+    def target(self, resource: str, organization: Organization, parameters: Mapping[str, str | None]) -> str:
+        """Path and query of a request: the two parameters that every request has, and those that are not None.
 
-    def path(self, resource: str) -> str:
-        """The path of a resource."""
-        return f"/api/{self.api_version}/{resource}.json"
+        Everything but the unreserved characters of RFC 3986, section 2.3, is percent-encoded. A ``+`` becomes
+        ``%2B``: left bare in a query, servers read it as a space.
+        """
+        kind = organization.type if self.organization_type_case == "lower" else organization.type.capitalize()
+        query = f"id={organization.id}&organization_type={kind}"
+        for name, value in parameters.items():
+            if value is not None:
+                query += f"&{name}={quote(value, safe='')}"
+        return f"/api/{self.api_version}/{resource}.json?{query}"

@@ -81,7 +81,9 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
         try:
             return structure(cls, to_json(payload), "call", strict=strict)
         except PayloadError as error:
-            problem = f"{error.path}: {error.reason}"
+            problem = f"{error.path or 'call'}: {error.reason}"
+        except (TypeError, ValueError):
+            problem = "is not a mapping, or holds what JSON cannot"
         raise checks.refuse("payload", problem)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import overload
 
 from attrs import field, frozen
@@ -17,9 +17,9 @@ class CurrentCalls(Sequence[Call]):
     """The calls in progress, in the server's order: newest first. Immutable."""
 
     _calls: tuple[Call, ...] = ()
-    problems: tuple[Problem, ...] = field(default=(), kw_only=True)
+    problems: tuple[Problem, ...] = ()
     """The entries of the list that are not calls, and why. What is wrong within a call is in its own ``problems``."""
-    attempts: tuple[Attempt, ...] = field(default=(), kw_only=True, eq=False)
+    attempts: tuple[Attempt, ...] = field(default=(), eq=False)
     """What it took to get them."""
 
     @overload
@@ -58,10 +58,10 @@ def structure_calls(body: bytes, *, strict: bool) -> tuple[tuple[Call, ...], tup
     Raises:
         PayloadError: The body does not say which calls there are.
     """
-    entries = structure_all(Call, body, strict=strict)
-    if entries is None:
+    structured = structure_all(Call, body, strict=strict)
+    if structured is None:
         raise PayloadError("", "the answer has no list of calls (current_calls)")
-    return _sort_out(entries)
+    return structured
 
 
 def structure_update(body: bytes, *, strict: bool) -> tuple[tuple[Call, ...], tuple[Problem, ...]]:
@@ -70,12 +70,4 @@ def structure_update(body: bytes, *, strict: bool) -> tuple[tuple[Call, ...], tu
     Raises:
         PayloadError: The body is not an object.
     """
-    return _sort_out(structure_all(Call, body, strict=strict) or ())
-
-
-def _sort_out(entries: Iterable[Call | Problem]) -> tuple[tuple[Call, ...], tuple[Problem, ...]]:
-    calls: list[Call] = []
-    problems: list[Problem] = []
-    for entry in entries:
-        (calls if isinstance(entry, Call) else problems).append(entry)  # type: ignore[arg-type]
-    return tuple(calls), tuple(problems)
+    return structure_all(Call, body, strict=strict) or ((), ())

@@ -111,7 +111,6 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False, omit
         return payload
 
 
-T = TypeVar("T")
 R = TypeVar("R", bound=Record)
 
 
@@ -145,6 +144,9 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) < 400 else float(digits)
 
 
+_LIST_KEYS = ("current_calls", "calls_in_progress")
+
+
 class _Lists(msgspec.Struct):
     """The keys under which any revision of the API puts its calls."""
 
@@ -163,18 +165,18 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
     Raises:
         PayloadError: The body is not JSON, not an object, or has no list where one belongs.
     """
-    lists = _decode(_Lists, body)
-    for key in ("current_calls", "calls_in_progress"):
+    lists: _Lists = _decode(_Lists, body)
+    for key in _LIST_KEYS:
         if (entries := getattr(lists, key)) is not msgspec.UNSET:
             return key, entries
     return None if lists.current_call is msgspec.UNSET else ("current_call", [lists.current_call])
 
 
-def _decode(kind: type[T], body: bytes) -> T:
+def _decode(kind: Any, body: bytes) -> Any:
     try:
         if not body.isascii():
             body.decode()  # msgspec does not look into what it skips
-        decoded: T = _decoder(kind).decode(body)
+        decoded = _decoder(kind).decode(body)
     except msgspec.ValidationError as error:
         path, reason = _located(error)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -240,9 +242,7 @@ def _decoder(kind: type[Any]) -> msgspec.json.Decoder[Any]:
 def _lists_of(kind: type[Record]) -> type[msgspec.Struct]:
     """`_Lists` with records instead of their JSON, for a body in which all is well."""
     wanted = list[kind] | msgspec.UnsetType  # type: ignore[valid-type]
-    return msgspec.defstruct(
-        "_RecordLists", [(key, wanted, msgspec.UNSET) for key in ("current_calls", "calls_in_progress")]
-    )
+    return msgspec.defstruct("_RecordLists", [(key, wanted, msgspec.UNSET) for key in _LIST_KEYS], gc=False)
 
 
 @cache
@@ -320,11 +320,14 @@ def _make_converter() -> cattrs.Converter:
 _converter = _make_converter()
 
 
-def structure_all(kind: type[R], body: bytes, *, strict: bool) -> list[R | Problem] | None:
-    """Structure every entry of a body: each is a record, or what is wrong with it.
+def structure_all(
+    kind: type[R], body: bytes, *, strict: bool
+) -> tuple[tuple[R, ...], tuple[Problem, ...]] | None:
+    """Structure every entry of a body.
 
     Returns:
-        None where the body is an object without any of the keys that hold records.
+        The records, and what is wrong with the entries that are none; None where the body is an object without any
+        of the keys that hold records.
 
     Raises:
         PayloadError: As `split`, and in strict mode for any field that cannot be read.
@@ -333,14 +336,18 @@ def structure_all(kind: type[R], body: bytes, *, strict: bool) -> list[R | Probl
         lists = _decode(_lists_of(kind), body)
     except PayloadError:
         return _structure_each(kind, body, strict=strict)
-    for key in ("current_calls", "calls_in_progress"):
+    for key in _LIST_KEYS:
         if (records := getattr(lists, key)) is not msgspec.UNSET:
             whole = Body(body, key)
-            return [_finish(record, Origin(whole, index), strict=strict) for index, record in enumerate(records)]
+            for index, record in enumerate(records):
+                _finish(record, Origin(whole, index), strict=strict)
+            return tuple(records), ()
     return _structure_each(kind, body, strict=strict)
 
 
-def _structure_each(kind: type[R], body: bytes, *, strict: bool) -> list[R | Problem] | None:
+def _structure_each(
+    kind: type[R], body: bytes, *, strict: bool
+) -> tuple[tuple[R, ...], tuple[Problem, ...]] | None:
     """Structure a body in which something is not as it should be, entry by entry."""
     try:
         found = split(body)
@@ -351,14 +358,14 @@ def _structure_each(kind: type[R], body: bytes, *, strict: bool) -> list[R | Pro
     if found is None:
         return None
     key, entries = found
-    structured: list[R | Problem] = []
+    records: list[R] = []
+    problems: list[Problem] = []
     for index, entry in enumerate(entries):
+        path = key if key == "current_call" else f"{key}[{index}]"
         try:
-            structured.append(
-                structure(kind, bytes(entry), key if key == "current_call" else f"{key}[{index}]", strict=strict)
-            )
+            records.append(structure(kind, bytes(entry), path, strict=strict))
         except PayloadError as error:
             if strict:
                 raise
-            structured.append(Problem(error.path, error.reason))
-    return structured
+            problems.append(Problem(error.path, error.reason))
+    return tuple(records), tuple(problems)

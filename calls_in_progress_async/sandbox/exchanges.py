@@ -5,7 +5,6 @@ import random
 import re
 from collections import deque
 from contextlib import suppress
-from typing import cast
 
 from aiohttp import web
 
@@ -37,7 +36,6 @@ class Exchanges:
         self._world = world
         self._api = Api(settings, world, self.updates)
         self._jitter = random.Random(f"{settings.seed}:latency")  # noqa: S311 - reproducible, not secret
-        self._waiting: set[asyncio.Task[object]] = set()
 
     async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answers one request."""
@@ -51,11 +49,6 @@ class Exchanges:
             return await _send(request, answer, fault)
         finally:
             self.stats.in_flight -= 1
-
-    def cancel(self) -> None:
-        """Cancels every answer that is being delayed."""
-        for task in self._waiting:
-            task.cancel()
 
     def _note(self, request: web.BaseRequest, body: bytes) -> Question:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -104,19 +97,12 @@ class Exchanges:
         return refusal
 
     async def _wait(self, fault: Fault | None) -> None:
+        if fault is not None and fault.kind == "hang":
+            # Until the client goes away or the sandbox closes: both cancel this.
+            await asyncio.get_running_loop().create_future()
         settings = self._settings
-        hangs = fault is not None and fault.kind == "hang"
-        if not (hangs or settings.latency or settings.latency_jitter):
-            return
-        task = cast("asyncio.Task[object]", asyncio.current_task())
-        self._waiting.add(task)
-        try:
-            if hangs:
-                # Until the client goes away or the sandbox closes: both cancel this.
-                await asyncio.get_running_loop().create_future()
+        if settings.latency or settings.latency_jitter:
             await settings.sleep(settings.latency + settings.latency_jitter * self._jitter.random())
-        finally:
-            self._waiting.discard(task)
 
 
 async def _send(request: web.BaseRequest, answer: Answer | None, fault: Fault | None) -> web.StreamResponse:

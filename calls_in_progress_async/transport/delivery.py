@@ -1,7 +1,7 @@
 """From one request to its final answer: rate limit, connections, attempts, waits between them, one deadline over all.
 
-An attempt is one `asyncio.timeout` scope. The deadline, ``attempt_timeout``, `Delivery.close` and a newer write all end
-an attempt or a wait in the same way: by moving the time of its scope.
+Every attempt and every wait runs in a scope (see `scopes`), which the deadline, ``attempt_timeout``, `Delivery.close`
+and a newer write end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from .. import checks
 from ..attempts import Attempt
@@ -24,12 +24,13 @@ from ..errors import (
     RequestTimeoutError,
     SupersededError,
 )
+from ..limits.rate_limits import RateLimit, RateLimiter
 from ..organization import Organization
-from .http import Sent, Transport
-from .rate_limits import RateLimit, RateLimiter
+from .http import Transport
 from .retry import Outcome, Retry, RetryBudgets, RetryPolicy, Stop, decide
 from .retry_after import retry_after
 from .retry_loop import repeat
+from .scopes import Scopes
 from .tokens import Tokens
 from .turns import Turn, Turns
 from .wire import WireRequest, WireResponse
@@ -66,6 +67,8 @@ class Job:
     organization: Organization
     ends: float | None
     """The deadline, by the clock of the delivery."""
+    refreshable: bool
+    """Whether another token may be asked for: once."""
     attempts: list[Attempt] = field(factory=list)
     applied: bool = False
     """Whether any attempt may have been carried out."""
@@ -73,8 +76,6 @@ class Job:
     """What the last attempt was sent with."""
     refused: str | None = None
     """A token that was refused, until another one is asked for."""
-    refreshable: bool = False
-    """Whether another token may be asked for: once."""
     stopped: str = ""
     """Why it is not tried again, where that is worth telling."""
     turn: Turn | None = None
@@ -128,10 +129,9 @@ class Delivery:
         self._budgets = RetryBudgets(settings.retry)
         self._slots = asyncio.Semaphore(settings.max_connections)
         self._turns = Turns()
-        self._scopes: set[asyncio.Timeout] = set()
+        self._scopes = Scopes()
         self._running = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._idle: asyncio.Future[None] | None = None
         self._ended = False
 
     async def deliver(
@@ -150,10 +150,9 @@ class Delivery:
         Raises:
             CallsInProgressError: There was no answer.
         """
-        ends = None if deadline is None else self._clock() + deadline
-        job = Job(request, organization, ends, refreshable=self._tokens.refreshable)
+        now = self._clock()
+        job = Job(request, organization, None if deadline is None else now + deadline, self._tokens.refreshable)
         self._running += 1
-        self._idle.clear()
         try:
             outcome = await (self._in_turn(job) if request.order_keys else self._deliver(job))
         except CallsInProgressError as error:
@@ -161,8 +160,8 @@ class Delivery:
             raise
         finally:
             self._running -= 1
-            if not self._running:
-                self._idle.set()
+            if self._idle is not None and not self._running:
+                self._idle.set_result(None)
         if outcome.error is not None:
             raise job.annotate(outcome.error)
         assert outcome.response is not None  # noqa: S101 - for the type checker: it has one or the other
@@ -217,7 +216,7 @@ class Delivery:
             if turn is None or not turn.superseded:
                 await self._within_deadline(job, self._sleep(delay), turn)
         finally:
-            job.attempts[-1] = evolve(job.attempts[-1], wait=self._clock() - began)
+            job.attempts[-1] = job.attempts[-1]._replace(wait=self._clock() - began)
         if turn is not None and turn.superseded:
             raise SupersededError("A newer update of the same call is waiting; this one may have been applied.")
 
@@ -231,13 +230,11 @@ class Delivery:
 
     async def _attempt(self, job: Job) -> Outcome:
         """Put one request on the wire, at most, and note what came of it and where the time went."""
-        sent = Sent()
-        outcome = Outcome()
-        times = _Times(self._clock())
-        scope = self._open_scope(self._allowance(job))
+        outcome = Outcome(began=self._clock())
+        scope = self._open_scope(self._allowance(job, outcome.began))
         try:
             async with scope:
-                outcome.response = await self._send(job, sent, scope, times)
+                await self._send(job, outcome, scope)
         except CallsInProgressError as error:
             outcome.error = error
         except TimeoutError:
@@ -246,78 +243,62 @@ class Delivery:
             outcome.error = self._interruption(job)
         finally:
             self._scopes.discard(scope)
-        self._take_note(job, outcome, sent, times)
+        outcome.ended = self._clock()
+        self._take_note(job, outcome)
         return outcome
 
-    async def _send(self, job: Job, sent: Sent, scope: asyncio.Timeout, times: _Times) -> WireResponse:
+    async def _send(self, job: Job, outcome: Outcome, scope: asyncio.Timeout) -> None:
         """Wait for a turn in the limiter, then for a connection slot, and send."""
-        token = job.token = await self._tokens.get(job.organization)
+        token = job.token = self._tokens.static or await self._tokens.get(job.organization)
         limit = (self._host, token)
         waited = not self._limiter.try_acquire(limit, job.organization)
         if waited:
-            self._reschedule(scope, self._remaining(job))  # attempt_timeout begins later
+            self._scopes.move(scope, self._remaining(job))  # attempt_timeout begins later
             await self._limiter.acquire(limit, job.organization)
-        times.admitted = self._clock()
+            outcome.admitted = self._clock()
         if self._slots.locked():
             waited = True
-            self._reschedule(scope, self._remaining(job))
+            self._scopes.move(scope, self._remaining(job))
         try:
             await self._slots.acquire()
         except BaseException:
             self._limiter.give_back(limit, job.organization)
             raise
-        times.started = self._clock()
+        outcome.started = self._clock()
         try:
             if waited:
-                self._reschedule(scope, self._allowance(job))
-            return await self._transport.send(job.request, token, sent)
+                self._scopes.move(scope, self._allowance(job, outcome.started))
+            outcome.response = await self._transport.send(job.request, token, outcome)
         finally:
             self._slots.release()
 
-    def _take_note(self, job: Job, outcome: Outcome, sent: Sent, times: _Times) -> None:
-        now = self._clock()
-        admitted = times.admitted or now
-        started = times.started or now
+    def _take_note(self, job: Job, outcome: Outcome) -> None:
         status = None
         if outcome.response is not None:
             status = outcome.response.status
             if status >= 400:
                 outcome.retry_after = retry_after(outcome.response.headers)
-        if times.started and job.token is not None and status is not None:
             self._limiter.on_response(
                 (self._host, job.token),
                 job.organization,
                 throttled=outcome.throttled,
                 retry_after=outcome.retry_after,
-                sent_at=started,
+                sent_at=outcome.started,
             )
-        if job.request.is_write:
-            outcome.sent = sent.maybe
+        if job.request.body is not None:
             job.applied = job.applied or outcome.may_have_been_applied
-        job.attempts.append(
-            Attempt(
-                status=status,
-                error=None if outcome.error is None else type(outcome.error).__name__,
-                limiter=admitted - times.began,
-                pool=started - admitted,
-                network=now - started,
-            )
-        )
-
-    # Scopes: see the top of the module.
+        job.attempts.append(outcome.attempt(status))
 
     def _open_scope(self, seconds: float | None) -> asyncio.Timeout:
         if self._ended:
             raise ClientClosedError("The client was closed.")
-        scope = asyncio.timeout(seconds)
-        self._scopes.add(scope)
-        return scope
+        return self._scopes.open(seconds)
 
     async def _within_deadline(self, job: Job, work: Awaitable[T], turn: Turn | None = None) -> T | None:
         """Wait for something other than an attempt; a newer ``turn`` ends the wait, and None is the answer."""
         scope = self._open_scope(self._remaining(job))
         if turn is not None:
-            turn.on_newer = lambda: self._reschedule(scope, 0.0)
+            turn.on_newer = lambda: self._scopes.end(scope)
         try:
             async with scope:
                 return await work
@@ -333,18 +314,15 @@ class Delivery:
                 turn.on_newer = lambda: None
         raise interruption
 
-    @staticmethod
-    def _reschedule(scope: asyncio.Timeout, seconds: float | None) -> None:
-        if not scope.expired():
-            scope.reschedule(None if seconds is None else asyncio.get_running_loop().time() + seconds)
-
     def _remaining(self, job: Job) -> float | None:
         return None if job.ends is None else job.ends - self._clock()
 
-    def _allowance(self, job: Job) -> float | None:
+    def _allowance(self, job: Job, now: float) -> float | None:
         """What an attempt may take: its own timeout or what remains, whichever is less."""
-        remaining, own = self._remaining(job), self._settings.attempt_timeout
-        return own if remaining is None else remaining if own is None else min(own, remaining)
+        own, ends = self._settings.attempt_timeout, job.ends
+        if ends is None:
+            return own
+        return ends - now if own is None or ends - now < own else own
 
     def _interruption(self, job: Job) -> CallsInProgressError:
         """Why a scope ended."""
@@ -360,22 +338,15 @@ class Delivery:
         if drain is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(drain):
-                    await self._idle.wait()
+                    await self._until_idle()
         self._ended = True
         self._limiter.close(lambda: ClientClosedError("The client was closed while the call was running."))
-        for scope in self._scopes:
-            self._reschedule(scope, 0.0)
-        await self._idle.wait()
+        self._scopes.end_all()
+        await self._until_idle()
         self._tokens.close()
         await self._transport.close()
 
-
-class _Times:
-    """When an attempt passed its stations."""
-
-    __slots__ = ("admitted", "began", "started")
-
-    def __init__(self, began: float) -> None:
-        self.began = began
-        self.admitted = 0.0
-        self.started = 0.0
+    async def _until_idle(self) -> None:
+        if self._running:
+            self._idle = self._idle or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._idle)

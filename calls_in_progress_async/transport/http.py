@@ -7,6 +7,7 @@ members, held to the same tests: see `Transport`.
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 
 import aiohttp
@@ -14,7 +15,6 @@ from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import BytesPayload
 from attrs import field, frozen
-from multidict import CIMultiDict
 from yarl import URL
 
 from .. import checks
@@ -42,7 +42,7 @@ _READ_BUFFER = 2**18  # bytes; 64 KiB, aiohttp's default, pauses and resumes a b
 class Transport(Protocol):
     """What the rest of the client needs of HTTP."""
 
-    async def send(self, request: WireRequest, token: str, sent: Sent) -> WireResponse:
+    async def send(self, request: WireRequest, token: str, outcome: Sendable) -> WireResponse:
         """Put one request on the wire, at most once, and read its answer whole.
 
         Raises:
@@ -54,18 +54,10 @@ class Transport(Protocol):
         """Close the connections."""
         ...
 
-    def abandon(self) -> None:
-        """Close the connections of a client that nobody closed; the loop may be gone."""
-        ...
+class Sendable(Protocol):
+    """What is told that a write may have left."""
 
-
-class Sent:
-    """Whether an attempt's request may have reached the server."""
-
-    __slots__ = ("maybe",)
-
-    def __init__(self) -> None:
-        self.maybe = False
+    sent: bool
 
 
 @frozen(kw_only=True)
@@ -91,7 +83,8 @@ class AiohttpTransport:
         self._base = settings.base_url
         self._injected = session
         self._own: aiohttp.ClientSession | None = None
-        self._connector: aiohttp.TCPConnector | None = None
+        self._headers = {} if session is None else _HEADERS  # our own session has them already
+        self._closing: AsyncGenerator[None] | None = None
         # Deadlines are kept above this module; only the connection has a timeout of its own.
         self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout)
         self._options: dict[str, Any] = {
@@ -104,70 +97,69 @@ class AiohttpTransport:
         if settings.proxy is not None:
             self._options["proxy"] = settings.proxy
 
-    async def send(self, request: WireRequest, token: str, sent: Sent) -> WireResponse:
+    async def send(self, request: WireRequest, token: str, outcome: Sendable) -> WireResponse:
         """Put one request on the wire, at most once, and read its answer whole.
 
         Raises:
             CallsInProgressError: A `TransportError`, or an answer that is not HTTP or too large.
         """
-        session = self._session()
-        headers = CIMultiDict(_HEADERS)
-        headers[hdrs.AUTHORIZATION] = token
+        session = self._injected or self._own or await self._open()
+        if session.closed:
+            raise ClientClosedError("The aiohttp session that was passed as session= is closed.")
+        body = None if request.body is None else _WatchedBody(request.body, outcome)
+        headers = {hdrs.AUTHORIZATION: token, **self._headers}
+        url = URL(self._base + request.target, encoded=True)
+        response = None
         try:
-            response = await session.request(
-                request.method,
-                URL(self._base + request.target, encoded=True),
-                headers=headers,
-                data=None if request.body is None else _WatchedBody(request.body, sent),
-                **self._options,
-            )
-            return await self._read(response)
+            response = await session.request(request.method, url, headers=headers, data=body, **self._options)
+            received = await _read_body(response, self._settings.max_response_size)
         except _Lost as lost:
             error: CallsInProgressError = ConnectionLostError(f"The connection was lost: {lost}")
         except (aiohttp.ClientError, OSError, ValueError) as reason:
             error = _translate(reason)
+        except BaseException:
+            if response is not None:
+                response.close()
+            raise
+        else:
+            if received is not None:
+                return WireResponse(response.status, response.headers, received)
+            limit = self._settings.max_response_size
+            error = ResponseTooLargeError(f"The body is larger than {limit} bytes.", status=response.status)
+        if response is not None:
+            response.close()
         # Raised out here, since aiohttp's exceptions hold the request's headers, and so the token.
         raise error
 
-    def _session(self) -> aiohttp.ClientSession:
-        session = self._injected or self._own or self._open()
-        if session.closed:
-            raise ClientClosedError("The aiohttp session that was passed as session= is closed.")
-        return session
-
-    def _open(self) -> aiohttp.ClientSession:
-        # The number of connections is kept above, where waiting for one does not count as network time.
-        self._connector = aiohttp.TCPConnector(limit=0)
+    async def _open(self) -> aiohttp.ClientSession:
         self._own = aiohttp.ClientSession(
-            connector=self._connector,
+            # The number of connections is kept above, where waiting for one does not count as network time.
+            connector=aiohttp.TCPConnector(limit=0),
+            headers=_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=self._settings.trust_env,
             timeout=self._timeout,
         )
+        self._closing = _close_at_last(self._own)
+        await anext(self._closing)
         return self._own
-
-    async def _read(self, response: ClientResponse) -> WireResponse:
-        try:
-            body = await _read_body(response, self._settings.max_response_size)
-        except BaseException:
-            response.close()
-            raise
-        if body is None:
-            response.close()
-            limit = self._settings.max_response_size
-            raise ResponseTooLargeError(f"The body is larger than {limit} bytes.", status=response.status)
-        return WireResponse(response.status, response.headers, body)
 
     async def close(self) -> None:
         """Close the connections. An injected session stays open."""
-        if self._own is not None:
-            await self._own.close()
+        if self._closing is not None:
+            await self._closing.aclose()
 
-    def abandon(self) -> None:
-        """Close the connections of a client that nobody closed; the loop may be gone."""
-        if self._own is not None and self._connector is not None and not self._own.closed:
-            self._own.detach()
-            _ = self._connector.close()  # it closes at once; to await is to wait for TLS
+
+async def _close_at_last(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+    """Close a session when this generator is closed.
+
+    The event loop closes its asynchronous generators before it ends, and when one is garbage: so the connections of
+    a client that nobody closes are closed all the same.
+    """
+    try:
+        yield
+    finally:
+        await session.close()
 
 
 async def _read_body(response: ClientResponse, limit: int) -> bytes | None:
@@ -186,12 +178,12 @@ async def _read_body(response: ClientResponse, limit: int) -> bytes | None:
 class _WatchedBody(BytesPayload):
     """A body that tells when it begins to be written: aiohttp holds the headers back until then."""
 
-    def __init__(self, body: bytes, sent: Sent) -> None:
+    def __init__(self, body: bytes, outcome: Sendable) -> None:
         super().__init__(body, content_type="application/json")
-        self._sent = sent
+        self._outcome = outcome
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._sent.maybe = True
+        self._outcome.sent = True
         await super().write_with_length(writer, content_length)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Hashable
 from attrs import define, field, frozen
 
 from .. import checks
+from ..attempts import Attempt
 from ..errors import (
     CallsInProgressError,
     ConnectionFailedError,
@@ -72,16 +73,29 @@ class RetryPolicy:
         return random() * min(self.maximum, self.initial * self.multiplier ** min(attempt - 1, 64))
 
 
-@define
+@define(eq=False)
 class Outcome:
-    """What one attempt came to: an answer, of whatever status, or an error."""
+    """What one attempt came to: an answer, of whatever status, or an error; and when it passed its stations."""
 
     response: WireResponse | None = None
     error: CallsInProgressError | None = None
     retry_after: float | None = None
     """What the server asks to wait."""
-    sent: bool = True
-    """Whether anything of the request may have left."""
+    sent: bool = False
+    """Of a write: whether anything of it may have left."""
+    began: float = 0.0
+    admitted: float = 0.0
+    """When the rate limit let it go, if it had to wait for that."""
+    started: float = 0.0
+    """When it had a connection slot, if it had one."""
+    ended: float = 0.0
+
+    def attempt(self, status: int | None) -> Attempt:
+        """The outcome as its caller sees it."""
+        started = self.started or self.ended
+        admitted = self.admitted or (self.began if self.started else started)
+        error = None if self.error is None else type(self.error).__name__
+        return Attempt(status, error, admitted - self.began, started - admitted, self.ended - started)
 
     @property
     def may_have_been_applied(self) -> bool:

@@ -19,19 +19,19 @@ class Tokens:
 
     def __init__(self, source: TokenSource) -> None:
         self._source = source if callable(source) else checks.token(source)
+        self.static = None if callable(self._source) else self._source
+        """The token, where there is but one."""
         self._known: dict[Organization, str] = {}
         self._asking: dict[Organization, asyncio.Task[str]] = {}
 
     @property
     def refreshable(self) -> bool:
         """Whether there is somebody to ask for another token."""
-        return callable(self._source)
+        return self.static is None
 
     async def get(self, organization: Organization) -> str:
         """The token of an organization."""
-        if isinstance(self._source, str):
-            return self._source
-        return self._known.get(organization) or await self._ask(organization)
+        return self.static or self._known.get(organization) or await self._ask(organization)
 
     async def refresh(self, organization: Organization, refused: str) -> str:
         """The token to use after one was refused: a newer one that is known, or the callable's next answer."""

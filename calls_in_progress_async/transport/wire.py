@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from urllib.parse import quote
 
-from attrs import define, frozen
+from attrs import define
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class WireRequest:
     """One HTTP request, without the token."""
 
@@ -22,11 +21,6 @@ class WireRequest:
     order_keys: tuple[Hashable, ...] = ()
     """Of a write: what it changes. Writes that share a key go out in order, one at a time."""
 
-    @property
-    def is_write(self) -> bool:
-        """Whether it changes anything on the server."""
-        return self.body is not None
-
 
 @define
 class WireResponse:
@@ -37,11 +31,3 @@ class WireResponse:
     """Looked up without regard to case."""
     body: bytes
     """Decoded from its Content-Encoding."""
-
-
-def query_string(parameters: Mapping[str, str]) -> str:
-    """Percent-encode everything but the unreserved characters of RFC 3986, section 2.3.
-
-    A ``+`` becomes ``%2B``: left bare in a query, servers read it as a space.
-    """
-    return "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())

@@ -4,7 +4,7 @@ import heapq
 
 import pytest
 
-from calls_in_progress_async.transport.adaptive import Adaptation, AdaptiveRate
+from calls_in_progress_async.limits.adaptive import Adaptation, AdaptiveRate
 
 
 def simulate(allowed, *, seconds, burst=1.0, latency=0.1, retry_after=1.0, demand=1e9, settings=None):

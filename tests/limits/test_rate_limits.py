@@ -7,7 +7,7 @@ import math
 import pytest
 
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
-from calls_in_progress_async.transport.rate_limits import DEFAULT_PAUSE, RateLimit, RateLimiter
+from calls_in_progress_async.limits.rate_limits import DEFAULT_PAUSE, RateLimit, RateLimiter
 
 SCOPE = ("example.invoca.net", "secret-token")
 
@@ -178,11 +178,13 @@ async def test_the_longest_wait_is_that_of_both_buckets_together(wheel):
     with pytest.raises(RateLimitWaitError):
         await limiter.acquire(SCOPE, "d")
     late = asyncio.create_task(limiter.acquire(SCOPE, "a"))
-    patient = asyncio.create_task(limiter.acquire(SCOPE, "e", 60))
     await wheel.run(20)
     with pytest.raises(RateLimitWaitError):
         await late
-    assert await patient > 1.5
+    assert limiter.try_acquire(SCOPE, "a")
+    patient = [asyncio.create_task(limiter.acquire(SCOPE, key, 60)) for key in "ef"]
+    await wheel.run(2)
+    assert await patient[1] > 1.5
     assert isinstance((await asyncio.gather(*others, return_exceptions=True))[1], RateLimitWaitError)
 
 
@@ -203,6 +205,28 @@ def test_only_a_full_and_idle_bucket_is_forgotten(wheel):
         wheel.turn(1)
         assert limiter.try_acquire(SCOPE, key)
     assert limiter.snapshot().organizations <= 4
+
+
+async def test_a_busy_bucket_does_not_keep_the_idle_ones_behind_it(wheel):
+    """The first of the table has waiters for a minute; those that came after it are forgotten all the same."""
+    limiter = make(wheel, RateLimit(rate=1e6, per_organization_rate=1, max_buckets=1))
+    tasks = await in_order(limiter, ["busy"] * 60, [])
+    for key in range(40):
+        await wheel.run(1)
+        assert limiter.try_acquire(SCOPE, key)
+    assert limiter.snapshot().organizations_waiting > 0
+    assert limiter.snapshot().organizations <= 4
+    await wheel.run(60)
+    await asyncio.gather(*tasks)
+
+
+@pytest.mark.parametrize("per_organization_rate", [None, 0.001])
+def test_the_turn_of_a_request_that_was_not_sent_is_given_back(wheel, per_organization_rate):
+    """To the shared bucket, and to the organization's where it has one."""
+    limiter = make(wheel, RateLimit(rate=0.001, per_organization_rate=per_organization_rate))
+    assert take_all(limiter) == 1
+    limiter.give_back(SCOPE, "a")
+    assert take_all(limiter) == 1
 
 
 @pytest.mark.parametrize("settings", [None, RateLimit(rate=1), RateLimit(rate=1, per_organization_rate=1)])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
-from calls_in_progress_async.transport.token_bucket import SHORTEST_TIMER, TokenBucket
+from calls_in_progress_async.limits.token_bucket import SHORTEST_TIMER, TokenBucket
 
 ROUNDING = 1e-5
 
@@ -244,6 +244,32 @@ async def test_a_cancellation_in_the_middle_or_at_the_end_keeps_the_order(wheel)
     assert [index for index, _ in granted] == [0, 2, 4]
 
 
+async def test_a_key_whose_head_is_cancelled_keeps_its_turn(wheel):
+    """Only a grant ends a turn, also where the timer is what finds the cancelled head."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    granted, tasks = await queue_up(wheel, bucket, [(1.0, key) for key in "aaabb"])
+    tasks[0].cancel()
+    await wheel.settle()
+    tasks[1].cancel()
+    wheel.turn(0.1)
+    await wheel.run(10)
+    assert [index for index, _ in granted] == [2, 3, 4]
+
+
+async def test_cancellations_make_no_timers(wheel):
+    """The timer that runs is early enough for whoever is left."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    _, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 100)
+    for task in tasks[:-1]:
+        task.cancel()
+    await wheel.settle()
+    assert wheel.made == 1
+    await wheel.run(0.1)
+    await tasks[-1]
+
+
 async def test_closing_a_waiting_coroutine_leaves_the_queue(wheel):
     """A coroutine that is thrown away, not cancelled, does not take a token later."""
     bucket = make(wheel, burst=1)
@@ -331,6 +357,7 @@ async def test_a_pause_holds_everybody_until_the_later_of_two_ends(wheel):
     bucket.pause(2)
     bucket.pause(1)
     assert not bucket.try_acquire()
+    assert bucket.snapshot().paused_for == 2
     granted, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 6)
     bucket.pause(3)
     await wheel.run(2.9)

@@ -225,6 +225,16 @@ async def test_a_foreign_ten_digit_number_is_not_taken_for_an_american_one(askin
     assert reply.json == {"current_calls": []}
 
 
+async def test_a_change_is_in_the_very_next_find(asking):
+    async with asking() as asker:
+        transaction_id = asker.sandbox.start_call(ORGANIZATION, city="Fresno")
+        for city in ("Austin", "Chicago"):
+            await asker.find()
+            asker.sandbox.change_call(ORGANIZATION, transaction_id, city=city)
+            (call,) = (await asker.find()).json["current_calls"]
+            assert call["city"] == city
+
+
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 async def test_an_updated_external_unique_id_is_visible_and_searchable(asking, method):
     async with asking() as asker:
@@ -233,7 +243,7 @@ async def test_an_updated_external_unique_id_is_visible_and_searchable(asking, m
         reply = await asker.update({"external_unique_id": "new"}, method, transaction_id=transaction_id)
         assert reply.json["current_calls"][0]["external_unique_id"] == "new"
         (found,) = (await asker.find(external_unique_id="new")).json["current_calls"]
-        assert found["transaction_id"] == transaction_id
+        assert (found["transaction_id"], found["external_unique_id"]) == (transaction_id, "new")
         assert asker.sandbox.updates[0].method == method
 
 

@@ -124,6 +124,13 @@ async def test_over_a_long_time_the_rate_is_exact(asking, clock):
         assert asker.sandbox.stats.allowed + asker.sandbox.stats.refused == 1_000
 
 
+async def test_requests_at_exactly_the_rate_are_all_let_through(asking, clock):
+    async with asking(rate_limit=10, rate_burst=1) as asker:
+        for _ in range(300):
+            assert await statuses(asker, 1) == [200]
+            clock.seconds += 0.1
+
+
 @pytest.mark.parametrize(("rate", "allowed"), [(0.5, 1), (2.9, 2), (5, 5)])
 async def test_the_burst_is_one_seconds_worth_unless_told(asking, rate, allowed):
     async with asking(rate_limit=rate) as asker:

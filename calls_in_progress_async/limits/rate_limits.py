@@ -183,7 +183,9 @@ class RateLimiter:
         self._state = _read_state(self._settings.state) if self._settings.state else {}
         self._shared: dict[Hashable, TokenBucket] = {}
         self._adaptive: dict[Hashable, AdaptiveRate] = {}
-        self._own: OrderedDict[tuple[Hashable, Hashable], TokenBucket] = OrderedDict()  # least recently used first
+        self._own: OrderedDict[tuple[Hashable, Hashable], TokenBucket] = (
+            OrderedDict()
+        )  # the longest not looked at first
         self._make_error: Callable[[], BaseException] | None = None
 
     def try_acquire(self, scope: Hashable, key: Hashable) -> bool:
@@ -300,7 +302,6 @@ class RateLimiter:
     def _organization(self, scope: Hashable, key: Hashable) -> TokenBucket:
         bucket = self._own.get((scope, key))
         if bucket is not None:
-            self._own.move_to_end((scope, key))
             return bucket
         rate = self._settings.per_organization_rate
         assert rate is not None  # noqa: S101 - for the type checker: the callers looked
@@ -311,7 +312,7 @@ class RateLimiter:
         return bucket
 
     def _forget_idle(self) -> None:
-        """Look at two of the oldest for each new one: so the table shrinks again, at a constant cost."""
+        """Look at two for each new one: so the table shrinks again, at a constant cost and with none to pay on use."""
         for _ in range(min(2, len(self._own) - self._settings.max_buckets)):
             oldest, bucket = next(iter(self._own.items()))
             if bucket.idle:

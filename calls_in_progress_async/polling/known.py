@@ -1,0 +1,109 @@
+"""A call as far as it is known: by its JSON, or only by name, after a restart. Records are made when asked for."""
+
+from __future__ import annotations
+
+import json
+from hashlib import blake2b
+from typing import TypeAlias
+
+from attrs import define
+
+from ..records import Call
+from ..records.structuring import PayloadError, Record, structure
+
+_RECORD, _TRAITS, _WHOLE, _ESCAPE = "~record:", "~traits:", "~whole:", "~:"
+"""What identities begin with that are not a transaction id."""
+
+
+class _Names(Record, frozen=True, kw_only=True, eq=False, gc=False):
+    transaction_id: str | None = None
+    call_record_id: str | None = None
+
+
+class _Traits(Record, frozen=True, kw_only=True, eq=False, gc=False):
+    """What of a call without an id does not change, so far as any revision has it."""
+
+    calling_phone_number: str | None = None
+    destination_phone_number: str | None = None
+    call_start_time_utc: str | None = None
+    transfer_start_time_utc: str | None = None
+    bridge_start_time: str | None = None
+    start_time: str | None = None
+
+    @property
+    def all(self) -> list[str | None]:
+        return [getattr(self, name) for name in _Traits.__annotations__]
+
+
+@define(eq=False)
+class Listed:
+    """An entry of a list of calls."""
+
+    identity: str | None
+    """What tells it from other calls, however it changes; None where the entry is not a call."""
+    json: bytes
+
+    @property
+    def digest(self) -> str:
+        """A name for exactly this JSON."""
+        return digest(self.json)
+
+    def call(self) -> Call:
+        """Make the record."""
+        return structure(Call, self.json, "call", strict=False)
+
+
+@define(eq=False)
+class Remembered:
+    """A call from a checkpoint, which holds no payload."""
+
+    identity: str
+    digest: str
+    json: None = None
+
+    def call(self) -> Call:
+        """Make a record with the id and nothing else."""
+        names = {"transaction_id": self.identity}
+        if self.identity.startswith(_ESCAPE):
+            names = {"transaction_id": self.identity.removeprefix(_ESCAPE)}
+        elif self.identity.startswith(_RECORD):
+            names = {"call_record_id": self.identity.removeprefix(_RECORD)}
+        elif self.identity.startswith((_TRAITS, _WHOLE)):
+            names = {}
+        return structure(Call, json.dumps(names).encode(), "call", strict=False)
+
+
+Known: TypeAlias = Listed | Remembered
+
+
+def digest(payload: bytes) -> str:
+    """Name some JSON in a few characters that do not tell what is in it."""
+    return blake2b(payload, digest_size=10).hexdigest()
+
+
+def same(one: Known, other: Known) -> bool:
+    """Whether two calls have the same JSON, byte for byte."""
+    if one.json is not None and other.json is not None:
+        return one.json == other.json
+    return one.digest == other.digest
+
+
+def identity_of(payload: bytes) -> str | None:
+    """Say what tells a call from others.
+
+    That is its transaction id; else its call record id; else, made unreadable, the numbers and times that do not
+    change while it lasts; else the whole of it, in which case a change looks like an end and a start.
+
+    Returns:
+        None where the payload is not an object, and so no call.
+    """
+    try:
+        names = structure(_Names, payload, "", strict=False)
+    except PayloadError:
+        return None
+    if names.transaction_id:
+        return _ESCAPE + names.transaction_id if names.transaction_id[0] == "~" else names.transaction_id
+    if names.call_record_id:
+        return _RECORD + names.call_record_id
+    traits = structure(_Traits, payload, "", strict=False).all
+    return _TRAITS + digest(json.dumps(traits).encode()) if any(traits) else _WHOLE + digest(payload)

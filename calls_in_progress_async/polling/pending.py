@@ -1,0 +1,148 @@
+"""Events that nobody has taken yet, merged to their net effect. Pure.
+
+Of one call there are never more than it takes to tell the truth: a start with the latest state, a change from the
+oldest to the latest state, an end, or an end and what came after it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from attrs import define
+
+from ..organization import Organization
+from .events import CallChanged, CallEnded, CallEvent, CallStarted, OrganizationFailed, OrganizationRecovered
+from .known import Known, same
+from .picture import Difference
+
+
+@define(eq=False)
+class PendingCall:
+    """What is to be told of a call: a start (no ``before``), a change, or an end (no ``after``)."""
+
+    organization: Organization
+    identity: str
+    before: Known | None
+    after: Known | None
+    since: float
+    """When the last good answer before this had come: what came later is not told yet."""
+
+    def event(self) -> CallEvent:
+        """Make the event."""
+        if self.after is None:
+            assert self.before is not None  # noqa: S101 - for the type checker: it has one or the other
+            return CallEnded(self.organization, self.before)
+        if self.before is None:
+            return CallStarted(self.organization, self.after)
+        return CallChanged(self.organization, self.after, self.before)
+
+
+@define(eq=False)
+class PendingOutage:
+    """What is to be told of an organization: a failure (``error``) or a recovery."""
+
+    organization: Organization
+    error: Exception | None
+    gap: float
+    """Of a recovery: its gap. Of a failure: the gaps of recoveries before it that were never told."""
+    since: float
+
+    def event(self) -> CallEvent:
+        """Make the event."""
+        if self.error is not None:
+            return OrganizationFailed(self.organization, self.error)
+        return OrganizationRecovered(self.organization, self.gap)
+
+
+class PendingEvents:
+    """A queue of events. Those of one call come out in order; those of an organization too, but for merges."""
+
+    def __init__(self) -> None:
+        self.merges = 0
+        """Events that became part of another one, or were undone, before anybody took them."""
+        self.taken = 0
+        """Events that were taken."""
+        self._queue: OrderedDict[PendingCall | PendingOutage, None] = OrderedDict()
+        self._latest: dict[tuple[Organization, str], PendingCall] = {}
+        self._outages: dict[Organization, list[PendingOutage]] = {}
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def add(self, organization: Organization, difference: Difference, since: float) -> None:
+        """Add what has happened to a call."""
+        identity, before, after = difference
+        key = organization, identity
+        latest = self._latest.get(key)
+        if latest is None or before is None or after is None:
+            event = self._latest[key] = PendingCall(organization, identity, before, after, since)
+            self._queue[event] = None
+            return
+        self.merges += 1
+        latest.after = after
+        if latest.before is not None and same(latest.before, after):
+            del self._queue[latest], self._latest[key]
+            self.merges += 1
+
+    def add_failure(self, organization: Organization, error: Exception, since: float) -> None:
+        """Add that an organization has failed."""
+        outages = self._outages.setdefault(organization, [])
+        if len(outages) < 2:
+            self._append(PendingOutage(organization, error, 0.0, since))
+            return
+        failure, recovery = outages
+        failure.error = error
+        failure.gap += recovery.gap
+        self._unsay(recovery)
+
+    def add_recovery(self, organization: Organization, gap: float, since: float) -> None:
+        """Add that an organization has recovered, after ``gap`` seconds."""
+        outages = self._outages.setdefault(organization, [])
+        if len(outages) < 2:
+            earlier = sum(failure.gap for failure in outages)
+            self._append(PendingOutage(organization, None, earlier + gap, since))
+            return
+        recovery, failure = outages
+        recovery.gap += failure.gap + gap
+        self._unsay(failure)
+
+    def _append(self, outage: PendingOutage) -> None:
+        self._outages[outage.organization].append(outage)
+        self._queue[outage] = None
+
+    def _unsay(self, outage: PendingOutage) -> None:
+        """Take back the second of two outages, which a third makes part of the first."""
+        del self._queue[outage]
+        self._outages[outage.organization].remove(outage)
+        self.merges += 2
+
+    def take(self) -> CallEvent | None:
+        """Take the oldest event, if there is one."""
+        if not self._queue:
+            return None
+        event, _ = self._queue.popitem(last=False)
+        self._forget(event)
+        self.taken += 1
+        return event.event()
+
+    def drop(self, organization: Organization) -> None:
+        """Forget all events of an organization."""
+        for event in [each for each in self._queue if each.organization == organization]:
+            del self._queue[event]
+            self._forget(event)
+
+    def _forget(self, event: PendingCall | PendingOutage) -> None:
+        if isinstance(event, PendingCall):
+            key = event.organization, event.identity
+            if self._latest[key] is event:
+                del self._latest[key]
+            return
+        outages = self._outages[event.organization]
+        outages.remove(event)
+        if not outages:
+            del self._outages[event.organization]
+
+    def __iter__(self) -> Iterator[PendingCall | PendingOutage]:
+        """The events, oldest first, without taking them."""
+        return iter(self._queue)

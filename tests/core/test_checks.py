@@ -1,0 +1,419 @@
+"""What callers pass in is refused before anything is sent, in one line that names the parameter."""
+
+from __future__ import annotations
+
+import enum
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from core.servers import ACME, NO_CALLS, TOKEN, RawServer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from calls_in_progress_async import (
+    Call,
+    CallsInProgressClient,
+    CurrentCallsRequest,
+    InvalidRequestError,
+    Organization,
+    RetryPolicy,
+    UpdateCallRequest,
+)
+
+PHONE = "5309991234"
+
+
+class RaisingRepr:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class RecursiveRepr:
+    def __repr__(self) -> str:
+        return repr(self)
+
+
+class HugeRepr:
+    def __repr__(self) -> str:
+        return "x" * 10_000_000
+
+
+class ManyLines:
+    def __repr__(self) -> str:
+        return "one\ntwo\r\nthree\u2028four\x1b[31m"
+
+
+class NotEvenText:
+    def __repr__(self) -> Any:
+        return 5
+
+
+OddName = type("Odd\nName\x1b[31m", (), {"__repr__": RaisingRepr.__repr__})
+HOSTILE: list[Any] = [
+    RaisingRepr(), RecursiveRepr(), HugeRepr(), ManyLines(), NotEvenText(), OddName(), b"\n" * 9, [], {}, object(), 10**5000
+]  # fmt: skip
+
+
+def each(*values: Any) -> Any:
+    """Parametrize ``value``; the values' own text would not do as the names of the tests."""
+    return pytest.mark.parametrize("value", [pytest.param(value, id=str(n)) for n, value in enumerate(values)])
+
+
+def find(**filters: Any) -> CurrentCallsRequest:
+    return CurrentCallsRequest(organization=ACME, **filters)
+
+
+def update(**changes: Any) -> UpdateCallRequest:
+    return UpdateCallRequest(**{"organization": ACME, "transaction_id": "T", "new_external_unique_id": "n", **changes})
+
+
+def client(**settings: Any) -> CallsInProgressClient:
+    return CallsInProgressClient(**{"token": TOKEN, **settings})
+
+
+def refusal(make: Callable[[], Any]) -> InvalidRequestError:
+    with pytest.raises(InvalidRequestError) as raised:
+        make()
+    error = raised.value
+    text = str(error)
+    assert isinstance(error, ValueError)
+    assert text.isprintable(), text
+    assert len(text) < 300
+    assert text.startswith(f"{error.parameter}: ")
+    assert PHONE not in text
+    assert TOKEN not in text
+    assert (str(pickle.loads(pickle.dumps(error))), error.attempts) == (text, ())
+    return error
+
+
+IDS: list[Any] = [0, -1, 2**63, 10**30, True, False, 1.0, 25.5, math.nan, "", " 25", "25 ", "+25", "-1", "1_0", "0x19",
+                  "25.0", "٢٥", "²", "0", str(2**63), "9" * 21, "9" * 5000, None, b"25", [25], *HOSTILE]  # fmt: skip
+
+
+@each(*IDS)
+def test_an_organizations_id_is_a_positive_integer(value: Any) -> None:
+    """Booleans, floats, zero, what is beyond 2^63-1 and text that is not digits are refused."""
+    assert refusal(lambda: Organization(value, "network")).parameter == "id"
+
+
+@each(1, 25, "25", "007", 2**63 - 1, str(2**63 - 1))
+def test_an_organizations_id_may_be_its_digits(value: Any) -> None:
+    """Text of digits is the number."""
+    assert Organization.network(value).id == Organization.advertiser(value).id == int(value)
+
+
+def test_an_id_of_an_enum_is_its_number() -> None:
+    """An int of a class of its own does not go to the wire by its name."""
+    mine = enum.Enum("Mine", {"ACME": 25}, type=int)
+    assert (type(Organization(mine.ACME, "network").id), str(Organization(mine.ACME, "network"))) == (int, "network:25")
+
+
+@each("", "networks", "net work", "advertiser\n", None, 1, True, *HOSTILE)
+def test_an_organizations_type_is_one_of_two(value: Any) -> None:
+    """Anything but network and advertiser is refused."""
+    assert refusal(lambda: Organization(1, value)).parameter == "type"
+
+
+@pytest.mark.parametrize("text", ["advertiser:25", "Advertiser:25", "ADVERTISER:25", " advertiser : 25 "])
+def test_an_organization_is_read_from_text(text: str) -> None:
+    """parse reads what str writes, in any case."""
+    assert Organization.parse(text) == ACME == Organization.parse(str(ACME))
+    assert hash(Organization.parse(text)) == hash(ACME)
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [("", "organization"), ("25", "organization"), ("advertiser", "organization"), ("advertiser:25:1", "organization"),
+     (None, "organization"), (25, "organization"), (b"advertiser:25", "organization"), ("advertiser:", "id"),
+     (":25", "type"), ("25:advertiser", "id"), ("advertiser:-5", "id"), ("advertiser:1.5", "id"),
+     *(pytest.param(value, "organization", id=f"hostile{n}") for n, value in enumerate(HOSTILE))],
+)  # fmt: skip
+def test_text_that_is_no_organization_is_refused(text: Any, parameter: str) -> None:
+    """parse names what is wrong."""
+    assert refusal(lambda: Organization.parse(text)).parameter == parameter
+
+
+BAD_TRANSACTIONS = ["", " ", "A" * 33, "a_b", "a b", "a\n", "a\x00", "é", "\ud800", "a+b", "١", 5, True, *HOSTILE]
+BAD_TEXTS = [
+    "",
+    " ",
+    "\t",
+    "a\nb",
+    "a\x00",
+    "\x7f",
+    "a\x85b",
+    "a\u2028b",
+    "a\u2029b",
+    "\ud800",
+    5,
+    True,
+    b"a",
+    *HOSTILE,
+]
+
+
+@each(*BAD_TRANSACTIONS)
+@pytest.mark.parametrize("make", [find, update])
+def test_a_transaction_id_is_up_to_32_letters_digits_and_hyphens(make: Any, value: Any) -> None:
+    """Anything else is refused, by a find and by an update."""
+    assert refusal(lambda: make(transaction_id=value)).parameter == "transaction_id"
+
+
+@each("A", "TransactionID-890", "a" * 32, "-")
+def test_a_transaction_id_may_be_in_lower_case(value: str) -> None:
+    """The vendor's own examples are."""
+    assert find(transaction_id=value).transaction_id == update(transaction_id=value).transaction_id == value
+
+
+@each(*BAD_TEXTS)
+@pytest.mark.parametrize(
+    ("make", "parameter"),
+    [(find, "external_unique_id"), (update, "external_unique_id"), (update, "new_external_unique_id")],
+)
+def test_an_external_id_is_text_without_control_characters(make: Any, parameter: str, value: Any) -> None:
+    """Empty, blank, with a control character, a lone surrogate or no text at all: refused."""
+    assert refusal(lambda: make(**{parameter: value})).parameter == parameter
+
+
+@each(*(value for value in BAD_TEXTS if value.__hash__))
+def test_a_name_of_custom_data_is_text_without_control_characters(value: Any) -> None:
+    """The rules of ids hold for names."""
+    assert refusal(lambda: update(custom_data={value: "x"})).parameter == "custom_data name"
+
+
+@each(None, "", 5, 5309991234, True, b"x", "\x00", "a\x08", "\x0b", "\x0c", "\x1f", "\x1b[31m", "\ud800", *HOSTILE)
+def test_a_value_of_custom_data_is_text(value: Any) -> None:
+    """Removal (None), emptiness, control characters and what is no text are refused; the value is not shown."""
+    assert (
+        refusal(lambda: update(custom_data={"Call Disposition": value})).parameter == "custom_data['Call Disposition']"
+    )
+
+
+@each(" ", "a\nb", "a\r\nb", "a\tb", "\x7f", "é\U0001f4de", "x" * 100_000)
+def test_a_value_of_custom_data_may_hold_newlines_and_tabs(value: str) -> None:
+    """Nothing else below a space may stand in it."""
+    assert update(custom_data={"n": value}).custom_data == {"n": value}
+
+
+@each("text", ["ab"], [("a", "b")], {"ab"}, 5, *(v for v in HOSTILE if v != {}))
+def test_custom_data_is_a_mapping(value: Any) -> None:
+    """What is not a mapping is refused: a list of two-letter texts is no dict."""
+    assert refusal(lambda: update(custom_data=value)).parameter == "custom_data"
+
+
+def test_an_update_keeps_its_own_copy_of_custom_data() -> None:
+    """What is done to the caller's dict later does not reach the request."""
+    mine = {"a": "b"}
+    request = update(custom_data=mine)
+    mine.clear()
+    assert request.custom_data == {"a": "b"}
+
+
+@pytest.mark.parametrize("named", [{}, {"transaction_id": None}, {"external_unique_id": None}])
+def test_an_update_names_its_call(named: Any) -> None:
+    """One of the two ids is needed."""
+    make = lambda: UpdateCallRequest(organization=ACME, new_external_unique_id="x", **named)  # noqa: E731
+    assert "name the call" in str(refusal(make))
+    assert refusal(make).parameter == "transaction_id"
+
+
+@pytest.mark.parametrize("custom", [None, {}])
+def test_an_update_changes_something(custom: Any) -> None:
+    """Neither a new id nor custom data: refused. Empty custom data is none."""
+    assert "nothing would change" in str(refusal(lambda: update(new_external_unique_id=None, custom_data=custom)))
+    assert update(custom_data=custom).custom_data is None
+
+
+@each("put", "GET", "DELETE", "", None, 5, *HOSTILE)
+def test_an_update_is_a_put_or_a_post(value: Any) -> None:
+    """No other method."""
+    assert refusal(lambda: update(method=value)).parameter == "method"
+
+
+@each(None, 25, "advertiser:25", (25, "advertiser"), Organization, *HOSTILE)
+@pytest.mark.parametrize("kind", [CurrentCallsRequest, UpdateCallRequest])
+def test_an_organization_is_an_organization(kind: Any, value: Any) -> None:
+    """Text and numbers are refused, with a hint how to make one."""
+    error = refusal(lambda: kind(organization=value, transaction_id="T"))
+    assert error.parameter == "organization"
+    assert "Organization.advertiser(25)" in str(error)
+
+
+@pytest.mark.parametrize("given_one", ["calling_phone_number", "destination_phone_number"])
+def test_one_phone_number_needs_the_other(given_one: str) -> None:
+    """The error names the one that is missing."""
+    error = refusal(lambda: find(**{given_one: PHONE}))
+    assert {given_one, error.parameter} == {"calling_phone_number", "destination_phone_number"}
+
+
+@each("", " ", "\ud800" + PHONE, 5309991234, True, b"5309991234", *HOSTILE)
+@pytest.mark.parametrize("parameter", ["calling_phone_number", "destination_phone_number"])
+def test_a_phone_number_is_text(parameter: str, value: Any) -> None:
+    """What is no text is refused when the request is made; it is not shown."""
+    both = {"calling_phone_number": PHONE, "destination_phone_number": PHONE}
+    assert refusal(lambda: find(**{**both, parameter: value})).parameter == parameter
+
+
+NUMBERS: list[Any] = [
+    ("possible", PHONE + "99", "is not a possible phone number: it is too long"),
+    ("possible", "530999123", "is not a possible phone number: it is too short"),
+    ("possible", "9991234", "it can only be dialled locally, add the area code"),
+    ("possible", "+8005309991234567", "is not a possible phone number"),
+    ("possible", "+999 5309991234", "cannot be read as a phone number"),
+    ("possible", "hello", "cannot be read as a phone number"),
+    ("possible", "+", "cannot be read as a phone number"),
+    ("possible", "5" * 1000, "cannot be read as a phone number"),
+    ("possible", PHONE + " ext. 5", "has an extension"),
+    ("valid", "+15559999999", "is not a valid phone number"),
+    ("valid", "+1 555 99", "is not a possible phone number"),
+    ("possible", "+49 15 1", "is not a possible phone number"),
+    ("possible", "+290222222", "it has a length that no number of its country has"),
+]
+
+
+@pytest.mark.parametrize(("validate", "number", "reason"), NUMBERS)
+async def test_a_number_that_cannot_be_is_refused(validate: Any, number: str, reason: str) -> None:
+    """The error says which of the two and why, does not show it, and nothing is sent."""
+    async with RawServer() as server, server.client(validate_phone_numbers=validate) as mine:
+        for parameter in ("calling_phone_number", "destination_phone_number"):
+            numbers = {"calling_phone_number": "+18005551234", "destination_phone_number": "+18005551234"}
+            with pytest.raises(InvalidRequestError) as raised:
+                await mine.find(ACME, **{**numbers, parameter: number})
+            error = refusal(lambda: (_ for _ in ()).throw(raised.value))  # noqa: B023 - called at once
+            assert error.parameter == parameter
+            assert reason in str(error)
+            assert number not in str(error)
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("number", ["+15559999999", "555-999-9999", "1 (555) 999.9999", " +1\u00a0555 999 9999 "])
+async def test_the_vendors_own_example_is_possible(number: str) -> None:
+    """ "possible", the default, takes +1 555 999 9999 in any format."""
+    async with RawServer([NO_CALLS]) as server, server.client() as mine:
+        await mine.find(ACME, calling_phone_number=number, destination_phone_number="866-555-1234")
+        assert server.seen[0].arguments["calling_phone_number"] == ["+15559999999"]
+
+
+SECONDS: list[Any] = [-1, math.nan, math.inf, -math.inf, 10**400, "5", True, b"", *HOSTILE]
+SETTINGS: list[Any] = [
+    ("token", ["", " ", "a b", "a\n", "é", "\x7f", "a\x00", None, 5, b"abc", "\ud800", *HOSTILE]),
+    ("base_url", ["", "invoca.net", "ftp://invoca.net", "https://", "https:///x", "https://x:99999", "https://x:a",
+                  "https://[::1", "https://user:pw@invoca.net", "https://invoca.net?x=1", "https://invoca.net?",
+                  "https://invoca.net#a", "https://invo ca.net", "https://invoca.net\n", "https://ünvoca.net",
+                  "https://invoca.net\\@evil.example", "//invoca.net", None, 5, *HOSTILE]),
+    ("network", ["", "-a", "a-", "a.b", "a" * 64, "a_b", "a/b", "é", "ſ", "a\n", "K", 5, True, *HOSTILE]),
+    ("api_version", ["", "2022-8-1", "20220801", "2022-08-01/", "v1", "2022-08-01\n", "٢٠٢٢-٠٨-٠١", None, 2022, *HOSTILE]),
+    ("organization_type_case", ["", "Lower", "upper", None, True, *HOSTILE]),
+    ("default_region", ["", "USA", "1", "U1", "ÅÅ", None, 1, *HOSTILE]),
+    ("validate_phone_numbers", ["", "on", True, None, *HOSTILE]),
+    ("strict", [1, 0, "yes", None, *HOSTILE]),
+    ("trust_env", [1, 0, "yes", None, *HOSTILE]),
+    ("retry", [None, 3, RetryPolicy, *HOSTILE]),
+    ("rate_limit", [5, "5/s", True, *HOSTILE]),
+    ("deadline", [0, *SECONDS]),
+    ("attempt_timeout", [0, *SECONDS]),
+    ("connect_timeout", [0, None, *SECONDS]),
+    ("max_connections", [0, -1, 1.5, True, None, "5", *(v for v in HOSTILE if v != 10**5000)]),
+    ("max_response_size", [0, -1, 1.5, True, None, "5", *(v for v in HOSTILE if v != 10**5000)]),
+    ("ssl", [None, 1, "no", *HOSTILE]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [pytest.param(name, value, id=f"{name}-{n}") for name, values in SETTINGS for n, value in enumerate(values)],
+)
+def test_a_setting_out_of_its_range_is_refused(name: str, value: Any) -> None:
+    """The constructor names the setting."""
+    assert refusal(lambda: client(**{name: value})).parameter == name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"deadline": None},
+        {"attempt_timeout": None},
+        {"deadline": 5, "attempt_timeout": 0.1, "connect_timeout": 1e-3},
+        {"rate_limit": None},
+        {"token": "!~"},
+        {"default_region": "gb"},
+        {"base_url": "https://invoca.net", "network": "acme"},
+    ],
+)
+def test_a_setting_within_its_range_is_taken(settings: Any) -> None:
+    """The limits themselves are within."""
+    assert "CallsInProgressClient" in repr(client(**settings))
+
+
+def test_network_and_base_url_exclude_each_other() -> None:
+    """Both name the host."""
+    assert refusal(lambda: client(network="acme", base_url="https://example.com")).parameter == "network"
+
+
+POLICY: list[Any] = [
+    ("max_attempts", [0, -1, 1.5, True, None]),
+    ("initial", SECONDS),
+    ("maximum", SECONDS),
+    ("multiplier", [0.99, 0, *SECONDS]),
+    ("max_retry_after", SECONDS),
+    ("budget", [-1, 1.5, True]),
+    ("organization_budget", [-1, 1.5, True]),
+    ("earned_back", SECONDS),
+    ("statuses", [{200}, {399}, {600}, {"500"}, {401}, {404}, 5, None, *(v for v in HOSTILE if v not in ({}, []))]),
+    ("retry_post", [1, None, "yes"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [pytest.param(name, value, id=f"{name}-{n}") for name, values in POLICY for n, value in enumerate(values)],
+)
+def test_a_retry_setting_out_of_its_range_is_refused(name: str, value: Any) -> None:
+    """RetryPolicy names the setting."""
+    assert refusal(lambda: RetryPolicy(**{name: value})).parameter == name
+
+
+@each(0, *SECONDS)
+async def test_a_deadline_of_one_call_is_checked(value: Any) -> None:
+    """find and update refuse it before anything is sent."""
+    async with RawServer() as server, server.client() as mine:
+        for send in (
+            lambda: mine.find(ACME, deadline=value),
+            lambda: mine.update(ACME, transaction_id="T", new_external_unique_id="x", deadline=value),
+        ):
+            with pytest.raises(InvalidRequestError, match="^deadline: "):
+                await send()
+        assert server.connections == 0
+
+
+@each(b"[]", b'"x"', b"\xff{", b"", [1], 5, "text", {"a": {1: 2, (3,): 4}})
+def test_a_payload_for_tests_is_an_object(value: Any) -> None:
+    """Call.from_payload refuses what is none, as every other input."""
+    assert refusal(lambda: Call.from_payload(value)).parameter == "payload"
+
+
+def test_a_payload_for_tests_may_be_strict() -> None:
+    """An unreadable field is then named."""
+    assert "call.city: is a number" in str(refusal(lambda: Call.from_payload({"city": 5}, strict=True)))
+
+
+@given(st.text())
+def test_whatever_is_text_is_refused_in_one_line_or_taken(value: str) -> None:
+    """No text makes a check fail with anything but InvalidRequestError."""
+    for make in (
+        lambda: find(transaction_id=value),
+        lambda: find(external_unique_id=value),
+        lambda: find(calling_phone_number=value, destination_phone_number=value),
+        lambda: update(custom_data={value: value}),
+        lambda: Organization.parse(value),
+        lambda: client(base_url=value),
+        lambda: client(network=value),
+        lambda: client(token=value),
+    ):
+        try:
+            make()
+        except InvalidRequestError as error:
+            assert str(error).isprintable()
