@@ -33,6 +33,17 @@ from .errors import (
 )
 from .limits.rate_limits import RateLimit
 from .organization import Organization
+from .polling.events import (
+    CallChanged,
+    CallEnded,
+    CallEvent,
+    CallStarted,
+    OrganizationFailed,
+    OrganizationRecovered,
+)
+from .polling.find_many import OrganizationResult
+from .polling.stats import WatchStats
+from .polling.watch import Watch
 from .records import Call, CallUpdate, CurrentCalls, CustomDataField, Problem
 from .transport.retry import RetryPolicy
 
@@ -40,7 +51,11 @@ __all__ = [
     "Attempt",
     "AuthenticationError",
     "Call",
+    "CallChanged",
+    "CallEnded",
+    "CallEvent",
     "CallNotFoundError",
+    "CallStarted",
     "CallUpdate",
     "CallsInProgressClient",
     "CallsInProgressError",
@@ -55,6 +70,9 @@ __all__ = [
     "InvalidRequestError",
     "NotFoundError",
     "Organization",
+    "OrganizationFailed",
+    "OrganizationRecovered",
+    "OrganizationResult",
     "PermissionDeniedError",
     "Problem",
     "RateLimit",
@@ -72,6 +90,8 @@ __all__ = [
     "TransportError",
     "UnexpectedResponseError",
     "UpdateCallRequest",
+    "Watch",
+    "WatchStats",
     "WrongLoopError",
     "__version__",
 ]

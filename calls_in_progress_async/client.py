@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl as ssl_module
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from weakref import WeakSet
 
 from . import checks, phone_numbers
 from .endpoints import Endpoint
@@ -18,11 +20,18 @@ from .endpoints.wire_format import WireFormat
 from .errors import CallsInProgressError, ClientClosedError, WrongLoopError
 from .limits.rate_limits import RateLimit, RateLimiter
 from .organization import Organization
-from .records import CallUpdate, CurrentCalls
-from .transport.delivery import Delivery, DeliverySettings
+from .polling.asking import asker
+from .polling.find_many import FindMany, FindManySettings
+from .polling.polls import WatchSettings
+from .polling.shared_answers import SharedAnswers
+from .polling.wait_for_call import Wanted, wait_for_call
+from .polling.watch import Watch
+from .records import Call, CallUpdate, CurrentCalls
+from .transport.delivery import Delivery, DeliverySettings, Job
 from .transport.http import AiohttpTransport, HttpSettings
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
+from .transport.wire import WireResponse
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -149,6 +158,8 @@ class CallsInProgressClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._forks = _forks
         self._closed = False
+        self._answers = SharedAnswers[CurrentCalls]()
+        self._watches = WeakSet[Watch]()
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
@@ -181,6 +192,7 @@ class CallsInProgressClient:
         external_unique_id: str | None = None,
         calling_phone_number: str | None = None,
         destination_phone_number: str | None = None,
+        max_age: float | None = None,
         deadline: float | None = UNSET,
     ) -> CurrentCalls:
         """Find the calls in progress of an organization: all of them, or those that match every filter given.
@@ -192,6 +204,8 @@ class CallsInProgressClient:
             calling_phone_number: The caller's number, in any format that people write. Only together with
                 ``destination_phone_number``.
             destination_phone_number: The number that the call was transferred to.
+            max_age: Seconds that an answer may be old. Identical finds that say so share one request while it is in
+                flight, and its answer until it is too old. None shares nothing.
             deadline: Seconds for this call; the client's by default.
 
         Returns:
@@ -210,7 +224,93 @@ class CallsInProgressClient:
             calling_phone_number=calling_phone_number,
             destination_phone_number=destination_phone_number,
         )
-        return await self.send(request, deadline=deadline)
+        if max_age is None:
+            return await self.send(request, deadline=deadline)
+        checks.check_number("max_age", max_age, "seconds")
+        self._check_place()
+        ask = partial(self.send, request, deadline=None)
+        return await self._answers.get(request, ask, max_age, self._seconds(deadline))
+
+    def find_many(
+        self, organizations: Iterable[Organization] | AsyncIterable[Organization], max_in_flight: int = 64
+    ) -> FindMany:
+        """Find the calls of many organizations: an async iterator of an `OrganizationResult` each, as each completes.
+
+        Args:
+            organizations: Any iterable or async iterable, however long: it is read as places become free.
+            max_in_flight: Finds at once. As many results are held, at most.
+        """
+        return FindMany(self.find, organizations, FindManySettings(max_in_flight=max_in_flight))
+
+    def watch(
+        self,
+        organizations: Iterable[Organization],
+        interval: float = 5.0,
+        absent_polls_to_end: int = 1,
+        resume_from: Any = None,
+        *,
+        max_in_flight: int = 64,
+        max_pending: int = 100_000,
+    ) -> Watch:
+        """Watch organizations: ``async with client.watch(...) as watch``, then ``async for event in watch``.
+
+        Args:
+            organizations: Whose calls; more can be added and removed later.
+            interval: Seconds between two finds of one organization, as far as rate limit and server allow.
+            absent_polls_to_end: After how many good answers in a row that do not list it a call has ended.
+            resume_from: What `Watch.checkpoint` of an earlier watch returned.
+            max_in_flight: Finds at once.
+            max_pending: Events that nobody has taken, at which polling pauses: nothing is lost, memory is bounded.
+
+        Raises:
+            InvalidRequestError: An argument is out of its range; ``resume_from`` is not a checkpoint.
+        """
+        settings = WatchSettings(
+            interval=interval,
+            absent_polls_to_end=absent_polls_to_end,
+            max_in_flight=max_in_flight,
+            max_pending=max_pending,
+        )
+        ask = asker(self._exchange, strict=self._wire_format.strict)
+        watch = Watch(ask, organizations, settings, resume_from=resume_from)
+        self._watches.add(watch)
+        return watch
+
+    async def wait_for_call(
+        self,
+        organization: Organization,
+        *,
+        transaction_id: str | None = None,
+        external_unique_id: str | None = None,
+        calling_phone_number: str | None = None,
+        destination_phone_number: str | None = None,
+        timeout: float | None = 10.0,
+    ) -> Call:
+        """Wait for a call that matches every filter given, as for `find`. All who wait for an organization share polls.
+
+        Args:
+            organization: Whose call.
+            transaction_id: The API's own id of the call.
+            external_unique_id: The id that an update gave the call.
+            calling_phone_number: The caller's number.
+            destination_phone_number: The number that the call was transferred to.
+            timeout: Seconds. None for any.
+
+        Raises:
+            TimeoutError: There was no such call; what went wrong last is its cause.
+            CallsInProgressError: What will not pass by waiting.
+        """
+        wanted = CurrentCallsRequest(
+            organization=organization,
+            transaction_id=transaction_id,
+            external_unique_id=external_unique_id,
+            calling_phone_number=calling_phone_number,
+            destination_phone_number=destination_phone_number,
+        )
+        checks.check_number("timeout", timeout, "seconds", optional=True)
+        if wanted.has_phone_numbers:
+            await phone_numbers.load()
+        return await wait_for_call(partial(self.find, organization), Wanted.of(wanted, self._wire_format), timeout)
 
     async def update(
         self,
@@ -263,20 +363,27 @@ class CallsInProgressClient:
         Raises:
             CallsInProgressError: As `find` and `update`.
         """
-        self._check_place()
-        if request.has_phone_numbers:
-            await phone_numbers.load()
-        wire = request.wire(self._wire_format)
-        if deadline is UNSET:
-            deadline = self._deadline
-        else:
-            checks.check_number("deadline", deadline, "seconds", above=True, optional=True)
-        response, job = await self._delivery.deliver(wire, request.organization, deadline)
+        response, job = await self._exchange(request, deadline)
         try:
             return request.read(response, self._wire_format, tuple(job.attempts))
         except CallsInProgressError as error:
             job.annotate(error)
             raise
+
+    async def _exchange(self, request: Endpoint[Any], deadline: float | None = UNSET) -> tuple[WireResponse, Job]:
+        """Send a request and return its answer as it came, whatever its status."""
+        self._check_place()
+        if request.has_phone_numbers:
+            await phone_numbers.load()
+        wire = request.wire(self._wire_format)
+        return await self._delivery.deliver(wire, request.organization, self._seconds(deadline))
+
+    def _seconds(self, deadline: float | None) -> float | None:
+        """Settle what a call's deadline is."""
+        if deadline is UNSET:
+            return self._deadline
+        checks.check_number("deadline", deadline, "seconds", above=True, optional=True)
+        return deadline
 
     def _check_place(self) -> None:
         """Refuse to work when closed, in a forked child or in another event loop."""
@@ -298,6 +405,8 @@ class CallsInProgressClient:
         """
         checks.check_number("drain", drain, "seconds", optional=True)
         self._closed = True
+        for watch in self._watches:
+            watch.client_closed()
         if self._loop is asyncio.get_running_loop() and self._forks == _forks:
             await self._delivery.close(drain)
 

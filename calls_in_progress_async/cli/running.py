@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
@@ -17,8 +18,7 @@ def run(work: Coroutine[Any, Any, int]) -> int:
     """Run a command to its exit code.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; the work was cancelled and has cleaned up.
-        click.exceptions.Exit: SIGTERM, the same way.
+        click.exceptions.Exit: Ctrl-C or SIGTERM; the work was cancelled and has cleaned up.
     """
     terminated = asyncio.Event()
 
@@ -36,7 +36,12 @@ def run(work: Coroutine[Any, Any, int]) -> int:
 
     try:
         return asyncio.run(main())
+    except KeyboardInterrupt:
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")  # after the ^C that the terminal shows
+        code = ExitCode.INTERRUPTED
     except asyncio.CancelledError:
         if not terminated.is_set():
             raise
-    raise click.exceptions.Exit(ExitCode.TERMINATED)
+        code = ExitCode.TERMINATED
+    raise click.exceptions.Exit(code)

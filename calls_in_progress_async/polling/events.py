@@ -81,7 +81,9 @@ class CallChanged(_OfCall):
         return {} if self.previous is None else changes_between(self.previous, self.call)
 
     def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, changed: {', '.join(self.changes)})"  # not the values: they may be a caller's
+        return (
+            f"{super().__repr__()[:-1]}, changed: {', '.join(self.changes)})"  # not the values: they may be a caller's
+        )
 
 
 @frozen

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from attrs import define, frozen
 
 from ..records import Call
-from ..records.structuring import PayloadError, split_tolerantly, structure
+from ..records.structuring import PayloadError, split, split_tolerantly, structure
 from .known import Listed, identity_of
 
 _HEAD = re.compile(rb'\s*\{\s*"(?:current_calls|calls_in_progress)"\s*:\s*\[\s*')
@@ -132,12 +133,21 @@ def _parse_pieces(pieces: list[Listed | bytes], known: list[Listed], *, strict: 
             entries.append(piece)
             continue
         by_identity = by_identity or _by_identity(known)
-        try:
-            _, found = split_tolerantly(b'{"current_calls":[%b]}' % piece, strict=True) or ("", [])
-        except PayloadError:
+        if (found := _parse_piece(piece)) is None:
             return None
         entries += _listed(map(bytes, found), by_identity, "current_calls", strict=strict)
     return entries
+
+
+def _parse_piece(piece: bytes) -> list[Any] | None:
+    # A piece that ends the list and begins another would parse as well.
+    if b'"current_calls"' in piece or b'"calls_in_progress"' in piece:
+        return None
+    try:
+        found = split(b'{"current_calls":[%b]}' % piece)
+    except PayloadError:
+        return None
+    return found and found[1]
 
 
 def _read_whole(body: bytes, last: Listing | None, *, strict: bool) -> Listing:

@@ -101,6 +101,8 @@ class Schedule(Generic[T]):
 
     def wait(self, now: float) -> float | None:
         """Seconds until the next turn; None where there is none."""
+        if self._held and self._room_for_slow():
+            return 0.0
         return max(0.0, self._heap[0][0] + self._slip - now) if self._heap else None
 
     def give_back(self, turn: T, now: float, *, slow: bool, delay: float | None = None) -> None:

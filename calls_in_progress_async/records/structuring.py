@@ -172,6 +172,16 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
     return None if lists.current_call is msgspec.UNSET else ("current_call", [lists.current_call])
 
 
+def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
+    """Split a body as `split` does; unless ``strict``, also one that only the standard library's parser takes."""
+    try:
+        return split(body)
+    except PayloadError:
+        if strict:
+            raise
+    return split(_respell(body))
+
+
 def _decode(kind: Any, body: bytes) -> Any:
     try:
         if not body.isascii():
@@ -349,12 +359,7 @@ def _structure_each(
     kind: type[R], body: bytes, *, strict: bool
 ) -> tuple[tuple[R, ...], tuple[Problem, ...]] | None:
     """Structure a body in which something is not as it should be, entry by entry."""
-    try:
-        found = split(body)
-    except PayloadError:
-        if strict:
-            raise
-        found = split(_respell(body))
+    found = split_tolerantly(body, strict=strict)
     if found is None:
         return None
     key, entries = found

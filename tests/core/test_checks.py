@@ -270,7 +270,7 @@ NUMBERS: list[Any] = [
     ("valid", "+15559999999", "is not a valid phone number"),
     ("valid", "+1 555 99", "is not a possible phone number"),
     ("possible", "+49 15 1", "is not a possible phone number"),
-    ("possible", "+290222222", "it has a length that no number of its country has"),
+    ("possible", "+722222222222", "it has a length that no number of its country has"),
 ]
 
 
@@ -304,7 +304,7 @@ SETTINGS: list[Any] = [
                   "https://[::1", "https://user:pw@invoca.net", "https://invoca.net?x=1", "https://invoca.net?",
                   "https://invoca.net#a", "https://invo ca.net", "https://invoca.net\n", "https://ünvoca.net",
                   "https://invoca.net\\@evil.example", "//invoca.net", None, 5, *HOSTILE]),
-    ("network", ["", "-a", "a-", "a.b", "a" * 64, "a_b", "a/b", "é", "ſ", "a\n", "K", 5, True, *HOSTILE]),
+    ("network", ["", "-a", "a-", "a.b", "a" * 64, "a_b", "a/b", "é", "ſ", "a\n", 5, True, *HOSTILE]),
     ("api_version", ["", "2022-8-1", "20220801", "2022-08-01/", "v1", "2022-08-01\n", "٢٠٢٢-٠٨-٠١", None, 2022, *HOSTILE]),
     ("organization_type_case", ["", "Lower", "upper", None, True, *HOSTILE]),
     ("default_region", ["", "USA", "1", "U1", "ÅÅ", None, 1, *HOSTILE]),

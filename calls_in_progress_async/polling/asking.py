@@ -1,0 +1,52 @@
+"""Asking for the calls of one organization: an answer as a listing, or the error that a find would raise."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+from ..endpoints.current_calls import CurrentCallsRequest
+from ..endpoints.refusals import raise_unless_success, unexpected
+from ..errors import CallsInProgressError
+from ..organization import Organization
+from ..records.structuring import PayloadError
+from .listing import Listing, read
+
+if TYPE_CHECKING:
+    from ..transport.delivery import Job
+    from ..transport.wire import WireResponse
+
+
+class Exchange(Protocol):
+    """What asking needs of a client: a request goes out, an answer comes back, whatever its status."""
+
+    async def __call__(self, request: CurrentCallsRequest) -> tuple[WireResponse, Job]:
+        """Send a request."""
+        ...
+
+
+Ask = Callable[[Organization, Listing | None], Awaitable[Listing]]
+"""Asks for the calls of an organization; the last listing makes the next one cheap."""
+
+
+def asker(exchange: Exchange, *, strict: bool) -> Ask:
+    """Make what asks through a client."""
+
+    async def ask(organization: Organization, last: Listing | None) -> Listing:
+        response, job = await exchange(CurrentCallsRequest(organization=organization))
+        try:
+            return _listing(response, last, strict=strict)
+        except CallsInProgressError as error:
+            job.annotate(error)
+            raise
+
+    return ask
+
+
+def _listing(response: WireResponse, last: Listing | None, *, strict: bool) -> Listing:
+    raise_unless_success(response, update=False)
+    try:
+        return read(response.body, last, strict=strict)
+    except PayloadError as error:
+        problem = error
+    raise unexpected(response, problem)

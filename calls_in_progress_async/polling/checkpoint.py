@@ -1,0 +1,80 @@
+"""A watch as a small JSON value, to go on from after a restart.
+
+It says which calls the events taken so far have told of: their ids, and for each a digest of its state. There is no
+payload in it, and no phone number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import frozen
+
+from .. import checks
+from ..organization import Organization
+from .known import Known, Remembered
+from .pending import PendingCall, PendingEvents
+from .watched import Watched
+
+_VERSION = 1
+
+
+@frozen
+class Remainder:
+    """What is left of an organization in a checkpoint."""
+
+    seen: float
+    """When the last good answer came: seconds of Unix time."""
+    calls: dict[str, Known]
+
+
+def write(watched: Iterable[Watched], pending: PendingEvents, offset: float) -> dict[str, Any]:
+    """Write a checkpoint.
+
+    Args:
+        watched: The organizations under watch.
+        pending: Events that nobody has taken, and that are therefore still to come after a restart.
+        offset: What to add to the watch's time to have Unix time.
+    """
+    undone = _undo(pending)
+    organizations = {}
+    for each in watched:
+        if not (each.answered or each.picture.calls):
+            continue
+        seen, untold = undone.get(each.organization, (each.seen, {}))
+        told = {**each.picture.calls, **untold}
+        calls = {identity: call.digest for identity, call in told.items() if call is not None}
+        organizations[str(each.organization)] = {"seen": round(min(seen, each.seen) + offset, 3), "calls": calls}
+    return {"version": _VERSION, "organizations": organizations}
+
+
+def _undo(pending: PendingEvents) -> dict[Organization, tuple[float, dict[str, Known | None]]]:
+    """Say for each organization since when events are pending, and what its calls were before them."""
+    undone: dict[Organization, tuple[float, dict[str, Known | None]]] = {}
+    for event in pending:
+        since, calls = undone.get(event.organization, (event.since, {}))
+        undone[event.organization] = min(since, event.since), calls
+        if isinstance(event, PendingCall):
+            calls.setdefault(event.identity, event.before)
+    return undone
+
+
+def read(checkpoint: Any) -> dict[Organization, Remainder]:
+    """Read a checkpoint.
+
+    Raises:
+        InvalidRequestError: It is not one, or not of this version.
+    """
+    try:
+        version = checkpoint["version"]
+        if version == _VERSION:
+            return {Organization.parse(name): _remainder(entry) for name, entry in checkpoint["organizations"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise checks.refuse("resume_from", "is not what checkpoint() returned") from None
+    raise checks.refuse("resume_from", f"is of version {checks.describe(version)}, this package reads {_VERSION}")
+
+
+def _remainder(entry: Any) -> Remainder:
+    calls = {str(identity): Remembered(identity, str(digest)) for identity, digest in entry["calls"].items()}
+    return Remainder(float(entry["seen"]), dict(calls))

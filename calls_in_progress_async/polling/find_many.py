@@ -1,0 +1,171 @@
+"""One find each for many organizations, as each completes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+from attrs import field, frozen
+
+from .. import checks
+from ..errors import ClientStateError
+from ..organization import Organization
+from ..records import CurrentCalls
+
+Find = Callable[[Organization], Awaitable[CurrentCalls]]
+Organizations = Iterable[Organization] | AsyncIterable[Organization]
+
+
+@frozen
+class OrganizationResult:
+    """What a find for one organization came to: ``calls``, or the ``error`` it raised."""
+
+    organization: Organization
+    calls: CurrentCalls | None = None
+    error: Exception | None = None
+
+
+@frozen(kw_only=True)
+class FindManySettings:
+    """How many finds at once."""
+
+    max_in_flight: int = field(default=64, validator=checks.count())
+
+
+class FindMany:
+    """The results of `CallsInProgressClient.find_many`.
+
+    Iterate over it once. Leaving the loop early cancels what is running as soon as nothing refers to it any more; to
+    wait for that as well, use ``async with client.find_many(...) as results``, or ``await results.aclose()``. A
+    cancelled ``__anext__`` loses no result.
+    """
+
+    # No task refers to this object: when the loop over it is left, it goes at once, and takes its tasks with it.
+
+    def __init__(self, find: Find, organizations: Organizations, settings: FindManySettings) -> None:
+        self._find = find
+        self._source = _source(organizations)
+        self._places = settings.max_in_flight
+        self._running: set[asyncio.Task[Any]] = set()
+        self._done: deque[asyncio.Task[OrganizationResult]] = deque()
+        self._fetching: asyncio.Task[Organization | None] | None = None
+        self._exhausted = False
+        self._progress = asyncio.Event()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> OrganizationResult:
+        while True:
+            done = self._done.popleft() if self._done else None
+            try:
+                self._fill()
+                result = None if done is None else _outcome(done)
+            except BaseException:
+                self._cancel()
+                raise
+            if result is not None:
+                return result
+            if self._exhausted and not self._running and not self._done:
+                raise StopAsyncIteration
+            self._progress.clear()
+            await self._progress.wait()
+
+    def _fill(self) -> None:
+        """Start as many finds as there are places for and organizations at hand."""
+        while len(self._running) + len(self._done) < self._places:
+            organization = self._fetch()
+            if organization is None:
+                return
+            self._start(_find_one(self._find, organization), self._done.append)
+
+    def _fetch(self) -> Organization | None:
+        """Fetch the next organization, if there is one and it takes no waiting."""
+        organization: Organization | None = None
+        if self._exhausted:
+            return None
+        if isinstance(self._source, Iterator):
+            organization = next(self._source, None)
+        elif self._fetching is None:
+            # In a task of its own: a cancelled wait for it would end an async generator.
+            self._fetching = asyncio.create_task(_next_of(self._source))
+            self._fetching.add_done_callback(partial(_note, self._progress))
+            return None
+        elif self._fetching.done():
+            fetched, self._fetching = self._fetching, None
+            organization = fetched.result()
+        else:
+            return None
+        self._exhausted = organization is None
+        return organization
+
+    def _start(self, work: Any, then: Callable[[Any], object]) -> None:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        task.add_done_callback(then)
+        task.add_done_callback(partial(_note, self._progress))
+
+    def _cancel(self) -> list[asyncio.Task[Any]]:
+        self._exhausted = True
+        tasks = [*self._running, *([self._fetching] if self._fetching else [])]
+        self._fetching = None
+        for task in tasks:
+            task.cancel()
+        return tasks
+
+    async def aclose(self) -> None:
+        """Cancel what is running and wait until it has ended. Idempotent."""
+        if tasks := self._cancel():
+            await asyncio.wait(tasks)
+        self._done.clear()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        running = getattr(self, "_running", ())
+        if any(not task.get_loop().is_closed() for task in running) or getattr(self, "_fetching", None):
+            self._cancel()
+
+
+def _source(organizations: Any) -> Iterator[Organization] | AsyncIterator[Organization]:
+    if isinstance(organizations, AsyncIterable):
+        return aiter(organizations)
+    try:
+        return iter(organizations)
+    except TypeError:
+        problem = f"{checks.describe(organizations)} is neither an iterable nor an async iterable of organizations"
+    raise checks.refuse("organizations", problem)
+
+
+async def _next_of(source: AsyncIterator[Organization]) -> Organization | None:
+    return await anext(source, None)
+
+
+async def _find_one(find: Find, organization: Organization) -> OrganizationResult:
+    try:
+        return OrganizationResult(organization, await find(organization))
+    except Exception as error:
+        return OrganizationResult(organization, error=error)
+
+
+def _outcome(done: asyncio.Task[OrganizationResult]) -> OrganizationResult:
+    """The result of a find; that the client cannot be used is no result of one organization."""
+    result = done.result()
+    if isinstance(result.error, ClientStateError):
+        raise result.error
+    return result
+
+
+def _note(progress: asyncio.Event, _: object) -> None:
+    progress.set()

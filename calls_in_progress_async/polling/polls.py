@@ -1,0 +1,199 @@
+"""The asking itself: a few workers, each with one organization at a time, and none for an organization that waits."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from attrs import field, frozen
+
+from .. import checks
+from ..errors import CallsInProgressError, ClientStateError
+from .asking import Ask
+from .pending import PendingEvents
+from .schedule import Schedule
+from .stats import Counts
+from .watched import Watched
+
+_TICK = 0.01
+"""Seconds that a timer waits at least: turns that are due within it are taken together."""
+_SLOW = 0.5
+"""The share of the interval after which an answer counts as slow."""
+
+
+class Timer(Protocol):
+    """What an event loop's ``call_later`` returns."""
+
+    def cancel(self) -> Any:
+        """Keep it from firing."""
+
+
+def _call_later(seconds: float, callback: Callable[[], None]) -> Timer:
+    return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+@frozen(kw_only=True)
+class WatchSettings:
+    """How to watch."""
+
+    interval: float = field(default=5.0, validator=checks.number("seconds", above=True))
+    """Seconds between two finds of one organization."""
+    absent_polls_to_end: int = field(default=1, validator=checks.count())
+    """After how many good answers in a row that do not list it a call has ended."""
+    max_in_flight: int = field(default=64, validator=checks.count())
+    """Finds at once."""
+    max_pending: int = field(default=100_000, validator=checks.count())
+    """Events that nobody has taken, at which polling pauses: nothing is lost, and memory is bounded."""
+
+
+@frozen(kw_only=True)
+class Surroundings:
+    """What a watch takes from the world, so that tests can give it."""
+
+    clock: Callable[[], float] = time.monotonic
+    wall_clock: Callable[[], float] = time.time
+    randomness: Callable[[], float] = random.random
+    call_later: Callable[[float, Callable[[], None]], Timer] = _call_later
+
+
+class Polls:
+    """Asks for one organization after the other, and puts what happens into the pending events.
+
+    Args:
+        ask: Asks for the calls of one organization.
+        settings: How often and how many.
+        events: Where events go.
+        surroundings: Clock, timers and randomness.
+        on_event: Called when there are new events, and when the polling has ended.
+    """
+
+    def __init__(
+        self,
+        ask: Ask,
+        settings: WatchSettings,
+        events: PendingEvents,
+        surroundings: Surroundings,
+        on_event: Callable[[], None],
+    ) -> None:
+        self.counts = Counts()
+        self.error: BaseException | None = None
+        """What ended the polling, if anything did."""
+        self.schedule: Schedule[Watched] = Schedule(settings.interval, settings.max_in_flight)
+        self._ask = ask
+        self._settings = settings
+        self._events = events
+        self._clock = surroundings.clock
+        self._random = surroundings.randomness
+        self._call_later = surroundings.call_later
+        self._on_event = on_event
+        self._first = asyncio.Lock()  # held by the one worker that waits for the next turn
+        self._woken = asyncio.Event()
+        self._rests_until = 0.0
+        self._workers: list[asyncio.Task[None]] = []
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for somebody to take events."""
+        return len(self._events) >= self._settings.max_pending
+
+    def start(self) -> None:
+        """Begin."""
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._settings.max_in_flight)]
+
+    def wake(self) -> None:
+        """Look at the schedule again: it has changed."""
+        self._woken.set()
+
+    def end(self, error: BaseException) -> None:
+        """End with an error, unless it has ended already."""
+        if self.error is None:
+            self.error = error
+            self._on_event()
+        for worker in self._workers:
+            worker.cancel()
+
+    async def close(self) -> None:
+        """End, and wait until nothing is running any more."""
+        for worker in self._workers:
+            worker.cancel()
+        if self._workers:
+            await asyncio.wait(self._workers)
+
+    async def _work(self) -> None:
+        with suppress(asyncio.CancelledError):
+            try:
+                while True:
+                    async with self._first:
+                        watched = await self._next()
+                    await self._poll(watched)
+            except Exception as error:
+                self.end(error)
+
+    async def _next(self) -> Watched:
+        """Wait for the next turn."""
+        while True:
+            now = self._clock()
+            if self.paused:
+                await self._rest(None)
+            elif (watched := self.schedule.take(now)) is not None:
+                return watched
+            else:
+                await self._rest(self.schedule.wait(now))
+
+    async def _rest(self, seconds: float | None) -> None:
+        self._woken.clear()
+        self._rests_until = math.inf if seconds is None else self._clock() + seconds
+        timer = None if seconds is None else self._call_later(max(seconds, _TICK), self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            self._rests_until = 0.0
+            if timer is not None:
+                timer.cancel()
+
+    async def _poll(self, watched: Watched) -> None:
+        """Ask once. Whatever goes wrong with one organization stays with it."""
+        began = self._clock()
+        last = watched.picture.listing
+        self.counts.requests += 1
+        try:
+            listing = await self._ask(watched.organization, last)
+        except ClientStateError:
+            raise
+        except Exception as error:  # a token callable's own, for example
+            self._fail(watched, error)
+        else:
+            now = self._clock()
+            self.counts.unchanged += listing is last
+            if not watched.out:
+                told = watched.take_answer(listing, now, self._settings.absent_polls_to_end, self._events)
+                self._tell(told)
+            self._give_back(watched, slow=now - began > _SLOW * self._settings.interval)
+
+    def _fail(self, watched: Watched, error: Exception) -> None:
+        self.counts.failures += 1
+        if isinstance(error, CallsInProgressError):
+            error.__traceback__ = None  # it may stay pending for long, and what its frames hold with it
+        delay = None
+        if not watched.out:
+            before = len(self._events)
+            delay = watched.take_failure(error, self._settings.interval, self._random(), self._events)
+            self._tell(len(self._events) != before)
+        self._give_back(watched, slow=True, delay=delay)
+
+    def _give_back(self, watched: Watched, *, slow: bool, delay: float | None = None) -> None:
+        now = self._clock()
+        self.schedule.give_back(watched, now, slow=slow, delay=delay)
+        wait = self.schedule.wait(now)
+        if wait is not None and now + wait < self._rests_until:
+            self.wake()
+
+    def _tell(self, events: int) -> None:
+        if events:
+            self.counts.events += events
+            self._on_event()

@@ -1,0 +1,115 @@
+"""Waiting for a call that is about to arrive: the agent's screen."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from attrs import frozen
+
+from ..endpoints.current_calls import CurrentCallsRequest
+from ..endpoints.wire_format import WireFormat
+from ..errors import (
+    InvalidRequestError,
+    RateLimitedError,
+    RateLimitWaitError,
+    ServerError,
+    TransportError,
+    UnexpectedResponseError,
+)
+from ..phone_numbers import e164
+from ..records import Call, CurrentCalls
+
+_FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.5, 2.0, 1.2
+"""Seconds between two looks, and what each is to the one before."""
+_SHARED = 0.9
+"""The share of a pause for which an answer does for others as well."""
+_PASSING = (TransportError, ServerError, RateLimitedError, RateLimitWaitError, UnexpectedResponseError)
+"""What may be over at the next look."""
+
+
+class Look(Protocol):
+    """Finds all calls of the organization; an answer no older than ``max_age`` seconds will do."""
+
+    def __call__(self, *, max_age: float, deadline: float | None) -> Awaitable[CurrentCalls]:
+        """Look."""
+        ...
+
+
+@frozen
+class Wanted:
+    """Which call is waited for. Calls are matched here, so that all who wait can share one answer."""
+
+    transaction_id: str | None
+    external_unique_id: str | None
+    calling: str | None
+    destination: str | None
+    region: str
+
+    @classmethod
+    def of(cls, request: CurrentCallsRequest, wire_format: WireFormat) -> Wanted:
+        """Take the filters of a find.
+
+        Raises:
+            InvalidRequestError: A phone number is none.
+        """
+        region = wire_format.default_region
+        numbers = {name: getattr(request, name) for name in ("calling_phone_number", "destination_phone_number")}
+        calling, destination = (
+            None if number is None else e164(name, number, region=region, validate=wire_format.validate_phone_numbers)
+            for name, number in numbers.items()
+        )
+        return cls(request.transaction_id, request.external_unique_id, calling, destination, region)
+
+    def matches(self, call: Call) -> bool:
+        """Whether a call is the one, by every filter given."""
+        return (
+            self.transaction_id in (None, call.transaction_id)
+            and self.external_unique_id in (None, call.external_unique_id)
+            and self._is_number(self.calling, call.calling_phone_number)
+            and self._is_number(self.destination, call.destination_phone_number)
+        )
+
+    def _is_number(self, wanted: str | None, sent: str | None) -> bool:
+        if wanted is None or wanted == sent:
+            return True
+        if not sent:
+            return False
+        try:
+            return e164("", sent, region=self.region, validate="possible") == wanted
+        except InvalidRequestError:
+            return False  # records hold dial strings too, and text of any form
+
+
+async def wait_for_call(
+    look: Look,
+    wanted: Wanted,
+    timeout: float | None,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> Call:
+    """Look until the call is there.
+
+    Raises:
+        TimeoutError: It was not, within ``timeout`` seconds; the last failure to look is its cause.
+        CallsInProgressError: What will not pass by waiting, such as `AuthenticationError`.
+    """
+    ends = math.inf if timeout is None else clock() + timeout
+    pause = _FIRST_PAUSE
+    failure: Exception | None = None
+    while (remaining := ends - clock()) > 0:
+        try:
+            calls = await look(max_age=pause * _SHARED, deadline=None if timeout is None else remaining)
+        except _PASSING as error:
+            failure = error
+        else:
+            for call in calls:
+                if wanted.matches(call):
+                    return call
+        await sleep(max(0.0, min(pause, ends - clock())))
+        pause = min(pause * _GROWTH, _LONGEST_PAUSE)
+    raise TimeoutError(f"No matching call within {timeout:g} s.") from failure

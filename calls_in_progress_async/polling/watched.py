@@ -1,0 +1,70 @@
+"""One organization under watch: what is known of it, and what an answer or a failure makes of that. Pure."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from ..errors import RateLimitedError, RateLimitWaitError, ServerError
+from ..organization import Organization
+from .listing import Listing
+from .pending import PendingEvents
+from .picture import Picture
+from .schedule import Turn, backoff
+
+_LONGEST_RETRY_AFTER = 60.0
+"""Seconds that a server may ask for."""
+
+
+@define(eq=False)
+class Watched(Turn):
+    """An organization under watch. Times are by the watch's clock."""
+
+    organization: Organization = field(kw_only=True)
+    seen: float = field(kw_only=True)
+    """When the last good answer came; before the first, when the watch began."""
+    picture: Picture = field(factory=Picture)
+    answered: bool = False
+    """Whether a good answer has come in this watch."""
+    failures: int = 0
+    """How often it failed since the last good answer."""
+    unsettled: bool = False
+    """Whether a recovery is to be told with the next good answer."""
+    failed: bool = False
+    """Whether the failure was told."""
+    period: float | None = None
+    """Seconds between the last two good answers."""
+
+    def take_answer(self, listing: Listing, now: float, absent_polls_to_end: int, events: PendingEvents) -> int:
+        """Take in a good answer.
+
+        Returns:
+            The number of events that it came to.
+        """
+        since, gap = self.seen, now - self.seen
+        if self.answered:
+            self.period = gap
+        told = int(self.unsettled)
+        if self.unsettled:
+            events.add_recovery(self.organization, gap, since)
+        self.answered, self.failures, self.unsettled, self.failed, self.seen = True, 0, False, False, now
+        for difference in self.picture.update(listing, absent_polls_to_end):
+            events.add(self.organization, difference, since)
+            told += 1
+        return told
+
+    def take_failure(self, error: Exception, interval: float, randomness: float, events: PendingEvents) -> float:
+        """Take in a failure, which is told once.
+
+        A single refusal for the sake of a rate limit is not one: the next turn may well succeed, and the schedule is
+        late already.
+
+        Returns:
+            Seconds until the next try.
+        """
+        self.failures += 1
+        limited = isinstance(error, RateLimitedError | RateLimitWaitError)
+        if not self.failed and not (limited and self.failures == 1):
+            self.failed = self.unsettled = True
+            events.add_failure(self.organization, error, self.seen)
+        wanted = error.retry_after if isinstance(error, RateLimitedError | ServerError) else None
+        return max(backoff(self.failures, interval, randomness), min(wanted or 0.0, _LONGEST_RETRY_AFTER))

@@ -1,0 +1,115 @@
+"""The command line against a sandbox: in this process, on a terminal, or as a real program."""
+
+import asyncio
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import attrs
+import pytest
+from click.testing import CliRunner, Result
+
+from calls_in_progress_async.cli.program import program
+from calls_in_progress_async.sandbox import SandboxServer
+
+TOKEN = "sandbox-token"
+PROGRAM = (sys.executable, "-W", "error", "-m", "calls_in_progress_async")
+
+
+@attrs.frozen
+class Done:
+    """How a program ended, and what it wrote."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+@attrs.frozen
+class Terminal:
+    """What a terminal was sent, and the exit code."""
+
+    code: int
+    output: str
+
+
+@attrs.define
+class CommandLine:
+    """Runs commands against one sandbox, which goes on answering meanwhile."""
+
+    sandbox: SandboxServer
+    environment: dict[str, str]
+
+    async def invoke(self, *arguments: str, stdin: str | None = None, **environment: str) -> Result:
+        """Run a command in this process."""
+        variables: dict[str, str | None] = {**self.environment, **environment}
+        return await asyncio.to_thread(CliRunner().invoke, program, arguments, input=stdin, env=variables)
+
+    async def start(self, *arguments: str, **options: Any) -> asyncio.subprocess.Process:
+        """Start a real program."""
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        environment = os.environ | self.environment
+        return await asyncio.create_subprocess_exec(*PROGRAM, *arguments, env=environment, **options)
+
+    async def finish(self, process: asyncio.subprocess.Process) -> Done:
+        """Wait for a program's end."""
+        async with asyncio.timeout(30):
+            stdout, stderr = await process.communicate()
+        assert process.returncode is not None
+        return Done(process.returncode, (stdout or b"").decode(), (stderr or b"").decode())
+
+    async def execute(self, *arguments: str) -> Done:
+        """Run a real program."""
+        return await self.finish(await self.start(*arguments))
+
+    async def on_terminal(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Terminal:
+        """Run a command in this process with a terminal of 110 columns in place of stdout and stderr."""
+        for name, value in {**self.environment, "COLUMNS": "110", "LINES": "30", "TERM": "xterm"}.items():
+            monkeypatch.setenv(name, value)
+        return await asyncio.to_thread(_run_on_terminal, monkeypatch, arguments)
+
+
+def _run_on_terminal(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> Terminal:
+    screen, keyboard = pty.openpty()
+    sent: list[bytes] = []
+    reading = threading.Thread(target=_read_all, args=(screen, sent))
+    reading.start()
+    with open(keyboard, "w", encoding="utf-8") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        patch.setattr(sys, "stderr", terminal)
+        code = program.run(arguments)
+    reading.join()
+    os.close(screen)
+    return Terminal(code, b"".join(sent).decode())
+
+
+def _read_all(screen: int, sent: list[bytes]) -> None:
+    try:
+        while data := os.read(screen, 65536):
+            sent.append(data)
+    except OSError:  # Linux: the other end is closed
+        pass
+
+
+Opening = Callable[..., AbstractAsyncContextManager[CommandLine]]
+
+
+@pytest.fixture
+def command_line(monkeypatch: pytest.MonkeyPatch) -> Opening:
+    """Opens a sandbox with these settings (no calls but scripted ones unless told) and a command line for it."""
+    for name in [name for name in os.environ if name.startswith("CALLS_IN_PROGRESS_")]:
+        monkeypatch.delenv(name)
+
+    @asynccontextmanager
+    async def open_command_line(**settings: Any) -> AsyncIterator[CommandLine]:
+        settings = {"organizations": 3, "calls_per_organization": 0, **settings}
+        async with SandboxServer(**settings) as sandbox:
+            environment = {"CALLS_IN_PROGRESS_BASE_URL": sandbox.url, "CALLS_IN_PROGRESS_TOKEN": TOKEN}
+            yield CommandLine(sandbox, environment)
+
+    return open_command_line

@@ -1,0 +1,260 @@
+"""Every way to end has its exit code and at most a few lines on stderr."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+
+import click
+import pytest
+
+from calls_in_progress_async import __main__, __version__, errors
+from calls_in_progress_async.cli import list_calls as list_module
+from calls_in_progress_async.cli.outcomes import ExitCode, combined, exit_code_of, report
+from calls_in_progress_async.cli.program import program
+from calls_in_progress_async.sandbox import Fault
+
+PYTHON = (sys.executable, "-W", "error")
+
+
+def test_version_and_help(capsys) -> None:
+    """--help lists the exit codes and where the token comes from; -h is the same."""
+    assert program.run(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+    assert program.run(["-h"]) == 0
+    shown = capsys.readouterr().out
+    for words in ("130  Ctrl-C", "4  the call that was named", "CALLS_IN_PROGRESS_TOKEN_FILE", "demo", "list", "watch"):
+        assert words in shown
+
+
+def test_without_a_command_the_help_is_shown(capsys) -> None:
+    """On stderr, as a usage error."""
+    assert program.run([]) == 2
+    assert "Usage:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["no-such"], ["list", "--no-such"], ["list", "advertiser"], ["list", "advertiser:0"], ["list", "\x1b"]],
+)
+def test_usage_errors(arguments, capsys) -> None:
+    """Usage, one line that says what is wrong, and 2; nothing active reaches the terminal."""
+    assert program.run(arguments) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("Usage: ")
+    assert shown.splitlines()[-1].startswith("error: ")
+    assert "\x1b" not in shown
+
+
+async def test_no_token(command_line) -> None:
+    """3, and which variable to set."""
+    async with command_line() as line:
+        done = await line.invoke("list", "advertiser:2", CALLS_IN_PROGRESS_TOKEN="")
+        assert done.exit_code == 3
+        assert "set CALLS_IN_PROGRESS_TOKEN" in done.stderr
+
+
+async def test_a_token_cannot_be_an_argument(command_line) -> None:
+    """It would be in the list of processes."""
+    async with command_line() as line:
+        for command in ("list", "update", "check", "watch"):
+            assert "--token" not in (await line.invoke(command, "--help")).stdout
+
+
+async def test_a_token_from_a_file(command_line, tmp_path) -> None:
+    """CALLS_IN_PROGRESS_TOKEN_FILE."""
+    (tmp_path / "token").write_text("sandbox-token\n")
+    async with command_line() as line:
+        done = await line.invoke(
+            *("list", "advertiser:2"),
+            CALLS_IN_PROGRESS_TOKEN="",
+            CALLS_IN_PROGRESS_TOKEN_FILE=str(tmp_path / "token"),
+        )
+        assert done.exit_code == 0
+
+
+async def test_a_wrong_token(command_line) -> None:
+    """3, without the token."""
+    async with command_line() as line:
+        line.environment["CALLS_IN_PROGRESS_TOKEN"] = "wrong-one"
+        done = await line.execute("list", "advertiser:2")
+        assert done.code == 3
+        assert done.stderr.startswith("error: advertiser:2: HTTP 401: NotAuthorized")
+        assert "hint: is CALLS_IN_PROGRESS_TOKEN right" in done.stderr
+        assert "wrong-one" not in done.stderr
+
+
+async def test_a_server_that_is_down(command_line) -> None:
+    """1, and one hint."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        async with command_line() as line:
+            done = await line.execute("list", "advertiser:2", "--base-url", url, "--deadline", "0.2")
+    assert done.code == 1
+    assert done.stderr.startswith("error: advertiser:2: ")
+    assert "Traceback" not in done.stderr
+
+
+async def test_the_spelling_of_the_type(command_line) -> None:
+    """The hint is in the words of the command line."""
+    async with command_line(organization_type_spelling="capitalized") as line:
+        done = await line.invoke("list", "advertiser:2")
+        assert done.exit_code == 1
+        assert "hint: try --organization-type-case capitalized" in done.stderr
+        assert (await line.invoke("list", "advertiser:2", "--organization-type-case", "capitalized")).exit_code == 0
+
+
+async def test_the_vendors_error_handle_is_told(command_line) -> None:
+    """It is what the vendor's support asks for."""
+    async with command_line(faults=[Fault(status=500)]) as line:
+        done = await line.invoke("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--deadline", "0.1")
+        assert done.exit_code == 1
+        assert "error handle: 1228118400" in done.stderr
+
+
+async def test_a_host_on_the_command_line_wins(command_line) -> None:
+    """Over either variable that names one."""
+    arguments = ("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--dry-run")
+    async with command_line() as line:
+        assert "https://acme.invoca.net/" in (await line.invoke(*arguments, "--network", "acme")).stdout
+        url = ("--base-url", "https://example.com")
+        shown = await line.invoke(*arguments, *url, CALLS_IN_PROGRESS_BASE_URL="", CALLS_IN_PROGRESS_NETWORK="acme")
+        assert "https://example.com/" in shown.stdout
+        assert (await line.invoke(*arguments, *url, "--network", "acme")).exit_code == 2
+        assert (await line.invoke("list", "advertiser:2", "--rate", "nan")).exit_code == 2
+
+
+async def test_rate_is_kept_to(command_line) -> None:
+    """--rate makes a rate limit of the client; it does not lose anything."""
+    async with command_line() as line:
+        assert (await line.invoke("list", "advertiser:2", "advertiser:3", "--rate", "1000")).exit_code == 0
+
+
+async def test_ctrl_c_while_waiting_for_an_answer(command_line) -> None:
+    """130, with nothing on stderr."""
+    async with command_line(faults=[Fault(kind="hang")]) as line:
+        process = await line.start("list", "advertiser:2")
+        while not line.sandbox.requests:
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        done = await line.finish(process)
+        assert (done.code, done.stdout, done.stderr) == (130, "", "")
+
+
+async def test_the_server_dies_while_it_is_asked(command_line) -> None:
+    """1, with one error a organization and no traceback."""
+    async with command_line(faults=[Fault(kind="hang")]) as line:
+        process = await line.start("list", "advertiser:2", "--deadline", "1")
+        while not line.sandbox.requests:
+            await asyncio.sleep(0.01)
+        await line.sandbox.close()
+        done = await line.finish(process)
+        assert done.code == 1
+        assert done.stderr.startswith("error: advertiser:2: ")
+        assert "Traceback" not in done.stderr
+
+
+def test_a_full_disk() -> None:
+    """One line says what the system says."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([*PYTHON, "-m", "calls_in_progress_async", "--help"], stdout=full, stderr=-1, check=False)
+    assert (done.returncode, done.stderr) == (1, b"error: No space left on device\n")
+
+
+def test_a_terminal_that_cannot_show_all_letters() -> None:
+    """They are escaped rather than the end of the program."""
+    command = [*PYTHON, "-m", "calls_in_progress_async", *"update advertiser:2 --transaction-id A --dry-run".split()]
+    environment = {"PYTHONIOENCODING": "ascii", "CALLS_IN_PROGRESS_TOKEN": "t"}
+    done = subprocess.run([*command, "--set", "ä=ö"], capture_output=True, check=False, env=environment)
+    assert done.returncode == 0
+    assert rb"\xe4" in done.stdout
+
+
+@pytest.mark.parametrize("library", ["click", "rich"])
+def test_without_the_extra_one_line_says_how_to_get_it(library) -> None:
+    """The core does not need it, so it may be missing."""
+    code = (
+        f"import sys; sys.modules[{library!r}] = None; import calls_in_progress_async.__main__ as m; sys.exit(m.main())"
+    )
+    done = subprocess.run([*PYTHON, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr == b'The command line needs its extra: pip install "calls-in-progress-async[cli]"\n'
+
+
+def test_the_core_does_not_import_the_command_line() -> None:
+    """Nor click, nor rich."""
+    code = (
+        "import sys, calls_in_progress_async; print({'click', 'rich', 'calls_in_progress_async.cli'} & {*sys.modules})"
+    )
+    assert subprocess.run([*PYTHON, "-c", code], capture_output=True, check=True).stdout == b"set()\n"
+
+
+def test_main_in_this_process(monkeypatch, capsys) -> None:
+    """It returns the exit code; a module of our own that is missing is not taken for the extra."""
+    monkeypatch.setattr(sys, "argv", ["calls-in-progress", "--version"])
+    assert __main__.main() == 0
+    name = "calls_in_progress_async.cli.program"
+    for missing, code in ((KeyboardInterrupt(), 130), (ModuleNotFoundError("no click", name="click.core"), 2)):
+        monkeypatch.setitem(sys.modules, name, _Raising(missing))
+        assert __main__.main() == code
+    monkeypatch.setitem(sys.modules, name, _Raising(ModuleNotFoundError("no attrs", name="attrs")))
+    with pytest.raises(ModuleNotFoundError, match="attrs"):
+        __main__.main()
+    assert "pip install" in capsys.readouterr().err
+
+
+class _Raising:
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> object:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+        (click.ClickException("no"), 1),
+        (errors.ConnectionFailedError("no"), 1),
+        (asyncio.CancelledError(), None),
+    ],
+)
+def test_how_commands_end(raised, code, monkeypatch, capsys) -> None:
+    """A command that is cancelled by nobody is a fault of ours, and is not hidden."""
+
+    async def raise_it(*_: object) -> int:
+        raise raised
+
+    monkeypatch.setattr(list_module, "_list", raise_it)
+    if code is None:
+        with pytest.raises(asyncio.CancelledError):
+            program.run(["list", "advertiser:2"])
+    else:
+        assert program.run(["list", "advertiser:2"]) == code
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_codes_of_errors(capsys) -> None:
+    """Every class of the tree has a code, and is told without a traceback."""
+    classes = [errors.CallsInProgressError]
+    for each in classes:
+        classes += each.__subclasses__()
+        assert report(each("text \x1b", request_id="R\x07", may_have_been_applied=True)) in ExitCode
+    shown = capsys.readouterr().err
+    assert "\x1b" not in shown
+    assert "note: request id R\\x07" in shown
+    assert exit_code_of(errors.InvalidRequestError("no", parameter="token")) is ExitCode.TOKEN
+    assert exit_code_of(errors.InvalidRequestError("no", parameter="id")) is ExitCode.USAGE
+
+
+def test_several_outcomes_have_one_code() -> None:
+    """Theirs, if they agree."""
+    ok, token, failed = ExitCode.OK, ExitCode.TOKEN, ExitCode.FAILED
+    assert combined(set()) is ok
+    assert combined({ok}) is ok
+    assert combined({ok, token}) is token
+    assert combined({token, ExitCode.NO_SUCH_CALL}) is failed
