@@ -40,7 +40,7 @@ class Organization:
         """
         if not isinstance(text, str) or text.count(":") != 1:
             raise checks.refuse("organization", f'{checks.describe(text)} is not written as "advertiser:25"')
-        kind, _, number = text.strip().partition(":")
+        kind, _, number = text.partition(":")
         return cls(number.strip(), kind.strip())
 
     def __str__(self) -> str:

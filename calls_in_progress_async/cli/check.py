@@ -82,8 +82,8 @@ async def _findings(settings: ClientSettings, organization: Organization) -> Asy
     url = urlsplit(client.base_url)
     async for finding in check_network(url.scheme, url.hostname or "", url.port or _PORTS[url.scheme]):
         yield finding
-        if not finding.ok:
-            return
+    if not finding.ok:
+        return
     answers = {spelling: await _ask(settings, organization, spelling) for spelling in _SPELLINGS}
     for finding in judge(answers, organization, configured=wire_format_of(client).organization_type_case):
         yield finding

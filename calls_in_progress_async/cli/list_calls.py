@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from typing import TextIO
 
 import click
@@ -14,6 +15,7 @@ from ..client import CallsInProgressClient
 from ..endpoints.current_calls import CurrentCallsRequest
 from ..errors import CallsInProgressError, InvalidRequestError
 from ..organization import Organization
+from ..polling.find_many import OrganizationResult
 from ..records import CurrentCalls
 from .call_table import Row, call_table
 from .organizations_file import organizations_from
@@ -53,6 +55,7 @@ class Listing:
 def list_calls(
     settings: ClientSettings,
     /,
+    *,
     organizations: tuple[Organization, ...],
     all_from: TextIO | None,
     as_json: bool,
@@ -78,16 +81,17 @@ async def _list(settings: ClientSettings, listing: Listing) -> int:
     rows: list[Row] = []
     codes: set[ExitCode] = set()
     found = 0
-    async with settings.client() as client:
-        with _progress_bar(listing) as progress:
+    with _progress_bar(listing) as progress:
+        async with settings.client() as client:
             task = progress.add_task("asking", total=len(listing.organizations))
-            async for organization, answer in _ask(client, listing):
-                if isinstance(answer, CallsInProgressError):
-                    codes.add(report(answer, organization))
-                else:
-                    found += len(answer)
-                    rows += _take(organization, answer, listing)
-                progress.advance(task)
+            async with aclosing(_ask(client, listing)) as answers:
+                async for organization, answer in answers:
+                    if isinstance(answer, CallsInProgressError):
+                        codes.add(report(answer, organization))
+                    else:
+                        found += len(answer)
+                        rows += _take(organization, answer, listing)
+                    progress.advance(task)
     _print_table(rows, listing)
     say(f"{count(found, 'call')} in progress in {count(len(listing.organizations), 'organization')}")
     if listing.filters and not (found or codes):
@@ -125,7 +129,7 @@ def _print_table(rows: list[Row], listing: Listing) -> None:
 
 async def _ask(
     client: CallsInProgressClient, listing: Listing
-) -> AsyncIterator[tuple[Organization, CurrentCalls | CallsInProgressError]]:
+) -> AsyncGenerator[tuple[Organization, CurrentCalls | CallsInProgressError], None]:
     """Ask each organization; the answers come as they complete."""
     if listing.filters:
         for batch in _batches(listing.organizations):
@@ -133,8 +137,17 @@ async def _ask(
             for pair in zip(batch, answers, strict=True):
                 yield pair
         return
-    async for result in client.find_many(listing.organizations, max_in_flight=_MAX_IN_FLIGHT):
-        yield result.organization, result.error or result.calls
+    async with client.find_many(listing.organizations, max_in_flight=_MAX_IN_FLIGHT) as results:
+        async for result in results:
+            yield result.organization, _answer(result)
+
+
+def _answer(result: OrganizationResult) -> CurrentCalls | CallsInProgressError:
+    if result.calls is not None:
+        return result.calls
+    if isinstance(result.error, CallsInProgressError):
+        return result.error
+    raise result.error or RuntimeError("a result without calls or error")
 
 
 def _batches(organizations: Sequence[Organization]) -> Iterator[Sequence[Organization]]:

@@ -69,7 +69,7 @@ class Observer:
                 self.started += 1
                 self.events.append(f"+ call {key[1]} of {key[0]} started")
                 self._styles[key] = _STARTED
-            elif before != call:
+            elif before.raw_json != call.raw_json:
                 self._styles[key] = _CHANGED
 
     def calls(self) -> Iterator[tuple[Organization, Call]]:

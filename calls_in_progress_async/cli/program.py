@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from io import TextIOWrapper
+from contextlib import suppress
+from io import TextIOWrapper, UnsupportedOperation
 from typing import Any, NoReturn
 
 import click
@@ -38,12 +39,17 @@ class Program(click.Group):
         """
         extra.setdefault("prog_name", "calls-in-progress")
         _accept_any_text()
+        streams = sys.stdout, sys.stderr
         try:
             code = self._run(arguments, extra)
             sys.stdout.flush()
         except KeyboardInterrupt:
             return ExitCode.INTERRUPTED
-        except BrokenPipeError:
+        except (BrokenPipeError, SystemExit):
+            if isinstance(sys.exception(), SystemExit) and sys.stdout is streams[0]:
+                raise  # click leaves after it has completed a word for the shell
+            # When a command meets a closed pipe, click puts streams in place that hide it, and leaves with 1.
+            sys.stdout, sys.stderr = streams
             _discard(sys.stdout)
             return ExitCode.PIPE_CLOSED
         except OSError as error:  # a full disk, most likely
@@ -78,7 +84,7 @@ def _accept_any_text() -> None:
 
 def _discard(stream: Any) -> None:
     """Point a stream that nobody reads at nothing, or Python complains when it flushes it at the end."""
-    with open(os.devnull, "wb") as nothing:
+    with suppress(UnsupportedOperation), open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), stream.fileno())
 
 

@@ -25,10 +25,11 @@ def run(work: Coroutine[Any, Any, int]) -> int:
     async def main() -> int:
         task = asyncio.current_task()
 
+        assert task is not None  # noqa: S101 - for the type checker
+
         def terminate() -> None:
             terminated.set()
-            if task is not None:
-                task.cancel()
+            task.cancel()
 
         with suppress(NotImplementedError, RuntimeError, ValueError):  # Windows; not the main thread
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)

@@ -47,8 +47,8 @@ async def _serve(server: SandboxServer, *, as_json: bool) -> int:
             write_json({"url": server.url, "token": server.token})
         else:
             _introduce(server)
-        await asyncio.Event().wait()
-    return 0
+        # An event that nobody sets: it ends by cancellation only.
+        return int(await asyncio.Event().wait())
 
 
 def _introduce(server: SandboxServer) -> None:

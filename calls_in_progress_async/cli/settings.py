@@ -27,8 +27,6 @@ class OrganizationArgument(click.ParamType):  # type: ignore[type-arg]  # click 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Organization:
         """Read it, or end the command with the reason."""
-        if isinstance(value, Organization):
-            return value
         try:
             return Organization.parse(value)
         except InvalidRequestError as error:

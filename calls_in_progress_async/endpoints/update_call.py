@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import ClassVar
 
 from attrs import field, frozen
 
@@ -41,14 +40,17 @@ class UpdateCallRequest:
     method: str = field(default="PUT", validator=checks.one_of("PUT", "POST"))
     """Both do the same; a POST is not repeated once it may have been carried out."""
 
-    has_phone_numbers: ClassVar[bool] = False
-
     def __attrs_post_init__(self) -> None:
         """Refuse an update of no call, and one of nothing."""
         if self.transaction_id is None and self.external_unique_id is None:
             raise checks.refuse("transaction_id", "is missing: name the call by it or by external_unique_id")
         if self.new_external_unique_id is None and self.custom_data is None:
             raise checks.refuse("new_external_unique_id", "is missing, and so is custom_data: nothing would change")
+
+    @property
+    def has_phone_numbers(self) -> bool:
+        """An update names its call by ids only."""
+        return False
 
     def wire(self, wire_format: WireFormat) -> WireRequest:
         """Turn the request into method, path, query string and body."""

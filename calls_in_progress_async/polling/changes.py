@@ -12,6 +12,7 @@ Change: TypeAlias = tuple[Any, Any]
 """The old value and the new one."""
 _CUSTOM_DATA = "custom_data"
 _AS_PRINTED = {"key presses": "keypresses"}
+_FIELDS = keys(Call)
 _NO_FIELD = CustomDataField(None)
 
 
@@ -32,7 +33,7 @@ def changes_between(old: Call, new: Call) -> dict[str, Change]:
             changes.update(found)
         else:
             name = _AS_PRINTED.get(key, key)
-            values = (getattr(old, name), getattr(new, name)) if key in keys(Call) else payloads
+            values = (getattr(old, name), getattr(new, name)) if key in _FIELDS else payloads
             # Where the records are the same, the difference is in what they could not read, or in its spelling.
             changes[name] = values if values[0] != values[1] else payloads
     return changes

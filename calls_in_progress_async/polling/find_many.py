@@ -138,14 +138,12 @@ class FindMany:
             self._cancel()
 
 
-def _source(organizations: Any) -> Iterator[Organization] | AsyncIterator[Organization]:
+def _source(organizations: Organizations) -> Iterator[Organization] | AsyncIterator[Organization]:
     if isinstance(organizations, AsyncIterable):
         return aiter(organizations)
-    try:
+    if isinstance(organizations, Iterable):
         return iter(organizations)
-    except TypeError:
-        problem = f"{checks.describe(organizations)} is neither an iterable nor an async iterable of organizations"
-    raise checks.refuse("organizations", problem)
+    raise checks.refuse("organizations", f"{checks.describe(organizations)} is not an iterable of organizations")
 
 
 async def _next_of(source: AsyncIterator[Organization]) -> Organization | None:

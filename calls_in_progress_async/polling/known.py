@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import TypeAlias
 
 from attrs import define
 
 from ..records import Call
-from ..records.structuring import PayloadError, Record, structure
+from ..records.structuring import PayloadError, Record, glance, glance_all, structure
 
 _RECORD, _TRAITS, _WHOLE, _ESCAPE = "~record:", "~traits:", "~whole:", "~:"
 """What identities begin with that are not a transaction id."""
@@ -83,9 +84,9 @@ def digest(payload: bytes) -> str:
 
 def same(one: Known, other: Known) -> bool:
     """Whether two calls have the same JSON, byte for byte."""
-    if one.json is not None and other.json is not None:
-        return one.json == other.json
-    return one.digest == other.digest
+    if one.json is None or other.json is None:
+        return one.digest == other.digest
+    return one.json == other.json
 
 
 def identity_of(payload: bytes) -> str | None:
@@ -97,10 +98,31 @@ def identity_of(payload: bytes) -> str | None:
     Returns:
         None where the payload is not an object, and so no call.
     """
+    return identity_of_object(payload) or _identity_of_odd(payload)
+
+
+def identity_of_object(payload: bytes) -> str | None:
+    """The same for what may be one object in plain JSON; None where it is not, or its ids are no text."""
+    names = glance(_Names, payload) if payload.startswith(b"{") and payload.endswith(b"}") else None
+    return None if names is None else _identity(names, payload)
+
+
+def identities_of(body: bytes, payloads: Sequence[bytes]) -> list[str | None]:
+    """The same for all entries of a body at once."""
+    names = glance_all(_Names, body)
+    if names is None or len(names) != len(payloads):
+        return [identity_of(payload) for payload in payloads]
+    return list(map(_identity, names, payloads))
+
+
+def _identity_of_odd(payload: bytes) -> str | None:
     try:
-        names = structure(_Names, payload, "", strict=False)
+        return _identity(structure(_Names, payload, "", strict=False), payload)
     except PayloadError:
         return None
+
+
+def _identity(names: _Names, payload: bytes) -> str:
     if names.transaction_id:
         return _ESCAPE + names.transaction_id if names.transaction_id[0] == "~" else names.transaction_id
     if names.call_record_id:

@@ -9,24 +9,22 @@ two known entries must itself parse as entries. A body that is not plain enough 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 from attrs import define, frozen
 
 from ..records import Call
 from ..records.structuring import PayloadError, split, split_tolerantly, structure
-from .known import Listed, identity_of
+from .known import Listed, identities_of, identity_of, identity_of_object
 
 _HEAD = re.compile(rb'\s*\{\s*"(?:current_calls|calls_in_progress)"\s*:\s*\[\s*')
 _TAIL = re.compile(rb"\s*\]\s*\}\s*\Z")
 _SEPARATOR = re.compile(rb"\s*,\s*")
 _LONGEST_TAIL = 64
-_LOOK_AHEAD = 4
+_LOOK_AHEAD = 6
 """Known entries that are looked for after one that is not where it was: more in a row seldom go or change."""
 _WINDOW = 8192
 """Bytes in which they are looked for, beyond the size of the entry."""
-_RECOGNIZED = 80
+_RECOGNIZED = 50
 """Bytes at the beginning of an entry that are enough to look for it; it is compared whole when found."""
 
 
@@ -57,8 +55,8 @@ def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
         strict: Whether a field that cannot be read makes the whole answer unreadable.
 
     Returns:
-        The very same ``last`` where nothing has changed; else a listing with the same `Listed` for every call that
-        has not.
+        The very same ``last`` where nothing has changed; else a listing with, as far as the walk gets, the same
+        `Listed` for every call that has not.
 
     Raises:
         PayloadError: The body does not say which calls there are.
@@ -66,19 +64,19 @@ def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
     if last is not None and last.layout is not None:
         pieces = _walk(body, last.entries, last.layout)
         if pieces is not None:
-            entries = _parse_pieces(pieces, last.entries, strict=strict)
-            if entries is last.entries:
+            if pieces == last.entries:
                 return last
+            entries = _parse_pieces(pieces, last.layout.separator, strict=strict)
             if entries is not None:
                 return Listing(entries, last.layout)
-    return _read_whole(body, last, strict=strict)
+    return _read_whole(body, strict=strict)
 
 
 def _walk(body: bytes, entries: list[Listed], layout: Layout) -> list[Listed | bytes] | None:
     """Take a body apart into entries that are known and the bytes between them.
 
     Returns:
-        None where the body is laid out differently.
+        None where the body is laid out differently, or where hardly anything in it is known.
     """
     separator = layout.separator
     position, end = len(layout.head), len(body) - len(layout.tail)
@@ -90,10 +88,13 @@ def _walk(body: bytes, entries: list[Listed], layout: Layout) -> list[Listed | b
         entry = entries[index]
         if not body.startswith(entry.json, position):
             found = _find_next(body, position, entries, index, separator)
+            if found is None and end - position > len(body) // 2:
+                return None
             if found is None:
                 break
             index, beginning = found
-            pieces.append(body[position : beginning - len(separator)])
+            if beginning > position:
+                pieces.append(body[position : beginning - len(separator)])
             position, entry = beginning, entries[index]
         pieces.append(entry)
         index += 1
@@ -114,68 +115,63 @@ def _find_next(
 ) -> tuple[int, int] | None:
     """Find the next known entry that still stands further on: its index and where it begins."""
     until = position + len(entries[index].json) * 2 + _WINDOW
-    for candidate in range(index, min(index + _LOOK_AHEAD, len(entries))):
+    first = index + body.startswith(entries[index].json[:_RECOGNIZED], position)  # the next one, if this has changed
+    for candidate in range(first, min(index + _LOOK_AHEAD, len(entries))):
         wanted = entries[candidate].json
-        found = body.find(separator + wanted[:_RECOGNIZED], position, until)
-        if found >= 0 and body.startswith(wanted, found + len(separator)):
-            return candidate, found + len(separator)
+        if body.startswith(wanted, position):
+            return candidate, position
+        # Looking for the id alone is several times as fast as for what it stands in.
+        name = (entries[candidate].identity or "").encode()
+        beginning = body.find(name, position, until) - wanted.find(name)
+        if (
+            beginning > position
+            and body.startswith(wanted, beginning)
+            and body.endswith(separator, position, beginning)
+        ):
+            return candidate, beginning
     return None
 
 
-def _parse_pieces(pieces: list[Listed | bytes], known: list[Listed], *, strict: bool) -> list[Listed] | None:
+def _parse_pieces(pieces: list[Listed | bytes], separator: bytes, *, strict: bool) -> list[Listed] | None:
     """Parse what is not known; None where it is not a sequence of whole entries."""
-    if pieces == known:
-        return known
-    by_identity = None
     entries: list[Listed] = []
     for piece in pieces:
         if isinstance(piece, Listed):
             entries.append(piece)
-            continue
-        by_identity = by_identity or _by_identity(known)
-        if (found := _parse_piece(piece)) is None:
+        elif (identity := identity_of_object(piece)) is not None:  # one entry, as nearly always
+            entries += _listed([identity], [piece], "current_calls", strict=strict)
+        elif (payloads := _split_piece(piece, separator)) is not None:
+            entries += _listed([*map(identity_of, payloads)], payloads, "current_calls", strict=strict)
+        else:
             return None
-        entries += _listed(map(bytes, found), by_identity, "current_calls", strict=strict)
     return entries
 
 
-def _parse_piece(piece: bytes) -> list[Any] | None:
-    # A piece that ends the list and begins another would parse as well.
-    if b'"current_calls"' in piece or b'"calls_in_progress"' in piece:
-        return None
+def _split_piece(piece: bytes, separator: bytes) -> list[bytes] | None:
     try:
-        found = split(b'{"current_calls":[%b]}' % piece)
+        _, raw = split(b'{"current_calls":[%b]}' % piece) or ("", [])
     except PayloadError:
         return None
-    return found and found[1]
+    payloads = [bytes(each) for each in raw]
+    # Without this, a piece that ends the list and begins another would do.
+    return payloads if separator.join(payloads) == piece else None
 
 
-def _read_whole(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
+def _read_whole(body: bytes, *, strict: bool) -> Listing:
     found = split_tolerantly(body, strict=strict)
     if found is None:
         raise PayloadError("", "the answer has no list of calls (current_calls)")
     path, raw = found
     payloads = [bytes(each) for each in raw]
-    known = {} if last is None else _by_identity(last.entries)
-    return Listing(list(_listed(payloads, known, path, strict=strict)), _layout(body, payloads))
+    return Listing(_listed(identities_of(body, payloads), payloads, path, strict=strict), _layout(body, payloads))
 
 
-def _by_identity(entries: Iterable[Listed]) -> dict[str | None, Listed]:
-    return {entry.identity: entry for entry in entries}
-
-
-def _listed(
-    payloads: Iterable[bytes], known: Mapping[str | None, Listed], path: str, *, strict: bool
-) -> Iterator[Listed]:
-    for index, payload in enumerate(payloads):
-        identity = identity_of(payload)
-        before = known.get(identity)
-        if before is not None and before.json == payload:
-            yield before
-            continue
-        if strict:
-            structure(Call, payload, f"{path}[{index}]", strict=True)
-        yield Listed(identity, payload)
+def _listed(identities: list[str | None], payloads: list[bytes], path: str, *, strict: bool) -> list[Listed]:
+    listed = list(map(Listed, identities, payloads))
+    if strict:
+        for index, entry in enumerate(listed):
+            structure(Call, entry.json, f"{path}[{index}]", strict=True)
+    return listed
 
 
 def _layout(body: bytes, payloads: list[bytes]) -> Layout | None:
@@ -189,8 +185,9 @@ def _layout(body: bytes, payloads: list[bytes]) -> Layout | None:
         between = _SEPARATOR.match(body, head.end() + len(payloads[0]))
         separator = between[0] if between else separator
     layout = Layout(head[0], separator, body[max(tail.start(), head.end()) :])
-    plain = layout.head + separator.join(payloads) + layout.tail == body
-    return _shared(layout) if plain else None
+    # A look is enough: the walk trusts no separator and no tail.
+    size = len(layout.head) + sum(map(len, payloads)) + len(separator) * (len(payloads) - 1) + len(layout.tail)
+    return _shared(layout) if size == len(body) or not payloads else None
 
 
 _layouts: dict[Layout, Layout] = {}

@@ -7,7 +7,7 @@ oldest to the latest state, an end, or an end and what came after it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import define
 
@@ -27,6 +27,8 @@ class PendingCall:
     after: Known | None
     since: float
     """When the last good answer before this had come: what came later is not told yet."""
+    latest: dict[str, PendingCall]
+    """The latest event of each call of the organization."""
 
     def event(self) -> CallEvent:
         """Make the event."""
@@ -64,25 +66,28 @@ class PendingEvents:
         self.taken = 0
         """Events that were taken."""
         self._queue: OrderedDict[PendingCall | PendingOutage, None] = OrderedDict()
-        self._latest: dict[tuple[Organization, str], PendingCall] = {}
+        self._latest: dict[Organization, dict[str, PendingCall]] = {}
         self._outages: dict[Organization, list[PendingOutage]] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, organization: Organization, difference: Difference, since: float) -> None:
-        """Add what has happened to a call."""
-        identity, before, after = difference
-        key = organization, identity
-        latest = self._latest.get(key)
-        if latest is None or before is None or after is None:
-            event = self._latest[key] = PendingCall(organization, identity, before, after, since)
-            self._queue[event] = None
-            return
+    def add(self, organization: Organization, differences: Iterable[Difference], since: float) -> None:
+        """Add what an answer says has happened to the calls of an organization."""
+        latest = self._latest.setdefault(organization, {})
+        for identity, before, after in differences:
+            event = latest.get(identity)
+            if event is None or before is None or after is None:
+                event = latest[identity] = PendingCall(organization, identity, before, after, since, latest)
+                self._queue[event] = None
+            else:
+                self._merge(event, after)
+
+    def _merge(self, event: PendingCall, after: Known) -> None:
         self.merges += 1
-        latest.after = after
-        if latest.before is not None and same(latest.before, after):
-            del self._queue[latest], self._latest[key]
+        event.after = after
+        if event.before is not None and same(event.before, after):
+            del self._queue[event], event.latest[event.identity]
             self.merges += 1
 
     def add_failure(self, organization: Organization, error: Exception, since: float) -> None:
@@ -93,18 +98,18 @@ class PendingEvents:
             return
         failure, recovery = outages
         failure.error = error
-        failure.gap += recovery.gap
+        failure.gap = recovery.gap
         self._unsay(recovery)
 
     def add_recovery(self, organization: Organization, gap: float, since: float) -> None:
         """Add that an organization has recovered, after ``gap`` seconds."""
         outages = self._outages.setdefault(organization, [])
         if len(outages) < 2:
-            earlier = sum(failure.gap for failure in outages)
-            self._append(PendingOutage(organization, None, earlier + gap, since))
+            untold = sum(failure.gap for failure in outages)
+            self._append(PendingOutage(organization, None, untold + gap, since))
             return
         recovery, failure = outages
-        recovery.gap += failure.gap + gap
+        recovery.gap += gap
         self._unsay(failure)
 
     def _append(self, outage: PendingOutage) -> None:
@@ -131,12 +136,13 @@ class PendingEvents:
         for event in [each for each in self._queue if each.organization == organization]:
             del self._queue[event]
             self._forget(event)
+        self._latest.pop(organization, None)
 
     def _forget(self, event: PendingCall | PendingOutage) -> None:
         if isinstance(event, PendingCall):
-            key = event.organization, event.identity
-            if self._latest[key] is event:
-                del self._latest[key]
+            latest, identity = event.latest, event.identity
+            if latest[identity] is event:
+                del latest[identity]
             return
         outages = self._outages[event.organization]
         outages.remove(event)

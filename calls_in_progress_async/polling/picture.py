@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import TypeAlias, cast
 
 from attrs import define, field
 
@@ -12,16 +12,11 @@ from .known import Known, Listed, same
 from .listing import Listing
 
 _DOUBTS = 3
-"""Changed entries of an answer, one after the other, that must really have changed before others are believed to have.
-A server of which some machines spell the same JSON differently respells whole answers, not single entries."""
+"""Calls that must really have changed, one after the other, before others are believed to have, where no call of an
+answer has the same bytes as before: a server of which some machines spell JSON otherwise respells whole answers."""
 
-
-class Difference(NamedTuple):
-    """A call that started (no ``before``), changed, or ended (no ``after``)."""
-
-    identity: str
-    before: Known | None
-    after: Known | None
+Difference: TypeAlias = tuple[str, Known | None, Known | None]
+"""A call's identity, and the call before and after: it started (no before), changed, or ended (no after)."""
 
 
 @define(eq=False)
@@ -47,33 +42,37 @@ class Picture:
         if listing is self.listing and self.absences is None:
             return ()
         before, now = self.calls, _calls_of(listing.entries, self.calls)
+        changed, started = _compare(before, now)
         ended, self.absences = _missing(before, now, self.absences or {}, absent_polls_to_end)
         self.calls, self.listing = now, listing
-        changed, started = _compare(before, now)
         return [*ended, *changed, *started]
 
 
-def _calls_of(entries: Iterable[Listed], known: Mapping[str, Known]) -> dict[str, Known]:
+def _calls_of(entries: Sequence[Listed], known: Mapping[str, Known]) -> dict[str, Known]:
     """Name the calls of a list. Of several with the same id, the one that is known already stands, else the first."""
-    calls: dict[str, Known] = {}
-    for entry in entries:
-        identity = entry.identity
-        if identity is not None and (identity not in calls or known.get(identity) is entry):
-            calls[identity] = entry
-    return calls
+    calls: dict[str | None, Known] = {entry.identity: entry for entry in entries}
+    if len(calls) < len(entries) or None in calls:
+        calls.clear()
+        for entry in entries:
+            before = known.get(entry.identity or "")
+            if entry.identity not in calls or (before is not None and same(before, entry)):
+                calls[entry.identity] = entry
+        calls.pop(None, None)
+    return cast(dict[str, Known], calls)
 
 
 def _missing(
     before: Mapping[str, Known], now: dict[str, Known], absences: Mapping[str, int], limit: int
 ) -> tuple[list[Difference], dict[str, int] | None]:
     """Sort the calls that are no longer listed into those that have ended and those that stay for now."""
-    ended, missing = [], {}
+    ended: list[Difference] = []
+    missing = {}
     for identity, call in before.items():
         if identity in now:
             continue
         count = absences.get(identity, 0) + 1
         if count >= limit:
-            ended.append(Difference(identity, call, None))
+            ended.append((identity, call, None))
         else:
             missing[identity] = count
     now.update((identity, before[identity]) for identity in missing)
@@ -82,23 +81,34 @@ def _missing(
 
 def _compare(before: Mapping[str, Known], now: Mapping[str, Known]) -> tuple[list[Difference], list[Difference]]:
     """List the calls that have changed and, oldest first, those that have started."""
-    changed, started = [], []
-    doubts = _DOUBTS
+    changed: list[Difference] = []
+    started: list[Difference] = []
     for identity, call in now.items():
         old = before.get(identity)
-        if old is call:
-            continue
         if old is None:
-            started.append(Difference(identity, None, call))
-        elif not same(old, call):
-            if doubts and _respelled(old, call):
-                doubts = _DOUBTS
-                continue
-            doubts = max(0, doubts - 1)
-            changed.append(Difference(identity, old, call))
+            started.append((identity, None, call))
+        elif old is not call and not same(old, call):
+            changed.append((identity, old, call))
+    if len(changed) + len(started) == len(now):
+        changed = _really_changed(changed)
     return changed, started[::-1]
 
 
-def _respelled(old: Known, new: Known) -> bool:
-    """Whether two pieces of JSON say the same in different bytes."""
-    return old.json is not None and new.json is not None and bool(parse_json(old.json) == parse_json(new.json))
+def _really_changed(changed: Iterable[Difference]) -> list[Difference]:
+    """Leave out calls that say the same in different bytes."""
+    doubts = _DOUBTS
+    found = []
+    for difference in changed:
+        if doubts:
+            if _respelled(*difference[1:]):
+                doubts = _DOUBTS
+                continue
+            doubts -= 1
+        found.append(difference)
+    return found
+
+
+def _respelled(old: Known | None, new: Known | None) -> bool:
+    if old is None or new is None or old.json is None or new.json is None:
+        return False
+    return bool(parse_json(old.json) == parse_json(new.json))

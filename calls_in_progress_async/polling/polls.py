@@ -18,7 +18,8 @@ from .asking import Ask
 from .pending import PendingEvents
 from .schedule import Schedule
 from .stats import Counts
-from .watched import Watched
+from .watched import REFUSALS, Watched
+from .window import Window
 
 _TICK = 0.01
 """Seconds that a timer waits at least: turns that are due within it are taken together."""
@@ -91,6 +92,8 @@ class Polls:
         self._random = surroundings.randomness
         self._call_later = surroundings.call_later
         self._on_event = on_event
+        self._window = Window(settings.max_in_flight)
+        self._running = 0
         self._first = asyncio.Lock()  # held by the one worker that waits for the next turn
         self._woken = asyncio.Event()
         self._rests_until = 0.0
@@ -138,9 +141,10 @@ class Polls:
         """Wait for the next turn."""
         while True:
             now = self._clock()
-            if self.paused:
+            if self.paused or self._running >= self._window.size:
                 await self._rest(None)
             elif (watched := self.schedule.take(now)) is not None:
+                self._running += 1
                 return watched
             else:
                 await self._rest(self.schedule.wait(now))
@@ -170,6 +174,7 @@ class Polls:
         else:
             now = self._clock()
             self.counts.unchanged += listing is last
+            self._window.on_answer()
             if not watched.out:
                 told = watched.take_answer(listing, now, self._settings.absent_polls_to_end, self._events)
                 self._tell(told)
@@ -177,6 +182,8 @@ class Polls:
 
     def _fail(self, watched: Watched, error: Exception) -> None:
         self.counts.failures += 1
+        if isinstance(error, REFUSALS):
+            self._window.on_refusal(self._clock())
         if isinstance(error, CallsInProgressError):
             error.__traceback__ = None  # it may stay pending for long, and what its frames hold with it
         delay = None
@@ -184,13 +191,13 @@ class Polls:
             before = len(self._events)
             delay = watched.take_failure(error, self._settings.interval, self._random(), self._events)
             self._tell(len(self._events) != before)
-        self._give_back(watched, slow=True, delay=delay)
+        self._give_back(watched, slow=watched.failed, delay=delay)
 
     def _give_back(self, watched: Watched, *, slow: bool, delay: float | None = None) -> None:
         now = self._clock()
+        self._running -= 1
         self.schedule.give_back(watched, now, slow=slow, delay=delay)
-        wait = self.schedule.wait(now)
-        if wait is not None and now + wait < self._rests_until:
+        if now + (self.schedule.wait(now) or 0.0) < self._rests_until:
             self.wake()
 
     def _tell(self, events: int) -> None:

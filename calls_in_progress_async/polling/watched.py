@@ -11,6 +11,10 @@ from .pending import PendingEvents
 from .picture import Picture
 from .schedule import Turn, backoff
 
+REFUSALS = (RateLimitedError, RateLimitWaitError)
+"""Errors that come of a rate limit, the server's or the client's own."""
+_REFUSALS_TO_FAIL = 4
+"""Refused turns in a row that are an organization's own failure."""
 _LONGEST_RETRY_AFTER = 60.0
 """Seconds that a server may ask for."""
 
@@ -47,23 +51,23 @@ class Watched(Turn):
         if self.unsettled:
             events.add_recovery(self.organization, gap, since)
         self.answered, self.failures, self.unsettled, self.failed, self.seen = True, 0, False, False, now
-        for difference in self.picture.update(listing, absent_polls_to_end):
-            events.add(self.organization, difference, since)
-            told += 1
-        return told
+        if differences := self.picture.update(listing, absent_polls_to_end):
+            events.add(self.organization, differences, since)
+        return told + len(differences)
 
     def take_failure(self, error: Exception, interval: float, randomness: float, events: PendingEvents) -> float:
         """Take in a failure, which is told once.
 
-        A single refusal for the sake of a rate limit is not one: the next turn may well succeed, and the schedule is
-        late already.
+        A few refusals in a row for the sake of a rate limit are none: it is everybody's as a rule, and then the whole
+        schedule is late. The organization is asked again before others.
 
         Returns:
             Seconds until the next try.
         """
         self.failures += 1
-        limited = isinstance(error, RateLimitedError | RateLimitWaitError)
-        if not self.failed and not (limited and self.failures == 1):
+        if isinstance(error, REFUSALS) and self.failures < _REFUSALS_TO_FAIL:
+            return 0.0
+        if not self.failed:
             self.failed = self.unsettled = True
             events.add_failure(self.organization, error, self.seen)
         wanted = error.retry_after if isinstance(error, RateLimitedError | ServerError) else None

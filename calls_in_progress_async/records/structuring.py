@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import cattrs
 import msgspec
@@ -232,6 +232,30 @@ def structure(kind: type[R], payload: bytes, path: str, *, strict: bool) -> R:
     except (msgspec.DecodeError, RecursionError):
         record, problems = _structure_tolerantly(kind, payload, path)
     return _finish(record, Origin(Body(payload, path), problems=problems), strict=strict)
+
+
+def glance(kind: type[R], payload: bytes) -> R | None:
+    """Decode the fields of ``kind`` alone from what may be one JSON object; it knows its payload not.
+
+    Returns:
+        None where that is anything but one object in plain JSON, or one of these fields cannot be read.
+    """
+    try:
+        if not payload.isascii():
+            payload.decode()  # msgspec does not look into what it skips
+        return cast(R, _decoder(kind).decode(payload))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def glance_all(kind: type[R], body: bytes) -> list[R] | None:
+    """The same for every entry of a body that `split` takes; None where one of them is anything else."""
+    try:
+        lists = _decoder(_lists_of(kind)).decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    found = (getattr(lists, key) for key in _LIST_KEYS)
+    return next((cast(list[R], records) for records in found if records is not msgspec.UNSET), None)
 
 
 def _finish(record: R, origin: Origin, *, strict: bool) -> R:

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from ..limits.rate_limits import RateLimit, RateLimiter
 from ..organization import Organization
+from .censorship import censor
 from .http import Transport
 from .retry import Outcome, Retry, RetryBudgets, RetryPolicy, Stop, decide
 from .retry_after import retry_after
@@ -72,10 +73,10 @@ class Job:
     attempts: list[Attempt] = field(factory=list)
     applied: bool = False
     """Whether any attempt may have been carried out."""
-    token: str | None = None
+    token: str = field(default="", repr=False)
     """What the last attempt was sent with."""
-    refused: str | None = None
-    """A token that was refused, until another one is asked for."""
+    refused: Outcome | None = None
+    """The 401 after which another token is to be asked for."""
     stopped: str = ""
     """Why it is not tried again, where that is worth telling."""
     turn: Turn | None = None
@@ -86,8 +87,10 @@ class Job:
         error.may_have_been_applied = self.applied
         count = len(self.attempts)
         remarks = [f"{count} attempts"] * (count > 1) + [self.stopped] * bool(self.stopped)
-        if remarks:
-            error.args = (f"{error.message} ({'; '.join(remarks)})",)
+        said = f"{error.message} ({'; '.join(remarks)})" if remarks else error.message
+        error.args = (censor(said, self.token),)
+        for name, value in vars(error).items():
+            vars(error)[name] = censor(value, self.token, digits=name not in ("request_id", "error_handle"))
         return error
 
 
@@ -162,6 +165,7 @@ class Delivery:
             self._running -= 1
             if self._idle is not None and not self._running:
                 self._idle.set_result(None)
+                self._idle = None
         if outcome.error is not None:
             raise job.annotate(outcome.error)
         assert outcome.response is not None  # noqa: S101 - for the type checker: it has one or the other
@@ -170,7 +174,7 @@ class Delivery:
     async def _in_turn(self, job: Job) -> Outcome:
         job.turn = self._turns.take(job.request.order_keys)
         try:
-            await self._within_deadline(job, job.turn.come())
+            await self._within_deadline(job, job.turn.come)
             return await self._deliver(job)
         finally:
             job.turn.leave()
@@ -180,7 +184,7 @@ class Delivery:
         if outcome.response is None or outcome.response.status >= 400:
             outcome = await repeat(
                 outcome,
-                lambda: self._attempt_again(job, outcome),
+                lambda: self._attempt_again(job),
                 lambda last, number: self._decide(job, last, number),
                 lambda delay: self._pause(job, delay),
             )
@@ -192,7 +196,7 @@ class Delivery:
         """Decide what follows an attempt, refreshed tokens and budgets included."""
         refused = outcome.response is not None and outcome.response.status == 401
         if refused and job.refreshable and number < self._policy.max_attempts:
-            job.refused, job.refreshable = job.token, False
+            job.refused, job.refreshable = outcome, False
             return Retry(0.0)
         verdict = decide(
             self._policy,
@@ -212,20 +216,30 @@ class Delivery:
         """Wait before the next attempt, unless a newer write of the same thing makes it needless and harmful."""
         began = self._clock()
         turn = job.turn if job.applied else None
+        left = delay
+
+        async def sleep() -> bool:
+            await self._sleep(left)
+            return True
+
         try:
-            if turn is None or not turn.superseded:
-                await self._within_deadline(job, self._sleep(delay), turn)
+            self._refuse_superseded(job)
+            while not await self._within_deadline(job, sleep, turn):
+                self._refuse_superseded(job)  # unless the newer one was cancelled meanwhile
+                left = began + delay - self._clock()
         finally:
             job.attempts[-1] = job.attempts[-1]._replace(wait=self._clock() - began)
-        if turn is not None and turn.superseded:
+
+    def _refuse_superseded(self, job: Job) -> None:
+        if job.applied and job.turn is not None and job.turn.superseded:
             raise SupersededError("A newer update of the same call is waiting; this one may have been applied.")
 
-    async def _attempt_again(self, job: Job, refused: Outcome) -> Outcome:
-        if job.refused is not None:
-            token = await self._within_deadline(job, self._tokens.refresh(job.organization, job.refused))
-            if token == job.refused:
-                return refused  # there is no other
+    async def _attempt_again(self, job: Job) -> Outcome:
+        if (refused := job.refused) is not None:
             job.refused = None
+            token = await self._within_deadline(job, lambda: self._tokens.refresh(job.organization, job.token))
+            if token == job.token:
+                return refused  # there is no other
         return await self._attempt(job)
 
     async def _attempt(self, job: Job) -> Outcome:
@@ -236,11 +250,13 @@ class Delivery:
             async with scope:
                 await self._send(job, outcome, scope)
         except CallsInProgressError as error:
-            outcome.error = error
+            outcome.error = error.with_traceback(None)  # its frames hold the token
         except TimeoutError:
             if not scope.expired():
                 raise  # of a token callable
-            outcome.error = self._interruption(job)
+            outcome.error = self._interruption(job) or RequestTimeoutError(
+                f"No answer within attempt_timeout ({self._settings.attempt_timeout:g} s)."
+            )
         finally:
             self._scopes.discard(scope)
         outcome.ended = self._clock()
@@ -259,6 +275,7 @@ class Delivery:
         if self._slots.locked():
             waited = True
             self._scopes.move(scope, self._remaining(job))
+            outcome.admitted = outcome.admitted or self._clock()
         try:
             await self._slots.acquire()
         except BaseException:
@@ -268,6 +285,7 @@ class Delivery:
         try:
             if waited:
                 self._scopes.move(scope, self._allowance(job, outcome.started))
+                self._refuse_superseded(job)
             outcome.response = await self._transport.send(job.request, token, outcome)
         finally:
             self._slots.release()
@@ -294,20 +312,19 @@ class Delivery:
             raise ClientClosedError("The client was closed.")
         return self._scopes.open(seconds)
 
-    async def _within_deadline(self, job: Job, work: Awaitable[T], turn: Turn | None = None) -> T | None:
+    async def _within_deadline(self, job: Job, work: Callable[[], Awaitable[T]], turn: Turn | None = None) -> T | None:
         """Wait for something other than an attempt; a newer ``turn`` ends the wait, and None is the answer."""
         scope = self._open_scope(self._remaining(job))
         if turn is not None:
             turn.on_newer = lambda: self._scopes.end(scope)
         try:
             async with scope:
-                return await work
+                return await work()
         except TimeoutError:
             if not scope.expired():
                 raise
-            if turn is not None and turn.superseded:
+            if (interruption := self._interruption(job)) is None:
                 return None
-            interruption = self._interruption(job)
         finally:
             self._scopes.discard(scope)
             if turn is not None:
@@ -324,14 +341,14 @@ class Delivery:
             return own
         return ends - now if own is None or ends - now < own else own
 
-    def _interruption(self, job: Job) -> CallsInProgressError:
-        """Why a scope ended."""
+    def _interruption(self, job: Job) -> CallsInProgressError | None:
+        """Why a scope ended, if not for a reason of its own."""
         remaining = self._remaining(job)
         if self._ended:
             return ClientClosedError("The client was closed while the call was running.")
         if remaining is not None and remaining < _TIMER_ACCURACY:
             return DeadlineExceededError("The call took longer than its deadline.")
-        return RequestTimeoutError(f"No answer within attempt_timeout ({self._settings.attempt_timeout:g} s).")
+        return None
 
     async def close(self, drain: float | None) -> None:
         """End what is running, at once or after it had ``drain`` seconds to end by itself. Idempotent."""
@@ -343,7 +360,7 @@ class Delivery:
         self._limiter.close(lambda: ClientClosedError("The client was closed while the call was running."))
         self._scopes.end_all()
         await self._until_idle()
-        self._tokens.close()
+        self._scopes.end_all()  # the timer, if one that was ending set it once more
         await self._transport.close()
 
     async def _until_idle(self) -> None:

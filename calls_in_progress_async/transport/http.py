@@ -6,14 +6,21 @@ members, held to the same tests: see `Transport`.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import warnings
 from collections.abc import AsyncGenerator
 from typing import Any, Protocol
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import BytesPayload
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpResponseParser
+from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp.payload import Payload
 from attrs import field, frozen
 from yarl import URL
 
@@ -54,10 +61,20 @@ class Transport(Protocol):
         """Close the connections."""
         ...
 
+
 class Sendable(Protocol):
     """What is told that a write may have left."""
 
     sent: bool
+
+
+def _check_proxy(_: object, attribute: Any, value: Any) -> None:
+    try:
+        fine = value is None or (isinstance(value, str) and URL(value).absolute)
+    except ValueError:
+        fine = False
+    if not fine:  # and its value may hold a password
+        raise checks.refuse(attribute.name, "is not the URL of a proxy, such as http://proxy.example:3128")
 
 
 @frozen(kw_only=True)
@@ -71,7 +88,7 @@ class HttpSettings:
     ssl: ssl.SSLContext | bool = field(
         default=True, validator=checks.instance((ssl.SSLContext, bool), "an ssl.SSLContext or True")
     )
-    proxy: str | None = field(default=None, repr=False)
+    proxy: str | None = field(default=None, repr=False, validator=_check_proxy)
     trust_env: bool = field(default=False, validator=checks.flag)
 
 
@@ -79,6 +96,8 @@ class AiohttpTransport:
     """aiohttp, with everything off that this API does not need: cookies, redirects, its own retries and pool limit."""
 
     def __init__(self, settings: HttpSettings, session: aiohttp.ClientSession | None = None) -> None:
+        if not isinstance(session, aiohttp.ClientSession | None):
+            raise checks.refuse("session", "is not an aiohttp.ClientSession")
         self._settings = settings
         self._base = settings.base_url
         self._injected = session
@@ -93,9 +112,10 @@ class AiohttpTransport:
             "ssl": settings.ssl,
             "read_bufsize": _READ_BUFFER,
             "middlewares": (_send_once,),
+            "raise_for_status": False,
+            "auto_decompress": True,
+            "proxy": settings.proxy or (_proxy_of_environment(URL(self._base)) if settings.trust_env else None),
         }
-        if settings.proxy is not None:
-            self._options["proxy"] = settings.proxy
 
     async def send(self, request: WireRequest, token: str, outcome: Sendable) -> WireResponse:
         """Put one request on the wire, at most once, and read its answer whole.
@@ -105,7 +125,8 @@ class AiohttpTransport:
         """
         session = self._injected or self._own or await self._open()
         if session.closed:
-            raise ClientClosedError("The aiohttp session that was passed as session= is closed.")
+            whose = "that was passed as session=" if self._injected else "of the client"
+            raise ClientClosedError(f"The aiohttp session {whose} is closed.")
         body = None if request.body is None else _WatchedBody(request.body, outcome)
         headers = {hdrs.AUTHORIZATION: token, **self._headers}
         url = URL(self._base + request.target, encoded=True)
@@ -122,6 +143,8 @@ class AiohttpTransport:
                 response.close()
             raise
         else:
+            if not response.closed:
+                response.close()  # 101: what follows is not HTTP
             if received is not None:
                 return WireResponse(response.status, response.headers, received)
             limit = self._settings.max_response_size
@@ -132,25 +155,69 @@ class AiohttpTransport:
         raise error
 
     async def _open(self) -> aiohttp.ClientSession:
+        if HttpResponseParser.__module__ == "aiohttp.http_parser":
+            text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should refuse."
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        connector = _Connector()
         self._own = aiohttp.ClientSession(
-            # The number of connections is kept above, where waiting for one does not count as network time.
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=connector,
             headers=_HEADERS,
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=self._settings.trust_env,
             timeout=self._timeout,
         )
-        self._closing = _close_at_last(self._own)
+        self._closing = _close_at_last(self._own, connector)
         await anext(self._closing)
         return self._own
 
     async def close(self) -> None:
         """Close the connections. An injected session stays open."""
-        if self._closing is not None:
-            await self._closing.aclose()
+        closing, self._closing = self._closing, None
+        if closing is not None:
+            await closing.aclose()
 
 
-async def _close_at_last(session: aiohttp.ClientSession) -> AsyncGenerator[None]:
+class _Connector(aiohttp.TCPConnector):
+    """A pool that never reads an answer that came too early, and that leaves no connection behind."""
+
+    def __init__(self) -> None:
+        # The number of connections is kept above, where waiting for one does not count as network time.
+        super().__init__(limit=0)
+        self._transports: set[asyncio.Transport] = set()
+
+    async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
+        handler = await super()._create_connection(*args, **options)
+        if (transport := handler.transport) is not None and (closed := handler.closed) is not None:
+            self._transports.add(transport)
+            closed.add_done_callback(lambda done: self._forget(transport, done))
+        return handler
+
+    def _forget(self, transport: asyncio.Transport, closed: asyncio.Future[None]) -> None:
+        self._transports.discard(transport)
+        if not closed.cancelled():
+            closed.exception()  # taken note of
+
+    async def abort(self) -> None:
+        """End what is still closing: a TLS connection that was given up waits for the other side to agree."""
+        for transport in tuple(self._transports):
+            transport.abort()
+        await asyncio.sleep(0)
+
+    async def connect(self, *args: Any, **options: Any) -> Connection:
+        """Connect, or take an idle connection on which nothing came: that would be read as the next answer."""
+        while (connection := await super().connect(*args, **options)).protocol.should_close:  # type: ignore[union-attr]
+            connection.close()
+        return connection
+
+
+def _proxy_of_environment(base: URL) -> str | None:
+    """The proxy that ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` ask for.
+
+    With its own ``trust_env`` aiohttp would look it up for each request, and refuse them all if .netrc has the host.
+    """
+    return None if proxy_bypass(base.host or "") else getproxies().get(base.scheme)
+
+
+async def _close_at_last(session: aiohttp.ClientSession, connector: _Connector) -> AsyncGenerator[None]:
     """Close a session when this generator is closed.
 
     The event loop closes its asynchronous generators before it ends, and when one is garbage: so the connections of
@@ -160,6 +227,7 @@ async def _close_at_last(session: aiohttp.ClientSession) -> AsyncGenerator[None]
         yield
     finally:
         await session.close()
+        await connector.abort()
 
 
 async def _read_body(response: ClientResponse, limit: int) -> bytes | None:
@@ -175,16 +243,24 @@ async def _read_body(response: ClientResponse, limit: int) -> bytes | None:
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
-class _WatchedBody(BytesPayload):
+class _WatchedBody(Payload):
     """A body that tells when it begins to be written: aiohttp holds the headers back until then."""
 
     def __init__(self, body: bytes, outcome: Sendable) -> None:
         super().__init__(body, content_type="application/json")
+        self._body = body
         self._outcome = outcome
 
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+    @property
+    def size(self) -> int:
+        return len(self._body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._body.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
         self._outcome.sent = True
-        await super().write_with_length(writer, content_length)
+        await writer.write(self._body)
 
 
 class _Lost(Exception):
@@ -212,7 +288,7 @@ def _translate(reason: Exception) -> CallsInProgressError:
             return ConnectionFailedError("No connection was made within connect_timeout.")
         case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
             return ConnectionFailedError(f"No connection was made: {said}")
-        case aiohttp.ClientResponseError():
+        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError(__cause__=ContentEncodingError()):
             return UnexpectedResponseError(f"The answer is not HTTP that can be read: {said}", status=0)
         case TimeoutError():
             return RequestTimeoutError("The session's own timeout passed.")

@@ -69,8 +69,11 @@ class RetryPolicy:
 
     def backoff(self, attempt: int, random: Callable[[], float]) -> float:
         """The wait after the ``attempt``-th attempt, with full jitter."""
-        # The exponent is bounded, since a float overflows at 2**1024.
-        return random() * min(self.maximum, self.initial * self.multiplier ** min(attempt - 1, 64))
+        try:
+            longest = min(self.maximum, self.initial * self.multiplier ** (attempt - 1))
+        except OverflowError:
+            longest = self.maximum if self.initial else 0.0
+        return random() * longest
 
 
 @define(eq=False)

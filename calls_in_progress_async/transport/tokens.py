@@ -7,11 +7,21 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from attrs import define
+
 from .. import checks
 from ..organization import Organization
 
 TokenSource: TypeAlias = str | Callable[[Organization], str | Awaitable[str]]
 """A token, or a sync or async callable that gives the token of an organization."""
+
+
+@define(eq=False)
+class _Question:
+    """One call of the callable. It ends with its answer, or with the last who waits for it."""
+
+    task: asyncio.Task[str]
+    waiting: int = 0
 
 
 class Tokens:
@@ -22,7 +32,7 @@ class Tokens:
         self.static = None if callable(self._source) else self._source
         """The token, where there is but one."""
         self._known: dict[Organization, str] = {}
-        self._asking: dict[Organization, asyncio.Task[str]] = {}
+        self._asking: dict[Organization, _Question] = {}
 
     @property
     def refreshable(self) -> bool:
@@ -41,16 +51,18 @@ class Tokens:
 
     async def _ask(self, organization: Organization) -> str:
         """Ask once, however many wait; one that is cancelled does not cancel the others' answer."""
-        asking = self._asking.get(organization)
-        if asking is None:
-            asking = self._asking[organization] = asyncio.ensure_future(self._call(organization))
-            asking.add_done_callback(lambda done: self._answered(organization, done))
-        return await asyncio.shield(asking)
-
-    def _answered(self, organization: Organization, asking: asyncio.Task[str]) -> None:
-        del self._asking[organization]
-        if not asking.cancelled():
-            asking.exception()  # taken note of, even if all who waited for it were cancelled
+        question = self._asking.get(organization)
+        if question is None:
+            question = self._asking[organization] = _Question(asyncio.ensure_future(self._call(organization)))
+        question.waiting += 1
+        try:
+            return await asyncio.shield(question.task)
+        finally:
+            question.waiting -= 1
+            if not question.waiting:
+                del self._asking[organization]
+                question.task.cancel()
+                question.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # taken note of
 
     async def _call(self, organization: Organization) -> str:
         assert not isinstance(self._source, str)  # noqa: S101 - for the type checker
@@ -58,8 +70,3 @@ class Tokens:
         token = checks.token(await answer if inspect.isawaitable(answer) else answer)
         self._known[organization] = token
         return token
-
-    def close(self) -> None:
-        """Stop asking."""
-        for asking in list(self._asking.values()):
-            asking.cancel()

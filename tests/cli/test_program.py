@@ -1,6 +1,8 @@
 """Every way to end has its exit code and at most a few lines on stderr."""
 
 import asyncio
+import io
+import os
 import signal
 import socket
 import subprocess
@@ -11,6 +13,8 @@ import pytest
 
 from calls_in_progress_async import __main__, __version__, errors
 from calls_in_progress_async.cli import list_calls as list_module
+from calls_in_progress_async.cli import sandbox as sandbox_module
+from calls_in_progress_async.cli import watch_display as display_module
 from calls_in_progress_async.cli.outcomes import ExitCode, combined, exit_code_of, report
 from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.sandbox import Fault
@@ -163,13 +167,91 @@ def test_a_full_disk() -> None:
     assert (done.returncode, done.stderr) == (1, b"error: No space left on device\n")
 
 
+def test_a_full_disk_in_this_process(monkeypatch, capsys) -> None:
+    """What is left over at the end has nowhere to go either."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert program.run(["--version"]) == 1
+    assert capsys.readouterr().err == "error: No space left on device\n"
+
+
+def test_nobody_reads_what_is_left_over(monkeypatch) -> None:
+    """The last buffer is flushed into a closed pipe."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    monkeypatch.setattr(sandbox_module, "run", lambda work: work.close() or sys.stdout.write("left over") * 0)
+    for command in ("sandbox", "--version"):
+        with open(os.dup(writing), "w", encoding="utf-8") as pipe:
+            monkeypatch.setattr(sys, "stdout", pipe)
+            assert program.run([command]) == 141
+    os.close(writing)
+
+
+def test_streams_that_are_no_files(monkeypatch) -> None:
+    """An embedding program may have put anything in their place."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert program.run(["--version"]) == 0
+    assert __version__ in sys.stdout.getvalue()
+
+
+def test_the_shell_completes_words(monkeypatch, capsys) -> None:
+    """As click does it for every program."""
+    for name, value in (("COMPLETE", "bash_complete"), ("WORDS", "calls-in-progress de"), ("CWORD", "1")):
+        monkeypatch.setenv(f"_CALLS_IN_PROGRESS_{name}" if name == "COMPLETE" else f"COMP_{name}", value)
+    with pytest.raises(SystemExit) as left:
+        program.run([])
+    assert (left.value.code, capsys.readouterr().out) == (0, "plain,demo\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_signals_in_this_process(number, code, options, monkeypatch, capsys) -> None:
+    """They cancel the command, which cleans up; after the terminal's ^C comes a new line."""
+    shown = []
+
+    def show(text: str) -> None:
+        shown.append(text)
+        if text == "Ctrl-C stops it.":
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(sandbox_module, "write_line", show)
+    monkeypatch.setattr(
+        sandbox_module, "write_json", lambda fields: (show(f"url    {fields['url']}"), show("Ctrl-C stops it."))
+    )
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert program.run(["sandbox", "--fault-rate", "0.5", *options]) == code
+    assert shown[0].startswith("url    http://127.0.0.1:")
+    assert capsys.readouterr().err == ("\n" if code == 130 else "")
+
+
+def test_a_watch_in_this_process(monkeypatch, capsys, tmp_path) -> None:
+    """Ctrl-C keeps the checkpoint; a closed pipe does not, since its last event was told to nobody."""
+    monkeypatch.setenv("CALLS_IN_PROGRESS_TOKEN", "t")
+    file = tmp_path / "checkpoint.json"
+    arguments = ["watch", "advertiser:2", "--base-url", "http://127.0.0.1:1", "--deadline", "0.1", "--interval", "0.1"]
+    for leave, code in ((_break_pipe, 141), (_interrupt, 130)):
+        assert not file.exists()
+        monkeypatch.setattr(display_module, "write_line", leave)
+        assert program.run([*arguments, "--checkpoint", str(file)]) == code
+    assert file.exists()
+    assert "1 failure of organizations" in capsys.readouterr().err
+
+
+def _interrupt(_: str) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+def _break_pipe(_: str) -> None:
+    raise BrokenPipeError
+
+
 def test_a_terminal_that_cannot_show_all_letters() -> None:
     """They are escaped rather than the end of the program."""
-    command = [*PYTHON, "-m", "calls_in_progress_async", *"update advertiser:2 --transaction-id A --dry-run".split()]
-    environment = {"PYTHONIOENCODING": "ascii", "CALLS_IN_PROGRESS_TOKEN": "t"}
-    done = subprocess.run([*command, "--set", "ä=ö"], capture_output=True, check=False, env=environment)
+    command = [*PYTHON, "-m", "calls_in_progress_async", "update", "advertiser:2", "--transaction-id", "A"]
+    environment = {"PYTHONIOENCODING": "latin-1", "CALLS_IN_PROGRESS_TOKEN": "t"}
+    done = subprocess.run([*command, "--set", "ł=ö", "--dry-run"], capture_output=True, check=False, env=environment)
     assert done.returncode == 0
-    assert rb"\xe4" in done.stdout
+    assert b"\\u0142" in done.stdout
 
 
 @pytest.mark.parametrize("library", ["click", "rich"])

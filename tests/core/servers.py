@@ -81,6 +81,7 @@ class RawServer:
     ssl: Any = None
     seen: list[Seen] = field(factory=list)
     connections: int = 0
+    writers: list[asyncio.StreamWriter] = field(factory=list)
     port: int = 0
     _server: Any = None
     _tasks: set[asyncio.Task[None]] = field(factory=set)
@@ -108,6 +109,7 @@ class RawServer:
         assert task is not None
         self._tasks.add(task)
         self.connections += 1
+        self.writers.append(writer)
         try:
             with suppress(asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
                 await self._serve(reader, writer, self.connections)

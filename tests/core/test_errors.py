@@ -8,14 +8,15 @@ import gc
 import json
 import pickle
 import ssl
+import traceback
 import types
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import trustme
-from aiohttp import ClientSession, ClientTimeout
-from core.servers import ACME, DONE, NO_CALLS, ONCE, TOKEN, RawServer, hang, reply
+from aiohttp import ClientSession, TraceConfig
+from core.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, hang, reply
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, CurrentCallsRequest, UpdateCallRequest
@@ -190,7 +191,7 @@ def test_a_404_of_something_else_is_never_no_calls(body: bytes) -> None:
 
 
 def test_a_500_has_the_handle_for_support() -> None:
-    """ "refer to error handle 1228118400"."""
+    """The number in "refer to error handle 1228118400", and when to come back."""
     body = {"errors": {"invalid_data": "refer to error handle 1228118400", "class": "InternalServiceError"}}
     error = refused(FIND, 500, body, **{"X-Request-Id": "abc-1", "Retry-After": "7"})
     assert (error.error_handle, error.request_id, error.retry_after) == ("1228118400", "abc-1", 7.0)
@@ -332,7 +333,16 @@ def reachable(error: BaseException) -> list[Any]:
     return found
 
 
-def harmless(error: CallsInProgressError) -> None:
+def seen_by_a_crash_reporter(error: BaseException) -> str:
+    """The variables of our own frames, as tools that report crashes show them."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    own = [frame for frame in frames if sdk.__name__ in frame.f_code.co_filename]
+    assert own
+    return "".join(repr(value) for frame in own for value in frame.f_locals.values())
+
+
+def harmless(error: CallsInProgressError, *, echoed: bool = False) -> None:
+    assert echoed or TOKEN not in seen_by_a_crash_reporter(error)  # an echo is in the answer's body
     things = reachable(error)
     assert not [each for each in things if type(each).__module__.partition(".")[0] in ("aiohttp", "yarl", "multidict")]
     assert (error.__cause__, error.__context__) == (None, None)
@@ -351,11 +361,12 @@ FAILURES: list[Any] = [
     (None, {}, sdk.ConnectionLostError),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\nConnection: close\r\n\r\n{", {}, sdk.ConnectionLostError),
     (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n", {}, None),
-    (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", {}, sdk.ConnectionLostError),
+    (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", {}, sdk.UnexpectedResponseError),
     (b"SSH-2.0-OpenSSH\r\n\r\n", {}, sdk.UnexpectedResponseError),
     (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n", {}, sdk.UnexpectedResponseError),
     (hang, {"attempt_timeout": 0.01}, sdk.RequestTimeoutError),
     (hang, {"deadline": 0.01}, sdk.DeadlineExceededError),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", {"attempt_timeout": 0.01}, sdk.RequestTimeoutError),
 ]
 
 
@@ -371,6 +382,40 @@ async def test_no_failure_carries_a_secret(answer: Any, settings: Any, kind: Any
         assert len(error.attempts) == 1
         assert error.may_have_been_applied is (act is update and kind is not sdk.AuthenticationError)
         harmless(error)
+
+
+@pytest.mark.parametrize("act", [find, update])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"errors": {"calling_phone_number": [f"{PHONE} is invalid"], "token": [f"no {TOKEN}"]}},
+        {"errors": {PHONE: ["is invalid"], TOKEN: ["is invalid"]}},
+        {"error": f"{TOKEN} may not see {PHONE}"},
+        {"errors": {"invalid_data": f"Could not find {PHONE} for {TOKEN}", "class": "NotThere"}},
+        {"error": "x" * 190 + TOKEN},
+    ],
+)
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
+async def test_what_the_server_repeats_is_taken_out(act: Act, body: Any, status: int) -> None:
+    """A token or a phone number in its own words reaches neither the error's text nor its attributes."""
+    answer = reply(status, json.dumps(body), X_Request_Id=f"for-{TOKEN}", Retry_After="0")
+    async with RawServer([answer]) as server, server.client(retry=ONCE) as client:
+        with pytest.raises(sdk.ResponseError) as raised:
+            list(await act(client))  # type: ignore[call-overload]
+        harmless(raised.value, echoed=True)
+        assert TOKEN[:7] not in str(raised.value)
+
+
+async def test_the_handle_for_support_is_kept() -> None:
+    """Its digits are no phone number."""
+    body = '{"errors": {"invalid_data": "refer to error handle 1228118400", "class": "InternalServiceError"}}'
+    async with (
+        RawServer([reply(500, body, X_Request_Id="1234567890123")]) as server,
+        server.client(retry=ONCE) as client,
+    ):
+        with pytest.raises(sdk.ServerError, match="error handle 1228118400") as raised:
+            await client.find(ACME)
+        assert (raised.value.error_handle, raised.value.request_id) == ("1228118400", "1234567890123")
 
 
 @pytest.mark.parametrize("act", [find, update])
@@ -424,9 +469,30 @@ async def test_a_host_that_does_not_speak_tls_is_a_tls_error(act: Act) -> None:
 
 @pytest.mark.parametrize("act", [find, update])
 async def test_an_error_of_an_injected_session_is_ours_too(act: Act) -> None:
-    """A total timeout of the user's own session is a RequestTimeoutError."""
-    async with RawServer([hang]) as server, ClientSession(timeout=ClientTimeout(sock_read=0.01)) as session:
-        async with server.client(retry=ONCE, session=session, attempt_timeout=0.05) as client:
+    """A timeout that something in the user's own session raises is a RequestTimeoutError."""
+
+    async def give_up(*_: Any) -> None:
+        raise TimeoutError
+
+    config = TraceConfig()
+    config.on_request_start.append(give_up)
+    async with RawServer() as server, ClientSession(trace_configs=[config]) as session:  # noqa: SIM117
+        async with server.client(retry=ONCE, session=session) as client:
             with pytest.raises(sdk.RequestTimeoutError) as raised:
                 await act(client)
+            assert not raised.value.may_have_been_applied
+            harmless(raised.value)
+
+
+@pytest.mark.parametrize("act", [find, update])
+async def test_a_connection_that_is_not_made_in_time_failed(act: Act) -> None:
+    """connect_timeout covers TLS; nothing was sent, and it is tried again."""
+    # The server waits for a request, and never answers the TLS greeting.
+    async with RawServer() as server:  # noqa: SIM117
+        async with CallsInProgressClient(
+            token=TOKEN, base_url=f"https://127.0.0.1:{server.port}", connect_timeout=0.01, retry=AT_ONCE
+        ) as client:
+            with pytest.raises(sdk.ConnectionFailedError, match="connect_timeout") as raised:
+                await act(client)
+            assert (len(raised.value.attempts), raised.value.may_have_been_applied) == (3, False)
             harmless(raised.value)

@@ -1,0 +1,123 @@
+"""From bytes to records: the body of a find, decoded in all the ways there are; and what a retry loop costs.
+
+    python benchmarks/decoding.py [--quick] [--json FILE]
+
+All typed contenders have the fields of `Call` and leave the custom data alone, except where a row says that it is
+read. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import attrs
+import bodies
+import cattrs
+import msgspec
+import orjson
+from contenders import pydantic_body, read_every_field
+from measuring import Table, command_line, cpu_of, finish, interleave
+from tenacity import AsyncRetrying, stop_after_attempt
+
+from calls_in_progress_async import Call, CurrentCalls
+from calls_in_progress_async.records.results import structure_calls
+from calls_in_progress_async.records.structuring import Time
+
+SIZES = (1, 20, 200, 5000)
+FIELDS = {
+    each.encode_name: each.type
+    for each in msgspec.structs.fields(Call)
+    if each.name != "_origin" and each.encode_name.isidentifier()  # "key presses" can be no attrs field
+}
+AttrsCall = attrs.make_class("AttrsCall", {name: attrs.field(default=None, type=kind) for name, kind in FIELDS.items()})
+AttrsBody = attrs.make_class("AttrsBody", {"current_calls": attrs.field(type=list[AttrsCall])})
+StructCall = msgspec.defstruct("StructCall", [(name, kind, None) for name, kind in FIELDS.items()], gc=False)
+StructBody = msgspec.defstruct("StructBody", [("current_calls", list[StructCall])])
+
+OURS, MSGSPEC, CATTRS = "ours: records", "msgspec into attrs", "orjson + cattrs, default, into attrs"
+
+
+def with_cattrs() -> Callable[[bytes], Any]:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(datetime, lambda text, _: datetime.fromisoformat(text))
+    converter.register_structure_hook_func(
+        lambda kind: kind == Time, lambda text, _: None if text is None else datetime.fromisoformat(text)
+    )
+    converter.register_structure_hook(bool | str | None, lambda value, _: value)
+    return lambda body: converter.structure(orjson.loads(body), AttrsBody)
+
+
+def ours(body: bytes) -> CurrentCalls:
+    return CurrentCalls(*structure_calls(body, strict=False))
+
+
+def contenders() -> dict[str, Callable[[bytes], Any]]:
+    return {
+        "json.loads, dicts only": json.loads,
+        "orjson.loads, dicts only": orjson.loads,
+        CATTRS: with_cattrs(),
+        "pydantic": pydantic_body().model_validate_json,
+        MSGSPEC: msgspec.json.Decoder(AttrsBody).decode,
+        "msgspec into Struct": msgspec.json.Decoder(StructBody).decode,
+        OURS: ours,
+        "ours, every field and the custom data read": lambda body: read_every_field(ours(body)),
+    }
+
+
+def microseconds(work: Callable[[], object], size: int, least: float) -> float:
+    return cpu_of(work, least) / size * 1e6
+
+
+def decoding(quick: bool) -> Iterator[Table]:
+    table = Table("Decoding the body of a find", "us a call")
+    for size in SIZES:
+        works = {name: partial(decode, bodies.body(size)) for name, decode in contenders().items()}
+        works["ours, a bad field in one call of ten"] = partial(ours, bodies.body_with_bad_records(size))
+        column = f"{size:,} call{'s' * (size > 1)} a body"
+        timed = {name: partial(microseconds, work, size, 0.01 if quick else 0.05) for name, work in works.items()}
+        interleave(2 if quick else 9, timed, lambda name, figure, column=column: table.add(name, column, figure))
+    table.judge("ours / msgspec into attrs", OURS, MSGSPEC, 1.5)
+    table.judge("ours / default cattrs", OURS, CATTRS, 0.30)
+    table.judge("ours / orjson.loads", OURS, "orjson.loads, dicts only", None)
+    yield table
+
+
+async def nothing() -> None:
+    """A request that succeeds at once."""
+
+
+async def through_tenacity() -> None:
+    await AsyncRetrying(stop=stop_after_attempt(3))(nothing)
+
+
+async def cpu_of_await(work: Callable[[], Any], count: int) -> float:
+    start = time.process_time()
+    for _ in range(count):
+        await work()
+    return (time.process_time() - start) / count * 1e6
+
+
+def retry_loops(quick: bool) -> Iterator[Table]:
+    """What a retry loop costs a call that needs none."""
+    table = Table("A call that succeeds at once", "us a call")
+    count = 500 if quick else 5000
+    works = {"awaited": nothing, "through tenacity's AsyncRetrying": through_tenacity}
+    timed = {name: (lambda work=work: asyncio.run(cpu_of_await(work, count))) for name, work in works.items()}
+    interleave(2 if quick else 9, timed, lambda name, figure: table.add(name, "", figure))
+    yield table
+
+
+def tables(quick: bool) -> Iterator[Table]:
+    yield from decoding(quick)
+    yield from retry_loops(quick)
+
+
+if __name__ == "__main__":
+    options = command_line(__doc__)
+    finish(tables(options.quick), options)

@@ -1,0 +1,232 @@
+"""How long a find takes while the same client watches 2,000 organizations, and how long the loop is ever blocked.
+
+    python benchmarks/latency.py [--quick] [--json FILE]
+
+A heartbeat says how late the loop comes round, for whatever reason; the time that a single callback took says whether
+we are the reason. It is taken in CPU time as well, since on a shared machine a process also waits for a core. The
+first call and the first phone number are made in processes of their own. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import contenders
+from attrs import define
+from loopback import Server, Workload
+from measuring import Table, Verdict, command_line, finish, interleave, percentile
+
+from calls_in_progress_async import Organization
+
+WATCHED, INTERVAL = 2000, 5.0
+CONSIDERED_SLOW = 0.010
+"""Seconds that nothing of ours may block the loop for."""
+BUSY = Workload(calls=5, changed=0.2)
+
+
+@define
+class Loop:
+    """What was seen of an event loop."""
+
+    late: float = 0.0
+    """The longest time by which a heartbeat was late, in seconds."""
+    callback: float = 0.0
+    """The longest time that one callback took."""
+    callback_cpu: float = 0.0
+    """The most CPU time that one callback took."""
+
+
+@asynccontextmanager
+async def observed() -> AsyncIterator[Loop]:
+    """Watch the running loop: a heartbeat each ms, and every callback timed. asyncio's own loop only."""
+    seen = Loop()
+    original = asyncio.Handle._run
+
+    def timed(handle: asyncio.Handle) -> None:
+        start, start_cpu = time.perf_counter(), time.thread_time()
+        original(handle)
+        seen.callback_cpu = max(seen.callback_cpu, time.thread_time() - start_cpu)
+        seen.callback = max(seen.callback, time.perf_counter() - start)
+
+    async def beat() -> None:
+        while True:
+            start = time.perf_counter()
+            await asyncio.sleep(0.001)
+            seen.late = max(seen.late, time.perf_counter() - start - 0.001)
+
+    asyncio.Handle._run = timed  # type: ignore[method-assign]
+    heart = asyncio.create_task(beat())
+    try:
+        yield seen
+    finally:
+        asyncio.Handle._run = original  # type: ignore[method-assign]
+        heart.cancel()
+
+
+class _SlowCallbacks(logging.Handler):
+    """asyncio's own log of callbacks that took too long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.count += "took" in record.getMessage()
+
+
+@contextmanager
+def slow_callback_log() -> Iterator[_SlowCallbacks]:
+    """Count what asyncio's debug mode logs: callbacks of more than 10 ms."""
+    log, handler = logging.getLogger("asyncio"), _SlowCallbacks()
+    log.addHandler(handler)
+    log.propagate = False
+    loop = asyncio.get_running_loop()
+    loop.slow_callback_duration = CONSIDERED_SLOW
+    loop.set_debug(True)
+    try:
+        yield handler
+    finally:
+        loop.set_debug(False)
+        log.propagate = True
+        log.removeHandler(handler)
+
+
+async def timed_finds(find: Callable[[], Any], seconds: float) -> list[float]:
+    """Make a find each 2 ms; how long each took, in ms."""
+    times = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        start = time.perf_counter()
+        await find()
+        times.append((time.perf_counter() - start) * 1000)
+        await asyncio.sleep(0.002)
+    return times
+
+
+@asynccontextmanager
+async def watching(client: Any, count: int) -> AsyncIterator[None]:
+    """Watch organizations, and take their events, once each has been asked."""
+    organizations = [Organization.advertiser(number) for number in range(1, count + 1)]
+    async with client.watch(organizations, interval=INTERVAL) as watch:
+
+        async def take() -> None:
+            async for event in watch:
+                event.call  # noqa: B018 - made when it is looked at
+
+        taking = asyncio.create_task(take())
+        await asyncio.sleep(INTERVAL * 1.2 if count > 100 else 0.2)
+        yield
+        taking.cancel()
+
+
+async def finds(url: str, seconds: float, watched: int) -> tuple[list[float], Loop, int]:
+    async with contenders.our_client(url) as client:
+
+        async def find() -> Any:
+            return await client.find(contenders.ADVERTISER)
+
+        await find()
+        if not watched:
+            return await timed_finds(find, seconds), Loop(), 0
+        async with watching(client, watched):
+            times = await timed_finds(find, seconds)
+            async with observed() as seen:
+                await timed_finds(find, seconds)
+            with slow_callback_log() as log:
+                await timed_finds(find, seconds)
+    return times, seen, log.count
+
+
+async def plain_finds(url: str, seconds: float) -> list[float]:
+    async with contenders.plain(url, 1) as find:
+        await find()
+        return await timed_finds(find, seconds)
+
+
+def under_load(quick: bool) -> Iterator[Table]:
+    watched = 200 if quick else WATCHED
+    seconds = 2.0 if quick else 10.0
+    table = Table(f"Latency of a find, 1 in flight, 5 calls, {watched / INTERVAL:.0f} polls a second beside it", "ms")
+    blocked = Table(f"The longest block of the loop while {watched:,} organizations are watched", "ms")
+    logged = 0
+    with Server(BUSY) as (url,):
+
+        def note(row: str, times: list[float]) -> None:
+            for name, share in (("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)):
+                table.add(row, name, percentile(times, share))
+
+        for _ in range(1 if quick else 3):
+            note("plain aiohttp, nothing else running", asyncio.run(plain_finds(url, seconds)))
+            note("ours, nothing else running", asyncio.run(finds(url, seconds, 0))[0])
+            times, seen, count = asyncio.run(finds(url, seconds, watched))
+            note(f"ours, watching {watched:,}", times)
+            add_loop(blocked, "watching", seen)
+            logged += count
+    judge_loop(blocked, "watching")
+    blocked.verdicts.append(Verdict("callbacks in asyncio's slow-callback log (debug mode)", logged, 0))
+    yield table
+    yield blocked
+
+
+def add_loop(table: Table, row: str, seen: Loop) -> None:
+    table.add(row, "heartbeat late by", seen.late * 1000)
+    table.add(row, "longest callback", seen.callback * 1000)
+    table.add(row, "longest callback, CPU time", seen.callback_cpu * 1000)
+
+
+def judge_loop(table: Table, row: str) -> None:
+    limit = CONSIDERED_SLOW * 1000
+    for column in table.columns:
+        table.verdicts.append(Verdict(f"{row}: {column}, ms", table.median(row, column), limit))
+
+
+async def first_call(url: str, numbers: bool) -> Loop:
+    """The first find of a process; with a phone number, whose library and its metadata are imported for it."""
+    filters: dict[str, Any] = {}
+    if numbers:
+        filters = {"calling_phone_number": "(818) 555-1234", "destination_phone_number": "+1 855 559 5599"}
+    async with observed() as seen:
+        await asyncio.sleep(0.01)
+        async with contenders.our_client(url) as client:
+            await client.find(contenders.ADVERTISER, **filters)
+        await asyncio.sleep(0.01)
+    return seen
+
+
+def first_calls(quick: bool) -> Iterator[Table]:
+    table = Table("The longest block of the loop by the first call of a process", "ms")
+    rows = {"first find": False, "first find by phone numbers, metadata loaded": True}
+    with Server(Workload()) as (url,):
+
+        def one(numbers: bool) -> Loop:
+            command = [sys.executable, __file__, "--first-call", url, *["--numbers"] * numbers]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            return Loop(**json.loads(done.stdout))
+
+        each = {row: (lambda numbers=numbers: one(numbers)) for row, numbers in rows.items()}
+        interleave(2 if quick else 9, each, lambda row, seen: add_loop(table, row, seen))
+    for row in rows:
+        judge_loop(table, row)
+    yield table
+
+
+def tables(quick: bool) -> Iterator[Table]:
+    yield from under_load(quick)
+    yield from first_calls(quick)
+
+
+if __name__ == "__main__":
+    if "--first-call" in sys.argv:
+        loop = asyncio.run(first_call(sys.argv[2], "--numbers" in sys.argv))
+        print(json.dumps({"late": loop.late, "callback": loop.callback, "callback_cpu": loop.callback_cpu}))
+    else:
+        options = command_line(__doc__)
+        finish(tables(options.quick), options)

@@ -1,0 +1,204 @@
+"""Measuring: interleaved rounds, medians and spread, verdicts on ratios, and results as JSON, text and Markdown.
+
+Absolute figures drift with the machine and with what else runs on it. So contenders are measured in turns, round after
+round, and what is judged is the median of their ratios within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, define, field, frozen
+
+LIBRARIES = (
+    "calls-in-progress-async", "aiohttp", "msgspec", "attrs", "cattrs", "tenacity", "phonenumbers",
+    "orjson", "uvloop", "httpx", "pydantic", "aiohttp-retry", "aiolimiter",
+)  # fmt: skip
+
+
+@frozen
+class Verdict:
+    """One claim, what was measured, and whether that is what was aimed at."""
+
+    claim: str
+    value: float
+    target: float | None = None
+    more_is_better: bool = False
+
+    @property
+    def met(self) -> bool | None:
+        if self.target is None:
+            return None
+        return self.value >= self.target if self.more_is_better else self.value <= self.target
+
+
+@define
+class Table:
+    """Figures by row (a contender) and column (a workload), as many as there were rounds."""
+
+    title: str
+    unit: str
+    about: str = ""
+    cells: dict[str, dict[str, list[float]]] = field(factory=dict)
+    verdicts: list[Verdict] = field(factory=list)
+
+    def add(self, row: str, column: str, figure: float) -> None:
+        self.cells.setdefault(row, {}).setdefault(column, []).append(figure)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(column for row in self.cells.values() for column in row))
+
+    def median(self, row: str, column: str) -> float:
+        return statistics.median(self.cells[row][column])
+
+    def judge(self, claim: str, row: str, other: str, target: float | None, columns: Iterable[str] = ()) -> None:
+        """Judge one row as a share of another, column by column: the median of the ratios of each round."""
+        for column in columns or self.columns:
+            if column in self.cells.get(row, ()) and column in self.cells.get(other, ()):
+                pairs = zip(self.cells[row][column], self.cells[other][column], strict=True)
+                ratio = statistics.median(mine / theirs for mine, theirs in pairs)
+                self.verdicts.append(Verdict(f"{claim}, {column}" if column else claim, ratio, target))
+
+
+def interleave(rounds: int, contenders: dict[str, Callable[[], Any]], note: Callable[[str, Any], object]) -> None:
+    """Run every contender once a round, in an order that turns, and tell what each came to.
+
+    A contender that raises ImportError is left out.
+    """
+    names = list(contenders)
+    for number in range(rounds):
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            if name not in contenders:
+                continue
+            gc.collect()
+            try:
+                figure = contenders[name]()
+            except ImportError as error:
+                print(f"left out: {name} ({error})", file=sys.stderr)
+                del contenders[name]
+            else:
+                note(name, figure)
+
+
+def cpu_of(work: Callable[[], object], least: float = 0.05) -> float:
+    """CPU seconds of one call of ``work``, from as many as take ``least`` seconds."""
+    count, spent = 1, 0.0
+    while spent < least:
+        start = time.process_time()
+        for _ in range(count):
+            work()
+        spent = time.process_time() - start
+        if spent < least:
+            count = max(count * 2, int(count * least / max(spent, 1e-6)))
+    return spent / count
+
+
+def loops() -> dict[str, Callable[..., Any]]:
+    """The event loops that are there, by name, as functions that run a coroutine."""
+    found: dict[str, Callable[..., Any]] = {"asyncio": asyncio.run}
+    try:
+        import uvloop  # noqa: PLC0415 - where it is there
+    except ImportError:
+        print("left out: uvloop", file=sys.stderr)
+    else:
+        found["uvloop"] = uvloop.run
+    return found
+
+
+def percentile(figures: list[float], share: float) -> float:
+    ordered = sorted(figures)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def machine() -> dict[str, Any]:
+    """Where and with what this was measured."""
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": versions,
+        "taken": datetime.now(UTC).isoformat(timespec="minutes"),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def shown(figure: float) -> str:
+    """A figure to three digits."""
+    return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
+
+
+def show(table: Table) -> None:
+    print(f"\n{table.title} ({table.unit}; median, lowest to highest)")
+    width = max(map(len, table.cells), default=0)
+    columns = table.columns
+    for column in columns:
+        if column:
+            print(f"  {column}")
+        for row, figures in table.cells.items():
+            if column in figures:
+                each = figures[column]
+                spread = f"({shown(min(each))} to {shown(max(each))})" if len(each) > 1 else ""
+                print(f"    {row:{width}}  {shown(table.median(row, column)):>9}  {spread}")
+    for verdict in table.verdicts:
+        met = {True: "met", False: "NOT MET", None: ""}[verdict.met]
+        target = "" if verdict.target is None else f" (target {verdict.target:g})"
+        print(f"  {verdict.claim}: {verdict.value:.3g}{target} {met}")
+
+
+def command_line(description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=(description or "").strip(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="short rounds, to see that it runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    return parser.parse_args()
+
+
+def finish(tables: Iterable[Table], arguments: argparse.Namespace) -> None:
+    """Show each table as it comes, and write all figures where that is wanted."""
+    done = []
+    for table in tables:
+        show(table)
+        done.append(asdict(table))
+    if arguments.json:
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        written = {"machine": machine(), "quick": arguments.quick, "tables": done}
+        arguments.json.write_text(json.dumps(written, indent=1) + "\n")
+
+
+def load(path: Path) -> tuple[dict[str, Any], list[Table]]:
+    """Read what `finish` wrote."""
+    written = json.loads(path.read_text())
+    tables = [
+        Table(**{**each, "verdicts": [Verdict(**verdict) for verdict in each["verdicts"]]})
+        for each in written["tables"]
+    ]
+    return written["machine"], tables

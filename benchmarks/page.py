@@ -1,0 +1,91 @@
+"""The page about performance: its tables are written here, from the stored figures, between markers.
+
+    python benchmarks/page.py
+
+Between ``<!-- results: find -->`` and ``<!-- end -->`` stands what ``find`` came to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import results
+from measuring import Table, load, shown
+
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+_REGION = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MET = {True: "met", False: "**not met**", None: ""}
+
+
+def write(directory: Path = results.DIRECTORY) -> None:
+    """Rewrite what stands between the markers."""
+
+    def region(found: re.Match[str]) -> str:
+        name = found[2]
+        lines = _machine(directory) if name == "machine" else _tables(name, directory)
+        text = "\n".join(lines)
+        return f"{found[1]}\n{text}\n\n{found[3]}"
+
+    PAGE.write_text(_REGION.sub(region, PAGE.read_text()))
+
+
+def _machine(directory: Path) -> Iterator[str]:
+    where, _ = load(directory / "find.json")
+    yield f"{where['processor']}, {where['cores']} cores, {where['system']}, Python {where['python']}, {where['taken']}"
+    yield ""
+    yield ", ".join(f"{name} {version}" for name, version in where["versions"].items())
+
+
+def _tables(name: str, directory: Path) -> Iterator[str]:
+    for number, table in enumerate(results.tables_of(name, directory)):
+        if number:
+            yield ""
+        yield from _figures(table)
+        yield from _verdicts(table)
+
+
+def _figures(table: Table) -> Iterator[str]:
+    yield f"**{table.title}** ({table.unit}{'; ' + table.about.rstrip('.') if table.about else ''})"
+    for loop, columns in _by_loop(table.columns).items():
+        yield ""
+        yield f"| {loop} | {' | '.join(columns.values())} |"
+        yield "|---|" + "---:|" * len(columns)
+        for row, cells in table.cells.items():
+            if any(column in cells for column in columns):
+                yield f"| {row} | {' | '.join(_cell(table, row, column) for column in columns)} |"
+
+
+def _by_loop(columns: list[str]) -> dict[str, dict[str, str]]:
+    """Columns by the event loop that their names begin with: a table each, if there are many."""
+    if len(columns) <= 4 or not all(column.startswith(("asyncio, ", "uvloop, ")) for column in columns):
+        return {"": {column: column for column in columns}}
+    found: dict[str, dict[str, str]] = {}
+    for column in columns:
+        loop, _, rest = column.partition(", ")
+        found.setdefault(loop, {})[column] = rest
+    return found
+
+
+def _cell(table: Table, row: str, column: str) -> str:
+    figures = table.cells[row].get(column)
+    if not figures:
+        return ""
+    spread = f" ({shown(min(figures))} to {shown(max(figures))})" if len(figures) > 1 else ""
+    return f"{shown(table.median(row, column))}{spread}"
+
+
+def _verdicts(table: Table) -> Iterator[str]:
+    if not table.verdicts:
+        return
+    yield ""
+    yield "| claim | measured | target | |"
+    yield "|---|---:|---:|---|"
+    for each in table.verdicts:
+        bound = "" if each.target is None else f"{'>=' if each.more_is_better else '<='} {each.target:g}"
+        yield f"| {each.claim} | {shown(each.value)} | {bound} | {_MET[each.met]} |"
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,67 @@
+"""The stored figures of every benchmark as tables, whichever form it writes them in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import ticks
+from measuring import Table, Verdict, load
+
+DIRECTORY = Path(__file__).with_name("results")
+
+
+def tables_of(name: str, directory: Path = DIRECTORY) -> list[Table]:
+    """The tables of one benchmark; none where it has not been run."""
+    path = directory / f"{name}.json"
+    if not path.exists():
+        return []
+    if name in _READERS:
+        return _READERS[name](json.loads(path.read_text()))
+    return load(path)[1]
+
+
+def _limiter(rows: list[dict[str, Any]]) -> list[Table]:
+    tables: dict[str, Table] = {}
+    for row in rows:
+        table = tables.setdefault(row["row"], Table(row["row"], row["row"].rpartition(", ")[2]))
+        for contender, figures in row["figures"].items():
+            for figure in figures:
+                table.add(contender, row["loop"], figure)
+        if row["target"] is not None:
+            more = "1/s" in row["row"] or "%" in row["row"]
+            share = " / aiolimiter" if row["target"] < 10 else ""
+            table.verdicts.append(Verdict(f"ours{share}, {row['loop']}", row["ours"], row["target"], more))
+    return list(tables.values())
+
+
+def _ticks(written: dict[str, dict[str, dict[str, float]]]) -> list[Table]:
+    cpu = Table("One poll of 200 calls", "us a poll")
+    for share, contenders in written.items():
+        column = f"{share} changed"
+        for name, figures in contenders.items():
+            row = "plain: aiohttp + orjson" if name == "plain" else f"ours, events {name}"
+            # Only these three were kept; they have the same median and the same spread.
+            for figure in (figures["low"], figures["us"], figures["high"]):
+                cpu.add(row, column, figure)
+        cpu.verdicts.append(Verdict(f"told / plain, {column}", contenders["told"]["ratio"], ticks.TARGETS[share]))
+        cpu.verdicts.append(Verdict(f"looked at / plain, {column}", contenders["looked at"]["ratio"]))
+    return [cpu]
+
+
+def _watch_many(written: dict[str, Any]) -> list[Table]:
+    table = Table(
+        "A watch of 10,000 organizations every 5 s, five calls each, uvloop", "as named", "Sampled over time."
+    )
+    for sample in written["samples"]:
+        for name, figure in sample.items():
+            if name != "seconds":
+                table.add("watch", {"cpu": "share of a core"}.get(name, name), figure)
+    table.verdicts.append(Verdict("share of a core", table.median("watch", "share of a core"), 0.5))
+    table.verdicts.append(Verdict("kB an organization, at the end", written["samples"][-1]["kB an organization"], 16))
+    table.verdicts.append(Verdict("events that differ from the server's log", sum(written["faults"].values()), 0))
+    return [table]
+
+
+_READERS: dict[str, Any] = {"limiter": _limiter, "ticks": _ticks, "watch_many": _watch_many}

@@ -1,0 +1,44 @@
+"""What a watch has seen, in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from attrs import define, field
+
+from ..polling.events import (
+    CallChanged,
+    CallEnded,
+    CallEvent,
+    CallStarted,
+    OrganizationFailed,
+    OrganizationRecovered,
+)
+from ..polling.stats import WatchStats
+from .screen import count
+
+
+@define
+class Tally:
+    """Counts of the events that were told."""
+
+    _counts: Counter[type[CallEvent]] = field(factory=Counter)
+
+    def count(self, event: CallEvent) -> None:
+        """Count an event."""
+        self._counts[type(event)] += 1
+
+    def summary(self, stats: WatchStats) -> str:
+        """All of it in a line."""
+        counts = self._counts
+        parts = [
+            f"{count(stats.organizations, 'organization')}: {count(counts[CallStarted], 'call')} started",
+            f"{counts[CallChanged]:,} changed",
+            f"{counts[CallEnded]:,} ended",
+            count(stats.requests, "request"),
+        ]
+        if failed := counts[OrganizationFailed]:
+            parts.append(f"{count(failed, 'failure')} of organizations, {counts[OrganizationRecovered]:,} recovered")
+        if stats.merges:
+            parts.append(count(stats.merges, "merged event"))
+        return ", ".join(parts)

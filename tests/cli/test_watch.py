@@ -1,0 +1,316 @@
+"""``watch`` tells each event once, stops cleanly, and goes on from where it was."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import stat
+from typing import cast
+
+import click
+import pytest
+from rich.live import Live
+
+from calls_in_progress_async import Call, CallsInProgressClient, Organization
+from calls_in_progress_async.cli import watch as watch_module
+from calls_in_progress_async.cli import watch_table as table_module
+from calls_in_progress_async.cli.watch_display import JsonLines, Lines, describe
+from calls_in_progress_async.cli.watch_table import LiveTable
+from calls_in_progress_async.cli.watch_tally import Tally
+from calls_in_progress_async.polling.events import (
+    CallChanged,
+    CallEnded,
+    CallStarted,
+    OrganizationFailed,
+    OrganizationRecovered,
+)
+from calls_in_progress_async.polling.stats import WatchStats
+from calls_in_progress_async.polling.watch import Watch
+
+ORGANIZATION = (2, "advertiser")
+ACME = Organization.advertiser(2)
+FAST = ("--interval", "0.05")
+
+
+async def _next(process, event: str) -> dict:
+    async with asyncio.timeout(20):
+        while text := await process.stdout.readline():
+            told = json.loads(text)
+            if told["event"] == event:
+                return told
+    raise AssertionError(f"no {event}")
+
+
+async def test_lines_of_json_and_ctrl_c(command_line) -> None:
+    """Each event is a line with the exact payload; Ctrl-C says what was seen and exits with 130."""
+    async with command_line() as line:
+        process = await line.start("watch", "advertiser:2", "--json", *FAST)
+        first = line.sandbox.start_call(ORGANIZATION, advertiser_name="\x9b")
+        told = await _next(process, "started")
+        assert (told["organization"], told["call"]) == ("advertiser:2", line.sandbox.live(ORGANIZATION)[0])
+        line.sandbox.change_call(ORGANIZATION, first, keypress_1="7", start_time="2024-02-01T09:00:00-07:00")
+        changes = (await _next(process, "changed"))["changes"]
+        assert changes["keypress_1"] == [None, "7"]
+        assert changes["start_time"][1] == "2024-02-01T09:00:00-07:00"
+        line.sandbox.fail_next(10_000, status=401)
+        failed = await _next(process, "failed")
+        assert (failed["error"], "HTTP 401" in failed["message"]) == ("AuthenticationError", True)
+        line.sandbox._exchanges.dice._next.clear()
+        assert (await _next(process, "recovered"))["gap"] > 0
+        line.sandbox.end_call(ORGANIZATION, first)
+        assert (await _next(process, "ended"))["call"]["transaction_id"] == first
+        process.send_signal(signal.SIGINT)
+        done = await line.finish(process)
+        assert done.code == 130
+        assert re.fullmatch(
+            r"watched 1 organization: 1 call started, 1 changed, 1 ended, \d+ requests, "
+            r"1 failure of organizations, 1 recovered\n",
+            done.stderr,
+        )
+
+
+def _leave_after(monkeypatch, display, events: set[str]) -> None:
+    """Make a watch end when events of all these kinds have been told."""
+    wanted, tell = set(events), display.tell
+
+    def tell_and_leave(self, event) -> None:
+        tell(self, event)
+        wanted.discard(type(event).__name__)
+        if not wanted:
+            raise click.exceptions.Exit(0)
+
+    monkeypatch.setattr(display, "tell", tell_and_leave)
+
+
+def _leave_when_drawn(monkeypatch, *conditions) -> None:
+    """Make a watch end when the live table has been drawn in states that meet these conditions."""
+    wanted, tick = set(conditions), LiveTable.tick
+
+    def tick_and_leave(self) -> None:
+        tick(self)
+        wanted.difference_update([condition for condition in wanted if condition(self)])
+        if not wanted:
+            raise click.exceptions.Exit(0)
+
+    monkeypatch.setattr(watch_module, "_TICK", 0.02)
+    monkeypatch.setattr(LiveTable, "tick", tick_and_leave)
+
+
+def _has(style: str):
+    return lambda table: any(row.style == style for _, row in table._recent.values())
+
+
+async def test_a_checkpoint_survives_a_restart(command_line, tmp_path, monkeypatch) -> None:
+    """A call that was told of does not start again; what happened meanwhile is told."""
+    file = tmp_path / "checkpoint.json"
+    async with command_line() as line:
+        arguments = ("watch", "advertiser:2", "--json", "--checkpoint", str(file), *FAST)
+        kept, changed, gone = (line.sandbox.start_call(ORGANIZATION) for _ in range(3))
+        process = await line.start(*arguments)
+        for _ in range(3):
+            await _next(process, "started")
+        process.send_signal(signal.SIGTERM)
+        assert (await line.finish(process)).code == 143
+        assert stat.S_IMODE(os.stat(file).st_mode) == 0o600
+        assert os.listdir(tmp_path) == ["checkpoint.json"]
+        line.sandbox.end_call(ORGANIZATION, gone)
+        line.sandbox.change_call(ORGANIZATION, changed, keypress_1="7")
+        new = line.sandbox.start_call(ORGANIZATION)
+        _leave_after(monkeypatch, JsonLines, {"CallChanged", "CallEnded", "CallStarted", "OrganizationRecovered"})
+        done = await line.invoke(*arguments)
+        assert done.exit_code == 0
+        told = [json.loads(text) for text in done.stdout.splitlines()]
+        calls = {(each["event"], each["call"]["transaction_id"]) for each in told if "call" in each}
+        assert calls == {("changed", changed), ("ended", gone), ("started", new)}
+        assert "recovered" in [each["event"] for each in told]
+        assert kept in file.read_text()
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff", b"[]", b'{"version": 99, "organizations": {}}'])
+async def test_a_file_that_is_no_checkpoint(command_line, tmp_path, content) -> None:
+    """It is refused and left alone."""
+    file = tmp_path / "checkpoint.json"
+    file.write_bytes(content)
+    async with command_line() as line:
+        done = await line.invoke("watch", "advertiser:2", "--checkpoint", str(file))
+        assert done.exit_code == 2
+        assert "checkpoint" in done.stderr
+        assert file.read_bytes() == content
+        assert not line.sandbox.requests
+
+
+async def test_a_checkpoint_that_cannot_be_read_or_written(command_line, tmp_path, monkeypatch) -> None:
+    """The one is a usage error; the other is told of, while the watch goes on, and fails it at the end."""
+    monkeypatch.setattr(watch_module, "_CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(watch_module, "_TICK", 0.01)
+    async with command_line() as line:
+        (tmp_path / "file").touch()
+        for path, problem in (("file/none", "Not a directory"), ("none/new", "there is no such directory")):
+            done = await line.invoke("watch", "advertiser:2", "--checkpoint", str(tmp_path / path))
+            assert done.exit_code == 2
+            assert problem in done.stderr
+        monkeypatch.setattr(os, "replace", _fail)
+        done = await line.invoke("watch", "advertiser:2", "--checkpoint", str(tmp_path / "new"), "--seconds", "0.1")
+        assert done.exit_code == 1
+        assert done.stderr.count("the checkpoint cannot be written: No space left on device") > 1
+        assert os.listdir(tmp_path) == ["file"]  # nothing is left lying about
+
+
+def _fail(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+async def test_in_a_pipe_it_is_a_line_for_each_event(command_line, monkeypatch) -> None:
+    """In words, with callers masked unless asked for."""
+    async with command_line() as line:
+        call = line.sandbox.start_call(ORGANIZATION, calling_phone_number="+18055551234\x1b")
+        arguments = ("watch", "--organizations", "-", *FAST)
+        _leave_after(monkeypatch, Lines, {"CallStarted", "OrganizationFailed"})
+        done = await line.invoke(*arguments, stdin="advertiser:2\nadvertiser:99\n")
+        assert done.exit_code == 0
+        assert re.search(rf"^\d\d:\d\d:\d\d advertiser:2 started  {call} from \.\.\.1234$", done.stdout, re.MULTILINE)
+        assert "advertiser:99 failed   HTTP 403: id: is invalid" in done.stdout
+        monkeypatch.undo()
+        _leave_after(monkeypatch, Lines, {"CallStarted"})
+        done = await line.invoke(*arguments, "--show-numbers", stdin="advertiser:2")
+        assert r"from +18055551234\x1b" in done.stdout
+
+
+async def test_a_live_table_on_a_terminal(command_line, monkeypatch) -> None:
+    """Calls, what is new and what fails, and a footer with rate and staleness."""
+    _leave_when_drawn(monkeypatch, _has("green"), _has("red strike"), lambda table: table._failing)
+    async with command_line(mean_call_seconds=0.3, calls_per_organization=5, organizations=3) as line:
+        arguments = ("watch", "advertiser:2", "advertiser:3", "advertiser:99", *FAST)
+        terminal = await line.on_terminal(monkeypatch, *arguments)
+        assert terminal.code == 0
+        for shown in (
+            "transaction id",
+            "advertiser:99 fails: HTTP 403",
+            "requests/s",
+            "s old, at most",
+            "Ctrl-C stops",
+        ):
+            assert shown in terminal.output
+        assert "\x1b[32m" in terminal.output  # started
+        assert "\x1b[9;31m" in terminal.output  # ended
+        assert "\x1b[?25h" in terminal.output
+        assert "watched 3 organizations: " in terminal.output
+
+
+async def test_more_than_the_terminal_can_hold(command_line, monkeypatch) -> None:
+    """Calls with news come first; the rest is told to be there."""
+    _leave_when_drawn(monkeypatch, _has("yellow"), lambda table: len(table._failing) == 4)
+    monkeypatch.setattr(watch_module, "_TICK", 0.1)
+    monkeypatch.setattr(table_module, "_RECENT_CALLS", 5)
+    async with command_line(calls_per_organization=4, organizations=20) as line:
+        call = line.sandbox.start_call((20, "advertiser"), external_unique_id="\x1b[2J")
+        names = [*(f"advertiser:{number}" for number in range(2, 21)), *(f"advertiser:{n}" for n in range(100, 104))]
+        asked = asyncio.create_task(line.on_terminal(monkeypatch, "watch", *names, "--interval", "0.2"))
+        while line.sandbox.stats.organizations[20, "advertiser"] < 2:
+            await asyncio.sleep(0.01)
+        line.sandbox.change_call((20, "advertiser"), call, keypress_1="7")
+        terminal = await asked
+        assert terminal.code == 0
+        assert "and more calls" in terminal.output
+        assert "and 2 more failing organizations" in terminal.output
+        assert call in terminal.output
+        assert "\x1b[33m" in terminal.output  # changed
+
+
+async def test_the_server_goes_away_and_comes_back(command_line) -> None:
+    """An outage ends no call and stops no watch."""
+    async with command_line() as line:
+        line.sandbox.start_call(ORGANIZATION)
+        process = await line.start("watch", "advertiser:2", "--json", "--deadline", "0.2", *FAST)
+        await _next(process, "started")
+        await line.sandbox.close()
+        await _next(process, "failed")
+        process.send_signal(signal.SIGINT)
+        done = await line.finish(process)
+        assert done.code == 130
+        assert "0 ended" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+async def test_a_reader_that_goes_away(command_line, tmp_path) -> None:
+    """As in ``| head -1``: quiet; the event that nobody read is told again after a restart."""
+    file = tmp_path / "checkpoint.json"
+    async with command_line() as line:
+        line.sandbox.start_call(ORGANIZATION)
+        process = await line.start("watch", "advertiser:2", "--json", "--checkpoint", str(file), *FAST)
+        await _next(process, "started")
+        process.stdout._transport.close()
+        line.sandbox.start_call(ORGANIZATION)
+        done = await line.finish(process)
+        assert done.code == 141
+        assert "Traceback" not in done.stderr
+        assert not file.exists()
+
+
+async def test_usage_errors(command_line) -> None:
+    """No organization, no interval."""
+    async with command_line() as line:
+        assert (await line.invoke("watch", "advertiser:2", "--interval", "nan")).exit_code == 2
+        assert (await line.invoke("watch")).exit_code == 2
+
+
+def test_events_in_words() -> None:
+    """Values that are not known are told as such; a caller's number is masked in changes too."""
+    before = Call.from_payload({"transaction_id": "AB-1", "calling_phone_number": "+18055551234"})
+    after = Call.from_payload({"transaction_id": "AB-1", "calling_phone_number": "+18055559999", "city": "Fresno"})
+    changed = CallChanged(ACME, after, before)
+    assert describe(changed, masked=True) == "changed  AB-1 calling_phone_number, city: nothing -> Fresno"
+    assert "calling_phone_number: +18055551234 -> +18055559999" in describe(changed, masked=False)
+    assert describe(CallChanged(ACME, after, None), masked=True) == "changed  AB-1 while nobody looked"
+    assert describe(OrganizationRecovered(ACME, 2.04), masked=True).startswith("recovered after 2.0 s")
+    unknown = Call.from_payload({"transaction_id": "AB-1"})
+    assert describe(CallStarted(ACME, unknown), masked=True) == "started  AB-1 from an unknown number"
+    assert describe(CallEnded(ACME, unknown), masked=True) == "ended    AB-1 after an unknown time"
+
+
+def test_a_change_of_any_value_is_json(capsysbinary) -> None:
+    """Times are written as ISO 8601, and what JSON has no form for as text."""
+    call = Call.from_payload({"transaction_id": "AB-1"})
+    JsonLines().tell(CallChanged(ACME, call, call, {"extra": ({1}, 1.5)}))
+    assert json.loads(capsysbinary.readouterr().out)["changes"] == {"extra": ["{1}", 1.5]}
+
+
+async def test_it_stops_after_some_seconds(command_line, tmp_path) -> None:
+    """With exit code 0 and a checkpoint."""
+    async with command_line() as line:
+        file = tmp_path / "checkpoint.json"
+        done = await line.invoke("watch", "advertiser:2", "--seconds", "0.01", "--checkpoint", str(file))
+        assert (done.exit_code, file.exists()) == (0, True)
+
+
+def test_recoveries_and_merges_are_told(capsysbinary) -> None:
+    """In the table, in JSON and in the sum."""
+    failed, recovered = OrganizationFailed(ACME, ValueError("no")), OrganizationRecovered(ACME, 1.5)
+    watch, tally = cast(Watch, None), Tally()
+    table = LiveTable(cast(Live, None), watch, tally, masked=True)
+    table.tell(failed)
+    assert table._failing == {ACME: failed.error}
+    table.tell(recovered)
+    assert not table._failing
+    JsonLines().tell(failed)
+    assert json.loads(capsysbinary.readouterr().out)["error"] == "ValueError"
+    JsonLines().tell(recovered)
+    assert json.loads(capsysbinary.readouterr().out)["gap"] == 1.5
+    for event in (failed, recovered):
+        tally.count(event)
+    stats = {field.name: 2 for field in WatchStats.__attrs_attrs__}
+    summary = tally.summary(WatchStats(**stats))
+    assert summary.endswith("2 requests, 1 failure of organizations, 1 recovered, 2 merged events")
+
+
+async def test_what_the_core_reports_wrongly_is_not_hidden(command_line, monkeypatch) -> None:
+    """A fault of the program is no outcome of an organization."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(CallsInProgressClient, "find", fail)
+    async with command_line() as line:
+        done = await line.invoke("list", "advertiser:2")
+        assert isinstance(done.exception, ZeroDivisionError)

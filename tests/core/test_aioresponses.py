@@ -1,0 +1,88 @@
+"""How users test an application of their own: aioresponses answers for the client's injected session.
+
+aioresponses 0.7.9 makes its answers as aiohttp before 3.14 did; the `response_class` below supplies what is new.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from unittest.mock import Mock
+
+import aiohttp
+import pytest
+from aioresponses import aioresponses
+from core.servers import TOKEN
+
+from calls_in_progress_async import CallNotFoundError, CallsInProgressClient, Organization, RetryPolicy, ServerError
+
+ACME = Organization.advertiser(25)
+CALLS = re.compile(r"^https://invoca\.net/api/2022-08-01/calls_in_progress/current_calls\.json\?")
+CALL = re.compile(r"^https://invoca\.net/api/2022-08-01/calls_in_progress\.json\?")
+
+
+class MockedResponse(aiohttp.ClientResponse):
+    """An answer as aioresponses makes it, with the stream writer that aiohttp 3.14 wants."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{"stream_writer": Mock(output_size=0), **settings})
+
+
+@pytest.fixture
+def invoca() -> Iterator[aioresponses]:
+    with aioresponses() as mocked:
+        yield mocked
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[CallsInProgressClient]:
+    async with aiohttp.ClientSession() as session, CallsInProgressClient(token=TOKEN, session=session) as client:
+        yield client
+
+
+# The application under test.
+
+
+async def hang_up(client: CallsInProgressClient, transaction_id: str) -> str:
+    """Note a disposition on a call, if it is still there."""
+    for call in await client.find(ACME, transaction_id=transaction_id):
+        await client.update(
+            ACME, transaction_id=call.transaction_id, custom_data={"Call Disposition": "CUSTOMER_HANGUP"}
+        )
+        return f"{call.advertiser_name}: noted"
+    return "gone"
+
+
+async def test_an_application_that_finds_and_updates(invoca: aioresponses, client: CallsInProgressClient) -> None:
+    """Both requests are answered by the mock, and can be looked at afterwards."""
+    payload = {"current_calls": [{"transaction_id": "ABCD1234", "advertiser_name": "Acme"}]}
+    invoca.get(CALLS, payload=payload, response_class=MockedResponse)
+    invoca.put(CALL, status=202, response_class=MockedResponse)
+    assert await hang_up(client, "ABCD1234") == "Acme: noted"
+    (method, url), (put, _) = invoca.requests
+    assert (method, put, url.query["transaction_id"]) == ("GET", "PUT", "ABCD1234")
+
+
+async def test_an_application_that_finds_nothing(invoca: aioresponses, client: CallsInProgressClient) -> None:
+    """An empty list."""
+    invoca.get(CALLS, payload={"current_calls": []}, response_class=MockedResponse)
+    assert await hang_up(client, "ABCD1234") == "gone"
+
+
+async def test_an_application_whose_call_has_ended(invoca: aioresponses, client: CallsInProgressClient) -> None:
+    """Between the find and the update."""
+    invoca.get(CALLS, payload={"current_calls": [{"transaction_id": "ABCD1234"}]}, response_class=MockedResponse)
+    invoca.put(CALL, status=404, payload={"error": "RecordNotFound"}, response_class=MockedResponse)
+    with pytest.raises(CallNotFoundError):
+        await hang_up(client, "ABCD1234")
+
+
+async def test_an_application_that_meets_a_failing_server(invoca: aioresponses) -> None:
+    """Retries go through the mock as well."""
+    invoca.get(CALLS, status=503, repeat=True, response_class=MockedResponse)
+    async with aiohttp.ClientSession() as session:  # noqa: SIM117
+        async with CallsInProgressClient(token=TOKEN, session=session, retry=RetryPolicy(initial=0)) as client:
+            with pytest.raises(ServerError) as raised:
+                await hang_up(client, "ABCD1234")
+    assert len(raised.value.attempts) == 3

@@ -1,0 +1,800 @@
+"""The client's life: made anywhere, open on first use, closed once; its tokens, its session, its sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import gzip
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from core.deliveries import Answer, rig
+from core.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, Seen, hang, in_virtual_time, reply
+
+import calls_in_progress_async as sdk
+from calls_in_progress_async import (
+    CallsInProgressClient,
+    CurrentCallsRequest,
+    Organization,
+    RateLimit,
+    RetryPolicy,
+    UpdateCallRequest,
+)
+from calls_in_progress_async.sandbox import SandboxServer
+
+OTHER = Organization.network(1)
+
+
+async def update(client: CallsInProgressClient, organization: Organization = ACME, **changes: Any) -> sdk.CallUpdate:
+    return await client.update(organization, **{"transaction_id": "T", "custom_data": {"a": "b"}, **changes})
+
+
+# Against the sandbox: the main job.
+
+
+@pytest.mark.parametrize("revision", ["2022-09-beta", "2022-09-20", "2022-09-28", "2023-04", "2024-02"])
+async def test_a_call_is_found_and_updated(revision: Any) -> None:
+    """In every revision: by each filter, then updated, then found by its new id."""
+    async with SandboxServer(
+        organizations=[(25, "advertiser")], calls_per_organization=0, revision=revision
+    ) as sandbox:
+        first = sandbox.start_call((25, "advertiser"), calling_phone_number="+15309999999",
+                                   destination_phone_number="+18555595599")  # fmt: skip
+        second = sandbox.start_call((25, "advertiser"))
+        async with CallsInProgressClient(token=sandbox.token, base_url=sandbox.url, strict=True) as client:
+            assert {call.transaction_id for call in await client.find(ACME)} == {first, second}
+            assert [call.transaction_id for call in await client.find(ACME, transaction_id=first)] == [first]
+            assert [call.transaction_id for call in await client.find(
+                ACME, calling_phone_number="(530) 999-9999",
+                destination_phone_number="855-559-5599")] == [first]  # fmt: skip
+            assert list(await client.find(ACME, external_unique_id="mine")) == []
+            done = await client.update(ACME, transaction_id=first, new_external_unique_id="mine",
+                                       custom_data={"Call Disposition": "CUSTOMER_HANGUP"})  # fmt: skip
+            assert not done.accepted_only
+            (found,) = await client.find(ACME, external_unique_id="mine")
+            assert (found.transaction_id, found.custom_value("Call Disposition")) == (first, None)
+            assert found.bridged_at
+            sandbox.end_call((25, "advertiser"), first)
+            with pytest.raises(sdk.CallNotFoundError):
+                await update(client, transaction_id=first)
+            assert (
+                list(await client.find(ACME, calling_phone_number="5309999999", destination_phone_number="8555595599"))
+                == []
+            )
+        assert sandbox.written((25, "advertiser"), second) == {}
+        assert [each.custom_data for each in sandbox.updates] == [{"Call Disposition": "CUSTOMER_HANGUP"}]
+
+
+async def test_an_accepted_update_says_so() -> None:
+    """A 202 is accepted_only."""
+    async with SandboxServer(organizations=1, accept_only=True, calls_per_organization=0) as sandbox:
+        call = sandbox.start_call((1, "network"))
+        async with CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client:
+            assert (await update(client, OTHER, transaction_id=call)).accepted_only
+
+
+async def test_send_takes_either_request() -> None:
+    """Find and update are shorthands for it."""
+    async with RawServer([NO_CALLS, NO_CALLS, DONE, DONE]) as server, server.client() as client:
+        assert list(await client.send(CurrentCallsRequest(organization=ACME, transaction_id="T"))) == []
+        await client.find(ACME, transaction_id="T")
+        await client.send(UpdateCallRequest(organization=ACME, transaction_id="T", custom_data={"a": "b"}))
+        await update(client)
+        raw = [(seen.line, seen.body) for seen in server.seen]
+        assert raw[0] == raw[1]
+        assert raw[2] == raw[3]
+
+
+async def test_a_wrong_spelling_of_the_type_is_explained() -> None:
+    """The strict sandbox refuses "advertiser"; the error's note names the setting that helps."""
+    async with SandboxServer(organizations=[(25, "advertiser")], organization_type_spelling="capitalized") as sandbox:
+        async with CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client:
+            with pytest.raises(sdk.RequestRejectedError) as raised:
+                await client.find(ACME)
+        assert "organization_type_case" in raised.value.__notes__[0]
+        async with CallsInProgressClient(
+            token=sandbox.token, base_url=sandbox.url, organization_type_case="capitalized"
+        ) as client:
+            assert await client.find(ACME)
+
+
+async def test_no_more_connections_than_allowed() -> None:
+    """max_connections requests at once, the others queue."""
+    async with SandboxServer(organizations=1, latency=0.001) as sandbox:
+        async with CallsInProgressClient(token=sandbox.token, base_url=sandbox.url, max_connections=3) as client:
+            await asyncio.gather(*(client.find(OTHER) for _ in range(30)))
+        assert (sandbox.stats.peak_in_flight, sandbox.stats.requests) == (3, 30)
+
+
+async def test_an_answer_up_to_the_limit_is_read() -> None:
+    """max_response_size is of the decoded body; a compressed one does not get past it."""
+    body = b'{"current_calls": []}'.ljust(1000)
+    bomb = gzip.compress(body.ljust(10_000_000))
+    async with RawServer([reply(200, body)]) as server, server.client(max_response_size=1000) as client:
+        assert list(await client.find(ACME)) == []
+        server.script = [reply(200, body + b" ")]
+        with pytest.raises(sdk.ResponseTooLargeError, match="1000 bytes") as raised:
+            await client.find(ACME)
+        assert (raised.value.status, len(raised.value.attempts)) == (200, 1)
+        server.script = [reply(200, gzip.compress(body), Content_Encoding="gzip")]
+        assert list(await client.find(ACME)) == []
+        server.script = [reply(200, bomb, Content_Encoding="gzip")]
+        with pytest.raises(sdk.ResponseTooLargeError):
+            await client.find(ACME)
+        server.script = [NO_CALLS]
+        assert list(await client.find(ACME)) == []
+
+
+async def test_a_chunked_answer_is_read_whole() -> None:
+    """Chunk by chunk."""
+    body = b'{"current_calls": []}'
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    async with RawServer([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks]) as server:  # noqa: SIM117
+        async with server.client() as client:
+            assert list(await client.find(ACME)) == []
+
+
+# Life.
+
+
+def test_a_client_is_made_outside_a_loop_without_io(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No socket, no session, no file; it can be made and dropped."""
+    with monkeypatch.context() as no_io:
+        for name in ("socket.socket", "builtins.open", "asyncio.get_running_loop"):
+            no_io.setattr(name, None)
+        client = CallsInProgressClient(token=TOKEN)
+    assert client.base_url == "https://invoca.net"
+    assert repr(client) == "<CallsInProgressClient https://invoca.net>"
+    asyncio.run(client.close())
+    assert repr(client) == "<CallsInProgressClient https://invoca.net closed>"
+
+
+def test_the_constructor_is_the_documented_one() -> None:
+    """Its settings and their defaults, which documentation and examples use."""
+    defaults = CallsInProgressClient.__init__.__kwdefaults__
+    assert defaults == {
+        "base_url": "https://invoca.net", "network": None, "api_version": "2022-08-01",
+        "organization_type_case": "lower",
+        "default_region": "US", "validate_phone_numbers": "possible", "strict": False, "retry": RetryPolicy(),
+        "rate_limit": None, "deadline": 30.0, "attempt_timeout": 10.0, "connect_timeout": 5.0, "max_connections": 100,
+        "max_response_size": 32 * 2**20, "ssl": True, "proxy": None, "trust_env": False, "session": None,
+    }  # fmt: skip
+
+
+async def test_nobody_learns_a_token_from_a_repr() -> None:
+    """Of the client, its parts and what they hold."""
+    async with RawServer() as server, server.client(proxy=None) as client:
+        await client.find(ACME)
+        for each in (client, *vars(client).values()):
+            assert TOKEN not in repr(each)
+
+
+async def test_closing_is_idempotent() -> None:
+    """Twice, before the first use, and with calls running."""
+    async with RawServer() as server:
+        unused = server.client()
+        await unused.close()
+        await unused.close()
+        used = server.client()
+        await used.find(ACME)
+        await used.close(drain=1)
+        await used.close()
+        async with server.client() as client:
+            await client.close()
+
+
+async def test_a_closed_client_says_so() -> None:
+    """find, update, send and async with raise ClientClosedError; nothing is sent."""
+    async with RawServer() as server:
+        client = server.client()
+        await client.close()
+        for use in (client.find(ACME), update(client), client.__aenter__()):
+            with pytest.raises(sdk.ClientClosedError, match="closed"):
+                await use
+        assert server.connections == 0
+
+
+async def until(condition: Any) -> None:
+    while not condition():
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("script", "settings", "ready"),
+    [
+        ([hang], {}, lambda server: len(server.seen) == 3),
+        ([hang], {"max_connections": 1}, lambda server: len(server.seen) == 1),
+        ([NO_CALLS], {"rate_limit": RateLimit(rate=1e-6, burst=1)}, lambda server: len(server.seen) == 1),
+        ([reply(500)], {"retry": RetryPolicy(initial=1e6, maximum=1e6), "deadline": None}, lambda it: len(it.seen) > 2),
+    ],
+    ids=["on the network", "in the pool", "in the limiter", "in a pause"],
+)  # fmt: skip
+async def test_closing_ends_what_is_running(script: Any, settings: Any, ready: Any) -> None:
+    """Wherever it stands, it raises ClientClosedError, and close comes back."""
+    async with RawServer(script) as server:
+        client = server.client(**settings)
+        tasks = [asyncio.create_task(each) for each in (client.find(ACME), client.find(ACME), update(client))]
+        await until(lambda: ready(server))
+        await client.close()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {type(each) for each in results} <= {
+            sdk.ClientClosedError,
+            sdk.CurrentCalls,
+            sdk.CallUpdate,
+            sdk.ServerError,
+        }
+        closed = [each for each in results if isinstance(each, sdk.ClientClosedError)]
+        assert len(closed) >= 2
+        assert all(task.done() for task in tasks)
+
+
+async def test_closing_may_let_calls_end_first() -> None:
+    """close(drain=) waits for them, refuses new ones, and then has nothing to end."""
+    gate = asyncio.Event()
+
+    async def slow(_: Seen) -> bytes:
+        await gate.wait()
+        return NO_CALLS
+
+    async with RawServer([slow]) as server:
+        client = server.client()
+        call = asyncio.create_task(client.find(ACME))
+        await until(lambda: server.seen)
+        closing = asyncio.create_task(client.close(drain=60))
+        await asyncio.sleep(0)
+        with pytest.raises(sdk.ClientClosedError):
+            await client.find(ACME)
+        gate.set()
+        assert list(await call) == []
+        await closing
+
+
+async def test_a_drain_has_an_end() -> None:
+    """What has not ended by then is ended."""
+    async with RawServer([hang]) as server:
+        client = server.client()
+        call = asyncio.create_task(client.find(ACME))
+        await until(lambda: server.seen)
+        await client.close(drain=0.001)
+        with pytest.raises(sdk.ClientClosedError):
+            await call
+        with pytest.raises(sdk.InvalidRequestError, match=r"^drain: "):
+            await client.close(drain=-1)
+
+
+def test_a_client_of_another_loop_says_so() -> None:
+    """asyncio.run twice with one client: WrongLoopError, and no leak when it is dropped."""
+
+    async def use(client: CallsInProgressClient | None) -> CallsInProgressClient:
+        async with RawServer() as server:
+            client = client or server.client()
+            await client.find(ACME)
+            return client
+
+    client = asyncio.run(use(None))
+    with pytest.raises(sdk.WrongLoopError, match="another event loop"):
+        asyncio.run(use(client))
+    asyncio.run(client.close())
+    with pytest.raises(sdk.ClientClosedError):
+        asyncio.run(use(client))
+    del client
+    gc.collect()
+
+
+async def test_a_client_that_nobody_closed_is_no_warning() -> None:
+    """Its connections are closed when it is collected."""
+    async with RawServer() as server:
+        client = server.client()
+        await client.find(ACME)
+        del client
+        gc.collect()
+        await until(lambda: not server._tasks)
+
+
+def test_a_forked_child_is_told_to_make_its_own_client() -> None:
+    """WrongLoopError in the child, in a loop of its own or the parent's; the parent's connections stay open."""
+    if not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    script = textwrap.dedent("""
+        import asyncio, gc, os, sys
+        sys.path.insert(0, sys.argv[1])
+        from core.servers import ACME, RawServer
+        from calls_in_progress_async import WrongLoopError
+
+        def refused(client):
+            coroutine = client.find(ACME)
+            try:
+                coroutine.send(None)
+            except WrongLoopError as error:
+                return "forked" in str(error)
+
+        async def main():
+            async with RawServer() as server:
+                client = server.client()
+                await client.find(ACME)
+                child = os.fork()
+                if child == 0:
+                    ok = refused(client)
+                    del client
+                    gc.collect()
+                    os._exit(0 if ok else 1)
+                _, status = os.waitpid(child, 0)
+                assert status == 0, status
+                await client.find(ACME)
+                assert server.connections == 1, server.connections
+                await client.close()
+        asyncio.run(main())
+        print("fine")
+    """)
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, str(Path(__file__).parent.parent)],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+    assert (ran.stdout, ran.stderr) == ("fine\n", "")
+
+
+# The session.
+
+
+async def test_an_injected_session_is_used_and_never_closed() -> None:
+    """Its own headers and cookies go with the requests; ours win."""
+    async with RawServer() as server, aiohttp.ClientSession(headers={"X-Mine": "1", "User-Agent": "me"}) as session:
+        async with server.client(session=session) as client:
+            await client.find(ACME)
+            await update(client)
+        assert not session.closed
+        for seen in server.seen:
+            assert (seen.header("X-Mine"), seen.header("Authorization")) == ("1", TOKEN)
+            assert seen.header("User-Agent") == f"calls-in-progress-async/{sdk.__version__}"
+            assert seen.header("Accept") == "application/json"
+        dropped = server.client(session=session)
+        await dropped.find(ACME)
+        del dropped
+        gc.collect()
+        assert not session.closed
+
+
+async def test_a_redirect_is_refused_with_an_injected_session_too() -> None:
+    """And a lost connection is one attempt there as well."""
+    async with RawServer() as other, RawServer([reply(302, Location=other.url), None]) as server:
+        async with aiohttp.ClientSession() as session, server.client(session=session, retry=ONCE) as client:
+            with pytest.raises(sdk.RedirectRefusedError):
+                await client.find(ACME)
+            with pytest.raises(sdk.ConnectionLostError):
+                await client.find(ACME)
+        assert (other.connections, len(server.seen)) == (0, 2)
+
+
+async def test_a_closed_session_is_a_clear_error() -> None:
+    """ClientClosedError names session=."""
+    session = aiohttp.ClientSession()
+    await session.close()
+    async with RawServer() as server, server.client(session=session) as client:
+        with pytest.raises(sdk.ClientClosedError, match="session="):
+            await client.find(ACME)
+
+
+# Tokens.
+
+
+def bearer(good: dict[str, str] | set[str]) -> Any:
+    """Answers by token."""
+
+    async def answer(seen: Seen) -> bytes:
+        if seen.header("Authorization") in good:
+            return NO_CALLS
+        return reply(401, '{"error": "NotAuthorized"}')
+
+    return answer
+
+
+@pytest.mark.parametrize("sync", [True, False])
+async def test_a_callable_gives_each_organization_its_token(sync: bool) -> None:
+    """Asked once for each, however many requests there are at once."""
+    asked: list[Organization] = []
+
+    def ask(organization: Organization) -> str:
+        asked.append(organization)
+        return f"token-of-{organization}"
+
+    async def ask_later(organization: Organization) -> str:
+        await asyncio.sleep(0)
+        return ask(organization)
+
+    async with RawServer() as server, server.client(token=ask if sync else ask_later) as client:
+        for _ in range(2):
+            await asyncio.gather(*(client.find(each) for each in (ACME, OTHER) * 10))
+        assert sorted(map(str, asked)) == ["advertiser:25", "network:1"]
+        for seen in server.seen:
+            organization = f"{seen.arguments['organization_type'][0]}:{seen.arguments['id'][0]}"
+            assert seen.header("Authorization") == f"token-of-{organization}"
+
+
+async def test_a_refused_token_is_asked_for_once_more() -> None:
+    """Many requests hold the old one when it is revoked: one question, and each is sent again with the answer."""
+    answers = iter(["old", "new"])
+    async with RawServer([bearer({"new"})]) as server, server.client(token=lambda _: next(answers)) as client:
+        results = await asyncio.gather(*(client.find(ACME) for _ in range(20)))
+        assert [[each.status for each in result.attempts] for result in results] == [[401, 200]] * 20
+        assert [each.status for each in (await client.find(ACME)).attempts] == [200]
+        assert len(server.seen) == 41
+
+
+async def test_a_second_refusal_is_final() -> None:
+    """A new token that is refused as well is an AuthenticationError; the next call asks again."""
+    asked: list[int] = []
+
+    def ask(_: Organization) -> str:
+        asked.append(1)
+        return f"token{len(asked)}"
+
+    async with RawServer([bearer({"token3"})]) as server, server.client(token=ask) as client:
+        with pytest.raises(sdk.AuthenticationError) as raised:
+            await client.find(ACME)
+        assert [each.status for each in raised.value.attempts] == [401, 401]
+        assert len((await client.find(ACME)).attempts) == 2
+        assert len(asked) == 3
+
+
+async def test_a_callable_that_has_no_other_token_is_not_tried_again() -> None:
+    """The same answer twice, or a plain text token: one request."""
+    for token in (lambda _: "same", "same"):
+        async with RawServer([bearer(set())]) as server, server.client(token=token) as client:
+            with pytest.raises(sdk.AuthenticationError) as raised:
+                await client.find(ACME)
+            assert (len(server.seen), len(raised.value.attempts)) == (1, 1)
+
+
+async def test_a_refresh_is_an_attempt_as_any_other() -> None:
+    """max_attempts=1 is one request on the wire."""
+    answers = iter(["old", "new"])
+    async with (
+        RawServer([bearer({"new"})]) as server,
+        server.client(token=lambda _: next(answers), retry=ONCE) as client,
+    ):
+        with pytest.raises(sdk.AuthenticationError):
+            await client.find(ACME)
+        assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_a_refused_update_is_sent_again_with_the_new_token(method: Any) -> None:
+    """A 401 was not carried out, so a POST is as well."""
+    answers = iter(["old", "new"])
+    async with RawServer([bearer({"new"})]) as server, server.client(token=lambda _: next(answers)) as client:
+        assert len((await update(client, method=method)).attempts) == 2
+        assert server.seen[0].body == server.seen[1].body
+
+
+@pytest.mark.parametrize("bad", ["", "a b", "a\n", None, 5, b"x"])
+async def test_a_token_of_a_callable_is_checked(bad: Any) -> None:
+    """Nothing is sent with it, and the error names the token without showing it."""
+    async with RawServer() as server, server.client(token=lambda _: bad) as client:
+        with pytest.raises(sdk.InvalidRequestError, match=r"^token: "):
+            await client.find(ACME)
+        assert server.connections == 0
+
+
+async def test_a_callable_that_fails_is_asked_again_next_time() -> None:
+    """Its own exception reaches the caller as it is."""
+    answers: list[Any] = [KeyError("vault"), "good"]
+
+    def ask(_: Organization) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    async with RawServer() as server, server.client(token=ask) as client:
+        with pytest.raises(KeyError, match="vault"):
+            await client.find(ACME)
+        assert list(await client.find(ACME)) == []
+
+
+async def test_a_cancelled_call_does_not_take_the_token_from_the_others() -> None:
+    """One question, one cancelled waiter, one answer for the rest."""
+    gate = asyncio.Event()
+    asked: list[Organization] = []
+
+    async def ask(organization: Organization) -> str:
+        asked.append(organization)
+        await gate.wait()
+        return "good"
+
+    async with RawServer() as server, server.client(token=ask) as client:
+        tasks = [asyncio.create_task(client.find(ACME)) for _ in range(3)]
+        await until(lambda: asked)
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        assert [list(each) for each in await asyncio.gather(*tasks[1:])] == [[], []]
+        assert (tasks[0].cancelled(), len(asked)) == (True, 1)
+
+
+async def test_a_question_for_a_token_ends_with_the_client() -> None:
+    """Closing cancels it; the call that waited raises ClientClosedError."""
+    cancelled = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def ask(_: Organization) -> str:
+        asked.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            cancelled.set()
+        return ""
+
+    async with RawServer() as server:
+        client = server.client(token=ask)
+        task = asyncio.create_task(client.find(ACME))
+        await asked.wait()
+        await client.close()
+        with pytest.raises(sdk.ClientClosedError):
+            await task
+        await cancelled.wait()
+
+
+async def test_a_failure_nobody_waited_for_is_no_warning() -> None:
+    """All callers were cancelled before the callable failed."""
+    gate = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def ask(_: Organization) -> str:
+        asked.set()
+        await gate.wait()
+        raise ValueError
+
+    async with RawServer() as server, server.client(token=ask) as client:
+        task = asyncio.create_task(client.find(ACME))
+        await asked.wait()
+        task.cancel()
+        await asyncio.sleep(0)
+        gate.set()
+        await until(lambda: not client._delivery._tokens._asking)
+        assert task.cancelled()
+    gc.collect()
+
+
+# The environment.
+
+NAMES = ["TOKEN", "TOKEN_FILE", "BASE_URL", "NETWORK", "ORGANIZATION_TYPE_CASE"]
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Sets CALLS_IN_PROGRESS_* variables; none is set at first."""
+    for name in NAMES:
+        monkeypatch.delenv(f"CALLS_IN_PROGRESS_{name}", raising=False)
+    return lambda **names: [monkeypatch.setenv(f"CALLS_IN_PROGRESS_{name}", value) for name, value in names.items()]
+
+
+async def token_of(client: CallsInProgressClient) -> str:
+    return await client._delivery._tokens.get(ACME)
+
+
+async def test_a_client_is_made_from_the_environment(environment: Any, tmp_path: Path) -> None:
+    """Token or file, host or network, spelling."""
+    file = tmp_path / "token"
+    file.write_text("from-file\n")
+    environment(TOKEN=" from-env\n", NETWORK="acme", ORGANIZATION_TYPE_CASE="capitalized")
+    client = CallsInProgressClient.from_env(deadline=None)
+    assert (client.base_url, await token_of(client)) == ("https://acme.invoca.net", "from-env")
+    assert client._wire_format.organization_type_case == "capitalized"
+    environment(TOKEN="", TOKEN_FILE=str(file), NETWORK="", BASE_URL="https://example.com")
+    client = CallsInProgressClient.from_env()
+    assert (client.base_url, await token_of(client)) == ("https://example.com", "from-file")
+
+
+async def test_what_is_passed_wins_over_the_environment(environment: Any) -> None:
+    """Setting by setting."""
+    environment(TOKEN="from-env", BASE_URL="https://env.example", ORGANIZATION_TYPE_CASE="capitalized")
+    client = CallsInProgressClient.from_env(token="mine", base_url="https://my.example", organization_type_case="lower")
+    assert (client.base_url, await token_of(client)) == ("https://my.example", "mine")
+    assert client._wire_format.organization_type_case == "lower"
+
+
+@pytest.mark.parametrize(
+    ("names", "parameter", "words"),
+    [
+        ({}, "token", "CALLS_IN_PROGRESS_TOKEN"),
+        ({"TOKEN": "a", "TOKEN_FILE": "b"}, "token", "is set twice"),
+        ({"TOKEN": " "}, "token", "is empty"),
+        ({"TOKEN": "se cret"}, "token", "is malformed"),
+        ({"TOKEN_FILE": "/no/such/file"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: No such file"),
+        ({"TOKEN_FILE": "/"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: Is a directory"),
+        ({"TOKEN": "a", "NETWORK": "a.b"}, "network", "is not a subdomain"),
+        ({"TOKEN": "a", "NETWORK": "a", "BASE_URL": "https://b"}, "network", "comes with base_url"),
+        ({"TOKEN": "a", "BASE_URL": "http://b"}, "base_url", "use https://"),
+        ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", "is not one of"),
+    ],
+)
+def test_an_environment_that_will_not_do_is_refused(environment: Any, names: Any, parameter: str, words: str) -> None:
+    """The error names the variable or the setting, and never shows a token."""
+    environment(**names)
+    with pytest.raises(sdk.InvalidRequestError, match=words) as raised:
+        CallsInProgressClient.from_env()
+    assert raised.value.parameter == parameter
+    assert str(raised.value).isprintable()
+    assert "se cret" not in str(raised.value)
+
+
+def test_a_token_file_that_is_no_text_is_refused(environment: Any, tmp_path: Path) -> None:
+    """And not shown."""
+    file = tmp_path / "token"
+    file.write_bytes(b"\xff\xfe")
+    environment(TOKEN_FILE=str(file))
+    with pytest.raises(sdk.InvalidRequestError, match="it is not text"):
+        CallsInProgressClient.from_env()
+
+
+async def test_clients_of_two_loops_work_side_by_side() -> None:
+    """One in each thread."""
+    async with RawServer() as server:
+
+        async def use() -> int:
+            async with CallsInProgressClient(token=TOKEN, base_url=server.url, retry=AT_ONCE) as client:
+                return len(await client.find(ACME))
+
+        assert await asyncio.gather(use(), asyncio.to_thread(lambda: asyncio.run(use()))) == [0, 0]
+
+
+async def test_numbers_are_loaded_off_the_loop_and_once() -> None:
+    """The library is imported when a number is first used, by the client in a thread."""
+    script = textwrap.dedent("""
+        import asyncio, sys
+        sys.path.insert(0, sys.argv[1])
+        from core.servers import ACME, RawServer
+        async def main():
+            async with RawServer() as server, server.client() as client:
+                await client.find(ACME)
+                print("phonenumbers" in sys.modules)
+                numbers = {"calling_phone_number": "5309999999", "destination_phone_number": "8555595599"}
+                await asyncio.gather(*(client.find(ACME, **numbers) for _ in range(3)))
+                print("phonenumbers" in sys.modules)
+                print(len(server.seen))
+        asyncio.run(main())
+    """)
+    ran = await asyncio.create_subprocess_exec(
+        sys.executable, "-W", "error", "-c", script, str(Path(__file__).parent.parent), stdout=-1, stderr=-1
+    )
+    out, errors = await ran.communicate()
+    assert (json.dumps(out.decode().split()), errors) == ('["False", "True", "4"]', b"")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(401, sdk.AuthenticationError), (404, sdk.NotFoundError), (500, sdk.ServerError)]
+)
+async def test_a_session_that_raises_for_status_changes_nothing(status: int, kind: type[Exception]) -> None:
+    """raise_for_status=True of an injected session does not take the answer from us."""
+    async with RawServer([reply(status)]) as server, aiohttp.ClientSession(raise_for_status=True) as session:  # noqa: SIM117
+        async with server.client(session=session, retry=ONCE) as client:
+            with pytest.raises(kind):
+                await client.find(ACME)
+
+
+async def test_closing_at_the_same_time_is_closing_once() -> None:
+    """Whoever comes second waits or finds it done."""
+    async with RawServer() as server:
+        client = server.client()
+        await client.find(ACME)
+        await asyncio.gather(client.close(), client.close(), client.close(drain=1))
+
+
+async def test_closing_in_a_pause_leaves_no_coroutine_behind() -> None:
+    """An answer that comes at the moment of closing: no wait is begun, and none left unawaited."""
+    gate = asyncio.Event()
+
+    class Transport:
+        async def send(self, *_: Any) -> Any:
+            await gate.wait()
+            return sdk_response(500)
+
+        async def close(self) -> None: ...
+
+    def sdk_response(status: int) -> Any:
+        from calls_in_progress_async.transport.wire import WireResponse  # noqa: PLC0415
+
+        return WireResponse(status, {}, b"")
+
+    it = rig(200)
+    it.delivery._transport = Transport()  # type: ignore[assignment]
+    call = asyncio.create_task(it.go())
+    await asyncio.sleep(0)
+    gate.set()
+    await it.delivery.close(None)
+    assert type(await call) is sdk.ClientClosedError
+    gc.collect()
+
+
+def test_a_call_after_closing_is_told_so() -> None:
+    """ClientClosedError, also where calls were running when it closed (a find may load a library meanwhile)."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=100.0))
+        running = asyncio.create_task(it.go())
+        await asyncio.sleep(1)
+        await it.delivery.close(None)
+        assert type(await running) is sdk.ClientClosedError
+        assert type(await it.go()) is sdk.ClientClosedError
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("proxy", [5, "", "not a url", "http://[::1", "http://x:99999", b"http://x", object()])
+async def test_a_proxy_is_checked(proxy: Any) -> None:
+    """What is not the URL of a proxy is refused, and not shown."""
+    with pytest.raises(sdk.InvalidRequestError, match=r"^proxy: "):
+        CallsInProgressClient(token=TOKEN, proxy=proxy)
+
+
+@pytest.mark.parametrize("session", [5, "", aiohttp.ClientSession])
+async def test_a_session_is_checked(session: Any) -> None:
+    """What is not an aiohttp session is refused."""
+    with pytest.raises(sdk.InvalidRequestError, match=r"^session: "):
+        CallsInProgressClient(token=TOKEN, session=session)
+
+
+def test_a_fork_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the child, as the hook of the fork does it: a client of before is refused, one of after is not."""
+    from calls_in_progress_async import client as module  # noqa: PLC0415
+
+    monkeypatch.setattr(module, "_forks", module._forks)
+    before = CallsInProgressClient(token=TOKEN)
+    module._count_fork()
+    with pytest.raises(sdk.WrongLoopError, match="forked"):
+        asyncio.run(before.find(ACME))
+    asyncio.run(before.close())
+    asyncio.run(CallsInProgressClient(token=TOKEN).__aenter__()).__repr__()
+
+
+async def test_a_slow_parser_is_told() -> None:
+    """Aiohttp without its C parser accepts what it should refuse."""
+    from aiohttp.http_parser import HttpResponseParserPy  # noqa: PLC0415
+
+    from calls_in_progress_async.transport import http  # noqa: PLC0415
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(http, "HttpResponseParser", HttpResponseParserPy)
+        async with RawServer() as server, server.client() as client:
+            with pytest.warns(RuntimeWarning, match="without its C parser"):
+                await client.find(ACME)
+
+
+@pytest.mark.parametrize("later", [False, True])
+async def test_what_comes_unasked_is_not_the_next_answer(later: bool) -> None:
+    """A second answer, with the first or on an idle connection: that connection is not used again."""
+    smuggled = reply(200, '{"current_calls": [{"transaction_id": "smuggled"}]}')
+    async with RawServer([NO_CALLS if later else NO_CALLS + smuggled, NO_CALLS]) as server:
+        async with server.client() as client, server.client() as other:
+            assert list(await client.find(ACME)) == []
+            if later:
+                server.writers[0].write(smuggled)
+                await other.find(ACME)  # a round trip, during which it arrives
+            for _ in range(2):
+                assert list(await client.find(ACME)) == []
+        assert [seen.connection for seen in server.seen] == ([1, 2, 3, 3] if later else [1, 2, 2])
+
+
+async def test_a_connection_is_used_again() -> None:
+    """As long as nothing is wrong with it; an answer that was not read whole ends it."""
+    async with RawServer([NO_CALLS, DONE, reply(404), NO_CALLS]) as server:  # noqa: SIM117
+        async with server.client(max_response_size=100) as client:
+            await client.find(ACME)
+            await update(client)
+            with pytest.raises(sdk.NotFoundError):
+                await client.find(ACME)
+            await client.find(ACME)
+            assert server.connections == 1
+            server.script = [reply(200, "x" * 200_000)]
+            with pytest.raises(sdk.ResponseTooLargeError):
+                await client.find(ACME)
+            server.script = [NO_CALLS]
+            await client.find(ACME)
+            assert server.connections == 2

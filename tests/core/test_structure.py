@@ -1,0 +1,180 @@
+"""How the package is built: read from its source with `ast`, so that it stays so."""
+
+from __future__ import annotations
+
+import ast
+import io
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import calls_in_progress_async
+
+ROOT = Path(calls_in_progress_async.__file__).parent
+NAME = ROOT.name
+MODULES = sorted(ROOT.rglob("*.py"))
+ROOMS = {"cli", "polling", "sandbox", "limits", "fleet"}
+"""Each a concern of its own, with an issue and a budget of its own."""
+MOST_LINES = 2000
+
+
+def parts(module: Path) -> tuple[str, ...]:
+    return module.relative_to(ROOT).with_suffix("").parts
+
+
+def imports(module: Path) -> set[str]:
+    """The full names of what a module imports anywhere in it, `if TYPE_CHECKING` aside."""
+    package = (NAME, *parts(module)[:-1])
+    found: set[str] = set()
+    queue: list[ast.AST] = [ast.parse(module.read_text(encoding="utf-8"))]
+    while queue:
+        node = queue.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            queue += node.orelse
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            origin = package[: len(package) - node.level + 1] if node.level else ()
+            origin = (*origin, *filter(None, [node.module]))
+            found |= {".".join((*origin, alias.name)) for alias in node.names}
+        queue += ast.iter_child_nodes(node)
+    return found
+
+
+def importers(library: str) -> set[str]:
+    """The modules, as paths in the package, that import a library."""
+    return {
+        "/".join(parts(module))
+        for module in MODULES
+        if any(f"{name}.".startswith(f"{library}.") for name in imports(module))
+    }
+
+
+def test_the_reader_of_imports_sees_them() -> None:
+    """A test of imports that sees none would pass."""
+    assert f"{NAME}.transport.wire.WireRequest" in imports(ROOT / "endpoints" / "current_calls.py")
+    assert f"{NAME}.checks" in imports(ROOT / "organization.py")
+    assert f"{NAME}.endpoints.current_calls.CurrentCallsRequest" in imports(ROOT / "__init__.py")
+    assert "aiohttp" in imports(ROOT / "transport" / "http.py")
+    assert "phonenumbers" in imports(ROOT / "phone_numbers.py")
+
+
+@pytest.mark.parametrize(
+    ("library", "door"),
+    [
+        ("tenacity", {"transport/retry_loop"}),
+        ("phonenumbers", {"phone_numbers"}),
+        ("cattrs", {"records/structuring"}),
+        ("msgspec", {"records/structuring"}),
+    ],
+)
+def test_an_outside_library_has_one_door(library: str, door: set[str]) -> None:
+    """Only one module imports it."""
+    assert {each for each in importers(library) if not each.startswith(("fleet/", "sandbox/"))} == door
+
+
+@pytest.mark.parametrize("library", ["aiohttp", "yarl", "multidict"])
+def test_the_clients_aiohttp_is_under_transport(library: str) -> None:
+    """The sandbox is a server of its own, and may import it too."""
+    assert {each.partition("/")[0] for each in importers(library)} <= {"transport", "sandbox"}
+    assert "transport/http" in importers("aiohttp")
+
+
+@pytest.mark.parametrize("library", ["click", "rich", "typer"])
+def test_only_the_command_line_imports_its_libraries(library: str) -> None:
+    """They are in an extra."""
+    assert {each.partition("/")[0] for each in importers(library)} <= {"cli", "__main__"}
+
+
+def own_imports(module: Path) -> set[str]:
+    return {name.removeprefix(f"{NAME}.") for name in imports(module) if name.startswith(f"{NAME}.")}
+
+
+def of(folder: str) -> list[Path]:
+    return [module for module in MODULES if parts(module)[0] == folder]
+
+
+def test_nothing_stands_on_the_command_line() -> None:
+    """Only __main__ and cli itself import it."""
+    for module in MODULES:
+        if parts(module)[0] not in ("cli", "__main__"):
+            assert not [name for name in own_imports(module) if name.partition(".")[0] == "cli"], module
+
+
+def test_nothing_stands_on_the_sandbox_but_the_command_line() -> None:
+    """And the sandbox stands on nothing of the client, so that the two cannot share a misreading."""
+    for module in MODULES:
+        room = parts(module)[0]
+        sandbox = [name for name in own_imports(module) if name.startswith("sandbox")]
+        if room == "sandbox":
+            assert set(sandbox) == own_imports(module), module
+        elif room != "cli":
+            assert not sandbox, module
+
+
+def test_records_know_nothing_of_http() -> None:
+    """They import nothing of transport, endpoints or the client."""
+    assert of("records")
+    for module in of("records"):
+        assert not [name for name in own_imports(module) if name.startswith(("transport", "endpoints", "client"))], (
+            module
+        )
+
+
+def test_transport_knows_nothing_of_calls() -> None:
+    """It imports nothing of records, endpoints, polling or the client."""
+    assert of("transport")
+    for module in of("transport"):
+        unwanted = ("records", "endpoints", "client", "polling", "phone_numbers")
+        assert not [name for name in own_imports(module) if name.startswith(unwanted)], module
+
+
+def test_the_core_does_not_stand_on_polling() -> None:
+    """Polling stands on the client; the client only opens it."""
+    for module in MODULES:
+        if parts(module)[0] in ("records", "transport", "endpoints", "limits", "checks", "errors", "organization"):
+            assert not [name for name in own_imports(module) if name.startswith(("polling", "client"))], module
+
+
+def code_lines(module: Path) -> int:
+    """Lines that hold code: no blanks, comments or docstrings."""
+    source = module.read_text(encoding="utf-8")
+    strings: set[int] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            strings |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in skipped:
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    return len(lines - strings)
+
+
+def test_the_core_is_within_its_budget() -> None:
+    """Root modules, endpoints, records and transport, rooms aside: at most 2,000 lines of code."""
+    core = [module for module in MODULES if parts(module)[0] not in ROOMS | {"__main__"}]
+    counted = {"/".join(parts(module)): code_lines(module) for module in core}
+    assert sum(counted.values()) <= MOST_LINES, counted
+    assert sum(counted.values()) > 500
+
+
+def test_importing_the_package_is_light() -> None:
+    """phonenumbers, rich, click, the sandbox and the command line are imported when they are used."""
+    script = f"import sys, {NAME}; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert f"{NAME}.client" in loaded
+    unwanted = ("phonenumbers", "rich", "click", "redis", f"{NAME}.sandbox", f"{NAME}.cli")
+    assert [name for name in loaded if f"{name}.".startswith(tuple(f"{each}." for each in unwanted))] == []
+
+
+def test_the_public_names_are_there() -> None:
+    """Each of __all__, in order, once."""
+    names = calls_in_progress_async.__all__
+    assert len(set(names)) == len(names)
+    assert all(hasattr(calls_in_progress_async, name) for name in names)
+    assert (ROOT / "py.typed").exists()

@@ -1,0 +1,225 @@
+"""A server that misbehaves at the level of bytes, and counts what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from attrs import define, field, frozen
+
+from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy
+
+TOKEN = "top-secret-token-9b2f"
+ACME = Organization.advertiser(25)
+
+
+def answer(
+    status: int = 200, body: bytes | str = b"", *headers: str, version: str = "1.1", length: Any = None
+) -> bytes:
+    """The bytes of an answer; ``length`` lies about the body's."""
+    body = body.encode() if isinstance(body, str) else body
+    lines = [
+        f"HTTP/{version} {status} Whatever",
+        f"Content-Length: {len(body) if length is None else length}",
+        *headers,
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
+
+
+EMPTY_LIST = b'{"current_calls": []}'
+NO_CALLS = answer(200, EMPTY_LIST)
+
+
+@frozen
+class Request:
+    """One request as it came over the wire."""
+
+    head: bytes
+    body: bytes
+    connection: int
+
+    @property
+    def method(self) -> str:
+        return self.head.split(b" ", 1)[0].decode()
+
+    @property
+    def text(self) -> str:
+        return (self.head + self.body).decode()
+
+
+@define(eq=False)
+class Exchange:
+    """What a fault can do: send bytes, close, reset, or nothing."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    request: Request | None = None
+    """None before the first request of a connection."""
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def reset(self) -> None:
+        """Close with a TCP RST (SO_LINGER of 0 s)."""
+        connection = self.writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def gone(self) -> None:
+        """Wait until the client has hung up."""
+        with suppress(ConnectionError):
+            while await self.reader.read(65536):
+                pass
+
+
+Act = Callable[[Exchange], Awaitable[None]]
+"""What is done about one request."""
+
+
+def say(*pieces: bytes) -> Act:
+    """Send bytes and go on to the next request."""
+
+    async def act(exchange: Exchange) -> None:
+        for piece in pieces:
+            await exchange.send(piece)
+
+    return act
+
+
+def say_and_close(*pieces: bytes) -> Act:
+    """Send bytes and close."""
+
+    async def act(exchange: Exchange) -> None:
+        await say(*pieces)(exchange)
+        exchange.close()
+
+    return act
+
+
+def say_and_reset(*pieces: bytes) -> Act:
+    """Send bytes and reset the connection."""
+
+    async def act(exchange: Exchange) -> None:
+        await say(*pieces)(exchange)
+        await asyncio.sleep(0)  # let the bytes go before the reset
+        exchange.reset()
+
+    return act
+
+
+def say_and_hang(*pieces: bytes) -> Act:
+    """Send bytes and then nothing more, for as long as the client stays."""
+
+    async def act(exchange: Exchange) -> None:
+        await say(*pieces)(exchange)
+        await exchange.gone()
+
+    return act
+
+
+def drip(head: bytes, drop: bytes, seconds: float = 0.01) -> Act:
+    """Send a head, and then a little at a time for ever."""
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(head)
+        with suppress(ConnectionError):
+            while not exchange.writer.is_closing():
+                await exchange.send(drop)
+                await asyncio.sleep(seconds)
+
+    return act
+
+
+def pour(head: bytes, chunk: bytes, times: int) -> Act:
+    """Send a head, and then the same bytes again and again, as fast as they are taken."""
+
+    async def act(exchange: Exchange) -> None:
+        await exchange.send(head)
+        for _ in range(times):
+            await exchange.send(chunk)
+        exchange.close()
+
+    return act
+
+
+@define(eq=False)
+class FaultServer:
+    """Does with each request the next of its script, and the last again and again.
+
+    ``at_connect`` is done before a request is read, and may leave none to read.
+    """
+
+    script: list[Act] = field(factory=lambda: [say(NO_CALLS)])
+    at_connect: Act | None = None
+    ssl: Any = None
+    seen: list[Request] = field(factory=list)
+    connections: int = 0
+    open: int = 0
+    port: int = 0
+    _server: Any = None
+    _tasks: set[asyncio.Task[None]] = field(factory=set)
+    _changed: asyncio.Event = field(factory=asyncio.Event)
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.ssl else 'http'}://127.0.0.1:{self.port}"
+
+    def client(self, **settings: Any) -> CallsInProgressClient:
+        """A client for this server that waits for nothing between its three attempts."""
+        defaults = {"token": TOKEN, "base_url": self.url, "retry": RetryPolicy(initial=0)}
+        return CallsInProgressClient(**{**defaults, **settings})
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until something is so; looked at whenever a connection or a request comes or goes."""
+        async with asyncio.timeout(5):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def __aenter__(self) -> FaultServer:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self.ssl, limit=2**22)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        self.open += 1
+        self._changed.set()
+        try:
+            with suppress(asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
+                await self._serve(Exchange(reader, writer), self.connections)
+        finally:
+            writer.close()
+            self.open -= 1
+            self._tasks.discard(task)
+            self._changed.set()
+
+    async def _serve(self, exchange: Exchange, connection: int) -> None:
+        if self.at_connect is not None:
+            await self.at_connect(exchange)
+        while not exchange.writer.is_closing():
+            head = await exchange.reader.readuntil(b"\r\n\r\n")
+            length = next(
+                (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+            )
+            exchange.request = Request(head, await exchange.reader.readexactly(length), connection)
+            self.seen.append(exchange.request)
+            self._changed.set()
+            await (self.script.pop(0) if len(self.script) > 1 else self.script[0])(exchange)

@@ -1,0 +1,83 @@
+"""What a request may have left behind: connections, tasks, timers, waiters, tokens, slots."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from faults.fault_server import FaultServer
+
+from calls_in_progress_async import CallsInProgressClient
+
+gc.collect()
+gc.freeze()  # so that the collections below look only at what the tests made
+
+STEPS = 6
+"""Steps of the loop in which what was cancelled ends, asyncio's own transports included."""
+
+
+async def settle() -> None:
+    for _ in range(STEPS):
+        await asyncio.sleep(0)
+
+
+def left_behind(client: CallsInProgressClient) -> dict[str, Any]:
+    """What is still held for requests, while none is running."""
+    delivery, connector = client._delivery, connector_of(client)
+    waiting = [bucket.waiting for bucket in client._limiter.snapshot().shared.values()]
+    found = {
+        "running": delivery._running,
+        "scopes": len(delivery._scopes._due),
+        "slots": delivery._settings.max_connections - delivery._slots._value,
+        "waiters for a slot": sum(not each.done() for each in delivery._slots._waiters or ()),
+        "turns": len(delivery._turns._queues),
+        "questions for a token": len(delivery._tokens._asking),
+        "waiters for the limit": sum(waiting) + client._limiter.snapshot().organizations_waiting,
+        "connections in use": len(connector._acquired) if connector is not None else 0,
+    }
+    return {name: count for name, count in found.items() if count}
+
+
+def connector_of(client: CallsInProgressClient) -> Any:
+    """Aiohttp's connector, if there is one by now."""
+    session = client._transport._own
+    return None if session is None else session.connector
+
+
+def idle_connections(client: CallsInProgressClient) -> list[Any]:
+    """The connections that are kept for the next request."""
+    connector = connector_of(client)
+    return [] if connector is None else [each for kept in connector._conns.values() for each, _ in kept]
+
+
+def granted(client: CallsInProgressClient) -> int:
+    """Tokens of the rate limit that were taken and not given back."""
+    return sum(bucket.granted for bucket in client._limiter.snapshot().shared.values())
+
+
+def descriptors() -> int:
+    """Open file descriptors of this process."""
+    return len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+
+
+@asynccontextmanager
+async def nothing_left(server: FaultServer, **settings: Any) -> AsyncIterator[CallsInProgressClient]:
+    """A client of the server, after whose use nothing is left: not before it is closed, and not after."""
+    tasks, files = asyncio.all_tasks(), descriptors()
+    client = server.client(**settings)
+    try:
+        yield client
+        await settle()
+        assert left_behind(client) == {}
+    finally:
+        await client.close()
+    await server.until(lambda: server.open == 0)
+    await settle()
+    assert {task for task in asyncio.all_tasks() if not task.done()} == tasks
+    assert descriptors() <= files
+    gc.collect()  # what was not closed warns now, and a warning is an error

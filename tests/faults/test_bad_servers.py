@@ -1,0 +1,477 @@
+"""Bad servers and bad networks: what each fault is, whether it is tried again, and that nothing is left behind.
+
+The tables here are those of ``docs/faults.md``: a test compares them.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import ssl
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD
+from attrs import field, frozen
+from faults.fault_server import (
+    ACME,
+    EMPTY_LIST,
+    NO_CALLS,
+    Act,
+    FaultServer,
+    answer,
+    drip,
+    pour,
+    say,
+    say_and_close,
+    say_and_hang,
+    say_and_reset,
+)
+from faults.leaks import nothing_left
+
+import calls_in_progress_async as sdk
+from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, RetryPolicy
+
+MIB = 2**20
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+DEEP = 100_000
+
+
+@frozen
+class Fault:
+    """One row of the table: what the server does, and what comes of it with three attempts."""
+
+    name: str
+    act: Act | None = None
+    error: str | None = "UnexpectedResponseError"
+    """None where it is a success."""
+    again: str = ""
+    """The methods that are tried again."""
+    applied: bool = True
+    """Of a PUT or POST that failed."""
+    settings: dict[str, Any] = field(factory=dict)
+    at_connect: Act | None = None
+    update: str | None = "as a find"
+    """What an update comes to, where that differs from a find."""
+
+    def expected(self, method: str) -> str | None:
+        return self.error if method == "GET" or self.update == "as a find" else self.update
+
+
+def lost(name: str, act: Act) -> Fault:
+    return Fault(name, act, "ConnectionLostError", "GET PUT")
+
+
+def slow(name: str, act: Act) -> Fault:
+    return Fault(name, act, "RequestTimeoutError", "GET PUT", settings={"attempt_timeout": 0.04})
+
+
+def unexpected(name: str, act: Act) -> Fault:
+    return Fault(name, act)
+
+
+def body(name: str, text: bytes | str) -> Fault:
+    """A 200 with a body that no find takes; an update is done, and only its answer cannot be read."""
+    return Fault(name, say(answer(200, text)))
+
+
+def fine(name: str, act: Act) -> Fault:
+    return Fault(name, act, None)
+
+
+def bomb(encoding: str, block: Callable[[], tuple[bytes, bytes, int]], *, decoder: bool = True) -> Fault:
+    """A body that grows as it is decoded; without the decoder it cannot be read at all."""
+
+    async def act(exchange: Any) -> None:
+        first, again, times = block()
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\n\r\n".encode()
+        await pour(head + first, again, times)(exchange)
+
+    name = f"{encoding} bomb of 500 MB"
+    error = "ResponseTooLargeError" if decoder else "UnexpectedResponseError"
+    return Fault(name, act, error, settings={"max_response_size": MIB, "attempt_timeout": 20})
+
+
+def zlib_bomb(bits: int) -> tuple[bytes, bytes, int]:
+    """500 MiB of zeros: blocks that end on a byte, so that one can be sent again and again."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, bits)
+    zeros = b"\0" * MIB
+    first = compressor.compress(zeros) + compressor.flush(zlib.Z_FULL_FLUSH)
+    return first, compressor.compress(zeros) + compressor.flush(zlib.Z_FULL_FLUSH), 499
+
+
+def zstd_bomb() -> tuple[bytes, bytes, int]:
+    """RFC 8878: a frame of blocks that say "128 KiB of this byte"."""
+    block = (128 * 1024 << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+    return b"\x28\xb5\x2f\xfd\x00\x38" + block, block * 8, 500
+
+
+BROTLI_500_MIB = base64.b64decode(
+    "z///f/gnAOKxQCD3/p/////wTwDEYQGA7v0/////4Z8AiMMiAN37f/7//8M/ARCHBQC69//8//+HfwIgDgsAdO//+f//D/8EQBwWAOje//P//x"
+    "/+CYA4LADQvf/n//8//BMAcVgAoHv/z///f/gnAOKwAED3/p/////wTwDEYQGA7v0/////4Z8AiMMCAN37f/7//8M/ARCHBQC69//8//+HfwIg"
+    "DgsAdO//+f//D/8EQBwWAOje//P//x/+CYA4LADQvf/n//8//BMAcVgAoHv/z///f/gnAOKwAED3/p/////wTwDEYQGA7v0/////4Z8AiMMCAN"
+    "37f/7//8M/ARCHBQC69//8//+HfwIgDgsAdO//+f//D/8EQBwWAOje//P//x/+CYA4LADQvf/n//8//BMAcVgAoHv/z///f/gnAOKwAED3/p//"
+    "///wTwDEYQGA7v0/////4Z8AiMMCAN37f/7//8M/ARCHBQC69//8//+HfwIgDgsAdO//+f//D/8EQBwWAOje//P//x/+CYA4LADQvf/P//8f/B"
+    "MAcVgAoHv/Aw=="
+)
+
+
+def brotli_bomb() -> tuple[bytes, bytes, int]:
+    """500 MiB of zeros in 421 bytes, as its own library writes them."""
+    return BROTLI_500_MIB, b"", 0
+
+
+FAULTS = [
+    # The connection.
+    Fault("reset before a request is read", None, "ConnectionLostError", "GET PUT", at_connect=say_and_reset()),
+    lost("closed without an answer", say_and_close()),
+    lost("reset without an answer", say_and_reset()),
+    lost("closed within the headers", say_and_close(b"HTTP/1.1 200 OK\r\nConte")),
+    lost("reset within the headers", say_and_reset(b"HTTP/1.1 200 OK\r\nConte")),
+    lost("closed within the body, short of its Content-Length", say_and_close(answer(200, EMPTY_LIST[:9], length=99))),
+    lost("reset within the body", say_and_reset(answer(200, EMPTY_LIST[:9], length=99))),
+    lost("chunked body cut off within a chunk", say_and_close(CHUNKED + b"50\r\n{")),
+    lost("chunked body cut off between chunks", say_and_close(CHUNKED + b"1\r\n{\r\n")),
+    fine("reset after the answer", say_and_reset(NO_CALLS)),
+    fine("closed after the answer", say_and_close(NO_CALLS)),
+    # Time.
+    slow("no answer at all", say_and_hang()),
+    slow("an answer that stops within its body", say_and_hang(answer(200, b"{", length=99))),
+    slow("headers dripped for ever", drip(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n")),
+    slow("body dripped for ever", drip(answer(200, b"{", length=10**6), b" ")),
+    slow("1xx for ever", drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.001)),
+    # HTTP.
+    fine("HTTP/1.0", say_and_close(answer(200, EMPTY_LIST, version="1.0"))),
+    fine("HTTP/1.0 that ends with the connection", say_and_close(b"HTTP/1.0 200 OK\r\n\r\n" + EMPTY_LIST)),
+    fine("100 Continue and then 200", say(b"HTTP/1.1 100 Continue\r\n\r\n" + NO_CALLS)),
+    fine("two answers to one request", say(NO_CALLS + NO_CALLS)),
+    unexpected("something else than HTTP", say_and_close(b"SSH-2.0-OpenSSH_9.6\r\n")),
+    unexpected("TLS where plain HTTP is expected", say_and_close(b"\x15\x03\x01\x00\x02\x02\x28")),
+    unexpected("a status that is no number", say_and_close(b"HTTP/1.1 abc OK\r\n\r\n")),
+    unexpected("a header of 100 kB", say(answer(200, EMPTY_LIST, "A: " + "x" * 100_000))),
+    unexpected("5,000 headers", say(answer(200, EMPTY_LIST, *(f"A{n}: x" for n in range(5000))))),
+    unexpected("a header name with a space", say(answer(200, EMPTY_LIST, "A b: c"))),
+    unexpected("a header without a colon", say(answer(200, EMPTY_LIST, "Abc"))),
+    unexpected("a NUL in a header", say(answer(200, EMPTY_LIST, "A: b\0c"))),
+    unexpected("two Content-Lengths", say(answer(200, EMPTY_LIST, "Content-Length: 3"))),
+    unexpected("a negative Content-Length", say(answer(200, EMPTY_LIST, length=-3))),
+    unexpected("a Content-Length of 31 digits", say(answer(200, EMPTY_LIST, length=10**30))),
+    unexpected("Content-Length and chunked", say(answer(200, EMPTY_LIST, "Transfer-Encoding: chunked"))),
+    unexpected("a chunk size that is no number", say(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n")),
+    unexpected("101 Switching Protocols", say(b"HTTP/1.1 101 Go\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n")),
+    # The body.
+    body("not JSON", "Hello"),
+    body("HTML with 200", "<!DOCTYPE html><title>Maintenance</title>"),
+    Fault("an empty body", say(answer(200)), update=None),
+    body("JSON cut off, with a right Content-Length", EMPTY_LIST[:-2]),
+    fine("a byte order mark", say(answer(200, b"\xef\xbb\xbf" + EMPTY_LIST))),
+    body("invalid UTF-8", b"\xff\xfe\x00{"),
+    fine("invalid UTF-8 in a field", say(answer(200, b'{"current_calls": [{"city": "\xff"}]}'))),
+    fine("NaN and Infinity in a field", say(answer(200, b'{"current_calls": [{"city": NaN, "state": -Infinity}]}'))),
+    fine("an integer of 10,000 digits", say(answer(200, b'{"current_calls": [{"x": %s}]}' % (b"9" * 10_000)))),
+    fine("duplicate keys", say(answer(200, b'{"current_calls": [{"city": "a", "city": "b"}]}'))),
+    body("100,000 levels of nesting", b"[" * DEEP + b"]" * DEEP),
+    body("100,000 levels of nesting in a field", b'{"current_calls": [{"x": %s}]}' % (b"[" * DEEP + b"]" * DEEP)),
+    # Its size and encoding.
+    Fault(
+        "a body of 500 MB",
+        pour(answer(200, length=500 * MIB), b" " * 2**16, 8000),
+        "ResponseTooLargeError",
+        settings={"max_response_size": MIB, "attempt_timeout": 20},
+    ),
+    Fault(
+        "a chunked body without end",
+        pour(CHUNKED, b"10000\r\n" + b" " * 2**16 + b"\r\n", 8000),
+        "ResponseTooLargeError",
+        settings={"max_response_size": MIB, "attempt_timeout": 20},
+    ),
+    bomb("gzip", lambda: zlib_bomb(31)),
+    bomb("deflate", lambda: zlib_bomb(15)),
+    bomb("br", brotli_bomb, decoder=HAS_BROTLI),
+    bomb("zstd", zstd_bomb, decoder=HAS_ZSTD),
+    unexpected("gzip that is none", say(answer(200, EMPTY_LIST, "Content-Encoding: gzip"))),
+    unexpected("deflate that is none", say(answer(200, EMPTY_LIST, "Content-Encoding: deflate"))),
+    unexpected(
+        "gzip cut off, with a right Content-Length",
+        say(answer(200, gzip.compress(EMPTY_LIST * 99)[:40], "Content-Encoding: gzip")),
+    ),
+    # Redirects.
+    *(
+        Fault(
+            f"a redirect to another host ({status})",
+            say(answer(status, b"", "Location: http://127.0.0.1:9/elsewhere")),
+            "RedirectRefusedError",
+        )
+        for status in (301, 302, 303, 307, 308)
+    ),
+]
+
+
+def request(client: CallsInProgressClient, method: Any) -> Any:
+    if method == "GET":
+        return client.find(ACME)
+    return client.update(ACME, transaction_id="T", custom_data={"a": "b"}, method=method)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+@pytest.mark.parametrize("row", [pytest.param(each, id=each.name) for each in FAULTS])
+async def test_a_fault_is_this_error_after_so_many_requests(row: Fault, method: str) -> None:
+    """Error class, requests on the wire, may_have_been_applied, and nothing left behind."""
+    expected = row.expected(method)
+    attempts = 3 if method in row.again else 1
+    async with FaultServer([row.act or say()], at_connect=row.at_connect) as server:
+        async with nothing_left(server, **row.settings) as client:
+            if expected is None:
+                await request(client, method)
+            else:
+                with pytest.raises(CallsInProgressError) as raised:
+                    await request(client, method)
+                error = raised.value
+                assert (type(error).__name__, len(error.attempts)) == (expected, attempts)
+                assert error.may_have_been_applied is (row.applied and method != "GET")
+                assert str(error).isprintable()
+        assert server.connections == attempts
+        assert len(server.seen) == (0 if row.at_connect else attempts)
+
+
+async def test_a_connection_is_used_again_after_a_refusal() -> None:
+    """A 4xx, and a body that is not JSON, are no reason to give the connection up."""
+    script = [say(answer(400)), say(answer(200, "<html>")), say(NO_CALLS)]
+    async with FaultServer(script) as server, nothing_left(server) as client:
+        for kind in (sdk.RequestRejectedError, sdk.UnexpectedResponseError):
+            with pytest.raises(kind):
+                await client.find(ACME)
+        assert list(await client.find(ACME)) == []
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(each, id=each.name) for each in FAULTS if "max_response" in str(each.settings)]
+)
+async def test_a_body_that_is_too_large_is_refused_with_flat_memory(row: Fault) -> None:
+    """Less than three times the cap, server included, for 125 times the cap."""
+    cap = 4 * MIB
+    settings = {**row.settings, "max_response_size": cap}
+    async with FaultServer([row.act or say()]) as server, server.client(**settings) as client:
+        tracemalloc.start()
+        try:
+            with pytest.raises(sdk.UnexpectedResponseError):
+                await client.find(ACME)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak < 3 * cap
+
+
+# Every status.
+
+
+@frozen
+class Row:
+    """What answers of some statuses come to, with an empty body; None is a success."""
+
+    statuses: str
+    find: str | None
+    update: str | None
+    again: str = ""
+    """The methods that are tried again."""
+    applied: bool = False
+
+    def error(self, method: str) -> str | None:
+        return self.find if method == "GET" else self.update
+
+    @property
+    def numbers(self) -> set[int]:
+        spans = [each.partition("-") for each in self.statuses.split(", ") if each.replace("-", "").isdigit()]
+        return {number for low, _, high in spans for number in range(int(low), int(high or low) + 1)}
+
+
+ALL = "GET PUT POST"
+STATUSES = [
+    Row("200-299", "UnexpectedResponseError", None),
+    Row("301, 302, 303, 307, 308", "RedirectRefusedError", "RedirectRefusedError", applied=True),
+    Row("other 3xx", "UnexpectedResponseError", "UnexpectedResponseError", applied=True),
+    Row("400, 422", "RequestRejectedError", "RequestRejectedError"),
+    Row("401", "AuthenticationError", "AuthenticationError"),
+    Row("403", "PermissionDeniedError", "PermissionDeniedError"),
+    Row("404", "NotFoundError", "CallNotFoundError"),
+    Row("408, 425", "UnexpectedResponseError", "UnexpectedResponseError", ALL),
+    Row("429", "RateLimitedError", "RateLimitedError", ALL),
+    Row("other 4xx", "UnexpectedResponseError", "UnexpectedResponseError"),
+    Row("500, 502, 503, 504", "ServerError", "ServerError", "GET PUT", applied=True),
+    Row("503 with Retry-After", "ServerError", "ServerError", ALL),
+    Row("other 5xx", "ServerError", "ServerError", applied=True),
+]
+
+
+def row_of(status: int) -> Row:
+    for row in STATUSES:
+        if status in row.numbers:
+            return row
+    return next(row for row in STATUSES if row.statuses == f"other {status // 100}xx")
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+async def test_every_status_is_this_error_after_so_many_requests(method: str) -> None:
+    """200 to 599, with an empty body; a 429 with Retry-After: 0."""
+    async with FaultServer() as server:
+        settings = {"retry": RetryPolicy(initial=0, max_attempts=2, budget=10**6, organization_budget=10**6)}
+        async with nothing_left(server, **settings) as client:
+            for status in range(200, 600):
+                server.seen.clear()
+                extra = ["Retry-After: 0"] if status == 429 else []
+                bare = f"HTTP/1.1 {status} Whatever\r\n\r\n".encode()
+                server.script = [say(bare if status in (204, 304) else answer(status, b"", *extra))]
+                row = row_of(status)
+                kind = row.error(method)
+                if kind is None:
+                    assert (await request(client, method)).accepted_only is (status == 202)
+                else:
+                    with pytest.raises(CallsInProgressError) as raised:
+                        await request(client, method)
+                    error = raised.value
+                    assert (type(error).__name__, error.status) == (kind, status), status  # type: ignore[attr-defined]
+                    assert error.may_have_been_applied is (row.applied and method != "GET"), status
+                assert len(server.seen) == (2 if method in row.again else 1), status
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_a_1xx_is_never_the_answer(method: str) -> None:
+    """It is passed over, whichever it is; after 101 no HTTP follows."""
+    async with FaultServer() as server, nothing_left(server) as client:
+        for status in range(100, 200):
+            early = f"HTTP/1.1 {status} Whatever\r\n\r\n".encode()
+            server.script = [say(early + NO_CALLS)]
+            if status == 101:
+                with pytest.raises(sdk.UnexpectedResponseError, match="HTTP 101"):
+                    await request(client, method)
+            else:
+                await request(client, method)
+        assert len(server.seen) == 100
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_a_503_with_retry_after_was_not_carried_out(method: str) -> None:
+    """So even a POST is sent again."""
+    script = [say(answer(503, b"", "Retry-After: 0")), say(NO_CALLS)]
+    async with FaultServer(script) as server, nothing_left(server) as client:
+        await request(client, method)
+        assert len(server.seen) == 2
+
+
+# TLS.
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+def serving(authority: trustme.CA, name: str = "127.0.0.1", until: datetime | None = None) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(name, not_after=until).configure_cert(context)
+    return context
+
+
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+@pytest.mark.parametrize("wrong", ["authority", "name", "date"])
+async def test_a_wrong_certificate_is_a_tls_error(wrong: str, method: str, authority: trustme.CA) -> None:
+    """Not retried, nothing sent, nothing applied."""
+    until = datetime(2001, 1, 1, tzinfo=UTC) if wrong == "date" else None
+    context = serving(authority, "other.example" if wrong == "name" else "127.0.0.1", until)
+    async with FaultServer(ssl=context) as server:
+        trusted = trustme.CA() if wrong == "authority" else authority
+        async with nothing_left(server, ssl=trusting(trusted)) as client:
+            with pytest.raises(sdk.TlsError) as raised:
+                await request(client, method)
+        assert (len(raised.value.attempts), raised.value.may_have_been_applied, server.seen) == (1, False, [])
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+async def test_plain_http_where_tls_is_expected_is_a_tls_error(method: str) -> None:
+    """https:// to a port of plain HTTP: nothing of the request is sent."""
+    async with FaultServer(at_connect=say_and_close(answer(400))) as server:
+        async with nothing_left(server, base_url=server.url.replace("http", "https")) as client:
+            with pytest.raises(sdk.TlsError) as raised:
+                await request(client, method)
+        assert (len(raised.value.attempts), raised.value.may_have_been_applied, server.seen) == (1, False, [])
+
+
+async def test_a_tls_connection_is_kept_and_closed(authority: trustme.CA) -> None:
+    """And a reset within it is a lost connection as any other."""
+    script = [say(NO_CALLS), say(NO_CALLS), say_and_reset()]
+    settings = {"ssl": trusting(authority), "retry": RetryPolicy(max_attempts=1)}
+    async with FaultServer(script, ssl=serving(authority)) as server, nothing_left(server, **settings) as client:
+        assert [list(await client.find(ACME)) for _ in range(2)] == [[], []]
+        assert server.connections == 1
+        with pytest.raises(sdk.ConnectionLostError):
+            await client.find(ACME)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+async def test_where_nobody_listens_nothing_was_applied(method: str, unused_tcp_port: int) -> None:
+    """ConnectionFailedError, retried for every method."""
+    async with FaultServer() as server:
+        async with nothing_left(server, base_url=f"http://127.0.0.1:{unused_tcp_port}") as client:
+            with pytest.raises(sdk.ConnectionFailedError) as raised:
+                await request(client, method)
+        assert (len(raised.value.attempts), raised.value.may_have_been_applied) == (3, False)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_connection_that_is_never_made_is_given_up(method: str, authority: trustme.CA) -> None:
+    """A TLS handshake that hangs ends with connect_timeout."""
+    async with FaultServer(at_connect=say_and_hang()) as server:
+        url = server.url.replace("http", "https")
+        async with nothing_left(server, base_url=url, connect_timeout=0.03) as client:
+            with pytest.raises(sdk.ConnectionFailedError, match="connect_timeout") as raised:
+                await request(client, method)
+        assert (len(raised.value.attempts), raised.value.may_have_been_applied) == (3, False)
+
+
+# The page.
+
+PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+
+
+def cells(row: Fault) -> list[str]:
+    if row.error is None:
+        return [row.name, "none: it is read", *["—"] * 4]
+    error = f"`{row.error}`"
+    if "bomb" in row.name and ("br" in row.name or "zstd" in row.name):
+        error = "`ResponseTooLargeError`; `UnexpectedResponseError` where aiohttp has no decoder for it"
+    if row.update is None:
+        error += "; an update is done"
+    again = ["again" if method in row.again else "once" for method in ("GET", "PUT", "POST")]
+    return [row.name, error, *again, "—" if row.update is None else "yes" if row.applied else "no"]
+
+
+def status_cells(row: Row) -> list[str]:
+    find, update = (f"`{each}`" if each else "none" for each in (row.find, row.update))
+    error = find if find == update else f"{find}; of an update {update if row.update else 'none: it is done'}"
+    if row.statuses == "200-299":
+        error = "none, with a list of calls; `UnexpectedResponseError` without one; of an update none: it is done"
+    again = ["again" if method in row.again else "once" for method in ("GET", "PUT", "POST")]
+    return [row.statuses, error, *again, "yes" if row.applied else "—" if row.update is None else "no"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("faults", list(map(cells, FAULTS))), ("statuses", list(map(status_cells, STATUSES)))]
+)
+def test_the_page_has_these_tables(name: str, expected: list[list[str]]) -> None:
+    """docs/faults.md says of each fault and status what the tests above hold."""
+    table = PAGE.read_text().partition(f"<!-- {name} -->")[2].partition("<!-- end -->")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    assert rows[1:] == expected

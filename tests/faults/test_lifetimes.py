@@ -1,0 +1,481 @@
+"""However a client, a loop, a process or the program ends: nothing is left running, and nothing warns."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import uvloop
+from core.deliveries import Answer, rig
+from core.servers import ACME as ORGANIZATION
+from core.servers import in_virtual_time
+from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, say, say_and_hang
+from faults.leaks import connector_of, left_behind, settle
+from faults.test_cancellation import LOOPS, PLACES, find, others, run, stale_token, steps, timers, update
+
+from calls_in_progress_async import (
+    CallsInProgressClient,
+    ClientClosedError,
+    ConnectionLostError,
+    CurrentCallsRequest,
+    RetryPolicy,
+    WrongLoopError,
+)
+from calls_in_progress_async.endpoints.wire_format import WireFormat
+
+# Closing.
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("place", PLACES)
+def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any) -> None:
+    """ClientClosedError, in every queue and wait, before close() returns; then no task, timer or connection is left."""
+    at = PLACES[place]
+
+    async def main() -> None:
+        before = timers()
+        async with FaultServer(list(at.script)) as server:
+            settings = {**at.settings, "attempt_timeout": None}
+            if settings.get("token") is stale_token:
+                settings["token"] = stale_token()
+            client = server.client(**settings)
+            client._delivery._random = lambda: 1.0
+            if at.before is not None:
+                await at.before(client)
+            tasks = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
+            if tasks:
+                await server.until(lambda: server.seen)
+            ours = others(server) - {*tasks}
+            tasks += [asyncio.create_task(at.act(client)) for _ in range(1 if at.act is update else 3)]
+            await steps(60)
+            assert not any(task.done() for task in tasks)
+            began = asyncio.get_running_loop().time()
+            await client.close()
+            assert asyncio.get_running_loop().time() - began < 1
+            assert all(task.done() for task in tasks)
+            for task in tasks:
+                with pytest.raises(ClientClosedError):
+                    await task
+            assert left_behind(client) == {}
+            await settle()
+            assert others(server) == ours
+            assert timers() == before
+            await server.until(lambda: server.open == 0)
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_drain_lets_running_requests_end_and_then_cancels(loop: Any) -> None:
+    """What ends within it has its result; what does not raises ClientClosedError; new calls are refused meanwhile."""
+
+    async def main() -> None:
+        gate = asyncio.Event()
+
+        async def answer_later(exchange: Any) -> None:
+            await gate.wait()
+            await exchange.send(NO_CALLS)
+
+        async with FaultServer([answer_later, say_and_hang()]) as server:
+            client = server.client()
+            good = asyncio.create_task(client.find(ACME))
+            await server.until(lambda: len(server.seen) == 1)
+            bad = asyncio.create_task(client.update(ACME, transaction_id="T", custom_data={"a": "b"}))
+            await server.until(lambda: len(server.seen) == 2)
+            closing = asyncio.create_task(client.close(drain=0.1))
+            await steps(3)
+            with pytest.raises(ClientClosedError):
+                await client.find(ACME)
+            assert not closing.done()
+            gate.set()
+            assert list(await good) == []
+            assert not closing.done()
+            await closing
+            with pytest.raises(ClientClosedError) as raised:
+                await bad
+            assert raised.value.may_have_been_applied
+            assert left_behind(client) == {}
+
+    run(loop, main)
+
+
+async def test_a_drain_with_nothing_running_takes_no_time() -> None:
+    """And one that is over early does not wait for its end."""
+    async with FaultServer() as server:
+        client = server.client()
+        await client.find(ACME)
+        await client.close(drain=1000)
+        await server.until(lambda: server.open == 0)
+
+
+async def test_closing_while_draining_ends_it() -> None:
+    """A second close() without a drain cancels at once; both return."""
+    async with FaultServer([say_and_hang()]) as server:
+        client = server.client()
+        task = asyncio.create_task(client.find(ACME))
+        await server.until(lambda: server.seen)
+        draining = asyncio.create_task(client.close(drain=1000))
+        await steps(3)
+        await asyncio.gather(client.close(), client.close())
+        await draining
+        with pytest.raises(ClientClosedError):
+            await task
+
+
+async def test_closing_may_be_cancelled_and_done_again() -> None:
+    """A cancelled drain leaves a client that the next close() closes."""
+    async with FaultServer([say_and_hang()]) as server:
+        client = server.client()
+        task = asyncio.create_task(client.find(ACME))
+        await server.until(lambda: server.seen)
+        draining = asyncio.create_task(client.close(drain=1000))
+        await steps(3)
+        draining.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await draining
+        assert not task.done()
+        await client.close()
+        with pytest.raises(ClientClosedError):
+            await task
+        await server.until(lambda: server.open == 0)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("act", [find, update])
+def test_closing_after_any_number_of_steps(act: Any, loop: Any) -> None:
+    """A request is either answered or ClientClosedError, whenever close() comes; nothing is left."""
+
+    async def main() -> None:
+        before = timers()
+        outcomes = set()
+        async with FaultServer() as server:
+            for count in range(40):
+                client = server.client()
+                task = asyncio.create_task(act(client))
+                await steps(count + 1)
+                await client.close()
+                assert task.done()
+                outcomes.add(type(task.exception()))
+                assert left_behind(client) == {}
+                assert (connector_of(client) is None or connector_of(client).closed, timers()) == (True, before)
+            await server.until(lambda: server.open == 0)
+        assert outcomes == {ClientClosedError, type(None)}
+
+    run(loop, main)
+
+
+# The end of the program.
+
+PRELUDE = """
+import asyncio, gc, os, signal, ssl, sys, threading
+import uvloop
+from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, Organization, WrongLoopError
+ACME = Organization.advertiser(25)
+url, ca = sys.argv[1], sys.argv[2]
+context = ssl.create_default_context(cafile=ca) if ca else True
+
+def make():
+    return CallsInProgressClient(token="t", base_url=url, ssl=context, attempt_timeout=None, deadline=None)
+
+async def use(client, background=False):
+    await asyncio.gather(*(client.find(ACME) for _ in range(3)))
+    if background:
+        task = asyncio.create_task(client.update(ACME, external_unique_id="hang", custom_data={"a": "b"}))
+        while not client._delivery._slots._value == 99:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        return task
+"""
+
+ENDINGS = {
+    "asyncio.run": "asyncio.run(use(make()))",
+    "asyncio.run, a client that lives on": "client = make()\nasyncio.run(use(client))",
+    "asyncio.run, a request running": "asyncio.run(use(make(), True))",
+    "asyncio.run, debug": "asyncio.run(use(make(), True), debug=True)",
+    "uvloop.run": "uvloop.run(use(make()))",
+    "uvloop.run, a request running": "client = make()\nuvloop.run(use(client, True))",
+    "KeyboardInterrupt": """
+        async def main():
+            await use(make(), True)
+            raise KeyboardInterrupt
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            pass
+    """,
+    "SIGINT": """
+        async def main():
+            task = await use(make(), True)
+            os.kill(os.getpid(), signal.SIGINT)
+            await task
+        try:
+            asyncio.run(main())
+        except KeyboardInterrupt:
+            pass
+    """,
+    "an exception": """
+        client = make()
+        async def main():
+            await use(client, True)
+            raise LookupError
+        try:
+            asyncio.run(main())
+        except LookupError:
+            pass
+    """,
+    "sys.exit": """
+        async def main():
+            await use(make(), True)
+            print("fine", flush=True)
+            sys.exit(0)
+        asyncio.run(main())
+    """,
+    "a loop by hand": """
+        client = make()
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(use(client))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    """,
+    "collected": """
+        async def main():
+            client = make()
+            await use(client)
+            del client
+            gc.collect()
+            await asyncio.sleep(0.01)
+            gc.collect()
+        asyncio.run(main())
+    """,
+    "async with, and an exception": """
+        async def main():
+            async with make() as client:
+                await use(client)
+                raise LookupError
+        try:
+            asyncio.run(main())
+        except LookupError:
+            pass
+    """,
+    "asyncio.run twice": """
+        client = make()
+        asyncio.run(use(client))
+        try:
+            asyncio.run(use(client))
+        except WrongLoopError:
+            asyncio.run(use(make()))
+        else:
+            print("not refused")
+    """,
+    "made in one loop, closed in another": """
+        client = make()
+        asyncio.run(use(client))
+        asyncio.run(client.close())
+    """,
+    "another thread": """
+        client = make()
+        async def main():
+            await use(client)
+            refused = []
+            def elsewhere():
+                try:
+                    asyncio.run(use(client))
+                except WrongLoopError:
+                    refused.append(True)
+            thread = threading.Thread(target=elsewhere)
+            thread.start()
+            while thread.is_alive():
+                await asyncio.sleep(0.001)
+            thread.join()
+            assert refused
+            await use(client)
+            await client.close()
+        asyncio.run(main())
+    """,
+    "preloaded, as by gunicorn": """
+        client = make()  # before the fork, and not used
+        children = []
+        for _ in range(2):
+            child = os.fork()
+            if child == 0:
+                try:
+                    asyncio.run(use(client))
+                except WrongLoopError as error:
+                    assert "make one in each process" in str(error)
+                    asyncio.run(use(make()))
+                    sys.exit(7)  # an ordinary end, with all that runs then
+                sys.exit(1)
+            children.append(child)
+        statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert statuses == [7, 7], statuses
+        asyncio.run(use(client))
+    """,
+    "used, and then forked": """
+        client = make()
+        asyncio.run(use(client))
+        if os.fork() == 0:
+            try:
+                asyncio.run(use(client))
+            except WrongLoopError:
+                asyncio.run(client.close())
+                del client
+                gc.collect()
+                sys.exit(7)
+            sys.exit(1)
+        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+    """,
+}  # fmt: skip
+
+
+async def hang_if_asked(exchange: Any) -> None:
+    await (say_and_hang() if b"hang" in exchange.request.head else say(NO_CALLS))(exchange)
+
+
+ALSO_PLAIN = ["asyncio.run, a request running", "uvloop.run, a request running", "KeyboardInterrupt", "collected"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "tls"), [*((each, True) for each in ENDINGS), *((each, False) for each in ALSO_PLAIN)]
+)
+async def test_no_end_of_a_program_warns(ending: str, tls: bool, tmp_path: Path) -> None:
+    """With -X dev and warnings as errors: not a word, whichever way the program ends with a client that is open."""
+    if "fork" in ENDINGS[ending] and not hasattr(os, "fork"):
+        pytest.skip("no fork here")
+    program = textwrap.dedent(ENDINGS[ending]).strip() + "\nprint('fine')\n"
+    context = None
+    if tls:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+    async with FaultServer([hang_if_asked], ssl=context) as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-X", "dev", "-W", "error", "-c", PRELUDE + program),
+            *(server.url, str(tmp_path / "ca.pem") if tls else ""),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(40):
+            out, err = await process.communicate()
+    assert (err.decode(), out.decode(), process.returncode) == ("", "fine\n", 0)
+    assert server.seen
+
+
+def test_two_loops_have_two_clients() -> None:
+    """Each loop its own client; the other loop's is refused by name."""
+    clients: list[CallsInProgressClient] = []
+
+    async def main() -> None:
+        async with FaultServer() as server:
+            clients.append(server.client())
+            await clients[-1].find(ACME)
+            for client in clients[:-1]:
+                with pytest.raises(WrongLoopError, match="another event loop"):
+                    await client.find(ACME)
+                await client.close()
+
+    asyncio.run(main())
+    uvloop.run(main())
+
+
+async def test_a_client_whose_session_was_closed_says_so() -> None:
+    """The loop's asynchronous generators were shut down, and the loop goes on."""
+    async with FaultServer() as server:
+        client = server.client()
+        await client.find(ACME)
+        await connector_of(client).close()
+        with pytest.raises(ClientClosedError, match="session of the client is closed"):
+            await client.find(ACME)
+        await client.close()
+
+
+# The gate.
+
+
+def finds(count: int) -> list[Any]:
+    return [
+        CurrentCallsRequest(organization=ORGANIZATION, transaction_id=f"T{n}").wire(WireFormat()) for n in range(count)
+    ]
+
+
+def test_the_gate_is_fair() -> None:
+    """First come, first served, however many were cancelled in between."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=1.0), max_connections=2)
+        requests = finds(40)
+        tasks = [asyncio.create_task(it.go(request)) for request in requests]
+        await asyncio.sleep(2.5)
+        for task in tasks[10::3]:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        kept = [request for n, request in enumerate(requests) if n < 10 or (n - 10) % 3]
+        assert it.transport.requests == kept
+        assert it.transport.most == 2
+
+    in_virtual_time(main)
+
+
+def test_time_in_the_gate_is_not_time_on_the_network() -> None:
+    """Twenty requests of 1 s each, one at a time, with attempt_timeout=1.5: none times out, and each knows its wait."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=1.0), max_connections=1, attempt_timeout=1.5)
+        calls = [it.delivery.deliver(request, ORGANIZATION, None) for request in finds(20)]
+        jobs = [job for _, job in await asyncio.gather(*calls)]
+        assert [round(job.attempts[0].pool) for job in jobs] == list(range(20))
+        assert {round(job.attempts[0].network, 3) for job in jobs} == {1.0}
+
+    in_virtual_time(main)
+
+
+async def test_the_gate_holds_on_the_wire() -> None:
+    """Never more connections than max_connections, with faults among the answers."""
+    most = 0
+
+    async def watched(exchange: Any) -> None:
+        nonlocal most
+        most = max(most, server.open)
+        await asyncio.sleep(0)
+        await (say(NO_CALLS) if len(server.seen) % 3 else say_and_hang())(exchange)
+
+    async with FaultServer([watched]) as server:
+        settings = {"max_connections": 3, "attempt_timeout": 0.02, "retry": RetryPolicy(max_attempts=1)}
+        async with server.client(**settings) as client:
+            results = await asyncio.gather(*(client.find(ACME) for _ in range(30)), return_exceptions=True)
+    assert len(results) == 30
+    assert not any(isinstance(each, ConnectionLostError) for each in results)
+    assert most <= 3 + 1  # one that was given up may not have noticed yet
+    assert TOKEN not in str(results)
+
+
+# aiohttp's parser.
+
+
+@pytest.mark.parametrize(("extensions", "warned"), [("", False), ("1", True)])
+async def test_a_missing_c_parser_is_told_once(extensions: str, warned: bool) -> None:
+    """The first session warns if aiohttp has only its pure-Python parser; the requests are made."""
+    program = PRELUDE + textwrap.dedent("""
+        import warnings
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("default")
+            for _ in range(2):
+                asyncio.run(use(make()))
+        print([str(each.message) for each in caught if issubclass(each.category, RuntimeWarning)])
+    """)
+    async with FaultServer() as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", program, server.url, ""),
+            env={**os.environ, "AIOHTTP_NO_EXTENSIONS": extensions},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        out, _ = await process.communicate()
+    text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should refuse."
+    assert out.decode() == f"{[text] if warned else []}\n"

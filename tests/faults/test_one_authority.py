@@ -1,0 +1,118 @@
+"""One retry authority: each counted attempt puts at most one request on the wire, whatever aiohttp would do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+import aiohttp
+import pytest
+from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say, say_and_close, say_and_reset
+from faults.leaks import idle_connections, nothing_left
+
+from calls_in_progress_async import CallsInProgressClient, ConnectionLostError, RetryPolicy
+
+METHODS = ["GET", "PUT", "POST"]
+GOOD = say(NO_CALLS)
+LOST = [
+    pytest.param(say_and_close(), id="closed"),
+    pytest.param(say_and_reset(), id="reset"),
+    pytest.param(say_and_close(b"HTTP/1.1 200 OK\r\nConte"), id="closed in the head"),
+    pytest.param(say_and_reset(answer(200, b"{", length=99)), id="reset in the body"),
+]
+
+
+def request(client: CallsInProgressClient, method: Any) -> Awaitable[Any]:
+    if method == "GET":
+        return client.find(ACME)
+    return client.update(ACME, transaction_id="T", custom_data={"a": "b"}, method=method)
+
+
+@pytest.mark.parametrize("stale", [False, True], ids=["fresh", "stale"])
+@pytest.mark.parametrize("lost", LOST)
+@pytest.mark.parametrize("method", METHODS)
+async def test_with_one_attempt_one_request_is_on_the_wire(method: str, lost: Any, stale: bool) -> None:
+    """On a fresh connection and on a kept one that is lost as it is used again."""
+    async with FaultServer([*([GOOD] if stale else []), lost]) as server:
+        async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
+            if stale:
+                await client.find(ACME)
+            with pytest.raises(ConnectionLostError) as raised:
+                await request(client, method)
+        sent = server.seen[1 if stale else 0 :]
+        assert [each.method for each in sent] == [method]
+        assert server.connections == 1
+        assert len(raised.value.attempts) == 1
+        assert raised.value.may_have_been_applied is (method != "GET")
+
+
+@pytest.mark.parametrize("stale", [False, True], ids=["fresh", "stale"])
+@pytest.mark.parametrize("attempts", [2, 3, 5])
+@pytest.mark.parametrize("method", METHODS)
+async def test_with_n_attempts_at_most_n_requests_are_on_the_wire(method: str, attempts: int, stale: bool) -> None:
+    """GET and PUT use them all; a POST that may have been carried out is not repeated, unless retry_post says so."""
+    for retry_post in (False, True):
+        async with FaultServer([*([GOOD] if stale else []), say_and_close()]) as server:
+            policy = RetryPolicy(max_attempts=attempts, initial=0, retry_post=retry_post)
+            async with nothing_left(server, retry=policy) as client:
+                if stale:
+                    await client.find(ACME)
+                with pytest.raises(ConnectionLostError) as raised:
+                    await request(client, method)
+            expected = 1 if method == "POST" and not retry_post else attempts
+            assert len(server.seen) - stale == expected == len(raised.value.attempts)
+
+
+async def test_a_connection_that_died_while_idle_is_not_used() -> None:
+    """Where the end of it was seen, the request goes out once, on a new one."""
+    async with FaultServer([say_and_close(NO_CALLS), GOOD]) as server:
+        async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
+            await client.find(ACME)
+            (idle,) = idle_connections(client)
+            while idle.is_connected():
+                await asyncio.sleep(0)
+            await client.find(ACME)
+        assert [each.connection for each in server.seen] == [1, 2]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_an_injected_session_does_not_repeat_either(method: str) -> None:
+    """Nor does a session of the user's own, whatever it was made with."""
+    async with FaultServer([GOOD, say_and_close()]) as server, aiohttp.ClientSession() as session:
+        async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
+            await client.find(ACME)
+            with pytest.raises(ConnectionLostError):
+                await request(client, method)
+        assert len(server.seen) == 2
+
+
+async def test_aiohttp_by_itself_would_repeat() -> None:
+    """What these tests are for: the same server, and aiohttp alone."""
+    async with FaultServer([GOOD, say_and_close()]) as server, aiohttp.ClientSession() as session:
+        async with session.get(server.url) as response:
+            await response.read()
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await session.put(server.url, data=b"x")
+        assert len(server.seen) == 3
+
+
+async def test_an_answer_that_nobody_asked_for_answers_nobody() -> None:
+    """What came on an idle connection is not taken for the answer to the next request."""
+    other = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
+    async with FaultServer([GOOD]) as server:
+        async with nothing_left(server) as client:
+            await client.find(ACME)
+            (idle,) = idle_connections(client)
+            idle.data_received(other)
+            assert list(await client.find(ACME)) == []
+        assert [each.connection for each in server.seen] == [1, 2]
+
+
+async def test_a_second_answer_answers_nobody() -> None:
+    """Two answers to one request: the connection is given up, and the second is never read."""
+    other = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
+    async with FaultServer([say(NO_CALLS + other), GOOD]) as server:
+        async with nothing_left(server) as client:
+            assert [list(await client.find(ACME)) for _ in range(2)] == [[], []]
+        assert [each.connection for each in server.seen] == [1, 2]
