@@ -66,12 +66,16 @@ class Table:
         return statistics.median(self.cells[row][column])
 
     def judge(self, claim: str, row: str, other: str, target: float | None, columns: Iterable[str] = ()) -> None:
-        """Judge one row as a share of another, column by column: the median of the ratios of each round."""
+        """Judge one row as a share of another, column by column."""
         for column in columns or self.columns:
             if column in self.cells.get(row, ()) and column in self.cells.get(other, ()):
-                pairs = zip(self.cells[row][column], self.cells[other][column], strict=True)
-                ratio = statistics.median(mine / theirs for mine, theirs in pairs)
-                self.verdicts.append(Verdict(f"{claim}, {column}" if column else claim, ratio, target))
+                name = f"{claim}, {column}" if column else claim
+                self.verdicts.append(Verdict(name, self.share(row, other, column), target))
+
+    def share(self, row: str, other: str, column: str) -> float:
+        """What one row is of another: the median of the ratios of each round."""
+        pairs = zip(self.cells[row][column], self.cells[other][column], strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
 def interleave(rounds: int, contenders: dict[str, Callable[[], Any]], note: Callable[[str, Any], object]) -> None:
@@ -187,11 +191,16 @@ def finish(tables: Iterable[Table], arguments: argparse.Namespace) -> None:
     done = []
     for table in tables:
         show(table)
-        done.append(asdict(table))
+        done.append(table)
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        written = {"machine": machine(), "quick": arguments.quick, "tables": done}
-        arguments.json.write_text(json.dumps(written, indent=1) + "\n")
+        store(done, arguments.json, quick=arguments.quick)
+
+
+def store(tables: list[Table], path: Path, *, quick: bool) -> None:
+    """Write figures, and where and with what they were measured."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    written = {"machine": machine(), "quick": quick, "tables": [asdict(table) for table in tables]}
+    path.write_text(json.dumps(written, indent=1) + "\n")
 
 
 def load(path: Path) -> tuple[dict[str, Any], list[Table]]:

@@ -50,19 +50,19 @@ def find(directory: Path) -> Any:
 def _shares(axis: Any, table: Table, workload: str, limit: float) -> None:
     rows = list(table.cells)
     for offset, (loop, shade) in enumerate((("asyncio", 1.0), ("uvloop", 0.55))):
-        base = table.median(PLAIN, f"{loop}, {workload}")
-        shares = [table.median(row, f"{loop}, {workload}") / base for row in rows]
+        shares = [table.share(row, PLAIN, f"{loop}, {workload}") for row in rows]
         places = [place + (offset - 0.5) * 0.38 for place in range(len(rows))]
         colours = [OURS_COLOUR if row == OURS else OTHERS for row in rows]
         axis.barh(places, [min(share, limit) for share in shares], height=0.36, color=colours, alpha=shade, label=loop)
         for place, share in zip(places, shares, strict=True):
             beyond = share > limit
+            box = {"facecolor": "none" if beyond else "white", "edgecolor": "none", "pad": 0.3}
             axis.annotate(
-                f"{share:.2f}" if share < 10 else f"{share:.0f} >",
+                f"{share:.2f} >" if beyond else f"{share:.2f}",
                 (min(share, limit), place), (-3 if beyond else 3, 0), textcoords="offset points",
-                va="center", ha="right" if beyond else "left", fontsize=7, color="white" if beyond else "black",
+                va="center", ha="right" if beyond else "left", fontsize=7, bbox=box,
             )  # fmt: skip
-    axis.axvline(0.9, color=OURS_COLOUR, linewidth=0.8, linestyle="--")
+    axis.axvline(0.9, color=OURS_COLOUR, linewidth=0.8, linestyle="--", label="target", zorder=0)
     axis.set(yticks=range(len(rows)), yticklabels=rows, xlim=(0, limit), xlabel="CPU time, plain aiohttp + orjson = 1")
 
 

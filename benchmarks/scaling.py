@@ -69,7 +69,7 @@ async def watch_all(count: int) -> tuple[float, float]:
         gc.collect()
         before = tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else 0
         start = time.process_time()
-        async with client.watch(organizations(count), interval=0.1 + count / 1000, max_pending=10**9) as watch:
+        async with client.watch(organizations(count), interval=0.1 + count / 2000, max_pending=10**9) as watch:
             answered = 0
             async for _ in watch:
                 answered += 1

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 T = TypeVar("T", CurrentCalls, CallUpdate)
 
 _HOST = "https://invoca.net"
-_SETTINGS_OF_ENVIRONMENT = ("base_url", "network", "organization_type_case")
 _PREFIX = "CALLS_IN_PROGRESS_"
 """What the names of environment variables begin with."""
 UNSET: Any = object()
@@ -172,7 +171,8 @@ class CallsInProgressClient:
             InvalidRequestError: There is no token, or a variable holds what the setting refuses.
         """
         environment = os.environ
-        for name in _SETTINGS_OF_ENVIRONMENT:
+        host = () if settings.keys() & {"base_url", "network"} else ("base_url", "network")
+        for name in (*host, "organization_type_case"):
             if value := environment.get(_PREFIX + name.upper()):
                 settings.setdefault(name, value)
         if "token" not in settings:
@@ -373,6 +373,8 @@ class CallsInProgressClient:
     async def _exchange(self, request: Endpoint[Any], deadline: float | None = UNSET) -> tuple[WireResponse, Job]:
         """Send a request and return its answer as it came, whatever its status."""
         self._check_place()
+        if isinstance(request, type) or not hasattr(request, "wire"):
+            raise checks.refuse("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
         if request.has_phone_numbers:
             await phone_numbers.load()
         wire = request.wire(self._wire_format)

@@ -176,10 +176,12 @@ def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | No
     """Split a body as `split` does; unless ``strict``, also one that only the standard library's parser takes."""
     try:
         return split(body)
-    except PayloadError:
-        if strict:
-            raise
-    return split(_respell(body))
+    except PayloadError as error:
+        parsed = None if strict else _parse_odd_json(body)
+        for key in _LIST_KEYS:
+            if isinstance(parsed, dict) and isinstance(entries := parsed.get(key), list):
+                return key, [json.dumps(entry).encode() for entry in entries]
+        raise PayloadError(error.path, error.reason) from None
 
 
 def _decode(kind: Any, body: bytes) -> Any:
@@ -194,13 +196,6 @@ def _decode(kind: Any, body: bytes) -> Any:
     else:
         return decoded
     raise PayloadError(path, reason)
-
-
-def _respell(body: bytes) -> bytes:
-    """Write odd JSON as plain JSON: what cannot be said in it becomes text that says so."""
-    parsed = _parse_odd_json(body)
-    spelled = json.dumps(parsed, ensure_ascii=False).encode("utf-8", "replace")
-    return json.dumps(json.loads(spelled, parse_constant=str)).encode()
 
 
 def _located(error: msgspec.ValidationError) -> tuple[str, str]:
@@ -325,7 +320,7 @@ def type_name(value: object) -> str:
 def _text(value: Any, _: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"is {type_name(value)}, not text")  # noqa: TRY004 - one kind of error from all hooks
-    return value
+    return value.encode("utf-8", "replace").decode()  # a lone surrogate could not be printed or sent on
 
 
 def _text_or_flag(value: Any, _: object) -> bool | str:

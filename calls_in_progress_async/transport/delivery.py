@@ -83,6 +83,7 @@ class Job:
 
     def annotate(self, error: CallsInProgressError) -> CallsInProgressError:
         """Tell an error what happened before it."""
+        error.__traceback__ = None  # its frames hold the token and the answer
         error.attempts = tuple(self.attempts)
         error.may_have_been_applied = self.applied
         count = len(self.attempts)
@@ -250,7 +251,7 @@ class Delivery:
             async with scope:
                 await self._send(job, outcome, scope)
         except CallsInProgressError as error:
-            outcome.error = error.with_traceback(None)  # its frames hold the token
+            outcome.error = error
         except TimeoutError:
             if not scope.expired():
                 raise  # of a token callable

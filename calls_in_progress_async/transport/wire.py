@@ -27,7 +27,7 @@ class WireResponse:
     """One HTTP answer, whatever its status, read whole."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """Looked up without regard to case."""
     body: bytes = field(repr=False)
     """Decoded from its Content-Encoding."""

@@ -457,6 +457,24 @@ async def test_an_outage_across_a_restart(server: Server, clock: Clock) -> None:
         assert 100 < recovered.gap < 160
 
 
+async def test_a_checkpoint_with_an_untold_outage(server: Server, clock: Clock) -> None:
+    """A recovery that nobody took before the restart is part of the gap after it."""
+    server.calls[ACME] = [call("A")]
+    async with server.watch(ACME, interval=5.0) as watch:
+        await clock.turn(6)
+        await taken(watch)
+        server.errors[ACME] = DOWN
+        await clock.turn(50)
+        server.errors.clear()
+        await clock.turn(60)
+        checkpoint = watch.checkpoint()
+        assert watch.stats.pending == 2
+    async with server.watch(ACME, interval=5.0, resume_from=checkpoint) as watch:
+        await clock.turn(6)
+        (recovered,) = await taken(watch)
+        assert recovered.gap > 105
+
+
 async def test_a_checkpoint_holds_nothing_of_a_caller(server: Server, clock: Clock) -> None:
     """It is JSON, of a few dozen bytes a call, without phone numbers or payloads."""
     server.calls[ACME] = [

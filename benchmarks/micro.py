@@ -1,0 +1,84 @@
+"""The steps of a find that take a few microseconds or less, each by itself, measured by pyperf.
+
+    python benchmarks/micro.py [--quick] [--json FILE]
+
+pyperf starts processes of its own and measures in each; its other options work as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bodies
+import pyperf
+from contenders import ADVERTISER
+from measuring import Table, show, store
+
+from calls_in_progress_async import CurrentCalls, CurrentCallsRequest, Organization
+from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.limits.token_bucket import TokenBucket
+from calls_in_progress_async.phone_numbers import e164
+from calls_in_progress_async.polling import listing
+from calls_in_progress_async.records.results import structure_calls
+
+
+def main() -> None:
+    runner = pyperf.Runner()
+    runner.argparser.add_argument("--quick", action="store_true", help="few processes, to see that it runs")
+    runner.argparser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    options = runner.parse_args()
+    if options.quick:
+        options.processes, options.values, options.min_time = 2, 2, 0.01
+    options.quiet = True
+    table = Table("The steps of a find", "us")
+    for name, work in steps().items():
+        measured = runner.bench_func(name, *work)
+        if measured is not None and not options.worker:
+            for value in measured.get_values():
+                table.add(name, "", value * 1e6)
+    if options.worker:
+        return
+    show(table)
+    if options.json:
+        store([table], options.json, quick=options.quick)
+
+
+def steps() -> dict[str, tuple]:
+    """Functions and their arguments."""
+    one, twenty = bodies.body(1), bodies.body(20)
+    request, wire_format = CurrentCallsRequest(organization=ADVERTISER), WireFormat()
+    bucket = TokenBucket(rate=1e9, burst=1e9)
+    (call,), _ = structure_calls(one, strict=False)
+    last = listing.read(twenty, None, strict=False)
+
+    return {
+        "make an organization": (Organization.advertiser, 25),
+        "check the request": (make_request,),
+        "write the request": (request.wire, wire_format),
+        "take a token": (bucket.try_acquire,),
+        "a phone number, seen before": (number_seen_before,),
+        "1 call: bytes to records": (records, one),
+        "20 calls: bytes to records": (records, twenty),
+        "20 calls: a poll without change": (poll, twenty, last),
+        "look at raw": (lambda: call.raw,),
+    }
+
+
+def make_request() -> CurrentCallsRequest:
+    return CurrentCallsRequest(organization=ADVERTISER)
+
+
+def number_seen_before() -> str:
+    return e164("calling_phone_number", "(818) 555-1234", region="US", validate="possible")
+
+
+def records(body: bytes) -> CurrentCalls:
+    return CurrentCalls(*structure_calls(body, strict=False))
+
+
+def poll(body: bytes, last: listing.Listing) -> listing.Listing:
+    return listing.read(body, last, strict=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""Where the time of a find goes: each layer of the client by itself, from the bare transport up to ``find``.
+
+    python benchmarks/stages.py [--quick] [--json FILE]
+
+All are open in one loop and take turns in short bursts, so that what differs between them is the layer. The last row
+swaps the transport for asyncio streams that do no more than the loopback server needs: what another transport could be
+worth. Nothing is asserted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import contenders
+from loopback import Server, Workload
+from measuring import Table, command_line, finish, loops
+
+from calls_in_progress_async import CurrentCallsRequest
+from calls_in_progress_async.transport.wire import WireRequest, WireResponse
+
+AT_ONCE = 64
+REQUEST = CurrentCallsRequest(organization=contenders.ADVERTISER)
+
+
+def layer(name: str) -> Callable[[str, int], Any]:
+    """A contender that enters the client at one of its layers."""
+
+    @asynccontextmanager
+    async def contender(url: str, at_once: int) -> AsyncIterator[contenders.Find]:
+        async with contenders.our_client(url) as client:
+            wire, told = REQUEST.wire(client._wire_format), SimpleNamespace(sent=False)
+            yield {
+                "transport": lambda: client._transport.send(wire, contenders.TOKEN, told),
+                "delivery": lambda: client._delivery.deliver(wire, contenders.ADVERTISER, 30.0),
+                "send": lambda: client.send(REQUEST),
+            }[name]
+
+    return contender
+
+
+class Streams:
+    """A transport over asyncio streams: no TLS, no timeouts, no checks."""
+
+    def __init__(self, url: str) -> None:
+        self._host, self._port = url.removeprefix("http://").split(":")
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def send(self, request: WireRequest, token: str, outcome: Any) -> WireResponse:
+        connection = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, int(self._port))
+        reader, writer = connection
+        head = f"GET {request.target} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: {token}\r\n\r\n"
+        writer.write(head.encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(int(answer[answer.rindex(b"Content-Length: ") + 16 : -4]))
+        self._idle.append(connection)
+        return WireResponse(200, {}, body)
+
+    async def close(self) -> None:
+        for _, writer in self._idle:
+            writer.close()
+
+
+@asynccontextmanager
+async def over_streams(url: str, at_once: int) -> AsyncIterator[contenders.Find]:
+    async with contenders.our_client(url) as client:
+        client._delivery._transport = Streams(url)
+        yield lambda: client.find(contenders.ADVERTISER)
+
+
+STAGES: dict[str, Callable[[str, int], Any]] = {
+    "raw socket + orjson": contenders.raw_socket,
+    "aiohttp, tuned, body only": contenders.aiohttp_tuned,
+    "ours: transport (aiohttp's errors, size limit)": layer("transport"),
+    "ours: + delivery (limiter, slots, deadline, retries)": layer("delivery"),
+    "ours: + send (request to wire, body to records)": layer("send"),
+    "ours: + find (the arguments checked)": contenders.ours,
+    "plain: aiohttp + orjson": contenders.plain,
+    "ours: find over bare streams": over_streams,
+}
+
+
+async def measure(url: str, rounds: int, count: int, note: Callable[[str, float], object]) -> None:
+    async with AsyncExitStack() as stack:
+        finds = {name: await stack.enter_async_context(each(url, AT_ONCE)) for name, each in STAGES.items()}
+
+        async def burst(find: contenders.Find) -> float:
+            async def worker() -> None:
+                for _ in range(count // AT_ONCE):
+                    await find()
+
+            start = time.process_time()
+            await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
+            return (time.process_time() - start) / count * 1e6
+
+        for find in finds.values():
+            await burst(find)
+        names = list(finds)
+        for number in range(rounds):
+            turn = number % len(names)
+            for name in names[turn:] + names[:turn]:
+                note(name, await burst(finds[name]))
+
+
+def tables(quick: bool) -> Iterator[Table]:
+    table = Table("The layers of one find", "us a request, CPU", "64 at once, 1 call a body")
+    with Server(Workload()) as (url,):
+        for loop, run in loops().items():
+            run(measure(url, 8 if quick else 60, 192, lambda name, figure, loop=loop: table.add(name, loop, figure)))
+    table.cells = {name: table.cells[name] for name in STAGES}
+    for name in STAGES:
+        table.judge(f"{name} / plain", name, "plain: aiohttp + orjson", None)
+    yield table
+
+
+if __name__ == "__main__":
+    options = command_line(__doc__)
+    finish(tables(options.quick), options)

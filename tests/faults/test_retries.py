@@ -1,0 +1,303 @@
+"""Retries seen from outside: budgets, Retry-After, refreshed tokens, and one deadline over everything."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from core.deliveries import FIND, Answer, rig, write
+from core.servers import ACME as ORGANIZATION
+from core.servers import in_virtual_time
+from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say
+from faults.leaks import nothing_left
+
+import calls_in_progress_async as sdk
+from calls_in_progress_async import Organization, RateLimit, RetryPolicy
+
+# Budgets.
+
+
+def test_in_an_outage_retries_stop_adding_load() -> None:
+    """A thousand requests of a hundred organizations add no more than the client's budget, and each error says so."""
+
+    async def main() -> None:
+        it = rig(500, retry=RetryPolicy(initial=0, budget=20, organization_budget=5))
+        calls = [it.delivery.deliver(FIND, Organization.advertiser(1 + n % 100), None) for n in range(1000)]
+        jobs = [job for _, job in await asyncio.gather(*calls)]
+        assert len(it.transport.sent) == 1020
+        told = [job.stopped for job in jobs if len(job.attempts) < 3]
+        assert set(told) == {"the retry budget is spent"}
+
+    in_virtual_time(main)
+
+
+async def test_the_error_says_that_the_budget_was_spent() -> None:
+    """In its text, after the status."""
+    async with FaultServer([say(answer(500))]) as server:
+        async with nothing_left(server, retry=RetryPolicy(initial=0, budget=0)) as client:
+            with pytest.raises(sdk.ServerError, match=r"^HTTP 500 \(the retry budget is spent\)$"):
+                await client.find(ACME)
+        assert len(server.seen) == 1
+
+
+async def test_a_failing_organization_cannot_spend_everybodys_budget() -> None:
+    """Its own is spent after two; another organization still has its retries."""
+
+    async def act(exchange: Any) -> None:
+        await (say(answer(500)) if b"id=25&" in exchange.request.head or len(server.seen) % 2 else say(NO_CALLS))(
+            exchange
+        )
+
+    policy = RetryPolicy(initial=0, organization_budget=2)
+    async with FaultServer([act]) as server, nothing_left(server, retry=policy) as client:
+        for _ in range(5):
+            with pytest.raises(sdk.ServerError):
+                await client.find(ACME)
+        assert len(server.seen) == 5 + 2
+        server.seen.clear()
+        assert len((await client.find(Organization.advertiser(26))).attempts) == 2
+
+
+# Retry-After.
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def date(seconds: float) -> str:
+    return format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+
+
+FORMS: list[tuple[str, float | None]] = [
+    ("0", 0.0), ("7", 7.0), ("0.5", 0.5), (date(7), 7.0), (date(0), 0.0), (date(-99), 0.0),
+    ("-1", None), ("nan", None), ("inf", None), ("-inf", None), ("1e400", None), ("soon", None), ("", None),
+    ("9" * 400, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "wait"), FORMS)
+@pytest.mark.parametrize("status", [429, 503, 500])
+def test_a_wait_is_what_the_server_asks_for_and_never_less(status: int, value: str, wait: float | None) -> None:
+    """In seconds or as a date against its own Date; jitter only lengthens it; what cannot be read counts as absent."""
+
+    async def main() -> None:
+        for jitter in (0.0, 0.5, 1.0):
+            it = rig(
+                Answer(status, {"Retry-After": value, "Date": date(0)}), 200, randomness=lambda jitter=jitter: jitter
+            )
+            assert await it.go() == 200
+            assert it.slept == [round((wait or 0.0) + 0.25 * jitter, 6)]
+            assert it.transport.times[1] - it.transport.times[0] >= (wait or 0.0)
+
+    in_virtual_time(main)
+
+
+LONG = [str(10 * 365 * 86400), date(10 * 365 * 86400), "31", date(31)]
+
+
+@pytest.mark.parametrize("value", LONG)
+@pytest.mark.parametrize(("status", "kind"), [(429, sdk.RateLimitedError), (503, sdk.ServerError)])
+async def test_a_wait_beyond_the_cap_raises_at_once(status: int, kind: Any, value: str) -> None:
+    """With `.retry_after`, after one request; the text says why."""
+    reply = answer(status, b"", f"Retry-After: {value}", f"Date: {date(0)}")
+    async with FaultServer([say(reply)]) as server, nothing_left(server) as client:
+        with pytest.raises(kind, match="longer than max_retry_after") as raised:
+            await client.find(ACME)
+        assert raised.value.retry_after in (315360000.0, 31.0)
+        assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, sdk.RateLimitedError), (503, sdk.ServerError)])
+async def test_a_wait_beyond_the_deadline_raises_at_once(status: int, kind: Any) -> None:
+    """Long before the deadline, with `.retry_after`."""
+    async with FaultServer([say(answer(status, b"", "Retry-After: 20"))]) as server, nothing_left(server) as client:
+        with pytest.raises(kind, match="after the deadline") as raised:
+            await client.find(ACME, deadline=15)
+        assert (raised.value.retry_after, len(server.seen)) == (20.0, 1)
+        assert sum(sum(each[2:]) for each in raised.value.attempts) < 5
+
+
+# Tokens.
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+async def test_one_refresh_however_many_were_refused(method: Any) -> None:
+    """Fifty at once with a token that has expired: the callable is asked twice in all, and everybody succeeds."""
+    asked: list[Organization] = []
+
+    async def ask(organization: Organization) -> str:
+        asked.append(organization)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return f"token-{len(asked)}"
+
+    async def act(exchange: Any) -> None:
+        good = b"Authorization: token-2\r\n" in exchange.request.head
+        await say(NO_CALLS if good else answer(401))(exchange)
+
+    async with FaultServer([act]) as server, nothing_left(server, token=ask) as client:
+        if method == "GET":
+            calls: Any = [client.find(ACME) for _ in range(50)]
+        else:
+            calls = [
+                client.update(ACME, transaction_id=f"T{n}", custom_data={"a": "b"}, method=method) for n in range(50)
+            ]
+        done = await asyncio.gather(*calls)
+        assert len(asked) == 2
+        assert all(each.attempts[-1].status == 200 for each in done)
+        assert all(len(each.attempts) <= 2 for each in done)
+
+
+async def test_401_and_404_are_final() -> None:
+    """With a token that is text, and whatever `statuses` a policy asks for: it may not ask for these."""
+    for status in (401, 404):
+        async with FaultServer([say(answer(status))]) as server, nothing_left(server) as client:
+            with pytest.raises(sdk.ResponseError):
+                await client.find(ACME)
+            assert len(server.seen) == 1
+        with pytest.raises(sdk.InvalidRequestError, match="never retried"):
+            RetryPolicy(statuses=frozenset({500, status}))
+
+
+def test_a_question_ends_with_the_last_who_asked() -> None:
+    """The callable goes on while one still waits, and is cancelled with the last: no task outlives its request."""
+
+    async def main() -> None:
+        ended: list[str] = []
+
+        async def ask(_: Organization) -> str:
+            try:
+                await asyncio.sleep(100)
+            finally:
+                ended.append("ended")
+            return "token"
+
+        it = rig(200, token=ask, attempt_timeout=None)
+        tasks = [asyncio.create_task(it.go()) for _ in range(3)]
+        await asyncio.sleep(1)
+        for task in tasks:
+            assert ended == []
+            task.cancel()
+            await asyncio.sleep(1)
+        assert ended == ["ended"]
+        assert await it.go() == 200
+        assert len(ended) == 2
+
+    in_virtual_time(main)
+
+
+# Time.
+
+
+def test_the_times_of_the_attempts_add_up() -> None:
+    """Limiter, pool, network and waits of all attempts are the time that the call took, in a result and in an error."""
+
+    async def main() -> None:
+        for last in (200, 500):
+            script = [Answer(500, takes=2.0), Answer(503, {"Retry-After": "3"}, takes=1.0), Answer(last, takes=4.0)]
+            it = rig(*script, rate_limit=RateLimit(rate=0.2, burst=1), max_connections=1, attempt_timeout=None)
+            loop = asyncio.get_running_loop()
+            began = loop.time()
+            _, job = await it.delivery.deliver(FIND, ORGANIZATION, None)
+            took = loop.time() - began
+            total = sum(a.limiter + a.pool + a.network + a.wait for a in job.attempts)
+            assert total == pytest.approx(took, abs=1e-3)
+            assert [round(a.network) for a in job.attempts] == [2, 1, 4]
+            assert [a.status for a in job.attempts] == [500, 503, last]
+            assert job.attempts[1].wait == pytest.approx(3.5, abs=1e-3)
+            assert job.attempts[-1].wait == 0
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("place", ["limiter", "gate", "network", "backoff", "turn", "token"])
+def test_one_deadline_covers_every_wait(place: str) -> None:
+    """Wherever the time goes, the call ends at its deadline, and its attempts say where the time went."""
+
+    async def main() -> None:
+        settings: dict[str, Any] = {"attempt_timeout": None}
+        script: list[Any] = [Answer(200, takes=100.0)]
+        request, beside = FIND, None
+        if place == "limiter":
+            settings["rate_limit"] = RateLimit(rate=0.001, burst=1)
+            beside = FIND
+        elif place == "gate":
+            settings["max_connections"] = 1
+            beside = FIND
+        elif place == "backoff":
+            # Asks to wait less than the deadline; the answer after that takes too long.
+            script = [Answer(503, {"Retry-After": "4"}), Answer(200, takes=100.0)]
+        elif place == "turn":
+            request = beside = write()
+        elif place == "token":
+
+            async def never(_: Organization) -> str:
+                await asyncio.get_running_loop().create_future()
+                return ""
+
+            settings["token"] = never
+        it = rig(*script, **settings)
+        other = None if beside is None else asyncio.create_task(it.go(beside))
+        await asyncio.sleep(0.5)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        error = await it.go(request, deadline=6.0)
+        assert type(error) is sdk.DeadlineExceededError
+        assert loop.time() - began == pytest.approx(6.0, abs=0.01)
+        if place == "turn":
+            assert error.attempts == ()
+        else:
+            where = {"limiter": (6, 0, 0, 0), "gate": (0, 6, 0, 0), "network": (0, 0, 6, 0)}
+            spent = tuple(round(sum(each)) for each in list(zip(*error.attempts, strict=True))[2:])
+            if place in where:
+                assert spent == where[place]
+            assert sum(spent) == 6
+        if other is not None:
+            other.cancel()
+            await asyncio.gather(other, return_exceptions=True)
+
+    in_virtual_time(main)
+
+
+def test_each_attempt_gets_its_own_timeout_or_what_remains() -> None:
+    """attempt_timeout=4 and deadline=10, no answer: 4 s, 4 s, and the 2 s that are left."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=99.0), attempt_timeout=4.0, retry=RetryPolicy(initial=0))
+        error = await it.go(deadline=10.0)
+        assert type(error) is sdk.DeadlineExceededError
+        assert [round(a.network, 2) for a in error.attempts] == [4.0, 4.0, 2.0]
+        assert [a.error for a in error.attempts] == ["RequestTimeoutError"] * 2 + ["DeadlineExceededError"]
+
+    in_virtual_time(main)
+
+
+def test_no_call_outlives_its_deadline() -> None:
+    """Five hundred calls with random answers, waits and limits: each is over by its deadline."""
+
+    async def main() -> None:
+        chance = random.Random(11)
+        kinds: list[Any] = [200, 500, Answer(429, {"Retry-After": "1"}), Answer(503, {"Retry-After": "2"})]
+        script = [
+            Answer(chance.choice([200, 200, 500, sdk.ConnectionLostError()]), takes=chance.random() * 3)
+            for _ in range(900)
+        ]
+        script += [each if isinstance(each, Answer) else Answer(each) for each in kinds]
+        chance.shuffle(script)
+        it = rig(*script, rate_limit=RateLimit(rate=40, burst=5), max_connections=30, randomness=chance.random)
+        loop = asyncio.get_running_loop()
+
+        async def one(deadline: float) -> float:
+            began = loop.time()
+            await it.go(FIND, deadline=deadline)
+            return loop.time() - began - deadline
+
+        late = await asyncio.gather(*(one(chance.choice([0.5, 2.0, 8.0])) for _ in range(500)))
+        assert max(late) < 0.01
+        assert it.delivery._slots._value == 30
+        assert it.delivery._scopes._due == {}
+
+    in_virtual_time(main)

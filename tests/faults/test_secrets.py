@@ -1,0 +1,277 @@
+"""What never leaves: the token, callers' numbers and query strings, and control characters of a hostile server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import pickle
+import traceback
+import warnings
+from typing import Any
+
+import pytest
+from faults.fault_server import ACME, NO_CALLS, TOKEN, Act, FaultServer, answer, say, say_and_close, say_and_hang
+from faults.test_bad_servers import FAULTS, Fault
+
+import calls_in_progress_async as sdk
+from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, Organization, RateLimit, RetryPolicy
+from calls_in_progress_async.transport.censorship import censor
+
+PHONE = "+15309991234"
+OTHER = "+18555595599"
+SECRET_ID = "secret-external-id"
+
+
+def find(client: CallsInProgressClient) -> Any:
+    return client.find(ACME, calling_phone_number=PHONE, destination_phone_number=OTHER, external_unique_id=SECRET_ID)
+
+
+def update(client: CallsInProgressClient) -> Any:
+    return client.update(ACME, external_unique_id=SECRET_ID, custom_data={"Caller": PHONE})
+
+
+def said(error: BaseException) -> list[str]:
+    """All that an error shows to a log, a report or a process that unpickles it."""
+    return [
+        *(str(error), repr(error), repr(error.args), repr(vars(error)), repr(getattr(error, "__notes__", []))),
+        *(repr(pickle.dumps(error)), repr(error.__cause__), repr(error.__context__)),
+        "".join(traceback.format_exception(error)),
+    ]
+
+
+def our_locals(error: BaseException) -> list[str]:
+    """The local variables of our own frames, as an error reporter shows them."""
+    return [
+        f"{frame.f_code.co_qualname}: {name}={value!r}"
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+        if "calls_in_progress_async" in frame.f_globals.get("__name__", "")
+        for name, value in frame.f_locals.items()
+    ]
+
+
+def escaped(character: str) -> str:
+    return f"\\u{ord(character):04x}"
+
+
+ECHOES = {
+    "error": lambda t: answer(400, json.dumps({"error": f"bad key {t}"})),
+    "error class": lambda t: answer(500, json.dumps({"errors": {"class": t, "invalid_data": f"x{t}y"}})),
+    "field error": lambda t: answer(422, json.dumps({"errors": {"id": [f"{t} is bad"], t: ["is unknown"]}})),
+    "escaped in JSON": lambda t: answer(403, f'{{"error": "{"".join(map(escaped, t))}"}}'),
+    "cut off": lambda t: answer(400, json.dumps({"error": "x" * 190 + t})),
+    "text": lambda t: answer(401, t),
+    "request id": lambda t: answer(503, b"", f"X-Request-Id: {t}"),
+    "retry after": lambda t: answer(503, b"", f"Retry-After: {t}"),
+    "location": lambda t: answer(302, b"", f"Location: http://127.0.0.1/?{t}"),
+    "reason phrase": lambda t: f"HTTP/1.1 500 {t}\r\nContent-Length: 0\r\n\r\n".encode(),
+    "header name": lambda t: answer(400, b"", f"{t}: x"),
+    "broken header": lambda t: answer(200, b"", f"{t} x"),
+    "broken status line": lambda t: f"HTTP/1.1 {t}\r\n\r\n".encode(),
+    "no HTTP": lambda t: f"{t}\r\n\r\n".encode(),
+    "content encoding": lambda t: answer(200, t, f"Content-Encoding: {t}"),
+    "bad gzip": lambda t: answer(200, t, "Content-Encoding: gzip"),
+    "chunk": lambda t: f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{t}\r\n".encode(),
+    "200 that is not JSON": lambda t: answer(200, t),
+    "200 without a list": lambda t: answer(200, json.dumps({t: t})),
+    "200 with a bad list": lambda t: answer(200, json.dumps({"current_calls": t})),
+    "200 with a bad call": lambda t: answer(200, json.dumps({"current_calls": [{"start_time": t}]})),
+    "too large": lambda t: answer(200, t * 500),
+}
+
+
+@pytest.fixture
+async def everything_logged(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """All loggers at the lowest level, and the loop in its debug mode."""
+    caplog.set_level(logging.NOTSET)
+    for name in ("asyncio", "aiohttp.client", "aiohttp.internal", "aiohttp", "charset_normalizer"):
+        caplog.set_level(logging.NOTSET, logger=name)
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.slow_callback_duration = 0  # every step is "slow", and is logged
+    return caplog
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    return "\n".join([*(record.getMessage() for record in caplog.records), caplog.text, repr(caplog.record_tuples)])
+
+
+@pytest.mark.parametrize("act", [find, update])
+@pytest.mark.parametrize("where", ECHOES)
+async def test_a_server_that_echoes_the_token_does_not_get_it_into_an_error(
+    where: str, act: Any, everything_logged: pytest.LogCaptureFixture
+) -> None:
+    """Nor into a log: whichever part of the answer it stands in, of a strict client and for every kind of request."""
+    script = [say_and_close(ECHOES[where](TOKEN))]
+    settings = {"strict": True, "max_response_size": 8000, "retry": RetryPolicy(max_attempts=2, initial=0)}
+    async with FaultServer(script) as server, server.client(**settings) as client:
+        try:
+            await act(client)
+        except CallsInProgressError as error:
+            for text in [*said(error), *our_locals(error)]:
+                assert TOKEN not in text
+                assert TOKEN[:8] not in text
+        else:
+            assert act is update
+            assert where.startswith("200")
+        assert server.seen
+    assert everything_logged.records  # there was something to look at
+    for secret in (TOKEN, PHONE[1:], SECRET_ID, "%2B1530"):
+        assert secret not in logged(everything_logged)
+
+
+@pytest.mark.parametrize("act", [find, update])
+@pytest.mark.parametrize(
+    "row", [pytest.param(each, id=each.name) for each in FAULTS if each.error and not each.settings]
+)
+async def test_no_fault_brings_a_secret_into_an_error(
+    row: Fault, act: Any, everything_logged: pytest.LogCaptureFixture
+) -> None:
+    """Neither the token nor the query string, a number or an id of the request is in its error or in a log."""
+    async with FaultServer([row.act or say()], at_connect=row.at_connect) as server, server.client() as client:
+        try:
+            await act(client)
+        except CallsInProgressError as error:
+            for text in said(error):
+                for secret in (TOKEN, PHONE[1:], OTHER[1:], SECRET_ID, "organization_type="):
+                    assert secret not in text
+            for text in our_locals(error):
+                assert TOKEN not in text
+    for secret in (TOKEN, PHONE[1:], OTHER[1:], SECRET_ID):
+        assert secret not in logged(everything_logged)
+
+
+@pytest.mark.parametrize("settings", [{"attempt_timeout": 0.01}, {"deadline": 0.01}])
+@pytest.mark.parametrize("act", [find, update])
+async def test_no_timeout_brings_one_either(act: Any, settings: Any) -> None:
+    """RequestTimeoutError and DeadlineExceededError."""
+    settings = {"retry": RetryPolicy(max_attempts=1), **settings}
+    async with FaultServer([say_and_hang()]) as server, server.client(**settings) as client:
+        with pytest.raises(sdk.RequestTimeoutError) as raised:
+            await act(client)
+    for text in [*said(raised.value), *our_locals(raised.value)]:
+        assert TOKEN not in text
+    for text in said(raised.value):
+        assert PHONE[1:] not in text
+        assert SECRET_ID not in text
+
+
+async def test_no_repr_shows_a_token() -> None:
+    """Of the client and of what it is made of, at rest and while a request runs; nor the state that is exported."""
+    async with FaultServer([say_and_hang()]) as server, server.client(rate_limit=RateLimit.adaptive()) as client:
+        task = asyncio.create_task(update(client))
+        await server.until(lambda: server.seen)
+        delivery = client._delivery
+        things = [client, delivery, delivery._tokens, delivery._settings, client._transport, client._limiter, task]
+        things += [client._limiter.snapshot(), client._limiter.export_state(), *delivery._scopes._due]
+        things += [frame.f_locals for frame in task.get_stack()]
+        assert TOKEN not in repr(things)
+        assert TOKEN not in json.dumps(client._limiter.export_state())
+        task.cancel()
+
+
+async def test_the_token_is_in_no_url() -> None:
+    """Not in the request line, whatever it is called with."""
+    async with FaultServer([say(NO_CALLS)]) as server, server.client() as client:
+        await find(client)
+        await update(client)
+    for request in server.seen:
+        assert TOKEN not in request.head.split(b"\r\n")[0].decode()
+        assert request.text.count(TOKEN) == 1
+
+
+async def test_a_token_callable_is_as_safe() -> None:
+    """With the token that the callable gave, and the one after."""
+    tokens = ["first-secret-token", "second-secret-token"]
+
+    def ask(_: Organization) -> str:
+        return tokens.pop(0)
+
+    async def echo(exchange: Any) -> None:
+        token = exchange.request.head.decode().split("Authorization: ")[1].split("\r\n")[0]
+        await exchange.send(answer(401, json.dumps({"error": token})))
+
+    async with FaultServer([echo]) as server, server.client(token=ask) as client:
+        with pytest.raises(sdk.AuthenticationError) as raised:
+            await client.find(ACME)
+        assert len(server.seen) == 2
+    for text in [*said(raised.value), *our_locals(raised.value)]:
+        assert "secret-token" not in text
+
+
+HOSTILE = "\x1b[31m\x1b]0;title\x07 \r\n2026-01-01 ERROR forged\u2028line\x85\u202ereversed\x00\ud800 é"
+PAYLOADS: list[bytes] = [
+    answer(400, json.dumps({"error": HOSTILE})),
+    answer(422, json.dumps({"errors": {HOSTILE: [HOSTILE]}})),
+    answer(500, json.dumps({"errors": {"class": HOSTILE, "invalid_data": HOSTILE}})),
+    answer(503, b"", "X-Request-Id: a\x1b[31mb"),
+    answer(200, json.dumps({"current_calls": HOSTILE})),
+    answer(200, json.dumps({HOSTILE: 1})),
+    b"HTTP/1.1 500 \x1b[31mred\r\nContent-Length: 0\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("payload", [pytest.param(each, id=str(n)) for n, each in enumerate(PAYLOADS)])
+async def test_a_payload_cannot_inject_into_a_log(payload: bytes, everything_logged: pytest.LogCaptureFixture) -> None:
+    """An error is one printable ASCII line, and so are the texts it has as attributes; nothing of it is logged."""
+    settings = {"retry": RetryPolicy(max_attempts=1)}
+    async with FaultServer([say(payload)]) as server, server.client(**settings) as client:
+        with pytest.raises(sdk.ResponseError) as raised:
+            await client.find(ACME)
+    error = raised.value
+    texts = [str(error), error.request_id or ""]
+    texts += [text for each in getattr(error, "field_errors", {}).values() for text in each]
+    for text in texts:
+        assert text.isascii()
+        assert text == "" or text.isprintable()
+    assert "\x1b" not in logged(everything_logged)
+    assert "forged" not in logged(everything_logged)
+
+
+NUMBERS: list[tuple[Act, str]] = [
+    (say(answer(400, json.dumps({"error": "no call from 5309991234 now"}))), "HTTP 400: no call from [digits] now"),
+    (say(answer(422, json.dumps({"errors": {"calling": [f"{PHONE} is bad"]}}))), "HTTP 422: calling: +[digits] is bad"),
+    (say(answer(403, json.dumps({"errors": {"5309991234": ["bad"]}}))), "HTTP 403: [digits]: bad"),
+    (
+        say(answer(500, json.dumps({"errors": {"invalid_data": "refer to error handle 1228118400 for 5309991234"}}))),
+        "HTTP 500: refer to error handle 1228118400 for [digits]",
+    ),
+    (say(answer(404, json.dumps({"error": "id 123456 of 1234567"}))), "HTTP 404: id 123456 of [digits]"),
+]
+
+
+@pytest.mark.parametrize(("act", "text"), NUMBERS)
+async def test_a_phone_number_in_a_servers_text_is_not_passed_on(act: Act, text: str) -> None:
+    """Seven digits in a row or more are taken out, except those of the error handle that support asks for."""
+    async with FaultServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(sdk.ResponseError) as raised:
+            await client.find(ACME)
+    assert str(raised.value) == text
+    assert "5309991234" not in str(said(raised.value))
+
+
+async def test_what_support_asks_for_is_kept() -> None:
+    """request_id and error_handle keep their digits."""
+    body = json.dumps({"errors": {"invalid_data": "refer to error handle 1228118400"}})
+    script = [say(answer(500, body, "X-Request-Id: 98765432109"))]
+    async with FaultServer(script) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(sdk.ServerError) as raised:
+            await client.find(ACME)
+    assert (raised.value.request_id, raised.value.error_handle) == ("98765432109", "1228118400")
+
+
+def test_a_token_too_short_to_be_one_is_not_looked_for() -> None:
+    """A text is not torn apart for a token such as "t"."""
+    assert censor("the text", "t") == "the text"
+    assert censor(("abcdefgh-i rest", 5, {"abcdefgh": "abcdefgh"}), "abcdefgh") == (
+        *("[token] rest", 5), {"[token]": "[token]"})  # fmt: skip
+
+
+async def test_a_large_update_is_no_warning() -> None:
+    """A body above 1 MiB goes out as any other: aiohttp's own payload would warn, with the payload in hand."""
+    async with FaultServer([say(answer(202))]) as server, server.client() as client:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            done = await client.update(ACME, transaction_id="T", custom_data={"a": "b" * 2**21})
+        assert done.accepted_only
+        assert len(server.seen[0].body) > 2**21

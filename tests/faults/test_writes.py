@@ -1,0 +1,270 @@
+"""The outcome of a write: never over a newer one, never twice by accident, and never a lie about it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from typing import Any
+
+import pytest
+from core.deliveries import FIND, Answer, Rig, rig, write
+from core.servers import in_virtual_time
+from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say, say_and_close
+from faults.leaks import nothing_left
+
+import calls_in_progress_async as sdk
+from calls_in_progress_async import RateLimit, RetryPolicy
+
+LOST = sdk.ConnectionLostError
+SLOW = sdk.RequestTimeoutError
+NEVER = sdk.ConnectionFailedError
+
+
+def fresh(what: Any) -> Any:
+    """A new exception each time, since one that was raised belongs to its request."""
+    return what() if isinstance(what, type) else what
+
+
+# What is repeated.
+
+RENAME = {"external_unique_id": "a", "new_external_unique_id": "b"}
+
+REFUSED_AT_THE_DOOR: list[Any] = [
+    NEVER, 408, 425, Answer(429, {"Retry-After": "0"}), Answer(503, {"Retry-After": "0"}),
+]  # fmt: skip
+MAYBE_DONE: list[Any] = [LOST, SLOW, 500, 502, 503, 504, Answer(503, {"Retry-After": "soon"})]
+
+
+@pytest.mark.parametrize("first", REFUSED_AT_THE_DOOR, ids=str)
+@pytest.mark.parametrize("changes", [{}, {"method": "POST"}, RENAME])
+def test_what_surely_was_not_carried_out_is_repeated(changes: Any, first: Any) -> None:
+    """PUT, POST and a rename alike."""
+
+    async def main() -> None:
+        it = rig(fresh(first), 200)
+        assert await it.go(write(**changes)) == 200
+        assert len(it.transport.sent) == 2
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("first", MAYBE_DONE, ids=str)
+def test_what_may_have_been_carried_out_is_repeated_only_if_that_does_no_harm(first: Any) -> None:
+    """A PUT is; a rename never is, not even with retry_post; a POST only with retry_post."""
+
+    async def main() -> None:
+        for changes, retry_post, sent in [
+            ({}, False, 2),
+            ({"method": "POST"}, False, 1),
+            ({"method": "POST"}, True, 2),
+            (RENAME, False, 1),
+            (RENAME, True, 1),
+            ({**RENAME, "method": "POST"}, True, 1),
+            ({"external_unique_id": "a", "new_external_unique_id": "a"}, False, 2),
+        ]:
+            it = rig(fresh(first), 200, retry=RetryPolicy(retry_post=retry_post))
+            outcome = await it.go(write(**changes))
+            assert len(it.transport.sent) == sent, changes
+            if sent == 1 and not isinstance(outcome, int):
+                assert outcome.may_have_been_applied
+                assert "not repeated, since it may have been carried out" in str(outcome)
+
+    in_virtual_time(main)
+
+
+async def test_a_rename_that_was_applied_is_no_false_404() -> None:
+    """The server renames and drops the connection: the error says lost and maybe applied, not that the call is gone."""
+    names = {"old"}
+
+    async def rename(exchange: Any) -> None:
+        if "old" not in names:
+            await exchange.send(answer(404, '{"error": "RecordNotFound"}'))
+            return
+        names.remove("old")
+        exchange.close()
+
+    async with FaultServer([rename]) as server, nothing_left(server) as client:
+        with pytest.raises(sdk.ConnectionLostError) as raised:
+            await client.update(ACME, external_unique_id="old", new_external_unique_id="new")
+        assert raised.value.may_have_been_applied
+        assert (len(server.seen), names) == (1, set())
+
+
+# May it have been applied?
+
+LATER: list[tuple[Any, type[Exception]]] = [
+    (400, sdk.RequestRejectedError), (401, sdk.AuthenticationError), (403, sdk.PermissionDeniedError),
+    (404, sdk.CallNotFoundError), (409, sdk.UnexpectedResponseError), (422, sdk.RequestRejectedError),
+    (408, sdk.UnexpectedResponseError), (429, sdk.RateLimitedError), (503, sdk.ServerError),
+    (302, sdk.RedirectRefusedError),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "kind"), LATER)
+@pytest.mark.parametrize("first", [say_and_close(), say(answer(500))], ids=["lost", "500"])
+async def test_what_may_have_been_applied_stays_so_whatever_a_later_attempt_says(
+    first: Any, status: int, kind: Any
+) -> None:
+    """The second answer is about the second attempt."""
+    async with FaultServer([first, say(answer(status, b"", "Retry-After: 0"))]) as server:
+        async with nothing_left(server, retry=RetryPolicy(max_attempts=2, initial=0)) as client:
+            with pytest.raises(kind) as raised:
+                await client.update(ACME, transaction_id="T", custom_data={"a": "b"})
+        assert (len(raised.value.attempts), raised.value.may_have_been_applied) == (2, True)
+
+
+def test_it_stays_so_when_our_own_side_gives_up() -> None:
+    """Closed, out of time, refused by the limiter, without a token, in any wait after the attempt that may count."""
+
+    async def main() -> None:
+        closed = rig(LOST(), 200, retry=RetryPolicy(initial=50, maximum=50))
+        task = asyncio.create_task(closed.go(write()))
+        await asyncio.sleep(1)
+        await closed.delivery.close(None)
+        late = rig(Answer(LOST(), takes=1), Answer(200, takes=100), retry=RetryPolicy(initial=0))
+        limited = rig(LOST(), 200, retry=RetryPolicy(initial=0), rate_limit=RateLimit(rate=0.1, burst=1, max_wait=1))
+        tokens: list[Any] = ["token", ""]
+        tokenless = rig(LOST(), 401, token=lambda _: tokens.pop(0), retry=RetryPolicy(initial=0))
+        outcomes = [
+            (await task, sdk.ClientClosedError),
+            (await late.go(write(), deadline=5), sdk.DeadlineExceededError),
+            (await limited.go(write()), sdk.RateLimitWaitError),
+            (await tokenless.go(write()), sdk.InvalidRequestError),
+        ]
+        for error, kind in outcomes:
+            assert type(error) is kind
+            assert error.may_have_been_applied
+
+    in_virtual_time(main)
+
+
+def test_it_is_false_as_long_as_nothing_can_have_been_applied() -> None:
+    """Never connected, refused at the door, waiting for its turn, its token or the limiter; and of any find."""
+
+    async def main() -> None:
+        outcomes = []
+        for first in (NEVER(), Answer(429, {"Retry-After": "99"}), 401, 403):
+            it = rig(first)
+            try:
+                _, job = await it.delivery.deliver(write(), ACME, None)
+                outcomes.append(job.applied)
+            except sdk.CallsInProgressError as error:
+                outcomes.append(error.may_have_been_applied)
+        waiting = rig(Answer(200, takes=50), max_connections=1)
+        tasks = [asyncio.create_task(waiting.go(write())) for _ in range(2)]
+        tasks.append(asyncio.create_task(waiting.go(write(transaction_id="other"))))
+        await asyncio.sleep(1)
+        await waiting.delivery.close(None)
+        running, *queued = await asyncio.gather(*tasks)
+        assert running.may_have_been_applied
+        outcomes += [each.may_have_been_applied for each in queued]
+        outcomes.append((await rig(LOST()).go(FIND)).may_have_been_applied)
+        assert outcomes == [False] * 7
+
+    in_virtual_time(main)
+
+
+# Order.
+
+
+async def test_updates_of_one_call_reach_the_wire_in_order_one_at_a_time() -> None:
+    """Three calls, ten updates each, faults among them: per call in the order asked for, never overlapping."""
+    chance = random.Random(7)
+    running: set[str] = set()
+
+    async def act(exchange: Any) -> None:
+        call = exchange.request.text.split("transaction_id=")[1].split(" ")[0]
+        assert call not in running
+        running.add(call)
+        for _ in range(chance.randrange(5)):
+            await asyncio.sleep(0)
+        running.discard(call)
+        await (say(NO_CALLS) if chance.random() < 0.8 else say(answer(429, b"", "Retry-After: 0")))(exchange)
+
+    async with FaultServer([act]) as server:
+        settings = {"retry": RetryPolicy(initial=0, max_attempts=50, budget=10**6, organization_budget=10**6)}
+        async with nothing_left(server, **settings) as client:
+            await asyncio.gather(
+                *(
+                    client.update(ACME, transaction_id=call, custom_data={"n": f"{n:02}"})
+                    for n, call in itertools.product(range(10), "ABC")
+                )
+            )
+        for call in "ABC":
+            seen = [
+                request.text.split('"value":"')[1][:2]
+                for request in server.seen
+                if f"transaction_id={call} " in request.text
+            ]
+            assert seen == sorted(seen)
+            assert [key for key, _ in itertools.groupby(seen)] == [f"{n:02}" for n in range(10)]
+
+
+def waiting_rig(place: str) -> Rig:
+    """An update whose first attempt is lost after 1 s, and whose second waits 100 s, for one reason or another."""
+    quick = RetryPolicy(initial=0)
+    if place == "backoff":
+        return rig(Answer(LOST(), takes=1), 200, retry=RetryPolicy(initial=100, maximum=100))
+    if place == "limiter":
+        return rig(Answer(LOST(), takes=1), 200, retry=quick, rate_limit=RateLimit(rate=0.01, burst=1))
+    return rig(
+        Answer(LOST(), takes=1), Answer(200, takes=99), 200, retry=quick, max_connections=1, attempt_timeout=None
+    )
+
+
+@pytest.mark.parametrize("place", ["backoff", "limiter", "gate"])
+def test_a_repetition_is_abandoned_wherever_it_waits_when_a_newer_update_comes(place: str) -> None:
+    """SupersededError, that may have been applied; the newer update then goes out, and the older never again."""
+
+    async def main() -> None:
+        it = waiting_rig(place)
+        older = asyncio.create_task(it.go(write(custom_data={"v": "old"})))
+        await asyncio.sleep(0)
+        beside = asyncio.create_task(it.go(FIND)) if place == "gate" else None  # takes the slot in between
+        await asyncio.sleep(5)
+        newer = asyncio.create_task(it.go(write(custom_data={"v": "new"})))
+        error = await older
+        assert type(error) is sdk.SupersededError
+        assert error.may_have_been_applied
+        assert await newer == 200
+        if beside is not None:
+            assert await beside == 200
+        writes = [request.body for request in it.transport.requests if request.body]
+        assert [b"old" in each for each in writes] == [True, False]
+
+    in_virtual_time(main)
+
+
+def test_the_newest_update_is_repeated() -> None:
+    """And one of another call supersedes nothing."""
+
+    async def main() -> None:
+        it = rig(LOST(), LOST(), 200, retry=RetryPolicy(initial=10))
+        newest = asyncio.create_task(it.go(write()))
+        await asyncio.sleep(1)
+        other = asyncio.create_task(it.go(write(transaction_id="OTHER")))
+        assert (await newest, await other) == (200, 200)
+
+    in_virtual_time(main)
+
+
+def test_the_last_value_on_the_wire_is_the_newest() -> None:
+    """Whatever is lost: of 200 updates of one call with random faults, the last one sent is the last asked for."""
+
+    async def main() -> None:
+        chance = random.Random(3)
+        answers = [Answer(chance.choice([200, 500, LOST(), LOST()]), takes=chance.random()) for _ in range(2000)]
+        it = rig(*answers, 200, retry=RetryPolicy(budget=10**6, organization_budget=10**6), randomness=chance.random)
+        tasks = []
+        for n in range(200):
+            tasks.append(asyncio.create_task(it.go(write(custom_data={"n": f"{n:03}"}))))
+            await asyncio.sleep(chance.random())
+        outcomes = await asyncio.gather(*tasks)
+        sent = [request.body.split(b'"value":"')[1][:3] for request in it.transport.requests if request.body]
+        assert sent == sorted(sent)
+        assert sent[-1] == b"199"
+        kinds = {type(each) for each in outcomes}
+        assert {int, sdk.SupersededError} <= kinds <= {int, sdk.SupersededError, LOST, sdk.DeadlineExceededError}
+
+    in_virtual_time(main)
