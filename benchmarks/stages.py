@@ -79,7 +79,7 @@ STAGES: dict[str, Callable[[str, int], Any]] = {
     "ours: + delivery (limiter, slots, deadline, retries)": layer("delivery"),
     "ours: + send (request to wire, body to records)": layer("send"),
     "ours: + find (the arguments checked)": contenders.ours,
-    "plain: aiohttp + orjson": contenders.plain,
+    contenders.PLAIN: contenders.plain,
     "ours: find over bare streams": over_streams,
 }
 
@@ -113,7 +113,8 @@ def tables(quick: bool) -> Iterator[Table]:
             run(measure(url, 8 if quick else 60, 192, lambda name, figure, loop=loop: table.add(name, loop, figure)))
     table.cells = {name: table.cells[name] for name in STAGES}
     for name in STAGES:
-        table.judge(f"{name} / plain", name, "plain: aiohttp + orjson", None)
+        if name != contenders.PLAIN:
+            table.judge(f"{name} / plain", name, contenders.PLAIN, None)
     yield table
 
 

@@ -20,12 +20,6 @@ from .endpoints.wire_format import WireFormat
 from .errors import CallsInProgressError, ClientClosedError, WrongLoopError
 from .limits.rate_limits import RateLimit, RateLimiter
 from .organization import Organization
-from .polling.asking import asker
-from .polling.find_many import FindMany, FindManySettings
-from .polling.polls import WatchSettings
-from .polling.shared_answers import SharedAnswers
-from .polling.wait_for_call import Wanted, wait_for_call
-from .polling.watch import Watch
 from .records import Call, CallUpdate, CurrentCalls
 from .transport.delivery import Delivery, DeliverySettings, Job
 from .transport.http import AiohttpTransport, HttpSettings
@@ -35,6 +29,10 @@ from .transport.wire import WireResponse
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+
+    from .polling.find_many import FindMany
+    from .polling.shared_answers import SharedAnswers
+    from .polling.watch import Watch
 
 T = TypeVar("T", CurrentCalls, CallUpdate)
 
@@ -157,8 +155,8 @@ class CallsInProgressClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._forks = _forks
         self._closed = False
-        self._answers = SharedAnswers[CurrentCalls]()
-        self._watches = WeakSet[Watch]()
+        self._answers: SharedAnswers[CurrentCalls] | None = None
+        self._watches: WeakSet[Watch] = WeakSet()
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
@@ -226,8 +224,11 @@ class CallsInProgressClient:
         )
         if max_age is None:
             return await self.send(request, deadline=deadline)
+        from .polling.shared_answers import SharedAnswers  # noqa: PLC0415 - polling is imported when it is used
+
         checks.check_number("max_age", max_age, "seconds")
         self._check_place()
+        self._answers = self._answers or SharedAnswers()
         ask = partial(self.send, request, deadline=None)
         return await self._answers.get(request, ask, max_age, self._seconds(deadline))
 
@@ -240,6 +241,8 @@ class CallsInProgressClient:
             organizations: Any iterable or async iterable, however long: it is read as places become free.
             max_in_flight: Finds at once. As many results are held, at most.
         """
+        from .polling.find_many import FindMany, FindManySettings  # noqa: PLC0415
+
         return FindMany(self.find, organizations, FindManySettings(max_in_flight=max_in_flight))
 
     def watch(
@@ -265,6 +268,10 @@ class CallsInProgressClient:
         Raises:
             InvalidRequestError: An argument is out of its range; ``resume_from`` is not a checkpoint.
         """
+        from .polling.asking import asker  # noqa: PLC0415
+        from .polling.polls import WatchSettings  # noqa: PLC0415
+        from .polling.watch import Watch  # noqa: PLC0415
+
         settings = WatchSettings(
             interval=interval,
             absent_polls_to_end=absent_polls_to_end,
@@ -300,6 +307,8 @@ class CallsInProgressClient:
             TimeoutError: There was no such call; what went wrong last is its cause.
             CallsInProgressError: What will not pass by waiting.
         """
+        from .polling.wait_for_call import Wanted, wait_for_call  # noqa: PLC0415
+
         wanted = CurrentCallsRequest(
             organization=organization,
             transaction_id=transaction_id,

@@ -45,9 +45,8 @@ def make_application() -> web.Application:
 
 async def main() -> None:
     """Ask once, as a screen would."""
-    async with TestClient(TestServer(make_application())) as screen:
-        async with screen.get("/calls/advertiser:2") as answer:
-            print(answer.status, len(await answer.json()), "calls")
+    async with TestClient(TestServer(make_application())) as screen, screen.get("/calls/advertiser:2") as answer:
+        print(answer.status, len(await answer.json()), "calls")
 
 
 if __name__ == "__main__":

@@ -11,9 +11,11 @@ from calls_in_progress_async.sandbox import SandboxServer
 
 
 async def main() -> None:
-    async with SandboxServer(organizations=10, seed=7) as sandbox:
-        async with CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client:
-            found = [call for number in range(1, 11) for call in await client.find(_organization(number))]
+    async with (
+        SandboxServer(organizations=10, seed=7) as sandbox,
+        CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client,
+    ):
+        found = [call for number in range(1, 11) for call in await client.find(_organization(number))]
     assert found, "no calls"
     assert not any(importlib.util.find_spec(name) for name in ("rich", "click", "pytest")), "not an empty environment"
     assert importlib.metadata.distribution("calls-in-progress-async").read_text("entry_points.txt")

@@ -161,6 +161,9 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
             return NotImplemented
         return self.raw_json == other.raw_json or self.raw == other.raw
 
+    def __ne__(self, other: object) -> bool:  # msgspec's own would not ask __eq__
+        return not self == other
+
     def __hash__(self) -> int:
         return hash(self.transaction_id)
 

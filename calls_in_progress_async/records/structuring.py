@@ -349,9 +349,7 @@ def _make_converter() -> cattrs.Converter:
 _converter = _make_converter()
 
 
-def structure_all(
-    kind: type[R], body: bytes, *, strict: bool
-) -> tuple[tuple[R, ...], tuple[Problem, ...]] | None:
+def structure_all(kind: type[R], body: bytes, *, strict: bool) -> tuple[tuple[R, ...], tuple[Problem, ...]] | None:
     """Structure every entry of a body.
 
     Returns:
@@ -374,9 +372,7 @@ def structure_all(
     return _structure_each(kind, body, strict=strict)
 
 
-def _structure_each(
-    kind: type[R], body: bytes, *, strict: bool
-) -> tuple[tuple[R, ...], tuple[Problem, ...]] | None:
+def _structure_each(kind: type[R], body: bytes, *, strict: bool) -> tuple[tuple[R, ...], tuple[Problem, ...]] | None:
     """Structure a body in which something is not as it should be, entry by entry."""
     found = split_tolerantly(body, strict=strict)
     if found is None:

@@ -798,3 +798,29 @@ async def test_a_connection_is_used_again() -> None:
             server.script = [NO_CALLS]
             await client.find(ACME)
             assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "setting"),
+    [
+        (("BASE_URL", "https://env.example"), {"network": "acme"}),
+        (("NETWORK", "acme"), {"base_url": "https://my.example"}),
+    ],
+)
+def test_what_is_passed_wins_over_the_other_name_of_the_host(
+    variable: tuple[str, str], setting: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that is passed wins over both variables that name one."""
+    for name in ("BASE_URL", "NETWORK"):
+        monkeypatch.delenv(f"CALLS_IN_PROGRESS_{name}", raising=False)
+    monkeypatch.setenv(f"CALLS_IN_PROGRESS_{variable[0]}", variable[1])
+    client = CallsInProgressClient.from_env(token=TOKEN, **setting)
+    assert client.base_url == setting.get("base_url", "https://acme.invoca.net")
+
+
+@pytest.mark.parametrize("request_", [None, "find", sdk.CurrentCallsRequest, ACME])
+async def test_what_is_sent_is_a_request(request_: Any) -> None:
+    """Anything but a request is refused by name."""
+    async with CallsInProgressClient(token=TOKEN) as client:
+        with pytest.raises(sdk.InvalidRequestError, match=r"^request: "):
+            await client.send(request_)

@@ -727,3 +727,19 @@ def test_a_glance_reads_plain_json_or_nothing() -> None:
     assert glance(Call, b'{"city": "x", "new": "\xc3\xa9"}') is not None
     for payload in (b'{"city": 5}', b"[]", b"null", b"{", b'{"new": "\xff"}', b'{"new": NaN}', b"[" * 100_000):
         assert glance(Call, payload) is None
+
+
+def test_nan_in_a_text_field_is_a_problem() -> None:
+    """NaN where text belongs is None, and listed."""
+    from calls_in_progress_async.records.results import structure_calls  # noqa: PLC0415
+
+    calls, _ = structure_calls(b'{"current_calls": [{"city": NaN}]}', strict=False)
+    assert (calls[0].city, [problem.path for problem in calls[0].problems]) == (None, ["current_calls[0].city"])
+
+
+def test_calls_that_differ_are_not_equal() -> None:
+    """`!=` is the opposite of `==`, whatever the spelling of the payload."""
+    one, same, other = (Call.from_payload(text) for text in (b'{"city":"a"}', b'{ "city": "a" }', b'{"city":"b"}'))
+    assert (one == same, one != same) == (True, False)
+    assert (one == other, one != other) == (False, True)
+    assert one != "a call"
