@@ -69,9 +69,7 @@ class CurrentCallsRequest:
             _DESTINATION: _e164(_DESTINATION, self.destination_phone_number, wire_format),
         }
 
-    def read(
-        self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...] = ()
-    ) -> CurrentCalls:
+    def read(self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...] = ()) -> CurrentCalls:
         """Turn the answer into records.
 
         Raises:

@@ -78,9 +78,7 @@ class UpdateCallRequest:
             changes["custom_data"] = [{"name": name, "value": value} for name, value in self.custom_data.items()]
         return json.dumps({"call_in_progress": changes}, ensure_ascii=False, separators=(",", ":")).encode()
 
-    def read(
-        self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...] = ()
-    ) -> CallUpdate:
+    def read(self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...] = ()) -> CallUpdate:
         """Turn the answer into a record. A 2xx without a body is a success.
 
         Raises:
