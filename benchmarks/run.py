@@ -17,7 +17,7 @@ import plots
 import results
 
 BENCHMARKS = {
-    "find": [], "stages": [], "decoding": [], "micro": [], "limiter": [], "ticks": [], "watch_many": ["--uvloop"],
+    "find": [], "organizations": [], "stages": [], "decoding": [], "micro": [], "limiter": [], "ticks": [], "watch_many": ["--uvloop"],
     "scaling": [], "latency": [], "startup": [],
 }  # fmt: skip
 QUICK = results.DIRECTORY / "quick"

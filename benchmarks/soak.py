@@ -121,8 +121,8 @@ class Soak:
         self.chance = chance
         self.options = options
         self.outcomes: Counter[str] = Counter()
-        self.attempts: Counter[str] = Counter()
-        """Of each request that ended by itself: how many attempts it says it made."""
+        self.attempts: dict[str, tuple[int, int]] = {}
+        """Of each request that ended by itself: how many attempts it says it made, and how many had an answer."""
         self.cancelled: set[str] = set()
         self.numbers = iter(range(options.requests))
         self.samples: list[tuple[int, int]] = []
@@ -159,7 +159,7 @@ class Soak:
         else:
             self.outcomes["answered"] += 1
             attempts = result.attempts
-        self.attempts[name] = len(attempts)
+        self.attempts[name] = len(attempts), sum(attempt.status is not None for attempt in attempts)
 
 
 def problems(soak: Soak, seen: Counter[str]) -> list[str]:
@@ -168,7 +168,12 @@ def problems(soak: Soak, seen: Counter[str]) -> list[str]:
     options, client = soak.options, soak.client
     if (total := sum(soak.outcomes.values())) != options.requests:
         found.append(f"{total} outcomes of {options.requests} requests")
-    wrong = {name: (made, seen[name]) for name, made in soak.attempts.items() if made != seen[name]}
+    # One that timed out may have done so before it was connected.
+    wrong = {
+        name: (made, answered, seen[name])
+        for name, (made, answered) in soak.attempts.items()
+        if not answered <= seen[name] <= made
+    }
     if wrong:
         found.append(f"attempts that are not what was on the wire: {dict(list(wrong.items())[:5])} of {len(wrong)}")
     if unknown := set(seen) - set(soak.attempts) - soak.cancelled:
@@ -176,9 +181,10 @@ def problems(soak: Soak, seen: Counter[str]) -> list[str]:
     if often := [name for name in soak.cancelled if seen[name] > ATTEMPTS]:
         found.append(f"{len(often)} cancelled requests were sent more than {ATTEMPTS} times")
     (bucket,) = client._limiter.snapshot().shared.values()
-    # A token is taken before its request is on the wire; one cancelled between the two has used it all the same.
+    # A token is taken before its request is on the wire; one that ends between the two has used it all the same.
     wire = sum(seen.values())
-    if not wire <= bucket.granted <= wire + len(soak.cancelled):
+    unseen = sum(made - answered for made, answered in soak.attempts.values())
+    if not wire <= bucket.granted <= wire + unseen + len(soak.cancelled):
         found.append(f"{bucket.granted} tokens granted for {wire} requests on the wire")
     delivery, connector = client._delivery, client._transport._own.connector  # type: ignore[union-attr]
     left = {

@@ -10,20 +10,18 @@ worth. Nothing is asserted.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import contenders
 from loopback import Server, Workload
-from measuring import Table, command_line, finish, loops
+from measuring import Table, command_line, finish, loops, take_turns
 
 from calls_in_progress_async import CurrentCallsRequest
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
-AT_ONCE = 64
 REQUEST = CurrentCallsRequest(organization=contenders.ADVERTISER)
 
 
@@ -84,33 +82,15 @@ STAGES: dict[str, Callable[[str, int], Any]] = {
 }
 
 
-async def measure(url: str, rounds: int, count: int, note: Callable[[str, float], object]) -> None:
-    async with AsyncExitStack() as stack:
-        finds = {name: await stack.enter_async_context(each(url, AT_ONCE)) for name, each in STAGES.items()}
-
-        async def burst(find: contenders.Find) -> float:
-            async def worker() -> None:
-                for _ in range(count // AT_ONCE):
-                    await find()
-
-            start = time.process_time()
-            await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
-            return (time.process_time() - start) / count * 1e6
-
-        for find in finds.values():
-            await burst(find)
-        names = list(finds)
-        for number in range(rounds):
-            turn = number % len(names)
-            for name in names[turn:] + names[:turn]:
-                note(name, await burst(finds[name]))
-
-
 def tables(quick: bool) -> Iterator[Table]:
     table = Table("The layers of one find", "us a request, CPU", "64 at once, 1 call a body")
     with Server(Workload()) as (url,):
         for loop, run in loops().items():
-            run(measure(url, 8 if quick else 60, 192, lambda name, figure, loop=loop: table.add(name, loop, figure)))
+            run(
+                take_turns(
+                    STAGES, url, 8 if quick else 60, lambda name, figure, loop=loop: table.add(name, loop, figure)
+                )
+            )
     table.cells = {name: table.cells[name] for name in STAGES}
     for name in STAGES:
         if name != contenders.PLAIN:
