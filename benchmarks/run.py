@@ -17,8 +17,8 @@ import plots
 import results
 
 BENCHMARKS = {
-    "find": [], "organizations": [], "stages": [], "decoding": [], "micro": [], "limiter": [], "ticks": [], "watch_many": ["--uvloop"],
-    "scaling": [], "latency": [], "startup": [],
+    "find": [], "organizations": [], "stages": [], "decoding": [], "micro": [], "limiter": [], "ticks": [],
+    "watch_many": ["--uvloop"], "scaling": [], "latency": [], "startup": [],
 }  # fmt: skip
 QUICK = results.DIRECTORY / "quick"
 
