@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import nox
@@ -11,7 +12,14 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["lint", "types", "coverage", "tests", "oldest", "wheel"]
 
-PYTHONS = [version for version in ("3.11", "3.12", "3.13") if shutil.which(f"python{version}")]
+
+def _runs(version: str) -> bool:
+    """Whether there is such a Python: a shim of a version manager may be all there is."""
+    found = shutil.which(f"python{version}")
+    return found is not None and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0
+
+
+PYTHONS = [version for version in ("3.11", "3.12", "3.13") if _runs(version)]
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 
 

@@ -25,6 +25,7 @@ from calls_in_progress_async import (
     ClientClosedError,
     ConnectionLostError,
     CurrentCallsRequest,
+    RequestTimeoutError,
     RetryPolicy,
     WrongLoopError,
 )
@@ -432,6 +433,22 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
         jobs = [job for _, job in await asyncio.gather(*calls)]
         assert [round(job.attempts[0].pool) for job in jobs] == list(range(20))
         assert {round(job.attempts[0].network, 3) for job in jobs} == {1.0}
+
+    in_virtual_time(main)
+
+
+def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
+    """One that waited 1 s for its slot has attempt_timeout from then, and no more."""
+
+    async def main() -> None:
+        it = rig(
+            *(Answer(200, takes=1.0), Answer(200, takes=99.0)),
+            max_connections=1, attempt_timeout=1.5, retry=RetryPolicy(max_attempts=1),
+        )  # fmt: skip
+        first, second = await asyncio.gather(it.go(), it.go())
+        assert first == 200
+        assert type(second) is RequestTimeoutError
+        assert [(round(a.pool, 2), round(a.network, 2)) for a in second.attempts] == [(1.0, 1.5)]
 
     in_virtual_time(main)
 

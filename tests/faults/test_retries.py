@@ -162,6 +162,18 @@ async def test_401_and_404_are_final() -> None:
             RetryPolicy(statuses=frozenset({500, status}))
 
 
+def test_the_same_token_is_not_sent_again() -> None:
+    """Where the callable has no other, the 401 is the answer, whatever came before it."""
+
+    async def main() -> None:
+        for script in ([401], [500, 401]):
+            it = rig(*script, token=lambda _: "the-same", retry=RetryPolicy(initial=0))
+            assert await it.go() == 401
+            assert len(it.transport.sent) == len(script)
+
+    in_virtual_time(main)
+
+
 def test_a_question_ends_with_the_last_who_asked() -> None:
     """The callable goes on while one still waits, and is cancelled with the last: no task outlives its request."""
 
