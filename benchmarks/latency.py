@@ -10,6 +10,7 @@ first call and the first phone number are made in processes of their own. Nothin
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import subprocess
@@ -20,7 +21,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import contenders
-from attrs import define
+from attrs import asdict, define
 from loopback import Server, Workload
 from measuring import Table, Verdict, command_line, finish, interleave, percentile
 
@@ -42,6 +43,8 @@ class Loop:
     """The longest time that one callback took."""
     callback_cpu: float = 0.0
     """The most CPU time that one callback took."""
+    collection: float = 0.0
+    """The most CPU time that one run of the garbage collector took, within a callback."""
 
 
 @asynccontextmanager
@@ -56,6 +59,15 @@ async def observed() -> AsyncIterator[Loop]:
         seen.callback_cpu = max(seen.callback_cpu, time.thread_time() - start_cpu)
         seen.callback = max(seen.callback, time.perf_counter() - start)
 
+    began = 0.0
+
+    def collected(phase: str, _: object) -> None:
+        nonlocal began
+        if phase == "start":
+            began = time.thread_time()
+        else:
+            seen.collection = max(seen.collection, time.thread_time() - began)
+
     async def beat() -> None:
         while True:
             start = time.perf_counter()
@@ -63,10 +75,12 @@ async def observed() -> AsyncIterator[Loop]:
             seen.late = max(seen.late, time.perf_counter() - start - 0.001)
 
     asyncio.Handle._run = timed  # type: ignore[method-assign]
+    gc.callbacks.append(collected)
     heart = asyncio.create_task(beat())
     try:
         yield seen
     finally:
+        gc.callbacks.remove(collected)
         asyncio.Handle._run = original  # type: ignore[method-assign]
         heart.cancel()
 
@@ -180,11 +194,12 @@ def add_loop(table: Table, row: str, seen: Loop) -> None:
     table.add(row, "heartbeat late by", seen.late * 1000)
     table.add(row, "longest callback", seen.callback * 1000)
     table.add(row, "longest callback, CPU time", seen.callback_cpu * 1000)
+    table.add(row, "of it garbage collection, at most", seen.collection * 1000)
 
 
 def judge_loop(table: Table, row: str) -> None:
     limit = CONSIDERED_SLOW * 1000
-    for column in table.columns:
+    for column in table.columns[:3]:
         table.verdicts.append(Verdict(f"{row}: {column}, ms", table.median(row, column), limit))
 
 
@@ -226,7 +241,7 @@ def tables(quick: bool) -> Iterator[Table]:
 if __name__ == "__main__":
     if "--first-call" in sys.argv:
         loop = asyncio.run(first_call(sys.argv[2], "--numbers" in sys.argv))
-        print(json.dumps({"late": loop.late, "callback": loop.callback, "callback_cpu": loop.callback_cpu}))
+        print(json.dumps(asdict(loop)))
     else:
         options = command_line(__doc__)
         finish(tables(options.quick), options)
