@@ -17,6 +17,7 @@ from faults.test_bad_servers import FAULTS, Fault
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, Organization, RateLimit, RetryPolicy
 from calls_in_progress_async.transport.censorship import censor
+from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 PHONE = "+15309991234"
 OTHER = "+18555595599"
@@ -168,6 +169,14 @@ async def test_no_repr_shows_a_token() -> None:
         assert TOKEN not in repr(things)
         assert TOKEN not in json.dumps(client._limiter.export_state())
         task.cancel()
+
+
+def test_no_repr_shows_what_goes_over_the_wire() -> None:
+    """Neither a request's target and body nor an answer's headers and body: they may hold numbers, or an echo."""
+    request = WireRequest(method="PUT", target=f"/?n={PHONE}", body=PHONE.encode(), order_keys=((SECRET_ID,),))
+    response = WireResponse(200, {"X-Echo": TOKEN}, PHONE.encode())
+    for secret in (PHONE, SECRET_ID, TOKEN):
+        assert secret not in repr((request, response))
 
 
 async def test_the_token_is_in_no_url() -> None:
