@@ -112,35 +112,69 @@ def cpu_of(work: Callable[[], object], least: float = 0.05) -> float:
     return spent / count
 
 
-AT_ONCE = 64
+@frozen
+class Burst:
+    """What one burst of requests came to."""
+
+    cpu: float
+    """CPU microseconds a request."""
+    throughput: float
+    """Requests a second."""
+    failed: float
+    """Percent that raised, or came to the body of an error."""
 
 
 async def take_turns(
-    contenders: Mapping[Any, Callable[[str, int], Any]], url: str, rounds: int, note: Callable[[Any, float], object]
+    contenders: Mapping[Any, Callable[[str, int], Any]],
+    url: str,
+    rounds: int,
+    note: Callable[[Any, Burst], object],
+    *,
+    at_once: int = 64,
+    repeats: Callable[[Any], int] = lambda _: 3,
 ) -> None:
-    """Measure contenders that are all open in one loop, in short bursts of 64 requests at once, three times each.
+    """Measure contenders that are all open in one loop, in short bursts in turns.
 
-    ``note`` is told the contender and the CPU microseconds a request. What differs between two of them shows better
-    than in rounds with a loop of their own.
+    What differs between two of them shows better so than in long rounds, between which the machine changes.
+
+    Args:
+        contenders: Each gives, for a URL, a function that makes one request.
+        url: The server.
+        rounds: Bursts of each.
+        note: Is told the contender and its burst.
+        at_once: Requests at once.
+        repeats: How many each of those makes in a burst, by contender.
     """
     async with AsyncExitStack() as stack:
-        finds = {key: await stack.enter_async_context(each(url, AT_ONCE)) for key, each in contenders.items()}
-
-        async def burst(find: Callable[[], Any]) -> float:
-            async def worker() -> None:
-                for _ in range(3):
-                    await find()
-
-            start = time.process_time()
-            await asyncio.gather(*(worker() for _ in range(AT_ONCE)))
-            return (time.process_time() - start) / (3 * AT_ONCE) * 1e6
-
+        finds = {key: await stack.enter_async_context(each(url, at_once)) for key, each in contenders.items()}
         for find in finds.values():
-            await burst(find)
+            await _burst(find, at_once, 1)
         keys = list(finds)
         for number in range(rounds):
             for key in keys[number % len(keys) :] + keys[: number % len(keys)]:
-                note(key, await burst(finds[key]))
+                note(key, await _burst(finds[key], at_once, repeats(key)))
+
+
+async def _burst(find: Callable[[], Any], at_once: int, repeats: int) -> Burst:
+    failed = 0
+
+    async def worker() -> None:
+        nonlocal failed
+        for _ in range(repeats):
+            try:
+                failed += _is_error(await find())  # no name keeps the answer while the next one comes
+            except Exception:
+                failed += 1
+
+    wall, cpu = time.perf_counter(), time.process_time()
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    count = at_once * repeats
+    return Burst(cpu / count * 1e6, count / wall, 100 * failed / count)
+
+
+def _is_error(answer: Any) -> bool:
+    return isinstance(answer, dict) and "error" in answer
 
 
 def loops() -> dict[str, Callable[..., Any]]:

@@ -16,7 +16,7 @@ import aiohttp
 import contenders
 import orjson
 from loopback import Server, Workload
-from measuring import Table, command_line, finish, loops, take_turns
+from measuring import Burst, Table, command_line, finish, loops, take_turns
 
 from calls_in_progress_async import Organization
 
@@ -57,9 +57,9 @@ def tables(quick: bool) -> Iterator[Table]:
     with Server(Workload()) as (url,):
         for loop, run in loops().items():
 
-            def note(key: tuple[str, int], figure: float, loop: str = loop) -> None:
+            def note(key: tuple[str, int], burst: Burst, loop: str = loop) -> None:
                 name, count = key
-                table.add(name, f"{loop}, {count:,}", figure)
+                table.add(name, f"{loop}, {count:,}", burst.cpu)
 
             run(take_turns(each, url, 8 if quick else 60, note))
     table.judge("ours / plain", OURS, PLAIN, 0.90)

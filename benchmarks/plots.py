@@ -42,7 +42,7 @@ def find(directory: Path) -> Any:
     for axis, calls in zip(axes, ("1 call", "200 calls"), strict=True):
         _shares(axis, table, f"{calls}, 64 at once", limit=2.6)
         axis.set_title(f"{calls.replace('1 call', 'one call')} in the body, 64 at once")
-    axes[0].legend(loc="lower right")
+    axes[1].legend(loc="upper right")
     axes[0].invert_yaxis()
     return figure
 

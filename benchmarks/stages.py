@@ -88,7 +88,7 @@ def tables(quick: bool) -> Iterator[Table]:
         for loop, run in loops().items():
             run(
                 take_turns(
-                    STAGES, url, 8 if quick else 60, lambda name, figure, loop=loop: table.add(name, loop, figure)
+                    STAGES, url, 8 if quick else 60, lambda name, burst, loop=loop: table.add(name, loop, burst.cpu)
                 )
             )
     table.cells = {name: table.cells[name] for name in STAGES}

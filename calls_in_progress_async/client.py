@@ -84,7 +84,7 @@ class CallsInProgressClient:
         max_response_size: Bytes of an answer's decoded body.
         ssl: An `ssl.SSLContext` of your own.
         proxy: The URL of an HTTP proxy.
-        trust_env: Take the proxy and ``.netrc`` from the environment, as aiohttp does.
+        trust_env: Take the proxy from the environment.
         session: An `aiohttp.ClientSession` of your own to send with. It is never closed here; its connection limit,
             cookies and proxy settings are yours.
 

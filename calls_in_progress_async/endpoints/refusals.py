@@ -100,7 +100,9 @@ def _faults(payload: dict[str, Any]) -> dict[str, Any]:
 def _field_errors(faults: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """What is said of each field: ``{"<field>": ["can't be blank"]}``."""
     return {
-        name: tuple(_one_line(str(text)) for text in texts) for name, texts in faults.items() if isinstance(texts, list)
+        _one_line(name): tuple(_one_line(str(text)) for text in texts)
+        for name, texts in faults.items()
+        if isinstance(texts, list)
     }
 
 

@@ -16,7 +16,6 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http import HttpResponseParser
 from aiohttp.http_exceptions import ContentEncodingError
@@ -182,14 +181,7 @@ class _Connector(aiohttp.TCPConnector):
     def __init__(self) -> None:
         # The number of connections is kept above, where waiting for one does not count as network time.
         super().__init__(limit=0)
-        self._transports: set[asyncio.Transport] = set()
-
-    async def _create_connection(self, *args: Any, **options: Any) -> ResponseHandler:
-        handler = await super()._create_connection(*args, **options)
-        if (transport := handler.transport) is not None and (closed := handler.closed) is not None:
-            self._transports.add(transport)
-            closed.add_done_callback(lambda done: self._forget(transport, done))
-        return handler
+        self._transports: set[Any] = set()
 
     def _forget(self, transport: asyncio.Transport, closed: asyncio.Future[None]) -> None:
         self._transports.discard(transport)
@@ -206,7 +198,14 @@ class _Connector(aiohttp.TCPConnector):
         """Connect, or take an idle connection on which nothing came: that would be read as the next answer."""
         while (connection := await super().connect(*args, **options)).protocol.should_close:  # type: ignore[union-attr]
             connection.close()
+        if (transport := connection.transport) not in self._transports:
+            self._remember(transport, connection.protocol)
         return connection
+
+    def _remember(self, transport: Any, handler: Any) -> None:
+        if transport is not None and (closed := handler.closed) is not None:
+            self._transports.add(transport)
+            closed.add_done_callback(lambda done: self._forget(transport, done))
 
 
 def _proxy_of_environment(base: URL) -> str | None:
