@@ -28,6 +28,7 @@ from calls_in_progress_async import (
     UpdateCallRequest,
 )
 from calls_in_progress_async.sandbox import SandboxServer
+from calls_in_progress_async.transport.http import _Connector
 
 OTHER = Organization.network(1)
 
@@ -824,3 +825,16 @@ async def test_what_is_sent_is_a_request(request_: Any) -> None:
     async with CallsInProgressClient(token=TOKEN) as client:
         with pytest.raises(sdk.InvalidRequestError, match=r"^request: "):
             await client.send(request_)
+
+
+async def test_a_connection_that_is_gone_already_is_not_kept_in_mind() -> None:
+    """Neither one without a transport, nor one whose end nobody waits for any more, stays with the connector."""
+    connector = _Connector()
+    connector._remember(None, None)
+    transport = object()
+    connector._transports.add(transport)
+    never = asyncio.get_running_loop().create_future()
+    never.cancel()
+    connector._forget(transport, never)  # type: ignore[arg-type]
+    assert connector._transports == set()
+    await connector.close()
