@@ -10,7 +10,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "coverage", "tests", "oldest", "wheel"]
+nox.options.sessions = ["lint", "types", "coverage", "tests", "wheel"]
 
 
 def _runs(version: str) -> bool:
