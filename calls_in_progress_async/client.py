@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .polling.shared_answers import SharedAnswers
     from .polling.watch import Watch
 
-T = TypeVar("T", CurrentCalls, CallUpdate)
+T = TypeVar("T")
 
 _HOST = "https://invoca.net"
 _PREFIX = "CALLS_IN_PROGRESS_"
@@ -52,7 +52,7 @@ def _count_fork() -> None:
     _forks += 1
 
 
-os.register_at_fork(after_in_child=_count_fork)
+getattr(os, "register_at_fork", dict)(after_in_child=_count_fork)  # Windows has none, and no fork
 
 
 class CallsInProgressClient:

@@ -40,7 +40,7 @@ def write(watched: Iterable[Watched], pending: PendingEvents, offset: float) -> 
     undone = _undo(pending)
     organizations = {}
     for each in watched:
-        if not (each.answered or each.picture.calls):
+        if not (each.answered or each.resumed):
             continue
         seen, untold = undone.get(each.organization, (each.seen, {}))
         told = {**each.picture.calls, **untold}

@@ -36,6 +36,10 @@ class FindManySettings:
     max_in_flight: int = field(default=64, validator=checks.count())
 
 
+_NOTHING: Any = object()
+"""What a source gives that has no more, or not yet; an entry of it may be anything."""
+
+
 class FindMany:
     """The results of `CallsInProgressClient.find_many`.
 
@@ -54,6 +58,8 @@ class FindMany:
         self._done: deque[asyncio.Task[OrganizationResult]] = deque()
         self._fetching: asyncio.Task[Organization | None] | None = None
         self._exhausted = False
+        self._failure: Exception = StopAsyncIteration()
+        """What ends the iteration."""
         self._progress = asyncio.Event()
 
     def __aiter__(self) -> Self:
@@ -71,36 +77,40 @@ class FindMany:
             if result is not None:
                 return result
             if self._exhausted and not self._running and not self._done:
-                raise StopAsyncIteration
+                failure, self._failure = self._failure, StopAsyncIteration()
+                raise failure
             self._progress.clear()
             await self._progress.wait()
 
     def _fill(self) -> None:
         """Start as many finds as there are places for and organizations at hand."""
         while len(self._running) + len(self._done) < self._places:
-            organization = self._fetch()
-            if organization is None:
+            try:
+                organization = self._fetch()
+            except Exception as error:  # the source's own; what it gave before is told first
+                self._exhausted, self._failure = True, error
+                return
+            if organization is _NOTHING:
                 return
             self._start(_find_one(self._find, organization), self._done.append)
 
-    def _fetch(self) -> Organization | None:
-        """Fetch the next organization, if there is one and it takes no waiting."""
-        organization: Organization | None = None
+    def _fetch(self) -> Any:
+        """Fetch the next organization, or nothing where there is none or it takes waiting."""
         if self._exhausted:
-            return None
+            return _NOTHING
         if isinstance(self._source, Iterator):
-            organization = next(self._source, None)
+            organization = next(self._source, _NOTHING)
         elif self._fetching is None:
             # In a task of its own: a cancelled wait for it would end an async generator.
             self._fetching = asyncio.create_task(_next_of(self._source))
             self._fetching.add_done_callback(partial(_note, self._progress))
-            return None
+            return _NOTHING
         elif self._fetching.done():
             fetched, self._fetching = self._fetching, None
             organization = fetched.result()
         else:
-            return None
-        self._exhausted = organization is None
+            return _NOTHING
+        self._exhausted = organization is _NOTHING
         return organization
 
     def _start(self, work: Any, then: Callable[[Any], object]) -> None:
@@ -146,8 +156,8 @@ def _source(organizations: Organizations) -> Iterator[Organization] | AsyncItera
     raise checks.refuse("organizations", f"{checks.describe(organizations)} is not an iterable of organizations")
 
 
-async def _next_of(source: AsyncIterator[Organization]) -> Organization | None:
-    return await anext(source, None)
+async def _next_of(source: AsyncIterator[Organization]) -> Any:
+    return await anext(source, _NOTHING)
 
 
 async def _find_one(find: Find, organization: Organization) -> OrganizationResult:

@@ -58,9 +58,9 @@ class Watch:
         self._in_a_row = 0
         self._requests_due = 0.0  # of organizations that were removed
         self._began: dict[Organization, float] = {}
-        remainders = {} if resume_from is None else checkpoint.read(resume_from)
+        self._remainders = {} if resume_from is None else checkpoint.read(resume_from)
         for organization in organizations:
-            self._add(organization, remainders.get(organization))
+            self._add(organization)
 
     # Organizations.
 
@@ -81,14 +81,15 @@ class Watch:
                 self._events.drop(organization)
         self._polls.wake()
 
-    def _add(self, organization: Organization, remainder: checkpoint.Remainder | None = None) -> None:
+    def _add(self, organization: Organization) -> None:
         if not isinstance(organization, Organization):
             raise checks.refuse("organizations", f"{checks.describe(organization)} is not an Organization")
         if organization in self._watched:
             return
         now = self._surroundings.clock()
         watched = Watched(organization=organization, seen=now)
-        if remainder is not None:
+        if (remainder := self._remainders.pop(organization, None)) is not None:
+            watched.resumed = True
             watched.seen = min(now, remainder.seen - self._offset)
             watched.picture.calls = remainder.calls
             watched.unsettled = True

@@ -27,6 +27,8 @@ class Watched(Turn):
     seen: float = field(kw_only=True)
     """When the last good answer came; before the first, when the watch began."""
     picture: Picture = field(factory=Picture)
+    resumed: bool = False
+    """Whether an earlier watch left what it knew."""
     answered: bool = False
     """Whether a good answer has come in this watch."""
     failures: int = 0

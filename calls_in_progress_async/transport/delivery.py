@@ -196,6 +196,8 @@ class Delivery:
     def _decide(self, job: Job, outcome: Outcome, number: int) -> Retry | Stop:
         """Decide what follows an attempt, refreshed tokens and budgets included."""
         refused = outcome.response is not None and outcome.response.status == 401
+        if refused:
+            self._tokens.forget(job.organization, job.token)
         if refused and job.refreshable and number < self._policy.max_attempts:
             job.refused, job.refreshable = outcome, False
             return Retry(0.0)
@@ -238,7 +240,7 @@ class Delivery:
     async def _attempt_again(self, job: Job) -> Outcome:
         if (refused := job.refused) is not None:
             job.refused = None
-            token = await self._within_deadline(job, lambda: self._tokens.refresh(job.organization, job.token))
+            token = await self._within_deadline(job, lambda: self._tokens.get(job.organization))
             if token == job.token:
                 return refused  # there is no other
         return await self._attempt(job)
@@ -304,7 +306,7 @@ class Delivery:
                 retry_after=outcome.retry_after,
                 sent_at=outcome.started,
             )
-        if job.request.body is not None:
+        if job.request.method != "GET":
             job.applied = job.applied or outcome.may_have_been_applied
         job.attempts.append(outcome.attempt(status))
 

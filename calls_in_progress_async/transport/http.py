@@ -127,6 +127,7 @@ class AiohttpTransport:
             whose = "that was passed as session=" if self._injected else "of the client"
             raise ClientClosedError(f"The aiohttp session {whose} is closed.")
         body = None if request.body is None else _WatchedBody(request.body, outcome)
+        outcome.sent = body is None  # nothing tells when a request without a body leaves
         headers = {hdrs.AUTHORIZATION: token, **self._headers}
         url = URL(self._base + request.target, encoded=True)
         response = None

@@ -43,11 +43,10 @@ class Tokens:
         """The token of an organization."""
         return self.static or self._known.get(organization) or await self._ask(organization)
 
-    async def refresh(self, organization: Organization, refused: str) -> str:
-        """The token to use after one was refused: a newer one that is known, or the callable's next answer."""
+    def forget(self, organization: Organization, refused: str | None) -> None:
+        """Have the callable asked again after a token was refused, unless a newer one is known already."""
         if self._known.get(organization) == refused:
-            del self._known[organization]
-        return await self.get(organization)
+            self._known.pop(organization, None)
 
     async def _ask(self, organization: Organization) -> str:
         """Ask once, however many wait; one that is cancelled does not cancel the others' answer."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from attrs import frozen
 from core.deliveries import Answer, rig
 from core.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, Seen, hang, in_virtual_time, reply
 
@@ -27,8 +28,10 @@ from calls_in_progress_async import (
     RetryPolicy,
     UpdateCallRequest,
 )
+from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.sandbox import SandboxServer
 from calls_in_progress_async.transport.http import _Connector
+from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
 
@@ -440,7 +443,7 @@ async def test_a_second_refusal_is_final() -> None:
         with pytest.raises(sdk.AuthenticationError) as raised:
             await client.find(ACME)
         assert [each.status for each in raised.value.attempts] == [401, 401]
-        assert len((await client.find(ACME)).attempts) == 2
+        assert len((await client.find(ACME)).attempts) == 1
         assert len(asked) == 3
 
 
@@ -838,3 +841,56 @@ async def test_a_connection_that_is_gone_already_is_not_kept_in_mind() -> None:
     connector._forget(transport, never)  # type: ignore[arg-type]
     assert connector._transports == set()
     await connector.close()
+
+
+@pytest.mark.parametrize("attempts", [1, 3])
+async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
+    """A token that was answered 401 is forgotten, also where no attempt is left to send another one in."""
+    tokens = iter(["old", "new"])
+
+    async def answer(seen: Seen) -> bytes:
+        return NO_CALLS if seen.header("Authorization") == "new" else reply(401)
+
+    retry = RetryPolicy(max_attempts=attempts)
+    async with RawServer([answer]) as server, server.client(token=lambda _: next(tokens), retry=retry) as client:
+        if attempts == 1:
+            with pytest.raises(sdk.AuthenticationError):
+                await client.find(ACME)
+        for _ in range(3):
+            assert len(await client.find(ACME)) == 0
+    assert next(tokens, "none is left") == "none is left"
+
+
+@frozen
+class HangUpRequest:
+    """An endpoint that this package does not have: a write without a body, and a result of its own."""
+
+    organization: Organization
+    has_phone_numbers: bool = False
+
+    def wire(self, wire_format: WireFormat) -> WireRequest:
+        return WireRequest(method="DELETE", target=wire_format.target("calls_in_progress", self.organization, {}))
+
+    def read(self, response: WireResponse, wire_format: WireFormat, attempts: tuple[sdk.Attempt, ...]) -> int:
+        return response.status
+
+
+async def test_a_third_endpoint_is_one_class() -> None:
+    """`send` takes whatever satisfies `Endpoint`, with a result of its own; a lost write may have been applied."""
+    async with RawServer([reply(204)]) as server, server.client() as client:
+        status: int = await client.send(HangUpRequest(ACME))
+    assert status == 204
+
+    async def lost(_: Seen) -> None:
+        return None
+
+    async with RawServer([lost]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(sdk.ConnectionLostError) as raised:
+            await client.send(HangUpRequest(ACME))
+    assert raised.value.may_have_been_applied
+
+
+def test_the_package_imports_where_there_is_no_fork() -> None:
+    """Windows has neither `os.fork` nor `os.register_at_fork`."""
+    program = "import os; del os.fork, os.register_at_fork; import calls_in_progress_async"
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True)

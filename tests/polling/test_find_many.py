@@ -37,7 +37,7 @@ class Finder:
             if self.gate is not None:
                 await self.gate.wait()
             await asyncio.sleep(0)
-            if error := self.errors.get(organization.id):
+            if error := self.errors.get(getattr(organization, "id", 0)):
                 raise error
             return CurrentCalls()
         finally:
@@ -186,8 +186,7 @@ async def test_a_client_that_cannot_be_used_is_no_result(finder: Finder) -> None
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 async def test_a_source_that_fails(finder: Finder, how: str) -> None:
-    """An exception of the source is raised, and what is running is cancelled."""
-    finder.gate = asyncio.Event()
+    """What the source gave before it failed is found and told; then its exception is raised, once."""
 
     def source() -> Iterator[Organization]:
         yield from some(3)
@@ -197,10 +196,40 @@ async def test_a_source_that_fails(finder: Finder, how: str) -> None:
         for each in source():
             yield each
 
+    results = finder.many(source() if how == "sync" else async_source())
+    assert {(await anext(results)).organization for _ in range(3)} == set(some(3))
     with pytest.raises(ZeroDivisionError):
-        await anext(finder.many(source() if how == "sync" else async_source()))
+        await anext(results)
+    with pytest.raises(StopAsyncIteration):
+        await anext(results)
+    assert finder.running == 0
+
+
+async def test_a_source_that_is_interrupted(finder: Finder) -> None:
+    """What is no failure of the source, such as Ctrl-C in it, is raised at once, and what is running is cancelled."""
+    finder.gate = asyncio.Event()
+
+    def source() -> Iterator[Organization]:
+        yield from some(3)
+        raise GeneratorExit
+
+    with pytest.raises(GeneratorExit):
+        await anext(finder.many(source()))
     await settle()
     assert finder.running == 0
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_none_in_a_source_is_not_its_end(finder: Finder, how: str) -> None:
+    """An entry that is no organization is handed on like any other, and the rest is read."""
+    entries: list[Any] = [*some(2), None, Organization.network(99)]
+
+    async def async_source() -> AsyncIterator[Organization]:
+        for each in entries:
+            yield each
+
+    source: Any = entries if how == "sync" else async_source()
+    assert {result.organization async for result in finder.many(source)} == set(entries)
 
 
 @pytest.mark.parametrize(("organizations", "places"), [(5, 64), (None, 64), ([], 0), ([], 1.5), ([], True)])

@@ -408,7 +408,7 @@ async def test_resuming(server: Server, clock: Clock) -> None:
     async with server.watch(ACME, GLOBEX, INITECH, interval=5.0, resume_from=checkpoint) as watch:
         assert [each.raw for each in watch.calls[ACME]] == [{"transaction_id": each} for each in "CBA"[::-1]]
         again = watch.checkpoint()
-        assert again["organizations"].keys() == {"advertiser:25"}
+        assert again["organizations"].keys() == {"advertiser:25", "network:7"}
         assert again["organizations"]["advertiser:25"]["calls"] == checkpoint["organizations"]["advertiser:25"]["calls"]
         await clock.turn(6)
         told = await taken(watch)
@@ -551,3 +551,28 @@ async def test_memory_of_a_watched_organization(server: Server, clock: Clock) ->
         gc.collect()
         assert watch._watched[ACME].picture.listing is listing
         assert list(watch._watched[ACME].picture.calls.values()) == kept
+
+
+async def test_a_second_restart_before_the_first_answer(server: Server, clock: Clock) -> None:
+    """An organization without calls stays in the checkpoint while it waits for its first answer, so its gap is told."""
+    async with server.watch(ACME, interval=5.0) as watch:
+        await clock.turn(6)
+        checkpoint = watch.checkpoint()
+    assert server.watch(ACME, resume_from=checkpoint).checkpoint() == checkpoint
+
+
+async def test_what_is_added_later_is_resumed_too(server: Server, clock: Clock) -> None:
+    """An organization of the checkpoint that is added to a watch goes on where it was: its calls do not start again."""
+    server.calls[ACME] = [call("A")]
+    async with server.watch(ACME, interval=5.0) as watch:
+        await clock.turn(6)
+        await taken(watch)
+        checkpoint = watch.checkpoint()
+    async with server.watch(GLOBEX, interval=5.0, resume_from=checkpoint) as watch:
+        watch.add(ACME)
+        await clock.turn(6)
+        assert [type(event).__name__ for event in await taken(watch)] == ["OrganizationRecovered"]
+        watch.remove(ACME)
+        watch.add(ACME)
+        await clock.turn(6)
+        assert short(await taken(watch)) == ["+A"]

@@ -30,6 +30,8 @@ from calls_in_progress_async import (
     UnexpectedResponseError,
     UpdateCallRequest,
 )
+from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 
 def token_of(organization: Organization) -> str:
@@ -145,6 +147,23 @@ async def failing(client: CallsInProgressClient, acme: Organization) -> None:
         raise timeout from None
     except CallsInProgressError as error:
         assert_type((error.attempts, error.may_have_been_applied), tuple[tuple[Attempt, ...], bool])
+
+
+class CountRequest:
+    """An endpoint of one's own."""
+
+    organization = Organization.advertiser(25)
+    has_phone_numbers = False
+
+    def wire(self, wire_format: WireFormat) -> WireRequest:
+        return WireRequest(method="GET", target=wire_format.target("count", self.organization, {}))
+
+    def read(self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...]) -> int:
+        return len(response.body)
+
+
+async def third_endpoint(client: CallsInProgressClient) -> None:
+    assert_type(await client.send(CountRequest()), int)
 
 
 def times(attempt: Attempt) -> float:
