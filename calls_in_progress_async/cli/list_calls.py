@@ -80,20 +80,22 @@ def list_calls(
 async def _list(settings: ClientSettings, listing: Listing) -> int:
     rows: list[Row] = []
     codes: set[ExitCode] = set()
-    found = 0
+    found = failed = 0
     with _progress_bar(listing) as progress:
         async with settings.client() as client:
             task = progress.add_task("asking", total=len(listing.organizations))
             async with aclosing(_ask(client, listing)) as answers:
                 async for organization, answer in answers:
                     if isinstance(answer, CallsInProgressError):
+                        failed += 1
                         codes.add(report(answer, organization))
                     else:
                         found += len(answer)
                         rows += _take(organization, answer, listing)
                     progress.advance(task)
     _print_table(rows, listing)
-    say(f"{count(found, 'call')} in progress in {count(len(listing.organizations), 'organization')}")
+    answered = count(len(listing.organizations) - failed, "organization")
+    say(f"{count(found, 'call')} in progress in {answered}" + (f"; {failed} failed" if failed else ""))
     if listing.filters and not (found or codes):
         return ExitCode.NO_SUCH_CALL
     return combined(codes)

@@ -120,6 +120,7 @@ async def test_one_organization_that_fails_does_not_stop_the_others(command_line
         assert call in done.stdout
         assert "error: advertiser:99: HTTP 403" in done.stderr
         assert "hint: `calls-in-progress check ORG`" in done.stderr
+        assert done.stderr.endswith("1 call in progress in 1 organization; 1 failed\n")
 
 
 async def test_organizations_from_a_file_and_from_stdin(command_line, tmp_path) -> None:
