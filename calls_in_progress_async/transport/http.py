@@ -1,12 +1,12 @@
 """HTTP by aiohttp: one request to one answer, and aiohttp's exceptions to ours, once.
 
-No other module imports aiohttp on the client's side. A second transport would be one module with the same three
-members, held to the same tests: see `Transport`.
+There are two ways to send: on a connection of our own pool (see `connections`), or through a session (see `session`).
+aiohttp is imported under ``transport`` only. A second transport would be one module with the two members of
+`Transport`, held to the same tests.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import warnings
 from collections.abc import AsyncGenerator
@@ -14,12 +14,9 @@ from typing import Any, Protocol
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.connector import Connection
+from aiohttp import hdrs
 from aiohttp.http import HttpResponseParser
-from aiohttp.http_exceptions import ContentEncodingError
-from aiohttp.payload import Payload
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from attrs import field, frozen
 from yarl import URL
 
@@ -35,6 +32,8 @@ from ..errors import (
     TlsError,
     UnexpectedResponseError,
 )
+from . import session as through_session
+from .connections import Connections, Sendable, read_buffer
 from .wire import WireRequest, WireResponse
 
 _HEADERS = {
@@ -42,7 +41,6 @@ _HEADERS = {
     hdrs.ACCEPT_ENCODING: "gzip, deflate",
     hdrs.USER_AGENT: f"calls-in-progress-async/{__version__}",
 }
-_READ_BUFFER = 2**18  # bytes; 64 KiB, aiohttp's default, pauses and resumes a body of 200 calls four times
 
 
 class Transport(Protocol):
@@ -59,12 +57,6 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Close the connections."""
         ...
-
-
-class Sendable(Protocol):
-    """What is told that a write may have left."""
-
-    sent: bool
 
 
 def _check_proxy(_: object, attribute: Any, value: Any) -> None:
@@ -92,28 +84,36 @@ class HttpSettings:
 
 
 class AiohttpTransport:
-    """aiohttp, with everything off that this API does not need: cookies, redirects, its own retries and pool limit."""
+    """aiohttp, with everything off that this API does not need: cookies, redirects, its own retries and pool limit.
+
+    Requests go out on connections of a pool, without the session above it, unless a session was injected, there is a
+    proxy, or a test tool answers for sessions.
+    """
 
     def __init__(self, settings: HttpSettings, session: aiohttp.ClientSession | None = None) -> None:
         if not isinstance(session, aiohttp.ClientSession | None):
             raise checks.refuse("session", "is not an aiohttp.ClientSession")
         self._settings = settings
         self._base = settings.base_url
+        self._limit = settings.max_response_size
         self._injected = session
         self._own: aiohttp.ClientSession | None = None
-        self._headers = {} if session is None else _HEADERS  # our own session has them already
+        self._connections: Connections | None = None
         self._closing: AsyncGenerator[None] | None = None
-        # Deadlines are kept above this module; only the connection has a timeout of its own.
-        self._timeout = aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout)
+        url = URL(self._base)
+        fixed = {hdrs.HOST: url.host_port_subcomponent, **_HEADERS}
+        self._path = url.raw_path.rstrip("/")
+        self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items()) + f"{hdrs.AUTHORIZATION}: "
+        self._proxy = settings.proxy or (_proxy_of_environment(url) if settings.trust_env else None)
         self._options: dict[str, Any] = {
             "allow_redirects": False,
-            "timeout": self._timeout,
+            # Deadlines are kept above this module; only the connection has a timeout of its own.
+            "timeout": aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
             "ssl": settings.ssl,
-            "read_bufsize": _READ_BUFFER,
-            "middlewares": (_send_once,),
+            "read_bufsize": read_buffer(self._limit),
             "raise_for_status": False,
             "auto_decompress": True,
-            "proxy": settings.proxy or (_proxy_of_environment(URL(self._base)) if settings.trust_env else None),
+            "proxy": self._proxy,
         }
 
     async def send(self, request: WireRequest, token: str, outcome: Sendable) -> WireResponse:
@@ -126,46 +126,42 @@ class AiohttpTransport:
         if session.closed:
             whose = "that was passed as session=" if self._injected else "of the client"
             raise ClientClosedError(f"The aiohttp session {whose} is closed.")
-        body = None if request.body is None else _WatchedBody(request.body, outcome)
-        outcome.sent = body is None  # nothing tells when a request without a body leaves
-        headers = {hdrs.AUTHORIZATION: token, **self._headers}
-        url = URL(self._base + request.target, encoded=True)
-        response = None
+        connections = self._connections
         try:
-            response = await session.request(request.method, url, headers=headers, data=body, **self._options)
-            received = await _read_body(response, self._settings.max_response_size)
-        except _Lost as lost:
-            error: CallsInProgressError = ConnectionLostError(f"The connection was lost: {lost}")
-        except (aiohttp.ClientError, OSError, ValueError) as reason:
+            if connections is None or self._proxy is not None or through_session.is_replaced():
+                options = {"headers": {hdrs.AUTHORIZATION: token, **_HEADERS}, **self._options}
+                url = self._base + request.target
+                answer = await through_session.exchange(session, url, request, outcome, limit=self._limit, **options)
+            else:
+                answer = await connections.exchange(self._message(request, token), outcome)
+        except (aiohttp.ClientError, OSError, ValueError, HttpProcessingError, through_session.Lost) as reason:
             error = _translate(reason)
-        except BaseException:
-            if response is not None:
-                response.close()
-            raise
         else:
-            if not response.closed:
-                response.close()  # 101: what follows is not HTTP
-            if received is not None:
-                return WireResponse(response.status, response.headers, received)
-            limit = self._settings.max_response_size
-            error = ResponseTooLargeError(f"The body is larger than {limit} bytes.", status=response.status)
-        if response is not None:
-            response.close()
-        # Raised out here, since aiohttp's exceptions hold the request's headers, and so the token.
+            status, headers, body = answer
+            if body is not None:
+                return WireResponse(status, headers, body)
+            error = ResponseTooLargeError(f"The body is larger than {self._limit} bytes.", status=status)
+        # Raised out here, since aiohttp's exceptions may hold the request's headers, and so the token.
         raise error
+
+    def _message(self, request: WireRequest, token: str) -> bytes:
+        """A whole request, as it goes over the wire (RFC 9112, section 2.1)."""
+        head = f"{request.method} {self._path}{request.target} HTTP/1.1\r\n{self._head}{token}\r\n"
+        if request.body is None:
+            return f"{head}\r\n".encode()
+        kind = f"{hdrs.CONTENT_LENGTH}: {len(request.body)}\r\n{hdrs.CONTENT_TYPE}: application/json\r\n\r\n"
+        return f"{head}{kind}".encode() + request.body
 
     async def _open(self) -> aiohttp.ClientSession:
         if HttpResponseParser.__module__ == "aiohttp.http_parser":
             text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should refuse."
             warnings.warn(text, RuntimeWarning, stacklevel=2)
-        connector = _Connector()
-        self._own = aiohttp.ClientSession(
-            connector=connector,
-            headers=_HEADERS,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=self._timeout,
+        settings = self._settings
+        connections = self._connections = Connections(
+            self._base, ssl=settings.ssl, connect_timeout=settings.connect_timeout, limit=self._limit
         )
-        self._closing = _close_at_last(self._own, connector)
+        self._own = aiohttp.ClientSession(connector=connections, cookie_jar=aiohttp.DummyCookieJar())
+        self._closing = _close_at_last(self._own, connections)
         await anext(self._closing)
         return self._own
 
@@ -176,39 +172,6 @@ class AiohttpTransport:
             await closing.aclose()
 
 
-class _Connector(aiohttp.TCPConnector):
-    """A pool that never reads an answer that came too early, and that leaves no connection behind."""
-
-    def __init__(self) -> None:
-        # The number of connections is kept above, where waiting for one does not count as network time.
-        super().__init__(limit=0)
-        self._transports: set[Any] = set()
-
-    def _forget(self, transport: asyncio.Transport, closed: asyncio.Future[None]) -> None:
-        self._transports.discard(transport)
-        if not closed.cancelled():
-            closed.exception()  # taken note of
-
-    async def abort(self) -> None:
-        """End what is still closing: a TLS connection that was given up waits for the other side to agree."""
-        for transport in tuple(self._transports):
-            transport.abort()
-        await asyncio.sleep(0)
-
-    async def connect(self, *args: Any, **options: Any) -> Connection:
-        """Connect, or take an idle connection on which nothing came: that would be read as the next answer."""
-        while (connection := await super().connect(*args, **options)).protocol.should_close:  # type: ignore[union-attr]
-            connection.close()
-        if (transport := connection.transport) not in self._transports:
-            self._remember(transport, connection.protocol)
-        return connection
-
-    def _remember(self, transport: Any, handler: Any) -> None:
-        if transport is not None and (closed := handler.closed) is not None:
-            self._transports.add(transport)
-            closed.add_done_callback(lambda done: self._forget(transport, done))
-
-
 def _proxy_of_environment(base: URL) -> str | None:
     """The proxy that ``HTTP_PROXY``, ``HTTPS_PROXY`` and ``NO_PROXY`` ask for.
 
@@ -217,7 +180,7 @@ def _proxy_of_environment(base: URL) -> str | None:
     return None if proxy_bypass(base.host or "") else getproxies().get(base.scheme)
 
 
-async def _close_at_last(session: aiohttp.ClientSession, connector: _Connector) -> AsyncGenerator[None]:
+async def _close_at_last(session: aiohttp.ClientSession, connections: Connections) -> AsyncGenerator[None]:
     """Close a session when this generator is closed.
 
     The event loop closes its asynchronous generators before it ends, and when one is garbage: so the connections of
@@ -227,60 +190,12 @@ async def _close_at_last(session: aiohttp.ClientSession, connector: _Connector) 
         yield
     finally:
         await session.close()
-        await connector.abort()
-
-
-async def _read_body(response: ClientResponse, limit: int) -> bytes | None:
-    """Read the body whole; None where it is longer than ``limit`` bytes."""
-    content = response.content
-    chunks = []
-    size = 0
-    while chunk := content.read_nowait() if content.is_eof() else await content.readany():
-        size += len(chunk)
-        if size > limit:
-            return None
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-
-class _WatchedBody(Payload):
-    """A body that tells when it begins to be written: aiohttp holds the headers back until then."""
-
-    def __init__(self, body: bytes, outcome: Sendable) -> None:
-        super().__init__(body, content_type="application/json")
-        self._body = body
-        self._outcome = outcome
-
-    @property
-    def size(self) -> int:
-        return len(self._body)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return self._body.decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        self._outcome.sent = True
-        await writer.write(self._body)
-
-
-class _Lost(Exception):
-    """A connection that was lost, in a form that aiohttp does not answer by sending the request again."""
-
-
-async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from sending an idempotent request again by itself after a lost connection."""
-    try:
-        return await handler(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
-        raise  # aiohttp does not repeat these
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as reason:
-        lost = _Lost(_say(reason))
-    raise lost
+        await connections.abort()
 
 
 def _translate(reason: Exception) -> CallsInProgressError:
     """Aiohttp's exception as ours. Only its class and the system's own words are kept."""
-    said = _say(reason)
+    said = through_session.say(reason)
     match reason:
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
             return TlsError(f"TLS failed: {said}")
@@ -288,16 +203,13 @@ def _translate(reason: Exception) -> CallsInProgressError:
             return ConnectionFailedError("No connection was made within connect_timeout.")
         case aiohttp.ClientConnectorError() | aiohttp.ClientHttpProxyError():
             return ConnectionFailedError(f"No connection was made: {said}")
-        case aiohttp.ClientResponseError() | aiohttp.ClientPayloadError(__cause__=ContentEncodingError()):
+        case (
+            HttpProcessingError()
+            | aiohttp.ClientResponseError()
+            | aiohttp.ClientPayloadError(__cause__=ContentEncodingError())
+        ):
             return UnexpectedResponseError(f"The answer is not HTTP that can be read: {said}", status=0)
         case TimeoutError():
             return RequestTimeoutError("The session's own timeout passed.")
         case _:
             return ConnectionLostError(f"The connection was lost: {said}")
-
-
-def _say(reason: BaseException) -> str:
-    """The class of an exception, and the system's message where there is one: nothing of the request."""
-    system = reason.os_error if isinstance(reason, aiohttp.ClientConnectorError) else reason
-    words = system.strerror if isinstance(system, OSError) else None
-    return f"{type(reason).__name__}{f' ({words})' if words else ''}"

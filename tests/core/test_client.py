@@ -30,7 +30,7 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.transport.http import _Connector
+from calls_in_progress_async.transport.connections import Connections
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
@@ -832,7 +832,7 @@ async def test_what_is_sent_is_a_request(request_: Any) -> None:
 
 async def test_a_connection_that_is_gone_already_is_not_kept_in_mind() -> None:
     """Neither one without a transport, nor one whose end nobody waits for any more, stays with the connector."""
-    connector = _Connector()
+    connector = Connections("http://127.0.0.1", ssl=True, connect_timeout=5.0, limit=1)
     connector._remember(None, None)
     transport = object()
     connector._transports.add(transport)

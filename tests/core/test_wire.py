@@ -309,6 +309,6 @@ async def test_netrc_never_displaces_the_token(tmp_path: Path, monkeypatch: pyte
 
 def test_a_body_can_be_read_as_text() -> None:
     """Aiohttp asks that of any body."""
-    from calls_in_progress_async.transport.http import _WatchedBody  # noqa: PLC0415
+    from calls_in_progress_async.transport.session import _WatchedBody  # noqa: PLC0415
 
     assert _WatchedBody("é".encode(), RawServer()).decode() == "é"  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+"""One exchange through an `aiohttp.ClientSession`: the user's own, or one that a test tool answers for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.payload import Payload
+from yarl import URL
+
+from .connections import Sendable, read_body
+from .wire import WireRequest
+
+_SESSIONS_OWN = aiohttp.ClientSession._request
+
+
+def is_replaced() -> bool:
+    """Whether a test tool, such as aioresponses, has put its own in the place of what a session sends with."""
+    return aiohttp.ClientSession._request is not _SESSIONS_OWN
+
+
+async def exchange(
+    session: aiohttp.ClientSession, url: str, request: WireRequest, outcome: Sendable, *, limit: int, **options: Any
+) -> tuple[int, Mapping[str, str], bytes | None]:
+    """Send one request, at most once, and read its answer.
+
+    Args:
+        session: Sends it.
+        url: Host, path and query, percent-encoded.
+        request: Method and body.
+        outcome: Is told when the request may have left.
+        limit: Bytes of the answer's decoded body.
+        **options: Of ``ClientSession.request``, headers among them.
+
+    Returns:
+        The status, the headers, and the body; None where that is longer than ``limit``.
+    """
+    body = None if request.body is None else _WatchedBody(request.body, outcome)
+    outcome.sent = body is None  # nothing tells when a request without a body leaves
+    response = await session.request(
+        request.method, URL(url, encoded=True), data=body, middlewares=(_send_once,), **options
+    )
+    received = None
+    try:
+        received = await read_body(response.content, limit)
+    finally:
+        if received is None or not response.closed:
+            response.close()  # 101: what follows is not HTTP
+    return response.status, response.headers, received
+
+
+class _WatchedBody(Payload):
+    """A body that tells when it begins to be written: aiohttp holds the headers back until then."""
+
+    def __init__(self, body: bytes, outcome: Sendable) -> None:
+        super().__init__(body, content_type="application/json")
+        self._body = body
+        self._outcome = outcome
+
+    @property
+    def size(self) -> int:
+        return len(self._body)
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        return self._body.decode(encoding, errors)
+
+    async def write(self, writer: AbstractStreamWriter) -> None:
+        self._outcome.sent = True
+        await writer.write(self._body)
+
+
+class Lost(Exception):
+    """A connection that was lost, in a form that aiohttp does not answer by sending the request again."""
+
+
+async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Keep aiohttp from sending an idempotent request again by itself after a lost connection."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
+        raise  # aiohttp does not repeat these
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as reason:
+        lost = Lost(say(reason))
+    raise lost
+
+
+def say(reason: BaseException) -> str:
+    """The class of an exception, and the system's message where there is one: nothing of the request."""
+    if isinstance(reason, Lost):
+        return str(reason)
+    system = reason.os_error if isinstance(reason, aiohttp.ClientConnectorError) else reason
+    words = system.strerror if isinstance(system, OSError) else None
+    return f"{type(reason).__name__}{f' ({words})' if words else ''}"
