@@ -162,6 +162,10 @@ class Delivery:
         except CallsInProgressError as error:
             job.annotate(error)
             raise
+        except Exception as error:  # of a token callable
+            if job.applied:
+                error.add_note("An earlier attempt of this update may have been applied.")
+            raise
         finally:
             self._running -= 1
             if self._idle is not None and not self._running:
@@ -233,8 +237,11 @@ class Delivery:
         finally:
             job.attempts[-1] = job.attempts[-1]._replace(wait=self._clock() - began)
 
-    def _refuse_superseded(self, job: Job) -> None:
+    def _refuse_superseded(self, job: Job, limit: tuple[str, str] | None = None) -> None:
+        """Raise where a newer write waits; what was taken of ``limit`` for this one is returned."""
         if job.applied and job.turn is not None and job.turn.superseded:
+            if limit is not None:
+                self._limiter.give_back(limit, job.organization)
             raise SupersededError("A newer update of the same call is waiting; this one may have been applied.")
 
     async def _attempt_again(self, job: Job) -> Outcome:
@@ -268,11 +275,16 @@ class Delivery:
 
     async def _send(self, job: Job, outcome: Outcome, scope: asyncio.Timeout) -> None:
         """Wait for a turn in the limiter, then for a connection slot, and send."""
-        token = job.token = self._tokens.static or await self._tokens.get(job.organization)
-        limit = (self._host, token)
-        waited = not self._limiter.try_acquire(limit, job.organization)
+        waited = self._tokens.static is None
         if waited:
             self._scopes.move(scope, self._remaining(job))  # attempt_timeout begins later
+        token = job.token = self._tokens.static or await self._tokens.get(job.organization)
+        if waited:
+            outcome.began = self._clock()
+        limit = (self._host, token)
+        if not self._limiter.try_acquire(limit, job.organization):
+            waited = True
+            self._scopes.move(scope, self._remaining(job))
             await self._limiter.acquire(limit, job.organization)
             outcome.admitted = self._clock()
         if self._slots.locked():
@@ -284,11 +296,11 @@ class Delivery:
         except BaseException:
             self._limiter.give_back(limit, job.organization)
             raise
-        outcome.started = self._clock()
         try:
+            outcome.started = self._clock()
             if waited:
                 self._scopes.move(scope, self._allowance(job, outcome.started))
-                self._refuse_superseded(job)
+                self._refuse_superseded(job, limit)
             outcome.response = await self._transport.send(job.request, token, outcome)
         finally:
             self._slots.release()

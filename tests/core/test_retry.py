@@ -454,6 +454,47 @@ def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> No
     in_virtual_time(main)
 
 
+def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
+    """Asking takes of the deadline only: attempt_timeout begins when there is a token to send, and so do the times."""
+
+    async def token(_: Organization) -> str:
+        await asyncio.sleep(5)
+        return "late"
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=0.5), token=token, attempt_timeout=1.0)
+        _, job = await it.delivery.deliver(FIND, ACME, None)
+        assert (it.transport.times, job.attempts) == ([5.0], [sdk.Attempt(200, None, 0.0, 0.0, 0.5)])
+        it = rig(200, token=token, attempt_timeout=1.0)
+        assert type(await it.go(deadline=3.0)) is sdk.DeadlineExceededError
+        it = rig(Answer(200, takes=1.5), token=token, attempt_timeout=1.0, retry=RetryPolicy(max_attempts=1))
+        assert type(await it.go()) is sdk.RequestTimeoutError
+
+    in_virtual_time(main)
+
+
+def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied() -> None:
+    """Its own error passes through, with a note where an earlier attempt may have been carried out."""
+
+    async def main(first: int) -> None:
+        answers = iter(["old", LookupError("vault")])
+
+        def token(_: Organization) -> str:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        it = rig(first, 401, token=token)
+        error = await it.go(write())
+        assert (type(error), str(error)) == (LookupError, "vault")
+        notes = ["An earlier attempt of this update may have been applied."]
+        assert getattr(error, "__notes__", []) == (notes if first == 500 else [])
+
+    for first in (500, 429):
+        in_virtual_time(lambda first=first: main(first))
+
+
 def test_a_timeout_of_a_token_callable_is_its_own() -> None:
     """A TimeoutError that is not ours passes through as it is."""
 

@@ -167,6 +167,25 @@ def test_a_newer_update_that_waits_already_does_so_too() -> None:
     in_virtual_time(main)
 
 
+def test_a_superseded_update_returns_its_turn_in_the_rate_limit() -> None:
+    """It was waiting for the limit: the newer one goes out in its place, and not a turn later."""
+
+    async def main() -> None:
+        limit = sdk.RateLimit(rate=0.1, burst=1)
+        it = rig(500, 200, rate_limit=limit, randomness=lambda: 0.0)
+        older = asyncio.create_task(it.go(change("old")))
+        await asyncio.sleep(1)
+        newer = asyncio.create_task(it.go(change("new")))
+        assert type(await older) is sdk.SupersededError
+        assert await newer == 200
+        assert [value_of(each) for each in it.transport.requests] == ["old", "new"]
+        assert it.transport.times == [0.0, 10.0]
+        (bucket,) = it.delivery._limiter.snapshot().shared.values()
+        assert bucket.granted == 2
+
+    in_virtual_time(main)
+
+
 def test_an_update_that_surely_was_not_applied_is_not_superseded() -> None:
     """After a 429 it goes out again, before the newer one."""
 
