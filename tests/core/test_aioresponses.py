@@ -1,4 +1,4 @@
-"""How users test an application of their own: aioresponses answers for the client's injected session.
+"""How users test an application of their own: aioresponses answers for the client, with a session injected or not.
 
 aioresponses 0.7.9 makes its answers as aiohttp before 3.14 did; the `response_class` below supplies what is new.
 """
@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import aiohttp
 import pytest
 from aioresponses import aioresponses
-from core.servers import TOKEN
+from core.servers import TOKEN, RawServer
 
 from calls_in_progress_async import CallNotFoundError, CallsInProgressClient, Organization, RetryPolicy, ServerError
 
@@ -35,10 +35,12 @@ def invoca() -> Iterator[aioresponses]:
         yield mocked
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[CallsInProgressClient]:
-    async with aiohttp.ClientSession() as session, CallsInProgressClient(token=TOKEN, session=session) as client:
-        yield client
+@pytest.fixture(params=[True, False], ids=["a session is injected", "the client's own session"])
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[CallsInProgressClient]:
+    async with aiohttp.ClientSession() as session:
+        mine = {"session": session} if request.param else {}
+        async with CallsInProgressClient(token=TOKEN, **mine) as client:
+            yield client
 
 
 # The application under test.
@@ -86,3 +88,16 @@ async def test_an_application_that_meets_a_failing_server(invoca: aioresponses) 
             with pytest.raises(ServerError) as raised:
                 await hang_up(client, "ABCD1234")
     assert len(raised.value.attempts) == 3
+
+
+async def test_a_client_that_was_in_use_before_the_mock(invoca: aioresponses) -> None:
+    """The mock answers from when it begins to when it ends; before and after, the network does."""
+    invoca.stop()
+    async with RawServer() as server, server.client() as client:
+        await client.find(ACME)
+        invoca.start()
+        invoca.get(re.compile(".*"), payload={"current_calls": [{}]}, response_class=MockedResponse)
+        assert (len(await client.find(ACME)), len(server.seen)) == (1, 1)
+        invoca.stop()
+        assert (len(await client.find(ACME)), len(server.seen)) == (0, 2)
+        invoca.start()

@@ -24,6 +24,8 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 
+pytestmark = pytest.mark.usefixtures("way")
+
 CALLS = "/api/2022-08-01/calls_in_progress/current_calls.json"
 CALL = "/api/2022-08-01/calls_in_progress.json"
 _CONTROL = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]))

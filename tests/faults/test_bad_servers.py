@@ -38,6 +38,8 @@ from faults.leaks import nothing_left
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, RetryPolicy
 
+pytestmark = pytest.mark.usefixtures("way")
+
 MIB = 2**20
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 DEEP = 100_000

@@ -16,6 +16,8 @@ from faults.leaks import connector_of, granted, left_behind, settle
 
 from calls_in_progress_async import CallsInProgressClient, Organization, RateLimit, RetryPolicy
 
+pytestmark = pytest.mark.usefixtures("way")
+
 LOOPS = [pytest.param(asyncio.SelectorEventLoop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
 ENOUGH = 400
 """Steps within which every request here is over, or is where it waits for ever."""

@@ -13,6 +13,8 @@ from faults.leaks import idle_connections, nothing_left
 
 from calls_in_progress_async import CallsInProgressClient, ConnectionLostError, RetryPolicy
 
+pytestmark = pytest.mark.usefixtures("way")
+
 METHODS = ["GET", "PUT", "POST"]
 GOOD = say(NO_CALLS)
 LOST = [

@@ -18,6 +18,8 @@ from faults.leaks import nothing_left
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
 
+pytestmark = pytest.mark.usefixtures("way")
+
 # Budgets.
 
 

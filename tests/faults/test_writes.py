@@ -16,6 +16,8 @@ from faults.leaks import nothing_left
 import calls_in_progress_async as sdk
 from calls_in_progress_async import RateLimit, RetryPolicy
 
+pytestmark = pytest.mark.usefixtures("way")
+
 LOST = sdk.ConnectionLostError
 SLOW = sdk.RequestTimeoutError
 NEVER = sdk.ConnectionFailedError
