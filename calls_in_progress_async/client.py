@@ -182,6 +182,14 @@ class CallsInProgressClient:
         """The host that requests go to."""
         return self._base_url
 
+    @property
+    def rate_limits(self) -> RateLimiter:
+        """The limits in force: ``snapshot()`` for a dashboard, ``export_state()`` for the next start.
+
+        What the latter returns is JSON, and goes to ``RateLimit.adaptive(state=...)``.
+        """
+        return self._limiter
+
     async def find(
         self,
         organization: Organization,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,6 +92,11 @@ def say(reason: BaseException) -> str:
     """The class of an exception, and the system's message where there is one: nothing of the request."""
     if isinstance(reason, Lost):
         return str(reason)
-    system = reason.os_error if isinstance(reason, aiohttp.ClientConnectorError) else reason
-    words = system.strerror if isinstance(system, OSError) else None
+    words = None
+    if isinstance(reason, aiohttp.ClientConnectorError):
+        words = reason.os_error.strerror
+    elif isinstance(reason, aiohttp.ClientOSError):  # its own text may name the URL, query and all
+        words = os.strerror(reason.errno) if reason.errno else None
+    elif isinstance(reason, OSError):
+        words = reason.strerror
     return f"{type(reason).__name__}{f' ({words})' if words else ''}"

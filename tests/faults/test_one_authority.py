@@ -118,3 +118,57 @@ async def test_a_second_answer_answers_nobody() -> None:
         async with nothing_left(server) as client:
             assert [list(await client.find(ACME)) for _ in range(2)] == [[], []]
         assert [each.connection for each in server.seen] == [1, 2]
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_connection_that_is_lost_as_it_is_made_has_sent_nothing(
+    method: str, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Whatever the method; and the error names neither the URL nor what is in it."""
+    connect = aiohttp.TCPConnector.connect
+
+    async def connect_and_lose(connector: Any, *args: Any, **options: Any) -> Any:
+        connection = await connect(connector, *args, **options)
+        connection.transport.abort()
+        await asyncio.sleep(0)
+        return connection
+
+    async with FaultServer() as server, nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
+        monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_lose)
+        with pytest.raises(ConnectionLostError) as raised:
+            await request(client, method)
+        # Of what a session does with a body it is only known that it began.
+        assert raised.value.may_have_been_applied is (way == "session" and method != "GET")
+        assert "transaction_id" not in str(raised.value)
+        assert server.seen == []
+
+
+class HastyServer(asyncio.Protocol):
+    """Answers as soon as it has the head of a request, and reads no more while it is told not to."""
+
+    connections: list[asyncio.Transport]
+
+    def __init__(self, connections: list[asyncio.Transport]) -> None:
+        self.connections = connections
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.connections.append(transport)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.pause_reading()
+        self.transport.write(NO_CALLS)
+
+
+async def test_an_answer_before_the_request_is_out_ends_the_connection() -> None:
+    """The rest of the request stands between the server and the next one."""
+    seen: list[asyncio.Transport] = []
+    server = await asyncio.get_running_loop().create_server(lambda: HastyServer(seen), "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with CallsInProgressClient(token="token", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+        await client.update(ACME, transaction_id="T", custom_data={"a": "b" * 2**24})
+        await client.find(ACME)
+        assert len(seen) == 2
+    for transport in seen:
+        transport.abort()
+    server.close()
