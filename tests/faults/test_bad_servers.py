@@ -257,8 +257,8 @@ async def test_a_connection_is_used_again_after_a_refusal() -> None:
     "row", [pytest.param(each, id=each.name) for each in FAULTS if "max_response" in str(each.settings)]
 )
 async def test_a_body_that_is_too_large_is_refused_with_flat_memory(row: Fault) -> None:
-    """Less than three times the cap, server included, for 125 times the cap."""
-    cap = 4 * MIB
+    """Less than three times the cap, server included, for 500 times the cap."""
+    cap = MIB
     settings = {**row.settings, "max_response_size": cap}
     async with FaultServer([row.act or say()]) as server, server.client(**settings) as client:
         tracemalloc.start()
