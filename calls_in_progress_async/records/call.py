@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from .. import checks
-from .custom_data import CustomData, CustomDataField, Demographic, read_custom_data
-from .structuring import PayloadError, Problem, Record, Time, json_key, keys, structure, to_json
+from .custom_data import CustomData, CustomDataField, Demographic, read_custom_data, read_plain_custom_data
+from .structuring import Json, PayloadError, Problem, Record, Time, json_key, keys, structure, to_json
 
 
 class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
@@ -17,6 +17,7 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
     Two calls are equal if their payloads say the same. A call pickles, and `from_payload` makes one for tests.
     """
 
+    _custom_data: Json = json_key(default=Json(), name="custom_data")
     # From 2022-09 on.
     transaction_id: str | None = None
     """The primary key of the call."""
@@ -94,7 +95,9 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
     def _custom(self) -> CustomData:
         origin = self._origin
         if origin.read_later is None:
-            origin.read_later = read_custom_data(self.raw.get("custom_data"), f"{origin.path}.custom_data")
+            origin.read_later = read_plain_custom_data(self._custom_data) or read_custom_data(
+                self.raw.get("custom_data"), f"{origin.path}.custom_data"
+            )
         return cast(CustomData, origin.read_later)
 
     @property

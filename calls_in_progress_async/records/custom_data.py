@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from .structuring import Problem, type_name
+from .structuring import Json, Part, Problem, read_plainly, type_name
 
 Demographic: TypeAlias = str | bool | None
 """What one demographic key holds."""
@@ -16,15 +16,17 @@ Demographic: TypeAlias = str | bool | None
 _DEMOGRAPHICS = "demographics_data"  # stands among the custom fields and is none
 
 
-@frozen
-class CustomDataField:
+class CustomDataField(Part, frozen=True):
     """One custom field of a call."""
 
-    value: str | None
+    value: str | None = None
     source: str | None = None
     """Who set it: ``DynamicAttribution``, ``VirtualLine`` and ``CallsInProgressAPI`` have been seen."""
     data_type: str | None = None
     """``Short Text`` and the like; only the beta's answer to an update says it."""
+
+
+_FIELDS = dict[str, CustomDataField]
 
 
 @frozen
@@ -34,6 +36,25 @@ class CustomData:
     fields: Mapping[str, CustomDataField] | None = None
     demographics: Mapping[str, Demographic] | None = field(default=None, repr=False)
     problems: tuple[Problem, ...] = ()
+
+
+class _Traits(Part, frozen=True):
+    demographics_data: dict[str, Demographic] | None = None
+
+
+def read_plain_custom_data(payload: Json) -> CustomData | None:
+    """Read the JSON of a call's ``custom_data`` where nothing about it is out of the ordinary; else None.
+
+    It takes a tenth of the time of `read_custom_data`, which reads the rest, and says what is wrong with it.
+    """
+    if b'""' in bytes(payload):
+        return None  # it stands for no value
+    fields, traits = read_plainly(_FIELDS, payload), read_plainly(_Traits, payload)
+    if fields is None or traits is None:
+        return None
+    demographics = traits.demographics_data
+    fields.pop(_DEMOGRAPHICS, None)
+    return CustomData(MappingProxyType(fields), None if demographics is None else MappingProxyType(demographics))
 
 
 def read_custom_data(value: Any, path: str) -> CustomData:

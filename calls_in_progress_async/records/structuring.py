@@ -20,6 +20,8 @@ Time = Annotated[datetime, msgspec.Meta(tz=True)]
 """A point in time with its UTC offset."""
 json_key = msgspec.field
 """Declare a field of a record whose key in JSON is another: ``json_key(default=None, name="key in JSON")``."""
+Json = msgspec.Raw
+"""A field of a record that is kept as JSON, to be read when it is asked for. Empty where there is none."""
 
 
 @frozen
@@ -78,6 +80,10 @@ class Origin:
     def path(self) -> str:
         """Where the record stood, such as ``current_calls[3]``."""
         return self.body.path if self.index is None else f"{self.body.path}[{self.index}]"
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A frozen, slotted part of a record, which is decoded from JSON three times as fast as an attrs class."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False, omit_defaults=True):
@@ -243,6 +249,14 @@ def glance(kind: type[R], payload: bytes) -> R | None:
         return None
 
 
+def read_plainly(kind: Any, payload: Json) -> Any:
+    """Read JSON of exactly one type; None where it is of another."""
+    try:
+        return _decoder(kind).decode(payload)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 def glance_all(kind: type[R], body: bytes) -> list[R] | None:
     """The same for every entry of a body that `split` takes; None where one of them is anything else."""
     try:
@@ -278,7 +292,7 @@ def _lists_of(kind: type[Record]) -> type[msgspec.Struct]:
 def _fields(kind: type[Record]) -> dict[str, tuple[str, Any]]:
     """The name and the type of each field, by its key in JSON."""
     fields = msgspec.structs.fields(kind)
-    return {each.encode_name: (each.name, each.type) for each in fields if each.name != "_origin"}
+    return {each.encode_name: (each.name, each.type) for each in fields if each.name != "_origin" and each.type != Json}
 
 
 def keys(kind: type[Record]) -> frozenset[str]:

@@ -21,8 +21,6 @@ from types import CodeType, FrameType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
-import aiohttp
-
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from calls_in_progress_async import Call, CallsInProgressClient, CurrentCallsRequest, Organization, RateLimit
@@ -30,6 +28,7 @@ from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.limits.token_bucket import TokenBucket
 from calls_in_progress_async.polling import listing
 from calls_in_progress_async.records.results import structure_calls
+from calls_in_progress_async.transport.connections import Connections
 
 STORED = Path(__file__).with_name("counts.json")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -46,14 +45,21 @@ def body_of(count: int) -> bytes:
     return json.dumps({"current_calls": calls}, separators=(",", ":")).encode()
 
 
-def request_in_memory(body: bytes) -> Callable[..., Awaitable[Any]]:
-    """`aiohttp.ClientSession.request`, without a network."""
+def connect_in_memory(body: bytes) -> Callable[..., Awaitable[Any]]:
+    """`Connections.connect`, without a network."""
+    head = SimpleNamespace(code=200, headers={})
+    transport = SimpleNamespace(write=lambda _: None, get_write_buffer_size=lambda: 0)
 
-    async def request(session: aiohttp.ClientSession, method: str, url: object, **_: Any) -> Any:
-        content = SimpleNamespace(is_eof=lambda: True, read_nowait=iter((body, b"")).__next__)
-        return SimpleNamespace(status=200, headers={}, content=content, closed=True, close=lambda: None)
+    async def read() -> Any:
+        return head, SimpleNamespace(is_eof=lambda: True, read_nowait=iter((body, b"")).__next__)
 
-    return request
+    handler = SimpleNamespace(should_close=False, set_response_params=lambda **_: None, read=read)
+    connection = SimpleNamespace(transport=transport, protocol=handler, release=lambda: None)
+
+    async def connect(*_: object) -> Any:
+        return connection
+
+    return connect
 
 
 def _ours(code: CodeType) -> bool:
@@ -150,7 +156,7 @@ async def operations() -> AsyncIterator[tuple[str, Callable[[], Awaitable[object
     yield "try_acquire", plain(bucket.try_acquire)
     yield "acquire", bucket.acquire
     yield "poll, nothing changed, 20 calls", plain(lambda: listing.read(bytes(bytearray(twenty)), last, strict=False))
-    with mock.patch.object(aiohttp.ClientSession, "request", request_in_memory(one)):
+    with mock.patch.object(Connections, "connect", connect_in_memory(one)):
         async with CallsInProgressClient(token="token", rate_limit=RateLimit(rate=1e9)) as client:
             yield "find, 1 call", lambda: client.find(ORGANIZATION)
 
