@@ -30,7 +30,6 @@ from .censorship import censor
 from .http import Transport
 from .retry import Outcome, Retry, RetryBudgets, RetryPolicy, Stop, decide
 from .retry_after import retry_after
-from .retry_loop import repeat
 from .scopes import Scopes
 from .tokens import Tokens
 from .turns import Turn, Turns
@@ -187,6 +186,8 @@ class Delivery:
     async def _deliver(self, job: Job) -> Outcome:
         outcome = await self._attempt(job)
         if outcome.response is None or outcome.response.status >= 400:
+            from .retry_loop import repeat  # noqa: PLC0415 - tenacity takes milliseconds to import
+
             outcome = await repeat(
                 outcome,
                 lambda: self._attempt_again(job),
