@@ -21,8 +21,9 @@ from .errors import CallsInProgressError, ClientClosedError, WrongLoopError
 from .limits.rate_limits import RateLimit, RateLimiter
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls
-from .transport.delivery import Delivery, DeliverySettings, Job
+from .transport.delivery import Delivery, DeliverySettings
 from .transport.http import AiohttpTransport, HttpSettings
+from .transport.job import Job
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse

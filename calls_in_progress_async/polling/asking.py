@@ -13,7 +13,7 @@ from ..records.structuring import PayloadError
 from .listing import Listing, read
 
 if TYPE_CHECKING:
-    from ..transport.delivery import Job
+    from ..transport.job import Job
     from ..transport.wire import WireResponse
 
 

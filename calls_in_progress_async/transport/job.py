@@ -1,0 +1,48 @@
+"""One request on its way, with what has come of it so far."""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from ..attempts import Attempt
+from ..errors import CallsInProgressError
+from ..organization import Organization
+from .censorship import censor
+from .retry import Outcome
+from .turns import Turn
+from .wire import WireRequest
+
+
+@define(eq=False)
+class Job:
+    """One request on its way, with what has come of it so far."""
+
+    request: WireRequest
+    organization: Organization
+    ends: float | None
+    """The deadline, by the clock of the delivery."""
+    refreshable: bool
+    """Whether another token may be asked for: once."""
+    attempts: list[Attempt] = field(factory=list)
+    applied: bool = False
+    """Whether any attempt may have been carried out."""
+    token: str = field(default="", repr=False)
+    """What the last attempt was sent with."""
+    refused: Outcome | None = None
+    """The 401 after which another token is to be asked for."""
+    stopped: str = ""
+    """Why it is not tried again, where that is worth telling."""
+    turn: Turn | None = None
+
+    def annotate(self, error: CallsInProgressError) -> CallsInProgressError:
+        """Tell an error what happened before it."""
+        error.__traceback__ = None  # its frames hold the token and the answer
+        error.attempts = tuple(self.attempts)
+        error.may_have_been_applied = self.applied
+        count = len(self.attempts)
+        remarks = [f"{count} attempts"] * (count > 1) + [self.stopped] * bool(self.stopped)
+        said = f"{error.message} ({'; '.join(remarks)})" if remarks else error.message
+        error.args = (censor(said, self.token),)
+        for name, value in vars(error).items():
+            vars(error)[name] = censor(value, self.token, digits=name not in ("request_id", "error_handle"))
+        return error
