@@ -861,6 +861,21 @@ async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
     assert next(tokens, "none is left") == "none is left"
 
 
+async def test_what_the_limits_have_learnt_goes_to_the_next_start() -> None:
+    """A 429 cuts the rate; the next client, given the exported state as JSON, begins with what is left of it."""
+    limit = RateLimit.adaptive(initial=40.0)
+    async with RawServer([reply(429, Retry_After="0"), NO_CALLS]) as server:
+        async with server.client(rate_limit=limit) as client:
+            await client.find(ACME)
+            (before,) = client.rate_limits.snapshot().shared.values()
+            state = json.loads(json.dumps(client.rate_limits.export_state()))
+        async with server.client(rate_limit=RateLimit.adaptive(initial=40.0, state=state)) as client:
+            await client.find(ACME)
+            (after,) = client.rate_limits.snapshot().shared.values()
+    assert before.rate == after.rate < 40.0
+    assert TOKEN not in str(state)
+
+
 @frozen
 class HangUpRequest:
     """An endpoint that this package does not have: a write without a body, and a result of its own."""
