@@ -2,9 +2,9 @@
 
     python benchmarks/stages.py [--quick] [--json FILE]
 
-All are open in one loop and take turns in short bursts, so that what differs between them is the layer. The last row
-swaps the transport for asyncio streams that do no more than the loopback server needs: what another transport could be
-worth. Nothing is asserted.
+All are open in one loop and take turns in short bursts, so that what differs between them is the layer. The last two
+rows swap the way to the wire: for an aiohttp session, which is what an injected ``session=`` costs, and for asyncio
+streams that do no more than the loopback server needs, which is what is left to gain. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import contenders
 from loopback import Server, Workload
 from measuring import Table, command_line, finish, loops, take_turns
@@ -70,6 +71,12 @@ async def over_streams(url: str, at_once: int) -> AsyncIterator[contenders.Find]
         yield lambda: client.find(contenders.ADVERTISER)
 
 
+@asynccontextmanager
+async def through_a_session(url: str, at_once: int) -> AsyncIterator[contenders.Find]:
+    async with aiohttp.ClientSession() as session, contenders.our_client(url, session=session) as client:
+        yield lambda: client.find(contenders.ADVERTISER)
+
+
 STAGES: dict[str, Callable[[str, int], Any]] = {
     "raw socket + orjson": contenders.raw_socket,
     "aiohttp, tuned, body only": contenders.aiohttp_tuned,
@@ -78,6 +85,7 @@ STAGES: dict[str, Callable[[str, int], Any]] = {
     "ours: + send (request to wire, body to records)": layer("send"),
     "ours: + find (the arguments checked)": contenders.ours,
     contenders.PLAIN: contenders.plain,
+    "ours: find through an aiohttp session": through_a_session,
     "ours: find over bare streams": over_streams,
 }
 
