@@ -82,7 +82,7 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
             return structure(cls, to_json(payload), "call", strict=strict)
         except PayloadError as error:
             problem = f"{error.path or 'call'}: {error.reason}"
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             problem = "is not a mapping, or holds what JSON cannot"
         raise checks.refuse("payload", problem)
 
@@ -166,6 +166,9 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
 
     def __hash__(self) -> int:
         return hash(self.transaction_id)
+
+    def __replace__(self, **changes: Any) -> Call:  # `copy.replace`: msgspec's own would leave the payload as it was
+        return Call.from_payload({**self.raw, **changes})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.raw_json, self.path)
