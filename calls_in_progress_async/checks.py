@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -30,7 +31,8 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _DNS_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")  # RFC 1123, section 2.1
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
-_LOOPBACK_V4 = re.compile(r"127(\.\d{1,3}){3}")
+# RFC 1123, section 2.1, and the "_" of local networks; what ends in a number is an IP address or nothing.
+_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}")
 _MAX_SHOWN = 60
 
 
@@ -220,10 +222,26 @@ def base_url(value: Any) -> str:
         host, _ = url.hostname, url.port
     except ValueError:
         host = None
-    if not host or url.scheme not in ("https", "http"):
+    if not host or not _is_host(host) or url.scheme not in ("https", "http"):
         raise refuse("base_url", 'is not a URL, pass one such as "https://invoca.net"')
     if "@" in url.netloc or "?" in value or "#" in value:
         raise refuse("base_url", "holds credentials, a query or a fragment, pass scheme, host and path only")
-    if url.scheme == "http" and not (host in ("localhost", "::1") or _LOOPBACK_V4.fullmatch(host)):
+    if url.scheme == "http" and not _is_loopback(host):
         raise refuse("base_url", "is http://, which would send the token in the clear, use https://")
     return str(value).rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    return bool(_HOST_NAME.fullmatch(host.removesuffix("."))) or _ip_address(host) is not None
+
+
+def _is_loopback(host: str) -> bool:
+    address = _ip_address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
