@@ -201,7 +201,7 @@ def _decode(kind: Any, body: bytes) -> Any:
     except msgspec.ValidationError as error:
         path, reason = _located(error)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        path, reason = "", "the body is not JSON"
+        path, reason = "", "the body is not JSON" if body.strip() else "the body is empty"
     except RecursionError:
         path, reason = "", "the body is nested too deeply"
     else:

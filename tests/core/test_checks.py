@@ -244,6 +244,19 @@ def test_an_organization_is_an_organization(kind: Any, value: Any) -> None:
     assert "Organization.advertiser(25)" in str(error)
 
 
+def test_a_request_prints_no_phone_number_and_no_value() -> None:
+    """What it looks for and what it writes may be a caller's."""
+    asked = repr(find(transaction_id="T", calling_phone_number=PHONE, destination_phone_number="+18005551234"))
+    assert "transaction_id='T'" in asked
+    assert "calling_phone_number='...34', destination_phone_number='...34'" in asked
+    assert PHONE not in asked
+    assert "calling_phone_number=None" in repr(find())
+    written = repr(update(custom_data={"Caller": PHONE, "b": "c"}))
+    assert "custom_data=['Caller', 'b']" in written
+    assert PHONE not in written
+    assert "custom_data=None" in repr(update())
+
+
 @pytest.mark.parametrize("given_one", ["calling_phone_number", "destination_phone_number"])
 def test_one_phone_number_needs_the_other(given_one: str) -> None:
     """The error names the one that is missing."""

@@ -115,6 +115,14 @@ def test_the_error_says_where_the_list_should_be() -> None:
     assert raised.value.path == ""
 
 
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_an_empty_body_is_said_to_be_empty(body: bytes, status: int) -> None:
+    """It is not no calls."""
+    with pytest.raises(UnexpectedResponseError, match=f"^HTTP {status}: the body is empty$"):
+        read(body, status=status)
+
+
 def test_the_order_is_the_servers() -> None:
     """Newest first, as sent."""
     found = calls(*({"transaction_id": str(n)} for n in (3, 1, 2)))
@@ -643,9 +651,10 @@ def test_nothing_prints_a_callers_number_or_demographics() -> None:
     assert "bridged" in repr(one)
 
 
-@pytest.mark.parametrize("number", [None, "", "1", "\n", "5309991234"])
+@pytest.mark.parametrize("number", [None, "", "1", "\n", "12", "9112", "5309991234"])
 def test_a_repr_is_one_line_whatever_it_holds(number: Any) -> None:
-    """Of any call."""
+    """Of any call; the two digits that are shown are never all of them."""
+    assert not number or number not in repr(call({"calling_phone_number": number}))
     text = repr(call({"calling_phone_number": number, "transaction_id": "a\nb\x1b[31m", "call_status": 5}))
     assert text.isprintable()
     assert text.startswith("<Call 'a\\nb")
