@@ -37,7 +37,7 @@ def coverage(session: nox.Session) -> None:
     session.run("pytest", "--cov", "--cov-report=term-missing", "--cov-fail-under=100", *session.posargs)
 
 
-@nox.session
+@nox.session(python=PYTHONS[:1])
 def oldest(session: nox.Session) -> None:
     """The test suite with the oldest dependencies that the package allows."""
     required = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cli"]]

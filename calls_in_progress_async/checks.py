@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -30,7 +31,9 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _DNS_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")  # RFC 1123, section 2.1
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
-_LOOPBACK_V4 = re.compile(r"127(\.\d{1,3}){3}")
+# RFC 1123, section 2.1, and the "_" of local networks; what ends in a number is an IP address or nothing.
+_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}")
+_NOT_A_URL = 'is not a URL, pass one such as "https://invoca.net"'
 _MAX_SHOWN = 60
 
 
@@ -111,6 +114,11 @@ def optional_text(_: Any, attribute: Attribute[Any], value: Any) -> None:
         text(attribute.name, value)
 
 
+def masked(number: str | None) -> str:
+    """Show the end of a caller's phone number, if it is long enough that this is not all of it."""
+    return repr(number if number is None else f"...{number[4:][-2:]}")
+
+
 def phone_number(_: Any, attribute: Attribute[Any], value: Any) -> None:
     """Check that a phone number is text, or None; whether it is a phone number depends on the client's settings."""
     # The number itself is never shown: it is a caller's.
@@ -139,6 +147,11 @@ def _custom_value(name: str, value: Any) -> str:
     if _CONTROL_IN_VALUE.search(value):
         raise refuse(where, "holds a control character other than newline and tab, remove it")
     return _encodable(where, value)
+
+
+def names_alone(data: Mapping[str, str] | None) -> str:
+    """Show the names of custom data: its values may be a caller's."""
+    return repr(data and list(data))
 
 
 def one_of(*allowed: str) -> Validator:
@@ -221,9 +234,27 @@ def base_url(value: Any) -> str:
     except ValueError:
         host = None
     if not host or url.scheme not in ("https", "http"):
-        raise refuse("base_url", 'is not a URL, pass one such as "https://invoca.net"')
+        raise refuse("base_url", _NOT_A_URL)
     if "@" in url.netloc or "?" in value or "#" in value:
         raise refuse("base_url", "holds credentials, a query or a fragment, pass scheme, host and path only")
-    if url.scheme == "http" and not (host in ("localhost", "::1") or _LOOPBACK_V4.fullmatch(host)):
+    if url.scheme == "http" and not _is_loopback(host):
         raise refuse("base_url", "is http://, which would send the token in the clear, use https://")
+    if not _is_host(host):
+        raise refuse("base_url", _NOT_A_URL)
     return str(value).rstrip("/")
+
+
+def _is_host(host: str) -> bool:
+    return bool(_HOST_NAME.fullmatch(host.removesuffix("."))) or _ip_address(host) is not None
+
+
+def _is_loopback(host: str) -> bool:
+    address = _ip_address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
+def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None

@@ -7,12 +7,11 @@ import os
 import ssl as ssl_module
 from collections.abc import AsyncIterable, Iterable, Mapping
 from functools import partial
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from weakref import WeakSet
 
-from . import checks, phone_numbers
+from . import checks, environment, phone_numbers
 from .endpoints import Endpoint
 from .endpoints.current_calls import CurrentCallsRequest
 from .endpoints.update_call import UpdateCallRequest
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _HOST = "https://invoca.net"
-_PREFIX = "CALLS_IN_PROGRESS_"
-"""What the names of environment variables begin with."""
 UNSET: Any = object()
 """The default of ``deadline``, where None means none."""
 
@@ -169,14 +166,7 @@ class CallsInProgressClient:
         Raises:
             InvalidRequestError: There is no token, or a variable holds what the setting refuses.
         """
-        environment = os.environ
-        host = () if settings.keys() & {"base_url", "network"} else ("base_url", "network")
-        for name in (*host, "organization_type_case"):
-            if value := environment.get(_PREFIX + name.upper()):
-                settings.setdefault(name, value)
-        if "token" not in settings:
-            settings["token"] = _token_of(environment)
-        return cls(**settings)
+        return cls(**environment.complete(settings))
 
     @property
     def base_url(self) -> str:
@@ -441,18 +431,3 @@ class CallsInProgressClient:
 
     def __repr__(self) -> str:
         return f"<CallsInProgressClient {self._base_url}{' closed' if self._closed else ''}>"
-
-
-def _token_of(environment: Mapping[str, str]) -> str:
-    token, file = environment.get(f"{_PREFIX}TOKEN"), environment.get(f"{_PREFIX}TOKEN_FILE")
-    if token and file:
-        raise checks.refuse("token", f"is set twice: unset {_PREFIX}TOKEN or {_PREFIX}TOKEN_FILE")
-    if token:
-        return token.strip()
-    if not file:
-        raise checks.refuse("token", f"is missing: set {_PREFIX}TOKEN, or {_PREFIX}TOKEN_FILE to a file that holds it")
-    try:
-        return Path(file).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-    raise checks.refuse("token", f"cannot be read from the file that {_PREFIX}TOKEN_FILE names: {reason}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from typing import TextIO
 
 import click
@@ -81,18 +81,16 @@ async def _list(settings: ClientSettings, listing: Listing) -> int:
     rows: list[Row] = []
     codes: set[ExitCode] = set()
     found = failed = 0
-    with _progress_bar(listing) as progress:
-        async with settings.client() as client:
-            task = progress.add_task("asking", total=len(listing.organizations))
-            async with aclosing(_ask(client, listing)) as answers:
-                async for organization, answer in answers:
-                    if isinstance(answer, CallsInProgressError):
-                        failed += 1
-                        codes.add(report(answer, organization))
-                    else:
-                        found += len(answer)
-                        rows += _take(organization, answer, listing)
-                    progress.advance(task)
+    with _progress_bar(listing) as advance:
+        async with settings.client() as client, aclosing(_ask(client, listing)) as answers:
+            async for organization, answer in answers:
+                if isinstance(answer, CallsInProgressError):
+                    failed += 1
+                    codes.add(report(answer, organization))
+                else:
+                    found += len(answer)
+                    rows += _take(organization, answer, listing)
+                advance()
     _print_table(rows, listing)
     answered = count(len(listing.organizations) - failed, "organization")
     say(f"{count(found, 'call')} in progress in {answered}" + (f"; {failed} failed" if failed else ""))
@@ -101,12 +99,18 @@ async def _list(settings: ClientSettings, listing: Listing) -> int:
     return combined(codes)
 
 
-def _progress_bar(listing: Listing) -> Progress:
+@contextmanager
+def _progress_bar(listing: Listing) -> Iterator[Callable[[], None]]:
+    """Show how many organizations have answered. Call what it gives for each that has."""
     console = stderr_console()
-    # Lines of JSON on the same terminal would run into it.
-    disable = not is_live(console) or (listing.as_json and stdout_console().is_terminal)
+    # Lines of JSON on the same terminal would run into it. A disabled Progress would end with an empty one.
+    if not is_live(console) or (listing.as_json and stdout_console().is_terminal):
+        yield lambda: None
+        return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    return Progress(*columns, console=console, transient=True, redirect_stdout=False, disable=disable)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
+        task = progress.add_task("asking", total=len(listing.organizations))
+        yield lambda: progress.advance(task)
 
 
 def _take(organization: Organization, found: CurrentCalls, listing: Listing) -> list[Row]:

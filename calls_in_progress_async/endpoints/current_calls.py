@@ -34,9 +34,9 @@ class CurrentCallsRequest:
     """The API's own id of a call."""
     external_unique_id: str | None = field(default=None, validator=checks.optional_text)
     """The id that an update gave a call."""
-    calling_phone_number: str | None = field(default=None, validator=checks.phone_number)
+    calling_phone_number: str | None = field(default=None, validator=checks.phone_number, repr=checks.masked)
     """The caller's number; only together with the other one."""
-    destination_phone_number: str | None = field(default=None, validator=checks.phone_number)
+    destination_phone_number: str | None = field(default=None, validator=checks.phone_number, repr=checks.masked)
     """The number that the call was transferred to."""
 
     def __attrs_post_init__(self) -> None:

@@ -13,6 +13,8 @@ from ..transport.wire import WireResponse
 
 _HANDLE = re.compile(r"error handle (\w{1,64})")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+_NOT_FIELDS = ("class", "invalid_data")
+"""What else stands among the errors: the kind of the refusal, and its reason."""
 _KINDS: Mapping[int, type[errors.ResponseError]] = {
     401: errors.AuthenticationError,
     403: errors.PermissionDeniedError,
@@ -55,7 +57,7 @@ def _refuse(response: WireResponse, *, update: bool) -> NoReturn:
     error = _error(response.status, text, facts, faults, update=update)
     if isinstance(error, errors.RateLimitedError | errors.ServerError):
         error.retry_after = retry_after(response.headers)
-    if 400 <= response.status < 500 and b"organization_type" in response.body:
+    if 400 <= response.status < 500 and b"organization_type" in response.body.lower():
         error.add_note(
             'The server objects to organization_type: try organization_type_case="capitalized" (or "lower").'
         )
@@ -98,11 +100,11 @@ def _faults(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _field_errors(faults: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What is said of each field: ``{"<field>": ["can't be blank"]}``."""
+    """What is said of each field: ``{"<field>": ["can't be blank"]}``, or without the list."""
     return {
-        _one_line(name): tuple(_one_line(str(text)) for text in texts)
+        _one_line(name): tuple(_one_line(str(text)) for text in (texts if isinstance(texts, list) else [texts]))
         for name, texts in faults.items()
-        if isinstance(texts, list)
+        if isinstance(texts, list | str) and name not in _NOT_FIELDS
     }
 
 

@@ -35,7 +35,7 @@ class UpdateCallRequest:
     """The id that an earlier update gave the call."""
     new_external_unique_id: str | None = field(default=None, validator=checks.optional_text)
     """The id to give the call now."""
-    custom_data: Mapping[str, str] | None = field(default=None, converter=checks.custom_data)
+    custom_data: Mapping[str, str] | None = field(default=None, converter=checks.custom_data, repr=checks.names_alone)
     """Names and values to add or to change. The API has no removal."""
     method: str = field(default="PUT", validator=checks.one_of("PUT", "POST"))
     """Both do the same; a POST is not repeated once it may have been carried out."""

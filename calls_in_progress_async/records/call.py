@@ -82,8 +82,8 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
         try:
             return structure(cls, to_json(payload), "call", strict=strict)
         except PayloadError as error:
-            problem = f"{error.path or 'call'}: {error.reason}"
-        except (TypeError, ValueError):
+            problem = f"{error.path}: {error.reason}"
+        except (TypeError, ValueError, RecursionError):
             problem = "is not a mapping, or holds what JSON cannot"
         raise checks.refuse("payload", problem)
 
@@ -152,9 +152,8 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
         return None if found is None else found.value
 
     def __repr__(self) -> str:
-        caller = self.calling_phone_number
-        masked = None if caller is None else f"...{caller[-2:]}"
-        return f"<Call {self.transaction_id!r} {self.call_status!r} from {masked!r} bridged_at={self.bridged_at}>"
+        caller = checks.masked(self.calling_phone_number)
+        return f"<Call {self.transaction_id!r} {self.call_status!r} from {caller} bridged_at={self.bridged_at}>"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:  # what msgspec has rich print would be every field
         return [("", repr(self))]
@@ -169,6 +168,9 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
 
     def __hash__(self) -> int:
         return hash(self.transaction_id)
+
+    def __replace__(self, **changes: Any) -> Call:  # `copy.replace`: msgspec's own would leave the payload as it was
+        return Call.from_payload({**self.raw, **changes})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.raw_json, self.path)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from .structuring import Json, Part, Problem, read_plainly, type_name
+from .structuring import Json, Part, Problem, glance, type_name
 
 Demographic: TypeAlias = str | bool | None
 """What one demographic key holds."""
@@ -47,9 +47,10 @@ def read_plain_custom_data(payload: Json) -> CustomData | None:
 
     It takes a tenth of the time of `read_custom_data`, which reads the rest, and says what is wrong with it.
     """
-    if b'""' in bytes(payload):
+    plain = bytes(payload)
+    if b'""' in plain:
         return None  # it stands for no value
-    fields, traits = read_plainly(_FIELDS, payload), read_plainly(_Traits, payload)
+    fields, traits = glance(_FIELDS, plain), glance(_Traits, plain)
     if fields is None or traits is None:
         return None
     demographics = traits.demographics_data

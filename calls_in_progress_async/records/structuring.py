@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast
@@ -15,6 +16,8 @@ from typing import Annotated, Any, TypeVar, cast
 import cattrs
 import msgspec
 from attrs import define, frozen
+
+from . import odd_json
 
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 """A point in time with its UTC offset."""
@@ -55,7 +58,8 @@ class Body:
     def entry(self, index: int) -> bytes:
         """The JSON of one entry of the list."""
         if self._entries is None:
-            _, self._entries = split(self.json) or ("", [])
+            # A parser may have had more room for its recursion when it first read the body.
+            _, self._entries = split_tolerantly(self.json, strict=False) or ("", [])
         return bytes(self._entries[index])
 
 
@@ -82,6 +86,10 @@ class Origin:
         return self.body.path if self.index is None else f"{self.body.path}[{self.index}]"
 
 
+_NO_ORIGIN = Origin(Body(b"", ""))
+"""Of a record that was not decoded, but made by its constructor."""
+
+
 class Part(msgspec.Struct, frozen=True):
     """A frozen, slotted part of a record, which is decoded from JSON three times as fast as an attrs class."""
 
@@ -93,7 +101,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False, omit
     left out) is None.
     """
 
-    _origin: Origin = Origin(Body(b"{}", ""))  # `structure` always sets it, so a key of that name in JSON has no effect
+    _origin: Origin = _NO_ORIGIN  # `structure` always sets it, so a key of that name in JSON has no effect
 
     @property
     def path(self) -> str:
@@ -108,25 +116,34 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, eq=False, gc=False, omit
     @property
     def raw_json(self) -> bytes:
         """The exact JSON of this record."""
-        return self._origin.payload
+        return msgspec.json.encode(self) if self._origin is _NO_ORIGIN else self._origin.payload
 
     @property
     def raw(self) -> dict[str, Any]:
-        """The exact payload as Python values, made anew at each call."""
-        payload: dict[str, Any] = parse_json(self._origin.payload)
+        """The exact payload as Python values, made anew at each call.
+
+        What Python has no value for is the nearest thing: a field that is nested too deeply is None, an integer of
+        400 or more digits a float, a byte that is not UTF-8 U+FFFD.
+        """
+        payload: dict[str, Any] = parse_json(self.raw_json)
         return payload
 
 
 R = TypeVar("R", bound=Record)
+T = TypeVar("T")
 
 
 def to_json(payload: Mapping[str, Any] | bytes) -> bytes:
-    """Write a mapping as JSON; bytes are JSON already."""
-    return payload if isinstance(payload, bytes) else json.dumps(dict(payload), default=str).encode()
+    """Write a mapping as JSON, times as ISO 8601; bytes are JSON already."""
+    return payload if isinstance(payload, bytes) else json.dumps({**payload}, default=datetime.isoformat).encode()
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes, lost: list[str] | None = None) -> Any:
     """Parse any JSON.
+
+    Args:
+        body: The JSON. Of an object whose fields are nested too deeply for any parser, those fields are None.
+        lost: Where to put the names of those fields.
 
     Raises:
         PayloadError: It is not JSON.
@@ -134,23 +151,13 @@ def parse_json(body: bytes) -> Any:
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _parse_odd_json(body)
-
-
-def _parse_odd_json(body: bytes) -> Any:
-    """Parse what only the standard library takes: NaN, enormous numbers, lone surrogates, bytes that are not UTF-8."""
-    try:
-        return json.loads(body.decode("utf-8-sig", "replace"), parse_int=_integer)
-    except (ValueError, RecursionError):
-        raise PayloadError("", "the body is not JSON") from None
-
-
-def _integer(digits: str) -> int | float:
-    # int() refuses more than 4,300 digits (CVE-2020-10735).
-    return int(digits) if len(digits) < 400 else float(digits)
+        with suppress(ValueError):
+            return odd_json.parse(body, [] if lost is None else lost)
+    raise PayloadError("", "the body is not JSON")
 
 
 _LIST_KEYS = ("current_calls", "calls_in_progress")
+_ONE_KEY = "current_call"
 
 
 class _Lists(msgspec.Struct):
@@ -175,18 +182,21 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
     for key in _LIST_KEYS:
         if (entries := getattr(lists, key)) is not msgspec.UNSET:
             return key, entries
-    return None if lists.current_call is msgspec.UNSET else ("current_call", [lists.current_call])
+    return None if lists.current_call is msgspec.UNSET else (_ONE_KEY, [lists.current_call])
 
 
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
-    """Split a body as `split` does; unless ``strict``, also one that only the standard library's parser takes."""
+    """Split a body as `split` does; unless ``strict``, also one that only a tolerant parser takes, or none at all."""
     try:
         return split(body)
     except PayloadError as error:
-        parsed = None if strict else _parse_odd_json(body)
-        for key in _LIST_KEYS:
-            if isinstance(parsed, dict) and isinstance(entries := parsed.get(key), list):
-                return key, [json.dumps(entry).encode() for entry in entries]
+        with suppress(ValueError):
+            fields = {} if strict else odd_json.fields_of(body)
+            for key in _LIST_KEYS:
+                if fields.get(key, "").startswith("["):
+                    return key, [entry.encode() for entry in odd_json.cut(fields[key], "[]")]
+            if _ONE_KEY in fields:
+                return _ONE_KEY, [fields[_ONE_KEY].encode()]
         raise PayloadError(error.path, error.reason) from None
 
 
@@ -197,8 +207,10 @@ def _decode(kind: Any, body: bytes) -> Any:
         decoded = _decoder(kind).decode(body)
     except msgspec.ValidationError as error:
         path, reason = _located(error)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        path, reason = "", "the body is not JSON"
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        path, reason = "", "the body is not JSON" if body.strip() else "the body is empty"
+    except RecursionError:
+        path, reason = "", "the body is nested too deeply"
     else:
         return decoded
     raise PayloadError(path, reason)
@@ -235,25 +247,17 @@ def structure(kind: type[R], payload: bytes, path: str, *, strict: bool) -> R:
     return _finish(record, Origin(Body(payload, path), problems=problems), strict=strict)
 
 
-def glance(kind: type[R], payload: bytes) -> R | None:
-    """Decode the fields of ``kind`` alone from what may be one JSON object; it knows its payload not.
+def glance(kind: type[T], payload: bytes) -> T | None:
+    """Decode ``kind`` alone from what may be JSON of it: a record, which then knows its payload not, or any type.
 
     Returns:
-        None where that is anything but one object in plain JSON, or one of these fields cannot be read.
+        None where it is anything else, or no plain JSON.
     """
     try:
         if not payload.isascii():
             payload.decode()  # msgspec does not look into what it skips
-        return cast(R, _decoder(kind).decode(payload))
+        return cast(T, _decoder(cast(Any, kind)).decode(payload))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-
-
-def read_plainly(kind: Any, payload: Json) -> Any:
-    """Read JSON of exactly one type; None where it is of another."""
-    try:
-        return _decoder(kind).decode(payload)
-    except (msgspec.DecodeError, RecursionError):
         return None
 
 
@@ -307,11 +311,15 @@ def _forget_empty_text(record: Record) -> None:
 
 
 def _structure_tolerantly(kind: type[R], payload: bytes, path: str) -> tuple[R, tuple[Problem, ...]]:
-    values = parse_json(payload)
+    lost: list[str] = []
+    try:
+        values = parse_json(payload, lost)
+    except PayloadError:
+        raise PayloadError(path, "is not JSON") from None
     if not isinstance(values, dict):
         raise PayloadError(path, f"is {type_name(values)}, not an object")
     readable: dict[str, Any] = {}
-    problems = []
+    problems = [Problem(f"{path}.{key}", "is nested too deeply") for key in lost]
     for key, (name, wanted) in _fields(kind).items():
         value = values.get(key)
         if value is None or value == "":
@@ -395,7 +403,7 @@ def _structure_each(kind: type[R], body: bytes, *, strict: bool) -> tuple[tuple[
     records: list[R] = []
     problems: list[Problem] = []
     for index, entry in enumerate(entries):
-        path = key if key == "current_call" else f"{key}[{index}]"
+        path = key if key == _ONE_KEY else f"{key}[{index}]"
         try:
             records.append(structure(kind, bytes(entry), path, strict=strict))
         except PayloadError as error:

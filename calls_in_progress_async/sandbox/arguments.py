@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from calls_in_progress_async.sandbox.payloads import Fields
+from calls_in_progress_async.sandbox.payloads import Fields, encode
 
 Spelling = Literal["any", "lower", "capitalized"]
 
@@ -142,7 +142,8 @@ def parse_changes(body: bytes, content_type: str) -> Changes:
 def _call_in_progress(body: bytes, content_type: str) -> dict[str, Any]:
     try:
         document = json.loads(body) if content_type.partition(";")[0].strip() == "application/json" else None
-    except ValueError:
+        encode(document)  # a lone surrogate, which no answer could carry, is refused here
+    except (ValueError, RecursionError):
         document = None
     call = document.get("call_in_progress") if isinstance(document, dict) else None
     if not isinstance(call, dict):

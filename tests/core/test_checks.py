@@ -244,6 +244,19 @@ def test_an_organization_is_an_organization(kind: Any, value: Any) -> None:
     assert "Organization.advertiser(25)" in str(error)
 
 
+def test_a_request_prints_no_phone_number_and_no_value() -> None:
+    """What it looks for and what it writes may be a caller's."""
+    asked = repr(find(transaction_id="T", calling_phone_number=PHONE, destination_phone_number="+18005551234"))
+    assert "transaction_id='T'" in asked
+    assert "calling_phone_number='...34', destination_phone_number='...34'" in asked
+    assert PHONE not in asked
+    assert "calling_phone_number=None" in repr(find())
+    written = repr(update(custom_data={"Caller": PHONE, "b": "c"}))
+    assert "custom_data=['Caller', 'b']" in written
+    assert PHONE not in written
+    assert "custom_data=None" in repr(update())
+
+
 @pytest.mark.parametrize("given_one", ["calling_phone_number", "destination_phone_number"])
 def test_one_phone_number_needs_the_other(given_one: str) -> None:
     """The error names the one that is missing."""
@@ -305,7 +318,9 @@ SETTINGS: list[Any] = [
     ("base_url", ["", "invoca.net", "ftp://invoca.net", "https://", "https:///x", "https://x:99999", "https://x:a",
                   "https://[::1", "https://user:pw@invoca.net", "https://invoca.net?x=1", "https://invoca.net?",
                   "https://invoca.net#a", "https://invo ca.net", "https://invoca.net\n", "https://ünvoca.net",
-                  "https://invoca.net\\@evil.example", "//invoca.net", None, 5, *HOSTILE]),
+                  "https://invoca.net\\@evil.example", "https://invoca.net\\.evil.example", "//invoca.net", "https://a..b",
+                  "https://.", "https://x%2f.com", f"https://{'a' * 64}.com", f"https://{'a.' * 127}b", "https://127.256.0.1",
+                  "http://127.256.0.1", "https://2130706433", "https://[1]", None, 5, *HOSTILE]),
     ("network", ["", "-a", "a-", "a.b", "a" * 64, "a_b", "a/b", "é", "\u017f", "a\n", 5, True, *HOSTILE]),
     ("api_version", ["", "2022-8-1", "20220801", "2022-08-01/", "v1", "2022-08-01\n",
      "\u0662\u0660\u0662\u0662-08-01", None, 2022, *HOSTILE]),
@@ -344,6 +359,11 @@ def test_a_setting_out_of_its_range_is_refused(name: str, value: Any) -> None:
         {"token": "!~"},
         {"default_region": "gb"},
         {"base_url": "https://invoca.net", "network": "acme"},
+        {"base_url": f"https://{'a' * 63}.x-1.example."},
+        {"base_url": f"https://{'a.' * 126}b"},
+        {"base_url": "https://api_1:8443/path"},
+        {"base_url": "https://[2001:db8::1]:8443"},
+        {"base_url": "https://192.0.2.1"},
     ],
 )
 def test_a_setting_within_its_range_is_taken(settings: Any) -> None:

@@ -164,6 +164,16 @@ def test_a_400_lists_fields_as_well(status: int) -> None:
     assert refused(FIND, status).field_errors == {}
 
 
+def test_a_403_may_name_its_fields_without_a_list() -> None:
+    """Text is as good as a list of one; class and invalid_data are no fields."""
+    error = refused(UPDATE, 403, {"errors": {"id": "is\nbad", "class": "X", "invalid_data": "no"}})
+    assert (type(error), error.field_errors) == (sdk.RequestRejectedError, {"id": ("is?bad",)})
+    assert str(error) == "HTTP 403: X, no, id: is?bad"
+    for neither in ({"class": "X", "invalid_data": "no"}, {"id": 5}, {"id": None}, {"class": ["X"]}):
+        error = refused(UPDATE, 403, {"errors": neither})
+        assert type(error) is sdk.PermissionDeniedError
+
+
 def test_a_401_says_what_to_look_at() -> None:
     """NotAuthorized, and the two usual causes."""
     error = refused(FIND, 401, {"error": "NotAuthorized"})
@@ -221,6 +231,7 @@ def test_a_refusal_of_the_type_names_the_setting(request_: Any, status: int) -> 
     (note,) = refused(request_, status, {"errors": {"organization_type": ["is not included in the list"]}}).__notes__
     assert "organization_type_case" in note
     assert "\n" not in note
+    assert refused(request_, status, {"error": "Organization_Type is bad"}).__notes__
     assert not hasattr(refused(request_, status, {"errors": {"id": ["bad"]}}), "__notes__")
     assert not hasattr(refused(request_, 500, {"errors": {"organization_type": ["x"]}}), "__notes__")
 

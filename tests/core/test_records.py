@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import pickle
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -24,10 +24,12 @@ from calls_in_progress_async import (
     CustomDataField,
     InvalidRequestError,
     Problem,
+    RequestRejectedError,
     UnexpectedResponseError,
     UpdateCallRequest,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.records.odd_json import cut, cut_fields
 from calls_in_progress_async.records.structuring import glance
 from calls_in_progress_async.transport.wire import WireResponse
 
@@ -111,6 +113,14 @@ def test_the_error_says_where_the_list_should_be() -> None:
     with pytest.raises(UnexpectedResponseError, match=r"has no list of calls \(current_calls\)") as raised:
         read({})
     assert raised.value.path == ""
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n"])
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_an_empty_body_is_said_to_be_empty(body: bytes, status: int) -> None:
+    """It is not no calls."""
+    with pytest.raises(UnexpectedResponseError, match=f"^HTTP {status}: the body is empty$"):
+        read(body, status=status)
 
 
 def test_the_order_is_the_servers() -> None:
@@ -350,6 +360,99 @@ def test_json_that_is_hardly_json_loses_nothing(before: bytes, inside: bytes, af
         assert pickle.loads(pickle.dumps(each)) == each
 
 
+# Fields that are nested too deeply for any parser: 100,000 levels.
+
+BOMBS = [b"[" * 100_000 + b"]" * 100_000, b'[{"]":' * 100_000 + b'"\\"}"' + b"}]" * 100_000]
+TOO_DEEP = "is nested too deeply"
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=range(len(BOMBS)))
+@pytest.mark.parametrize("name", ["city", "start_time", "custom_data", "new", 'a"]b'])
+def test_a_field_that_is_too_deep_costs_only_itself(name: str, bomb: bytes) -> None:
+    """It is None, here and in raw, and listed; its neighbours, the other calls and the exact text are there."""
+    key = json.dumps(name).encode()
+    text = b'{"transaction_id": "T,]}", %s : %s , "region":"r", "other": [1, {"a": null}]}' % (key, bomb)
+    for body in (
+        b'{"current_calls": [{"city": "a"} ,%s, {"city": "b"}]}' % text,
+        b'{"new": %s, "current_calls": [{"city": "a"},%s,{"city": "b"}], "last": {}}' % (bomb, text),
+    ):
+        found = read(body)
+        one = found[1]
+        assert [each.city for each in found] == ["a", None, "b"]
+        assert (found.problems, one.problems) == ((), (Problem(f"current_calls[1].{name}", TOO_DEEP),))
+        assert (one.transaction_id, one.region, one.raw_json) == ("T,]}", "r", text)
+        assert one.raw == {"transaction_id": "T,]}", name: None, "region": "r", "other": [1, {"a": None}]}
+        assert (found[0].problems, getattr(one, name, None)) == ((), None)
+        again = pickle.loads(pickle.dumps(one))
+        assert (again, again.problems) == (one, one.problems)
+        with pytest.raises(UnexpectedResponseError) as raised:
+            read(body, strict=True)
+        assert str(raised.value) == f"HTTP 200: the body {TOO_DEEP}"
+
+
+@pytest.mark.parametrize("bomb", BOMBS, ids=range(len(BOMBS)))
+def test_an_updates_answer_that_is_too_deep_loses_only_the_field(bomb: bytes) -> None:
+    """So does one with the call alone."""
+    done = updated(200, b'{"current_call": {"city": "a", "region": %s}}' % bomb)
+    assert (done.calls[0].city, done.calls[0].problems) == ("a", (Problem("current_call.region", TOO_DEEP),))
+    assert updated(200, b'{"current_call": {"city": "a", "new": NaN}}').calls[0].city == "a"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"%s", "expected object, got array"),
+        (b'{"current_calls": {"a": %s}}', "current_calls: expected array, got object"),
+        (b'{"other": %s}', f"the body {TOO_DEEP}"),
+        (b'{"current_calls": [{"a": %s}', "the body is not JSON"),
+        (b'{"current_calls": [{"a": %s}]]', "the body is not JSON"),
+        (b'{"current_calls": [{"a": %s}]}}', "the body is not JSON"),
+        (b'{"current_calls": [{"a": %s}], 5}', "the body is not JSON"),
+        (b'{"current_calls": [{"a": %s}], "x" 5}', "the body is not JSON"),
+        (b'{"current_calls": [{"a": %s}], "\x01": 5}', "the body is not JSON"),
+        (b'{"x": %s, "current_calls": 5}', f"the body {TOO_DEEP}"),
+    ],
+)
+def test_a_body_that_is_too_deep_and_no_list_of_calls_is_refused(body: bytes, reason: str) -> None:
+    """Clearly, and never as no calls."""
+    with pytest.raises(UnexpectedResponseError) as raised:
+        read(body % BOMBS[0])
+    assert str(raised.value).removeprefix("HTTP 200: ") in (reason, f"the body {TOO_DEEP}")
+
+
+def test_entries_beside_one_that_is_too_deep_are_judged_one_by_one() -> None:
+    """A list is no call however deep it is, nor is what is not JSON; an empty list has none."""
+    found = read(
+        b'{"new": %s, "current_calls": [{"city": "a"}, %s, {"city" "b"}, {\'city\': 1}, 5]}' % (BOMBS[1], BOMBS[0])
+    )
+    assert [each.city for each in found] == ["a"]
+    reasons = ["is a list, not an object", "is not JSON", "is not JSON", "is a number, not an object"]
+    assert [(each.path, each.reason) for each in found.problems] == [
+        (f"current_calls[{index}]", reason) for index, reason in enumerate(reasons, 1)
+    ]
+    for nothing in (b"", b" \n"):
+        assert list(read(b'{"new": %s, "current_calls": [%s]}' % (BOMBS[0], nothing))) == []
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4), st.sampled_from([None, 1]), st.booleans())
+@settings(deadline=None)
+def test_cutting_agrees_with_the_parser(fields: dict[str, Any], indent: int | None, escaped: bool) -> None:
+    """The parts of an object and of a list are those that json.loads finds."""
+    text = json.dumps(fields, indent=indent, ensure_ascii=escaped)
+    found = {name: json.loads(value) for name, value in cut_fields(text).items()}
+    assert json.dumps(found) == json.dumps(fields)
+    text = json.dumps(list(fields.values()), indent=indent, ensure_ascii=escaped)
+    assert [json.dumps(json.loads(value)) for value in cut(text, "[]")] == list(map(json.dumps, fields.values()))
+
+
+def test_a_refusal_that_is_too_deep_says_the_rest() -> None:
+    """The fields beside it are read."""
+    body = b'{"errors": {"id": ["bad"]}, "new": %s}' % BOMBS[0]
+    request = CurrentCallsRequest(organization=ACME)
+    with pytest.raises(RequestRejectedError, match=r"^HTTP 403: id: bad$"):
+        request.read(WireResponse(403, {}, body), WireFormat(), ())
+
+
 @given(JSON, st.sampled_from(DOCUMENTED) | st.text())
 @settings(deadline=None)
 def test_no_value_in_any_field_costs_another(value: Any, name: str) -> None:
@@ -548,9 +651,10 @@ def test_nothing_prints_a_callers_number_or_demographics() -> None:
     assert "bridged" in repr(one)
 
 
-@pytest.mark.parametrize("number", [None, "", "1", "\n", "5309991234"])
+@pytest.mark.parametrize("number", [None, "", "1", "\n", "12", "9112", "5309991234"])
 def test_a_repr_is_one_line_whatever_it_holds(number: Any) -> None:
-    """Of any call."""
+    """Of any call; the two digits that are shown are never all of them."""
+    assert not number or number not in repr(call({"calling_phone_number": number}))
     text = repr(call({"calling_phone_number": number, "transaction_id": "a\nb\x1b[31m", "call_status": 5}))
     assert text.isprintable()
     assert text.startswith("<Call 'a\\nb")
@@ -609,6 +713,65 @@ def test_a_call_for_tests_is_made_from_its_payload() -> None:
     assert (one.transaction_id, one.start_time, one.extra, one.path) == ("T", now, {"new": 1}, "call")
     assert Call.from_payload(b'{"transaction_id": "T"}', strict=True).raw == {"transaction_id": "T"}
     assert Call.from_payload({"city": 5}).problems == (Problem("call.city", "is a number, not text"),)
+
+
+_DEEP: list[Any] = []
+for _ in range(100_000):
+    _DEEP = [_DEEP]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (None, "is not a mapping, or holds what JSON cannot"),
+        (5, "is not a mapping, or holds what JSON cannot"),
+        ("text", "is not a mapping, or holds what JSON cannot"),
+        ([("city", "x")], "is not a mapping, or holds what JSON cannot"),
+        ({"new": {1, 2}}, "is not a mapping, or holds what JSON cannot"),
+        ({"city": b"x"}, "is not a mapping, or holds what JSON cannot"),
+        ({"new": date(2024, 2, 1)}, "is not a mapping, or holds what JSON cannot"),
+        ({"new": _DEEP}, "is not a mapping, or holds what JSON cannot"),
+        (b"[]", "call: is a list, not an object"),
+        (b"x", "call: is not JSON"),
+    ],
+    ids=range(10),
+)
+def test_what_is_no_payload_is_refused(payload: Any, reason: str) -> None:
+    """In one line, whatever it is."""
+    with pytest.raises(InvalidRequestError) as raised:
+        Call.from_payload(payload)
+    assert str(raised.value) == f"payload: {reason}"
+
+
+def test_a_call_that_was_made_by_its_constructor_is_whole() -> None:
+    """Its payload is its fields, so that it equals, pickles and tells apart as others do."""
+    now = datetime(2024, 2, 1, 12, tzinfo=UTC)
+    one, other = Call(transaction_id="T", start_time=now), Call(transaction_id="U")
+    assert one.raw == {"transaction_id": "T", "start_time": "2024-02-01T12:00:00Z"}
+    assert (one != other, one == Call.from_payload(one.raw), hash(one) == hash(Call.from_payload(one.raw))) == (
+        (True,) * 3
+    )
+    for again in (pickle.loads(pickle.dumps(one)), copy.copy(one), copy.deepcopy(one)):
+        assert (again, again.start_time) == (one, now)
+    assert (one.problems, one.extra, one.custom_data, one.path) == ((), {}, None, "")
+    assert Call().raw == {}
+
+
+def test_a_call_that_is_replaced_has_another_payload() -> None:
+    """What copy.replace of Python 3.13 calls: the fields that are given are in raw as well."""
+    one = calls({"city": "x", "new": 1, "custom_data": {"a": {"value": "b"}}})[0]
+    other = one.__replace__(city="y")
+    assert (other.city, other.raw) == ("y", {**one.raw, "city": "y"})
+    assert (one.city, other != one, other.custom_value("a")) == ("x", True, "b")
+
+
+def test_a_call_is_matched_by_its_fields() -> None:
+    """`case Call(call_status="bridged", city=city)`."""
+    match call({"call_status": "bridged", "city": "x"}):
+        case Call(call_status="bridged", city=str(city)):
+            assert city == "x"
+        case _:
+            pytest.fail("not matched")
 
 
 # Conveniences.

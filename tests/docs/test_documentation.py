@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from calls_in_progress_async import errors
+from calls_in_progress_async import CallsInProgressClient, RetryPolicy, errors
+from calls_in_progress_async.cli.outcomes import EPILOG, ExitCode
+from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.sandbox import SandboxServer
 
 ROOT = Path(__file__).parents[2]
@@ -52,6 +56,45 @@ def test_every_error_is_documented() -> None:
     roots = {"CallsInProgressError", "ClientStateError", "TransportError", "ResponseError"}
     tree = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
     assert {name for name in tree - roots if f"`{name}`" not in page} == set()
+
+
+def test_the_defaults_that_are_documented_are_the_codes() -> None:
+    """The table of defaults says what the constructors say."""
+    page = (ROOT / "docs" / "how-it-works.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE))
+    parameters = inspect.signature(CallsInProgressClient).parameters
+    policy = RetryPolicy()
+    waits = f"{policy.max_attempts} attempts, waits up to {policy.initial:g} s, {policy.backoff(2, lambda: 1):g} s"
+    assert told.pop("retry") == f"{waits}, ... {policy.maximum:g} s"
+    units = {"deadline": " s", "attempt_timeout": " s", "connect_timeout": " s"}
+    expected = {name: f"{parameters[name].default:g}{unit}" for name, unit in units.items()} | {
+        "max_connections": str(parameters["max_connections"].default),
+        "max_response_size": f"{parameters['max_response_size'].default // 2**20} MiB",
+        "rate_limit": str(parameters["rate_limit"].default).lower(),
+        **{name: f'`"{parameters[name].default}"`' for name in ("organization_type_case", "validate_phone_numbers")},
+    }
+    assert told == expected
+
+
+def test_the_exit_codes_that_help_lists_are_the_programs() -> None:
+    """Each of them, and no other."""
+    assert [int(code) for code in re.findall(r"^ +(\d+)  ", EPILOG, re.MULTILINE)] == list(ExitCode)
+
+
+def test_the_commands_and_variables_that_are_documented_exist() -> None:
+    """What README says that there is: commands, extras, environment variables, and what the core installs."""
+    readme = (ROOT / "README.md").read_text()
+    line = re.search(r"adds `calls-in-progress`: ([^.]*)\.", readme)
+    assert line is not None
+    assert set(re.findall(r"`(\w+)`", line[1])) == set(program.commands)
+    for name in set(re.findall(r"CALLS_IN_PROGRESS_\w+", readme)):
+        assert name in EPILOG
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    core = {re.split(r"[<>=]", requirement)[0] for requirement in project["dependencies"]}
+    installs = re.search(r"The core installs ([^.]*)\.", readme)
+    assert installs is not None
+    assert set(re.split(r", | and ", installs[1])) == core
+    assert {re.split(r"[<>=]", each)[0] for each in project["optional-dependencies"]["cli"]} == {"click", "rich"}
 
 
 def test_links_within_the_repository_lead_somewhere() -> None:
