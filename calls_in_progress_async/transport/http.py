@@ -87,7 +87,7 @@ class AiohttpTransport:
     """aiohttp, with everything off that this API does not need: cookies, redirects, its own retries and pool limit.
 
     Requests go out on connections of a pool, without the session above it, unless a session was injected, there is a
-    proxy, or a test tool answers for sessions.
+    proxy, a test tool answers for sessions, or an instrumentation has added trace hooks to all of them.
     """
 
     def __init__(self, settings: HttpSettings, session: aiohttp.ClientSession | None = None) -> None:
@@ -99,12 +99,12 @@ class AiohttpTransport:
         self._injected = session
         self._own: aiohttp.ClientSession | None = None
         self._connections: Connections | None = None
+        """Where requests need no session."""
         self._closing: AsyncGenerator[None] | None = None
         url = URL(self._base)
         fixed = {hdrs.HOST: url.host_port_subcomponent, **_HEADERS}
         self._path = url.raw_path.rstrip("/")
         self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items()) + f"{hdrs.AUTHORIZATION}: "
-        self._proxy = settings.proxy or (_proxy_of_environment(url) if settings.trust_env else None)
         self._options: dict[str, Any] = {
             "allow_redirects": False,
             # Deadlines are kept above this module; only the connection has a timeout of its own.
@@ -113,7 +113,7 @@ class AiohttpTransport:
             "read_bufsize": read_buffer(self._limit),
             "raise_for_status": False,
             "auto_decompress": True,
-            "proxy": self._proxy,
+            "proxy": settings.proxy or (_proxy_of_environment(url) if settings.trust_env else None),
         }
 
     async def send(self, request: WireRequest, token: str, outcome: Sendable) -> WireResponse:
@@ -128,7 +128,7 @@ class AiohttpTransport:
             raise ClientClosedError(f"The aiohttp session {whose} is closed.")
         connections = self._connections
         try:
-            if connections is None or self._proxy is not None or through_session.is_replaced():
+            if connections is None or through_session.is_replaced():
                 options = {"headers": {hdrs.AUTHORIZATION: token, **_HEADERS}, **self._options}
                 url = self._base + request.target
                 answer = await through_session.exchange(session, url, request, outcome, limit=self._limit, **options)
@@ -157,10 +157,12 @@ class AiohttpTransport:
             text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should refuse."
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         settings = self._settings
-        connections = self._connections = Connections(
+        connections = Connections(
             self._base, ssl=settings.ssl, connect_timeout=settings.connect_timeout, limit=self._limit
         )
         self._own = aiohttp.ClientSession(connector=connections, cookie_jar=aiohttp.DummyCookieJar())
+        if self._options["proxy"] is None and not self._own.trace_configs:
+            self._connections = connections
         self._closing = _close_at_last(self._own, connections)
         await anext(self._closing)
         return self._own

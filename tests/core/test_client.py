@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -859,6 +860,22 @@ async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
         for _ in range(3):
             assert len(await client.find(ACME)) == 0
     assert next(tokens, "none is left") == "none is left"
+
+
+async def test_an_instrumentation_of_all_sessions_sees_our_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of OpenTelemetry and others add their trace hooks when a session is made."""
+    seen = []
+
+    async def on_start(_: Any, __: Any, request: aiohttp.TraceRequestStartParams) -> None:
+        seen.append(request.method)
+
+    hooks = aiohttp.TraceConfig()
+    hooks.on_request_start.append(on_start)
+    make = aiohttp.ClientSession.__init__
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", partialmethod(make, trace_configs=[hooks]))
+    async with RawServer() as server, server.client() as client:
+        await client.find(ACME)
+    assert (seen, len(server.seen)) == (["GET"], 1)
 
 
 async def test_what_the_limits_have_learnt_goes_to_the_next_start() -> None:
