@@ -89,7 +89,7 @@ def _walk(body: bytes, entries: list[Listed], layout: Layout) -> list[Listed | b
         if not body.startswith(entry.json, position):
             new += 1
             found = _find_next(body, position, entries, index, separator)
-            if new > _FEW and new > len(pieces) // 2 or found is None and end - position > len(body) // 2:
+            if (new > _FEW and new > len(pieces) // 2) or (found is None and end - position > len(body) // 2):
                 return None
             if found is None:
                 break
@@ -134,7 +134,7 @@ def _find_next(
 
 
 def _parse_pieces(pieces: list[Listed | bytes], separator: bytes, *, strict: bool) -> list[Listed] | None:
-    """Parse what is not known; None where it is not a sequence of whole entries, or, if ``strict``, of readable ones."""
+    """Parse what is not known; None where that is no sequence of entries, or, if ``strict``, of readable ones."""
     entries: list[Listed] = []
     for piece in pieces:
         if isinstance(piece, Listed):

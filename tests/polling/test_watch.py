@@ -350,8 +350,7 @@ async def test_closing_where_a_cancellation_is_swallowed(server: Server, clock: 
 
 
 async def test_waiting_for_a_rate_limit_beyond_the_deadline_is_no_failure(server: Server, clock: Clock) -> None:
-    """Where more wait for the client's own limit than it lets by in a deadline, fewer are asked at once, and no
-    organization is told to have failed."""
+    """Where more wait for the client's limit than it lets by in a deadline, fewer are asked, and none failed."""
     organizations = [Organization.advertiser(number) for number in range(1, 101)]
     free_at = clock.now
 
@@ -670,7 +669,7 @@ async def test_what_is_added_later_is_resumed_too(server: Server, clock: Clock) 
 
 
 async def test_what_is_not_added_yet_stays_in_the_checkpoint(server: Server, clock: Clock) -> None:
-    """Organizations of the checkpoint that are added later are still in the next one; those that were removed are not."""
+    """Organizations of the checkpoint that are added later are in the next one too, unless they were removed."""
     server.calls = {ACME: [call("A")], GLOBEX: [call("G")]}
     async with server.watch(ACME, GLOBEX, INITECH, interval=5.0) as watch:
         await clock.turn(6)
