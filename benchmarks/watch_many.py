@@ -111,7 +111,7 @@ def main() -> None:
     settings = {"organizations": options.organizations, "mean_call_seconds": options.call_seconds}
     with Sandbox(**settings) as sandbox, tempfile.TemporaryDirectory() as directory:
         figures = asyncio.run(run(options, sandbox, Journal(Path(directory) / "journal")))
-    for name in ("told", "wrong", "longest blind"):
+    for name in ("told", "faults", "longest blind"):
         print(f"{name}: {figures[name]}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
