@@ -36,7 +36,7 @@ from calls_in_progress_async.sandbox import SandboxServer
 
 CALLS = 200
 TURNS = 8
-"""Different bodies, asked for in a circle."""
+"""Different bodies, asked for there and back again."""
 SHARES = {"nothing": 0.0, "2 %": 0.02, "20 %": 0.2, "all": 1.0}
 TARGETS = {"nothing": 0.30, "2 %": 0.40, "20 %": 0.55, "all": 1.0}
 ORGANIZATION = Organization.advertiser(2)
@@ -44,7 +44,10 @@ PATH = "/api/2022-08-01/calls_in_progress/current_calls.json"
 
 
 def make_bodies(share: float, seed: int = 7) -> list[bytes]:
-    """Bodies of which each differs from the one before in a share of its calls, some of them longer than before."""
+    """Bodies of which each differs from the one before in a share of its calls, some of them longer than before.
+
+    They go there and back again, so that the first, too, differs from the last in no more than that.
+    """
     key = (2, "advertiser")
     sandbox = SandboxServer(organizations=[key], calls_per_organization=0, seed=seed)
     names = [sandbox.start_call(key) for _ in range(CALLS)]
@@ -54,7 +57,7 @@ def make_bodies(share: float, seed: int = 7) -> list[bytes]:
         for name in rng.sample(names, round(share * CALLS)):
             sandbox.change_call(key, name, external_unique_id=f"order-{turn}", keypress_1=str(turn) * rng.randint(1, 3))
         bodies.append(json.dumps({"current_calls": sandbox.live(key)}, separators=(",", ":")).encode())
-    return bodies
+    return bodies + bodies[-2:0:-1]
 
 
 def serve(bodies: dict[int, list[bytes]], port: Any) -> None:
@@ -67,7 +70,7 @@ def serve(bodies: dict[int, list[bytes]], port: Any) -> None:
         which = int(request.query["id"])
         client = request.headers["Authorization"], which
         step = steps[client] = steps.get(client, -1) + 1
-        return web.Response(body=bodies[which][step % TURNS], content_type="application/json")
+        return web.Response(body=bodies[which][step % len(bodies[which])], content_type="application/json")
 
     async def main() -> None:
         runner = web.ServerRunner(web.Server(answer))

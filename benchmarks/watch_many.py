@@ -2,8 +2,10 @@
 
     python benchmarks/watch_many.py [--organizations 10000] [--interval 5] [--seconds 120] [--quick] [--json FILE]
 
-The sandbox runs in a process of its own and simulates five calls an organization. CPU is that of this process, as a
-share of one core; memory is its resident size beyond what it was before the watch. Nothing is asserted.
+The sandbox runs in a process of its own and simulates five calls an organization, of three minutes each; with
+``--call-seconds 3750`` one organization in fifty changes between two polls. CPU is that of this process, as a share of
+one core; memory is its resident size beyond what it was before the watch. At the end the simulated time stands still,
+and everything that was told is held against the sandbox's log. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -12,115 +14,82 @@ import argparse
 import asyncio
 import gc
 import json
-import multiprocessing
-import os
 import sys
+import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from calls_in_progress_async import CallChanged, CallEnded, CallsInProgressClient, CallStarted, Organization, Watch
-from calls_in_progress_async.sandbox import SandboxServer
+from worlds import Journal, Sandbox, hold_against, resident
 
-KINDS = {CallStarted: "started", CallChanged: "changed", CallEnded: "ended"}
+from calls_in_progress_async import CallsInProgressClient, Watch
 
-
-def serve(count: int, pipe: Any) -> None:
-    """Serve until told to stop; then tell what happened, from time 0 on, and what is live."""
-
-    async def main() -> None:
-        async with SandboxServer(organizations=count, seed=7) as sandbox:
-            for key in sandbox.organizations:
-                sandbox.live(key)  # an organization is made when it is first asked for, which takes its time
-            pipe.send((sandbox.url, sandbox.token, sandbox.organizations))
-            while not pipe.poll():
-                await asyncio.sleep(0.05)
-            pipe.recv()
-            pipe.send({key: [(kind, name) for at, kind, name in sandbox.history(key)] for key in sandbox.organizations})
-
-    asyncio.run(main())
+NOTE = 1.0
+"""Seconds between two looks at how old the oldest answer is."""
 
 
-def resident() -> int:
-    """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-class Log:
-    """What the watch told."""
-
-    def __init__(self) -> None:
-        self.live: dict[Organization, dict[str, Any]] = {}
-        self.told: Counter[str] = Counter()
-        self.faults: Counter[str] = Counter()
-        self.started: set[tuple[Organization, str]] = set()
-
-    def take(self, event: Any) -> None:
-        kind = KINDS.get(type(event), type(event).__name__)
-        self.told[kind] += 1
-        if kind not in KINDS.values():
-            return
-        names = self.live.setdefault(event.organization, {})
-        name = event.call.transaction_id
-        if (name in names) is (kind == "started"):
-            self.faults["contradictions"] += 1
-        if kind == "ended":
-            names.pop(name, None)
-        else:
-            names[name] = None
-            self.started.add((event.organization, name))
-
-    def compare(self, history: dict[Any, list[tuple[str, str]]], watch_live: set[tuple[Organization, str]]) -> None:
-        """Count what was told and did not happen, and what is known and was not told."""
-        happened = {(Organization(*key), name) for key, events in history.items() for _, name in events}
-        self.faults["told, but not in the log"] = len(self.started - happened)
-        told = {(organization, name) for organization, names in self.live.items() for name in names}
-        self.faults["state from events other than the watch's"] = len(told ^ watch_live)
-
-
-async def consume(watch: Watch, log: Log) -> None:
+async def consume(watch: Watch, journal: Journal) -> None:
     async for event in watch:
-        log.take(event)
+        journal.tell(event)
 
 
-async def run(options: argparse.Namespace, url: str, token: str, keys: list[Any]) -> tuple[dict[str, Any], Log, Any]:
-    organizations = [Organization(*key) for key in keys]
-    log = Log()
-    samples = []
-    async with CallsInProgressClient(token=token, base_url=url) as client:
-        gc.collect()
-        before = resident()
-        async with client.watch(organizations, interval=options.interval) as watch:
-            consuming = asyncio.create_task(consume(watch, log))
-            step = max(options.interval, options.seconds / 12)
-            await asyncio.sleep(options.interval * 2)  # until everybody has been asked
-            began = time.monotonic()
-            while time.monotonic() - began < options.seconds:
-                cpu, wall, requests = time.process_time(), time.monotonic(), watch.stats.requests
-                await asyncio.sleep(step)
-                stats, spent = watch.stats, time.monotonic() - wall
-                samples.append(
-                    {
-                        "seconds": round(time.monotonic() - began, 1),
-                        "cpu": round((time.process_time() - cpu) / spent, 3),
-                        "polls a second": round((stats.requests - requests) / spent),
-                        "kB an organization": round((resident() - before) / len(organizations) / 1000, 2),
-                        "staleness": round(stats.staleness, 2),
-                        "max staleness": round(stats.max_staleness, 2),
-                        "effective interval": round(stats.effective_interval, 2),
-                    }
-                )
-                print("  ".join(f"{name} {value}" for name, value in samples[-1].items()), flush=True)
-            while watch.stats.pending:
-                await asyncio.sleep(0)
-            live = {
-                (organization, call.transaction_id) for organization, calls in watch.calls.items() for call in calls
+async def note(watch: Watch, journal: Journal) -> None:
+    while True:
+        journal.note(watch)
+        await asyncio.sleep(NOTE)
+
+
+class Samples:
+    """What the process and the watch are like, from time to time."""
+
+    def __init__(self, watch: Watch, before: int) -> None:
+        self.taken: list[dict[str, float]] = []
+        self._watch = watch
+        self._before = before
+        self._began = self._wall = time.monotonic()
+        self._cpu, self._requests = time.process_time(), watch.stats.requests
+
+    def take(self) -> None:
+        stats, cpu, wall = self._watch.stats, time.process_time(), time.monotonic()
+        spent = wall - self._wall
+        polls = stats.requests - self._requests
+        self.taken.append(
+            {
+                "seconds": round(wall - self._began, 1),
+                "cpu": round((cpu - self._cpu) / spent, 3),
+                "polls a second": round(polls / spent),
+                "us a poll": round((cpu - self._cpu) / max(polls, 1) * 1e6),
+                "kB an organization": round((resident() - self._before) / stats.organizations / 1000, 2),
+                "staleness": round(stats.staleness, 2),
+                "max staleness": round(stats.max_staleness, 2),
+                "effective interval": round(stats.effective_interval, 2),
             }
-            consuming.cancel()
-    return {"samples": samples, "stats": {"unchanged": stats.unchanged, "failures": stats.failures}}, log, live
+        )
+        self._cpu, self._wall, self._requests = cpu, wall, stats.requests
+        print("  ".join(f"{name} {value}" for name, value in self.taken[-1].items()), flush=True)
+
+
+async def run(options: argparse.Namespace, sandbox: Sandbox, journal: Journal) -> dict[str, Any]:
+    async with CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client:
+        gc.collect()
+        before, began = resident(), sandbox.now()
+        async with client.watch(sandbox.organizations, interval=options.interval) as watch:
+            tasks = [asyncio.create_task(each) for each in (consume(watch, journal), note(watch, journal))]
+            await asyncio.sleep(options.interval * 2)  # until everybody has been asked
+            samples = Samples(watch, before)
+            ends = time.monotonic() + options.seconds
+            while time.monotonic() < ends:
+                await asyncio.sleep(max(options.interval, options.seconds / 12))
+                samples.take()
+            stats = watch.stats
+            sandbox.freeze()
+            await asyncio.sleep(3 * options.interval)
+            for task in tasks:
+                task.cancel()
+    held = hold_against(journal, sandbox.log(), began=began, step=NOTE)
+    return {"samples": samples.taken, "stats": {"unchanged": stats.unchanged, "failures": stats.failures}, **held}
 
 
 def main() -> None:
@@ -128,6 +97,7 @@ def main() -> None:
     parser.add_argument("--organizations", type=int)
     parser.add_argument("--interval", type=float, default=5.0)
     parser.add_argument("--seconds", type=float)
+    parser.add_argument("--call-seconds", type=float, default=180.0, help="how long calls are, on the average")
     parser.add_argument("--quick", action="store_true", help="500 organizations for 20 seconds")
     parser.add_argument("--uvloop", action="store_true")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -138,19 +108,11 @@ def main() -> None:
         import uvloop  # noqa: PLC0415 - only where asked for
 
         uvloop.install()
-    here, there = multiprocessing.Pipe()
-    server = multiprocessing.get_context("spawn").Process(target=serve, args=(options.organizations, there))
-    server.start()
-    try:
-        figures, log, live = asyncio.run(run(options, *here.recv()))
-        here.send("stop")
-        log.compare(here.recv(), live)
-    finally:
-        server.terminate()
-        server.join()
-    figures |= {"told": dict(log.told), "faults": dict(log.faults)}
-    print("told:", dict(log.told))
-    print("faults:", dict(log.faults))
+    settings = {"organizations": options.organizations, "mean_call_seconds": options.call_seconds}
+    with Sandbox(**settings) as sandbox, tempfile.TemporaryDirectory() as directory:
+        figures = asyncio.run(run(options, sandbox, Journal(Path(directory) / "journal")))
+    for name in ("told", "faults", "longest blind"):
+        print(f"{name}: {figures[name]}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 

@@ -6,7 +6,7 @@ payload in it, and no phone number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -29,24 +29,30 @@ class Remainder:
     calls: dict[str, Known]
 
 
-def write(watched: Iterable[Watched], pending: PendingEvents, offset: float) -> dict[str, Any]:
+def write(
+    watched: Iterable[Watched], pending: PendingEvents, offset: float, remainders: Mapping[Organization, Remainder]
+) -> dict[str, Any]:
     """Write a checkpoint.
 
     Args:
         watched: The organizations under watch.
         pending: Events that nobody has taken, and that are therefore still to come after a restart.
         offset: What to add to the watch's time to have Unix time.
+        remainders: What an earlier checkpoint says of organizations that are not under watch yet.
     """
     undone = _undo(pending)
-    organizations = {}
+    organizations = {str(each): _entry(left.seen, left.calls) for each, left in remainders.items()}
     for each in watched:
         if not (each.answered or each.resumed):
             continue
         seen, untold = undone.get(each.organization, (each.seen, {}))
-        told = {**each.picture.calls, **untold}
-        calls = {identity: call.digest for identity, call in told.items() if call is not None}
-        organizations[str(each.organization)] = {"seen": round(min(seen, each.seen) + offset, 3), "calls": calls}
+        organizations[str(each.organization)] = _entry(min(seen, each.seen) + offset, {**each.picture.calls, **untold})
     return {"version": _VERSION, "organizations": organizations}
+
+
+def _entry(seen: float, calls: Mapping[str, Known | None]) -> dict[str, Any]:
+    digests = {identity: call.digest for identity, call in calls.items() if call is not None}
+    return {"seen": round(seen, 3), "calls": digests}
 
 
 def _undo(pending: PendingEvents) -> dict[Organization, tuple[float, dict[str, Known | None]]]:

@@ -15,6 +15,7 @@ from .. import checks
 from ..errors import ClientStateError
 from ..organization import Organization
 from ..records import CurrentCalls
+from .cancellation import failure_of
 
 Find = Callable[[Organization], Awaitable[CurrentCalls]]
 Organizations = Iterable[Organization] | AsyncIterable[Organization]
@@ -125,6 +126,7 @@ class FindMany:
         tasks = [*self._running, *([self._fetching] if self._fetching else [])]
         self._fetching = None
         for task in tasks:
+            task.remove_done_callback(self._done.append)
             task.cancel()
         return tasks
 
@@ -163,6 +165,8 @@ async def _next_of(source: AsyncIterator[Organization]) -> Any:
 async def _find_one(find: Find, organization: Organization) -> OrganizationResult:
     try:
         return OrganizationResult(organization, await find(organization))
+    except asyncio.CancelledError as error:
+        return OrganizationResult(organization, error=failure_of(error))
     except Exception as error:
         return OrganizationResult(organization, error=error)
 

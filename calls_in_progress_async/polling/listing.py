@@ -26,6 +26,8 @@ _WINDOW = 8192
 """Bytes in which they are looked for, beyond the size of the entry."""
 _RECOGNIZED = 50
 """Bytes at the beginning of an entry that are enough to look for it; it is compared whole when found."""
+_FEW = 8
+"""Entries that may be new before it counts how many are."""
 
 
 @frozen
@@ -63,39 +65,39 @@ def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
     """
     if last is not None and last.layout is not None:
         pieces = _walk(body, last.entries, last.layout)
-        if pieces is not None:
-            if pieces == last.entries:
-                return last
-            entries = _parse_pieces(pieces, last.layout.separator, strict=strict)
-            if entries is not None:
-                return Listing(entries, last.layout)
+        if pieces == last.entries:
+            return last
+        if pieces is not None and (entries := _parse_pieces(pieces, last.layout.separator, strict=strict)) is not None:
+            return Listing(entries, last.layout)
     return _read_whole(body, strict=strict)
 
 
 def _walk(body: bytes, entries: list[Listed], layout: Layout) -> list[Listed | bytes] | None:
-    """Take a body apart into entries that are known and the bytes between them.
+    """Take a body apart into entries that are known and the bytes between them, of one entry each as a rule.
 
     Returns:
-        None where the body is laid out differently, or where hardly anything in it is known.
+        None where the body is laid out differently, or where so much of it is new that reading it whole is cheaper.
     """
     separator = layout.separator
     position, end = len(layout.head), len(body) - len(layout.tail)
     if position > end or not (body.startswith(layout.head) and body.endswith(layout.tail)):
         return None
     pieces: list[Listed | bytes] = []
-    index = 0
+    index = new = 0
     while position < end and index < len(entries):
         entry = entries[index]
         if not body.startswith(entry.json, position):
+            new += 1
             found = _find_next(body, position, entries, index, separator)
-            if found is None and end - position > len(body) // 2:
+            if (new > _FEW and new > len(pieces) // 2) or (found is None and end - position > len(body) // 2):
                 return None
             if found is None:
                 break
             index, beginning = found
             if beginning > position:
                 pieces.append(body[position : beginning - len(separator)])
-            position, entry = beginning, entries[index]
+                position = beginning
+            continue
         pieces.append(entry)
         index += 1
         position += len(entry.json)
@@ -113,38 +115,51 @@ def _walk(body: bytes, entries: list[Listed], layout: Layout) -> list[Listed | b
 def _find_next(
     body: bytes, position: int, entries: list[Listed], index: int, separator: bytes
 ) -> tuple[int, int] | None:
-    """Find the next known entry that still stands further on: its index and where it begins."""
-    until = position + len(entries[index].json) * 2 + _WINDOW
-    first = index + body.startswith(entries[index].json[:_RECOGNIZED], position)  # the next one, if this has changed
+    """Find the next known entry that still stands further on, changed or not: its index and where it begins."""
+    wanted = entries[index].json
+    until = position + len(wanted) * 2 + _WINDOW
+    first = index + body.startswith(wanted[:_RECOGNIZED], position)  # the next one, if this has changed
     for candidate in range(first, min(index + _LOOK_AHEAD, len(entries))):
         wanted = entries[candidate].json
-        if body.startswith(wanted, position):
-            return candidate, position
         # Looking for the id alone is several times as fast as for what it stands in.
         name = (entries[candidate].identity or "").encode()
         beginning = body.find(name, position, until) - wanted.find(name)
         if (
-            beginning > position
-            and body.startswith(wanted, beginning)
-            and body.endswith(separator, position, beginning)
+            beginning >= position
+            and body.startswith(wanted[:_RECOGNIZED], beginning)
+            and (beginning == position or body.endswith(separator, position, beginning))
         ):
             return candidate, beginning
     return None
 
 
 def _parse_pieces(pieces: list[Listed | bytes], separator: bytes, *, strict: bool) -> list[Listed] | None:
-    """Parse what is not known; None where it is not a sequence of whole entries."""
+    """Parse what is not known; None where that is no sequence of entries, or, if ``strict``, of readable ones."""
     entries: list[Listed] = []
     for piece in pieces:
         if isinstance(piece, Listed):
             entries.append(piece)
-        elif (identity := identity_of_object(piece)) is not None:  # one entry, as nearly always
-            entries += _listed([identity], [piece], "current_calls", strict=strict)
-        elif (payloads := _split_piece(piece, separator)) is not None:
-            entries += _listed([*map(identity_of, payloads)], payloads, "current_calls", strict=strict)
-        else:
+            continue
+        parsed = _parse(piece, separator)
+        if parsed is None or (strict and not all(map(_is_readable, parsed))):
             return None
+        entries += parsed
     return entries
+
+
+def _parse(piece: bytes, separator: bytes) -> list[Listed] | None:
+    if (identity := identity_of_object(piece)) is not None:  # one entry, as nearly always
+        return [Listed(identity, piece)]
+    payloads = _split_piece(piece, separator)
+    return None if payloads is None else list(map(Listed, map(identity_of, payloads), payloads))
+
+
+def _is_readable(entry: Listed) -> bool:
+    try:
+        structure(Call, entry.json, "", strict=True)
+    except PayloadError:
+        return False
+    return True
 
 
 def _split_piece(piece: bytes, separator: bytes) -> list[bytes] | None:
@@ -163,15 +178,11 @@ def _read_whole(body: bytes, *, strict: bool) -> Listing:
         raise PayloadError("", "the answer has no list of calls (current_calls)")
     path, raw = found
     payloads = [bytes(each) for each in raw]
-    return Listing(_listed(identities_of(body, payloads), payloads, path, strict=strict), _layout(body, payloads))
-
-
-def _listed(identities: list[str | None], payloads: list[bytes], path: str, *, strict: bool) -> list[Listed]:
-    listed = list(map(Listed, identities, payloads))
     if strict:
-        for index, entry in enumerate(listed):
-            structure(Call, entry.json, f"{path}[{index}]", strict=True)
-    return listed
+        for index, payload in enumerate(payloads):
+            structure(Call, payload, f"{path}[{index}]", strict=True)
+    entries = list(map(Listed, identities_of(body, payloads), payloads))
+    return Listing(entries, _layout(body, payloads))
 
 
 def _layout(body: bytes, payloads: list[bytes]) -> Layout | None:

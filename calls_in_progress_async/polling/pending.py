@@ -7,7 +7,7 @@ oldest to the latest state, an end, or an end and what came after it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from attrs import define
 
@@ -131,12 +131,14 @@ class PendingEvents:
         self.taken += 1
         return event.event()
 
-    def drop(self, organization: Organization) -> None:
-        """Forget all events of an organization."""
-        for event in [each for each in self._queue if each.organization == organization]:
+    def drop(self, organizations: Collection[Organization]) -> None:
+        """Forget all events of some organizations."""
+        dropped = frozenset(organizations)
+        for event in [each for each in self._queue if each.organization in dropped]:
             del self._queue[event]
             self._forget(event)
-        self._latest.pop(organization, None)
+        for organization in dropped:
+            self._latest.pop(organization, None)
 
     def _forget(self, event: PendingCall | PendingOutage) -> None:
         if isinstance(event, PendingCall):

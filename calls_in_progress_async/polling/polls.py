@@ -14,11 +14,14 @@ from attrs import field, frozen
 
 from .. import checks
 from ..errors import CallsInProgressError, ClientStateError
+from ..organization import Organization
 from .asking import Ask
+from .cancellation import failure_of
+from .listing import Listing
 from .pending import PendingEvents
 from .schedule import Schedule
 from .stats import Counts
-from .watched import REFUSALS, Watched
+from .watched import Watched, is_refusal
 from .window import Window
 
 _TICK = 0.01
@@ -98,6 +101,8 @@ class Polls:
         self._woken = asyncio.Event()
         self._rests_until = 0.0
         self._workers: list[asyncio.Task[None]] = []
+        self._asked: set[Organization] = set()
+        self._ended = False
 
     @property
     def paused(self) -> bool:
@@ -117,20 +122,23 @@ class Polls:
         if self.error is None:
             self.error = error
             self._on_event()
-        for worker in self._workers:
-            worker.cancel()
+        self._cancel()
 
     async def close(self) -> None:
         """End, and wait until nothing is running any more."""
-        for worker in self._workers:
-            worker.cancel()
+        self._cancel()
         if self._workers:
             await asyncio.wait(self._workers)
+
+    def _cancel(self) -> None:
+        self._ended = True
+        for worker in self._workers:
+            worker.cancel()
 
     async def _work(self) -> None:
         with suppress(asyncio.CancelledError):
             try:
-                while True:
+                while not self._ended:  # a token callable may swallow a cancellation
                     async with self._first:
                         watched = await self._next()
                     await self._poll(watched)
@@ -162,27 +170,36 @@ class Polls:
 
     async def _poll(self, watched: Watched) -> None:
         """Ask once. Whatever goes wrong with one organization stays with it."""
-        began = self._clock()
-        last = watched.picture.listing
+        if watched.organization in self._asked:  # it was removed while it was being asked, and is back
+            self._give_back(watched, slow=False, delay=self._settings.interval)
+            return
+        began, last = self._clock(), watched.picture.listing
         self.counts.requests += 1
+        self._asked.add(watched.organization)
         try:
             listing = await self._ask(watched.organization, last)
+        except asyncio.CancelledError as error:
+            self._fail(watched, failure_of(error))
         except ClientStateError:
             raise
         except Exception as error:  # a token callable's own, for example
             self._fail(watched, error)
         else:
-            now = self._clock()
-            self.counts.unchanged += listing is last
-            self._window.on_answer()
-            if not watched.out:
-                told = watched.take_answer(listing, now, self._settings.absent_polls_to_end, self._events)
-                self._tell(told)
-            self._give_back(watched, slow=now - began > _SLOW * self._settings.interval)
+            self._take_in(watched, listing, began)
+        finally:
+            self._asked.discard(watched.organization)
+
+    def _take_in(self, watched: Watched, listing: Listing, began: float) -> None:
+        now = self._clock()
+        self.counts.unchanged += listing is watched.picture.listing
+        self._window.on_answer()
+        if not watched.out:
+            self._tell(watched.take_answer(listing, now, self._settings.absent_polls_to_end, self._events))
+        self._give_back(watched, slow=now - began > _SLOW * self._settings.interval)
 
     def _fail(self, watched: Watched, error: Exception) -> None:
         self.counts.failures += 1
-        if isinstance(error, REFUSALS):
+        if is_refusal(error):
             self._window.on_refusal(self._clock())
         if isinstance(error, CallsInProgressError):
             error.__traceback__ = None  # it may stay pending for long, and what its frames hold with it

@@ -88,11 +88,12 @@ class SharedAnswers(Generic[Answer]):
         flight = self._flights[key]
         try:
             answer = await ask()
+            if self._flights.get(key) is flight:  # one that was abandoned may be older than a later one's
+                self._keep(key, answer)
+            return answer
         finally:
             if self._flights.get(key) is flight:
                 del self._flights[key]
-        self._keep(key, answer)
-        return answer
 
     def _keep(self, key: Hashable, answer: Answer) -> None:
         now = self._clock()

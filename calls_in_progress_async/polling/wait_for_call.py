@@ -25,6 +25,8 @@ from ..records import Call, CurrentCalls
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.5, 2.0, 1.2
 """Seconds between two looks, and what each is to the one before."""
+_LAST_LOOK = 0.05
+"""Seconds before the end at which the last look begins, at the latest; earlier where looks have taken their time."""
 _SHARED = 0.9
 """The share of a pause for which an answer does for others as well."""
 _PASSING = (TransportError, ServerError, RateLimitedError, RateLimitWaitError, UnexpectedResponseError)
@@ -84,6 +86,14 @@ class Wanted:
             return False  # records hold dial strings too, and text of any form
 
 
+def _rest(pause: float, left: float, took: float) -> float:
+    """Seconds until the next look, of which the last comes just before the end, whatever the pauses are by then."""
+    spare = max(_LAST_LOOK, 2 * took)
+    if pause + spare < left - spare:
+        return pause
+    return left - spare if left > spare else max(0.0, left)
+
+
 async def wait_for_call(
     look: Look,
     wanted: Wanted,
@@ -99,17 +109,18 @@ async def wait_for_call(
         CallsInProgressError: What will not pass by waiting, such as `AuthenticationError`.
     """
     ends = math.inf if timeout is None else clock() + timeout
-    pause = _FIRST_PAUSE
+    pause = rest = _FIRST_PAUSE
     failure: Exception | None = None
-    while (remaining := ends - clock()) > 0:
+    while (remaining := ends - (began := clock())) > 0:
         try:
-            calls = await look(max_age=pause * _SHARED, deadline=None if timeout is None else remaining)
+            calls = await look(max_age=rest * _SHARED, deadline=None if timeout is None else remaining)
         except _PASSING as error:
             failure = error
         else:
             for call in calls:
                 if wanted.matches(call):
                     return call
-        await sleep(max(0.0, min(pause, ends - clock())))
+        rest = _rest(pause, ends - clock(), clock() - began)
+        await sleep(rest)
         pause = min(pause * _GROWTH, _LONGEST_PAUSE)
     raise TimeoutError(f"No matching call within {timeout:g} s.") from failure

@@ -73,12 +73,13 @@ class Watch:
     def remove(self, *organizations: Organization) -> None:
         """Watch organizations no longer: no further event of theirs comes, not even those that had happened."""
         for organization in organizations:
+            self._remainders.pop(organization, None)
             watched = self._watched.pop(organization, None)
             if watched is not None:
                 self._requests_due += self._due(organization)
                 del self._began[organization]
                 self._polls.schedule.remove(watched)
-                self._events.drop(organization)
+        self._events.drop(organizations)
         self._polls.wake()
 
     def _add(self, organization: Organization) -> None:
@@ -190,7 +191,7 @@ class Watch:
 
         An event counts as taken once the iteration has returned it: take the checkpoint when it is dealt with.
         """
-        return checkpoint.write(self._watched.values(), self._events, self._offset)
+        return checkpoint.write(self._watched.values(), self._events, self._offset, self._remainders)
 
     @property
     def _offset(self) -> float:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from attrs import define, field
 
-from ..errors import RateLimitedError, RateLimitWaitError, ServerError
+from ..errors import DeadlineExceededError, RateLimitedError, RateLimitWaitError, ServerError
 from ..organization import Organization
 from .listing import Listing
 from .pending import PendingEvents
 from .picture import Picture
 from .schedule import Turn, backoff
 
-REFUSALS = (RateLimitedError, RateLimitWaitError)
-"""Errors that come of a rate limit, the server's or the client's own."""
 _REFUSALS_TO_FAIL = 4
 """Refused turns in a row that are an organization's own failure."""
 _LONGEST_RETRY_AFTER = 60.0
 """Seconds that a server may ask for."""
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether an error comes of a rate limit, the server's or the client's own: more were in flight than it lets by."""
+    if isinstance(error, DeadlineExceededError) and error.attempts:
+        last = error.attempts[-1]
+        return last.limiter + last.pool > last.network  # the deadline went by in the client's own queues
+    return isinstance(error, RateLimitedError | RateLimitWaitError)
 
 
 @define(eq=False)
@@ -67,7 +73,7 @@ class Watched(Turn):
             Seconds until the next try.
         """
         self.failures += 1
-        if isinstance(error, REFUSALS) and self.failures < _REFUSALS_TO_FAIL:
+        if is_refusal(error) and self.failures < _REFUSALS_TO_FAIL:
             return 0.0
         if not self.failed:
             self.failed = self.unsettled = True

@@ -11,6 +11,7 @@ import pytest
 from polling.worlds import settle
 
 from calls_in_progress_async import (
+    CallsInProgressError,
     ClientClosedError,
     CurrentCalls,
     InvalidRequestError,
@@ -250,3 +251,35 @@ def test_a_loop_that_ended_first(finder: Finder) -> None:
     results = asyncio.run(start())
     del results
     gc.collect()
+
+
+async def test_a_cancellation_from_within_is_a_result(finder: Finder) -> None:
+    """What a token callable waits for may be cancelled: that is the failure of one organization."""
+
+    async def find(organization: Organization) -> CurrentCalls:
+        if organization.id == 2:
+            raise asyncio.CancelledError
+        return await finder.find(organization)
+
+    many = FindMany(find, some(3), FindManySettings(max_in_flight=1))
+    results = {result.organization.id: result.error async for result in many}
+    assert results.keys() == {1, 2, 3}
+    assert isinstance(results[2], CallsInProgressError)
+    assert (results[1], results[3]) == (None, None)
+
+
+async def test_after_a_closed_client_the_iteration_is_over(finder: Finder) -> None:
+    """What was cancelled when the client turned out to be closed is not told as a cancellation of the consumer."""
+
+    async def find(organization: Organization) -> CurrentCalls:
+        if organization.id == 1:
+            raise ClientClosedError("closed")
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    many = FindMany(find, some(3), FindManySettings())
+    with pytest.raises(ClientClosedError):
+        await anext(many)
+    await settle()
+    with pytest.raises(StopAsyncIteration):
+        await anext(many)

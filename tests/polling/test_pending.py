@@ -118,7 +118,7 @@ def test_dropping_an_organization_leaves_the_others() -> None:
     events = PendingEvents()
     add(events, "F1", "R2", "-1", "+2")
     add(events, "+3", organization=GLOBEX)
-    events.drop(ACME)
+    events.drop([ACME])
     assert take_all(events) == ["+3"]
     add(events, "-2", "F1")
     assert take_all(events) == ["-2", "failed 1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ class Looking:
         self.clock = clock
         self.calls: list[tuple[float, dict[str, Any]]] = []
         self.errors: list[Exception] = []
+        self.takes = 0.0
         self.times: list[float] = []
         self.asked: list[tuple[float, float | None]] = []
 
@@ -42,7 +44,9 @@ class Looking:
         self.asked.append((max_age, deadline))
         if self.errors:
             raise self.errors.pop()
-        shown = [Call.from_payload(fields) for since, fields in self.calls if since <= self.clock.now - 1000]
+        moment = self.clock.now
+        self.clock.now += self.takes
+        shown = [Call.from_payload(fields) for since, fields in self.calls if since <= moment - 1000]
         return CurrentCalls(tuple(shown))
 
     async def sleep(self, seconds: float) -> None:
@@ -88,6 +92,17 @@ async def test_a_call_that_does_not_come(looking: Looking) -> None:
         for time, (_, deadline) in zip(looking.times, looking.asked, strict=True)
         if deadline
     )
+
+
+@pytest.mark.parametrize("took", [0.0, 0.02, 0.3])
+@pytest.mark.parametrize("timeout", [0.2, 2.0, 10.0, 11.3])
+async def test_a_call_that_comes_in_the_last_pause(looking: Looking, timeout: float, took: float) -> None:
+    """It is seen: the last look comes just before the end, leaves time for its answer, and takes no older one."""
+    looking.takes = took
+    looking.calls = [(max(0.0, timeout - max(0.06, 2.1 * took)), {"transaction_id": "A"})]
+    assert (await looking.wait(timeout)).transaction_id == "A"
+    for (earlier, later), (age, _) in zip(pairwise(looking.times), looking.asked[1:], strict=True):
+        assert 0 < age < later - earlier
 
 
 @pytest.mark.parametrize("timeout", [0, 0.0])

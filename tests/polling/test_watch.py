@@ -12,12 +12,14 @@ import pytest
 from polling.worlds import ACME, GLOBEX, INITECH, Clock, Server, call, settle, taken
 
 from calls_in_progress_async import (
+    Attempt,
     AuthenticationError,
     CallChanged,
     CallEnded,
     CallStarted,
     ClientClosedError,
     ClientStateError,
+    DeadlineExceededError,
     InvalidRequestError,
     Organization,
     OrganizationFailed,
@@ -290,6 +292,94 @@ async def test_removing_one_that_is_being_asked(server: Server, clock: Clock, fa
         await clock.turn(60)
         assert server.requests[ACME] == 1
         assert await taken(watch) == []
+
+
+async def test_removing_and_adding_one_that_is_being_asked(server: Server, clock: Clock) -> None:
+    """One that comes back while its last find still runs is not asked a second time before that has ended."""
+    server.calls[ACME] = [call("A")]
+    gate = server.gates[ACME] = asyncio.Event()
+    async with server.watch(ACME, interval=5.0) as watch:
+        await clock.turn(6)
+        watch.remove(ACME)
+        watch.add(ACME)
+        await clock.turn(20)
+        assert server.requests[ACME] == 1
+        gate.set()
+        await clock.turn(6)
+        assert server.requests[ACME] == 2
+        assert short(await taken(watch)) == ["+A"]
+
+
+async def test_a_cancellation_from_within_is_a_failure(server: Server, clock: Clock) -> None:
+    """What a token callable waits for may be cancelled: that is a failure of one organization, and polling goes on."""
+
+    async def ask(organization: Any, last: Any) -> Any:
+        if organization == ACME and server.requests[ACME] < 3:
+            server.requests[ACME] += 1
+            raise asyncio.CancelledError
+        return await server.ask(organization, last)
+
+    server.calls[GLOBEX] = [call("G")]
+    watch = server.watch(ACME, GLOBEX, interval=5.0, max_in_flight=2)
+    watch._polls._ask = ask
+    async with watch:
+        await clock.turn(60)
+        told = await taken(watch)
+    assert sorted(type(event).__name__ for event in told) == [
+        "CallStarted",
+        "OrganizationFailed",
+        "OrganizationRecovered",
+    ]
+    assert server.requests[GLOBEX] >= 11
+
+
+async def test_closing_where_a_cancellation_is_swallowed(server: Server, clock: Clock) -> None:
+    """A token callable that makes another error of a cancellation does not keep a watch from ending."""
+
+    async def ask(organization: Any, last: Any) -> Any:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise KeyError("token") from None
+
+    watch = server.watch(ACME, interval=5.0)
+    watch._polls._ask = ask
+    async with watch:
+        await clock.turn(6)
+    assert all(worker.done() for worker in watch._polls._workers)
+
+
+async def test_waiting_for_a_rate_limit_beyond_the_deadline_is_no_failure(server: Server, clock: Clock) -> None:
+    """Where more wait for the client's limit than it lets by in a deadline, fewer are asked, and none failed."""
+    organizations = [Organization.advertiser(number) for number in range(1, 101)]
+    free_at = clock.now
+
+    async def ask(organization: Any, last: Any) -> Any:
+        nonlocal free_at
+        began, free_at = clock.now, max(free_at, clock.now) + 0.05  # 20 a second, first come first served
+        if free_at - began > 1.0:
+            free_at -= 0.05
+            await clock.sleep(1.0)
+            raise DeadlineExceededError("1 s", attempts=(Attempt(limiter=0.999, network=0.001),))
+        await clock.sleep(free_at - began)
+        return await server.ask(organization, last)
+
+    watch = server.watch(*organizations, interval=1.0, max_in_flight=64)
+    watch._polls._ask = ask
+    async with watch:
+        await clock.turn(60)
+        assert await taken(watch) == []
+        assert watch.stats.max_staleness < 10
+        assert min(server.requests.values()) >= 7
+
+
+@pytest.mark.parametrize("attempts", [(), (Attempt(limiter=0.1, network=0.9),)])
+async def test_a_slow_server_is_a_failure(server: Server, clock: Clock, attempts: Any) -> None:
+    """A deadline that the server used up is told."""
+    server.errors[ACME] = DeadlineExceededError("1 s", attempts=attempts)
+    async with server.watch(ACME, interval=5.0) as watch:
+        await clock.turn(6)
+        assert short(await taken(watch)) == ["DeadlineExceededError"]
 
 
 async def test_leaving_ends_everything(server: Server, clock: Clock) -> None:
@@ -576,3 +666,19 @@ async def test_what_is_added_later_is_resumed_too(server: Server, clock: Clock) 
         watch.add(ACME)
         await clock.turn(6)
         assert short(await taken(watch)) == ["+A"]
+
+
+async def test_what_is_not_added_yet_stays_in_the_checkpoint(server: Server, clock: Clock) -> None:
+    """Organizations of the checkpoint that are added later are in the next one too, unless they were removed."""
+    server.calls = {ACME: [call("A")], GLOBEX: [call("G")]}
+    async with server.watch(ACME, GLOBEX, INITECH, interval=5.0) as watch:
+        await clock.turn(6)
+        await taken(watch)
+        checkpoint = watch.checkpoint()
+    async with server.watch(INITECH, interval=5.0, resume_from=checkpoint) as watch:
+        await clock.turn(6)
+        later = watch.checkpoint()["organizations"]
+        assert later.keys() == checkpoint["organizations"].keys()
+        assert later["advertiser:25"] == checkpoint["organizations"]["advertiser:25"]
+        watch.remove(GLOBEX)
+        assert watch.checkpoint()["organizations"].keys() == {"advertiser:9", "advertiser:25"}
