@@ -7,15 +7,18 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from math import inf
+from math import ceil, inf
 from typing import Any, Protocol
 
 import attrs
 
 from ..errors import InvalidRequestError, RateLimitWaitError
 
-# uvloop rounds a delay under 1 ms to 0 and would spin; asyncio's own timers are about 1 ms late anyway.
-SHORTEST_TIMER = 0.001
+# Seconds that timers are a multiple of. asyncio's wait for a whole number of milliseconds, rounded up; uvloop's are
+# rounded to the nearest: early every other time, which costs a second one, and below half a millisecond it would spin.
+TIMER_STEP = 0.001
+# Seconds of the longest timer: one that is early just sets the next, and endless ones have no number of steps.
+_LONGEST_TIMER = 86_400.0
 # A timer may fire a rounding error early. What is granted ahead stays in the account, so it does not add up.
 _ROUNDING = 1e-6
 _LONG_AGO = -inf
@@ -137,7 +140,8 @@ class TokenBucket:
         rate: Tokens a second.
         burst: Tokens in a full bucket. Below ``0.002 * rate`` the lateness of timers (1 to 2 ms) costs rate.
         catch_up: Seconds of timer lateness to make good: while somebody waits, up to ``rate * catch_up`` tokens
-            accrue above ``burst``, and the bound grows by as much (2 ms at 1,000 a second: 2 tokens).
+            accrue above ``burst``, and the bound grows by as much (2 ms at 1,000 a second: 2 tokens). A timer's step
+            of 1 ms is part of it: what is left is for a loop that is late.
         clock: Seconds, monotonic.
         call_at: Calls back at a time of ``clock``; by default the waiters' loop does.
     """
@@ -368,7 +372,8 @@ class TokenBucket:
 
     def _arm(self, waiter: _Waiter) -> None:
         """Have one timer that fires no later than the waiter's turn; one that is early just sets the next."""
-        wait = max((waiter.cost - self._tokens) / self._rate, self._paused_until - self._at, SHORTEST_TIMER)
+        wait = max((waiter.cost - self._tokens) / self._rate, self._paused_until - self._at)
+        wait = max(1, ceil(min(wait, _LONGEST_TIMER) / TIMER_STEP - _ROUNDING)) * TIMER_STEP
         queue = self._queue
         due = self._at + wait
         if due >= queue.due:
