@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few seeds, a third of the real time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result here")
     options = parser.parse_args()
-    seeds = 2 if options.quick else 8
+    seeds = 2 if options.quick else 5
     table = {
         "limits that stay": [settled(limit, burst, seeds) for limit in LIMITS for burst in BURSTS],
         "limits that move": [moved(*move, burst, seeds) for move in MOVES for burst in BURSTS],

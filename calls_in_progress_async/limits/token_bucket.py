@@ -54,13 +54,14 @@ class BucketSnapshot:
 class _Waiter:
     """One who waits: a link in the circular list of its key, so that leaving takes the same time everywhere."""
 
-    __slots__ = ("cost", "future", "key", "next", "previous", "since")
+    __slots__ = ("cost", "future", "key", "next", "number", "previous", "since")
 
     def __init__(self, cost: float, key: Hashable, future: asyncio.Future[None], since: float) -> None:
         self.cost = cost
         self.key = key
         self.future = future
         self.since = since
+        self.number = 0
         self.next: Any = None  # a waiter while it is queued, None after
         self.previous: Any = None
 
@@ -84,9 +85,23 @@ class _Queue:
         first = self.turns.setdefault(waiter.key, waiter)
         waiter.next = first
         waiter.previous = first.previous or first
+        waiter.number = waiter.previous.number + 1
         waiter.previous.next = first.previous = waiter
         self.length += 1
         self.cost += waiter.cost
+
+    def cost_ahead(self, key: Hashable) -> float:
+        """Estimate the costs of those whose turn comes before that of one more of the key.
+
+        They are those of the key, and of every other key as many and one more. Where others have fewer, or some of
+        the key left out of their turn, it is less.
+        """
+        if not self.length:
+            return 0.0
+        first = self.turns.get(key)
+        own = first.previous.number - first.number + 1 if first else 0
+        others = (own + 1) * (len(self.turns) - (first is not None))
+        return self.cost * min(1.0, (own + others) / self.length)
 
     def remove(self, waiter: _Waiter, *, served: bool = False) -> None:
         turns = self.turns
@@ -317,7 +332,7 @@ class TokenBucket:
         if not 0.0 < cost <= self._burst:
             raise InvalidRequestError(f"cost must be above 0 and at most {self._burst}, not {cost}", parameter="cost")
         if max_wait is not None:
-            self._refuse_long_wait(cost, max_wait)
+            self._refuse_long_wait(cost, key, max_wait)
         waiter = _Waiter(cost, key, asyncio.get_running_loop().create_future(), self._clock())
         if self._queue is not _NOBODY:  # the timer runs already, for somebody before this one
             self._queue.add(waiter)
@@ -329,10 +344,10 @@ class TokenBucket:
         self._serve()
         return waiter
 
-    def _refuse_long_wait(self, cost: float, max_wait: float) -> None:
+    def _refuse_long_wait(self, cost: float, key: Hashable, max_wait: float) -> None:
         pause = max(0.0, self._paused_until - self._refill())
         tokens = min(self._burst, self._tokens + pause * self._rate)
-        estimate = pause + max(0.0, self._queue.cost + cost - tokens) / self._rate
+        estimate = pause + max(0.0, self._queue.cost_ahead(key) + cost - tokens) / self._rate
         if estimate > max_wait:
             message = f"the rate limit would take about {estimate:.3g} s, more than the {max_wait:.3g} s allowed"
             raise RateLimitWaitError(message, estimated_wait=estimate)

@@ -451,6 +451,30 @@ async def test_a_wait_longer_than_allowed_is_refused_before_queueing(wheel):
     assert caught.value.estimated_wait == pytest.approx(60)
 
 
+@settings(max_examples=60, deadline=None)
+@given(keys=st.lists(st.sampled_from("abcd"), max_size=30), key=st.sampled_from("abcde"))
+def test_the_estimate_is_never_below_the_wait_and_exact_for_a_key_that_does_not_wait(make_wheel, keys, key):
+    """It counts turns, not the queue: with everybody queued the wait is at most what it says."""
+    wheel = make_wheel()
+
+    async def run():
+        bucket = make(wheel, burst=1)
+        drain(bucket)
+        _, tasks = await queue_up(wheel, bucket, [(1.0, each) for each in keys])
+        with pytest.raises(RateLimitWaitError) as caught:
+            await bucket.acquire(key=key, max_wait=0)
+        last = asyncio.create_task(bucket.acquire(key=key))
+        await wheel.run(len(keys) + 1)
+        await asyncio.gather(*tasks)
+        return caught.value.estimated_wait, await last
+
+    estimate, waited = asyncio.run(run())
+    assert waited <= estimate + 0.002
+    assert estimate <= 0.1 * (len(keys) + 1) + 0.002
+    if key not in keys or len(set(keys)) == 1:
+        assert waited == pytest.approx(estimate, abs=0.002)
+
+
 async def test_a_pause_holds_everybody_until_the_later_of_two_ends(wheel):
     """A shorter pause does not shorten a longer one, and a full bucket waits as well."""
     bucket = make(wheel)
