@@ -327,6 +327,8 @@ def test_a_long_token_is_found_where_it_is_cut_off_or_part_of_a_word() -> None:
     """By its first six characters, and what follows them up to a space goes with them; in all that holds texts."""
     assert censor("xabcdefgh-i rest", "abcdefgh") == "x[token] rest"
     assert censor("cut off: abcdef", "abcdefgh") == "cut off: [token]"
+    assert censor("xabcdefy", "abcdef") == "x[token]"
+    assert censor("xabcdey", "abcde") == "xabcdey"
     assert censor(("abcdefgh", 5, {"abcdefgh": ["abcdefgh"]}), "abcdefgh") == (
         *("[token]", 5), {"[token]": ["[token]"]})  # fmt: skip
 

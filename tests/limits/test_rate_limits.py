@@ -7,6 +7,7 @@ import math
 import pytest
 
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
+from calls_in_progress_async.limits.adaptive import Adaptation
 from calls_in_progress_async.limits.rate_limits import DEFAULT_PAUSE, RateLimit, RateLimiter
 
 SCOPE = ("example.invoca.net", "secret-token")
@@ -76,6 +77,18 @@ def test_a_bad_adaptive_setting_is_refused_by_name(name, value):
     with pytest.raises(InvalidRequestError) as caught:
         RateLimit.adaptive(**{name: value})
     assert caught.value.parameter == ("initial" if name == "floor" and value == 20 else name)
+
+
+def test_the_settings_of_an_adaptive_limit_are_those_it_documents():
+    """With and without arguments; what it does not name goes to the settings as it is."""
+    plain = RateLimit.adaptive()
+    assert plain.adaptation == Adaptation(initial=10, floor=0.5, ceiling=1000, increase=0.2, decrease=0.9)
+    assert (plain.rate, plain.burst, plain.catch_up) == (10, 1, 0.002)
+    given = RateLimit.adaptive(
+        initial=5, floor=2, ceiling=7, increase=0.3, decrease=0.8, burst=3, catch_up=0, max_wait=1
+    )
+    assert given.adaptation == Adaptation(initial=5, floor=2, ceiling=7, increase=0.3, decrease=0.8)
+    assert (given.rate, given.burst, given.catch_up, given.max_wait) == (5, 3, 0, 1)
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0.5, 1), (5, 1), (200, 20)])
@@ -230,7 +243,7 @@ async def test_a_host_and_token_that_are_not_used_any_more_are_forgotten_too(whe
         assert limiter.try_acquire(("h", number), "a")
         wheel.turn(1)
     assert len(limiter.snapshot().shared) == 3
-    assert len(limiter.export_state()["scopes"]) == 3
+    assert [scope["rate"] for scope in limiter.export_state()["scopes"].values()] == [9, 10, 10]
     assert not limiter.try_acquire(("h", "busy"), "a")
 
 
