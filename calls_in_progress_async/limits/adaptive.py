@@ -10,15 +10,18 @@ import attrs
 from ..errors import InvalidRequestError
 from .token_bucket import check_positive
 
-# Seconds from a cut to the rate at which the 429 came, and the unit of the climb beyond it. As CUBIC does (RFC 9438,
+# Seconds from a cut to the rate at which the 429 came, and as many of the climb beyond it. As CUBIC does (RFC 9438,
 # section 4.2) the climb is steep, flat around the remembered rate, and steep again where nothing happens.
 _PLATEAU = 18.0
 # A slow limit takes longer: one 429 in this many answers is well below 1 %.
-_PLATEAU_ANSWERS = 150.0
+_PLATEAU_ANSWERS = 110.0
+# After so many plateaus without a 429 the limit has moved, and is looked for as in the beginning.
+_FORGOTTEN = 2.0
 # Where to stay, as a share of the rate at which the 429 came: just below it, so that the next one is long in coming.
 _BELOW_LIMIT = 0.98
-# Seconds to double the rate while no 429 has ever been seen.
+# Seconds to double the rate while no limit is known, and the most that one window of answers may add.
 _DOUBLING = 5.0
+_STEP = 2.0
 # The share of a cut that may be left when the next 429 counts as a new one, not as a sign that the limit fell far.
 _RECOVERED = 0.3
 # The share of the rate that must be used before more of it is tried. Below 1, since a window counts few answers.
@@ -47,11 +50,12 @@ class Adaptation:
     ceiling: float = attrs.field(default=1000.0, validator=_positive)
     """Requests per second that are never passed."""
     increase: float = attrs.field(default=0.2, validator=_positive)
-    """How boldly to look for more: the share of the rate added in the first 18 s beyond the last known limit; the
-    climb goes on with the cube of the time (8 times as much after 36 s)."""
+    """How boldly to look for more: the share of the rate added in 18 s beyond the last known limit, with the cube of
+    the time. After that the rate doubles every 5 s. Below 6 requests a second the 18 s are the time of 110 requests."""
     decrease: float = attrs.field(default=0.9, validator=_positive)
     """What a 429 leaves of the rate, between 0 and 1. Before the rate has recovered, the n-th round of 429s leaves
-    the power of n squared, so that a limit which fell to a tenth is found in four rounds."""
+    the power of n squared, so that a limit which fell to a tenth is found in four rounds. While every request is
+    refused, there is but one cut."""
 
     def __attrs_post_init__(self) -> None:
         if not self.floor <= self.initial <= self.ceiling:
@@ -69,7 +73,9 @@ class AdaptiveRate:
         limit: Requests per second at which the last 429 came; None where there was none.
     """
 
-    __slots__ = ("_age", "_answers", "_base", "_cut_at", "_cuts", "_settings", "_since", "_until", "limit", "rate")
+    __slots__ = (
+        "_age", "_answered", "_answers", "_base", "_cut_at", "_cuts", "_settings", "_since", "_until", "limit", "rate",
+    )  # fmt: skip
 
     def __init__(self, settings: Adaptation, *, rate: float | None = None, limit: float | None = None) -> None:
         self._settings = settings
@@ -77,6 +83,7 @@ class AdaptiveRate:
         self.limit = None if limit is None else max(limit, self.rate)
         self._age = 0.0  # seconds of use since the last cut
         self._cuts = 0  # since the rate last came near the limit
+        self._answered = True  # whether any request that was sent since the last round of 429s was no 429
         self._cut_at = -inf
         self._answers = 0
         self._since = self._until = -inf  # the window in which answers are counted
@@ -89,6 +96,7 @@ class AdaptiveRate:
             sent_at: When the request was sent, by the same clock.
         """
         self._answers += 1
+        self._answered = self._answered or sent_at > self._cut_at
         if now < self._until:
             return
         elapsed = now - self._since
@@ -99,6 +107,9 @@ class AdaptiveRate:
     def on_throttled(self, now: float, sent_at: float, retry_after: float) -> None:
         """Cut the rate, once for all the requests that were sent before the cut.
 
+        Where every request since the last cut was refused there is no other: the server refuses everything, and at
+        what rate it is asked makes no difference.
+
         Args:
             now: Seconds, monotonic.
             sent_at: When the request was sent, by the same clock.
@@ -106,16 +117,19 @@ class AdaptiveRate:
         """
         if sent_at <= self._cut_at:
             return
+        self._cut_at = now
+        self._begin_window(now + retry_after)
+        if not self._answered:
+            return
+        self._answered = False
         self._cuts += 1
         self.limit = self.rate * _BELOW_LIMIT
         self.rate = self._base = self._bounded(self.rate * self._settings.decrease ** (self._cuts**2))
         self._age = 0.0
-        self._cut_at = now
-        self._begin_window(now + retry_after)
 
     def _grow(self, elapsed: float) -> None:
         if self.limit is None:
-            self.rate = self._bounded(self.rate * 2 ** (elapsed / _DOUBLING))
+            self.rate = self._bounded(self.rate * min(_STEP, 2 ** (elapsed / _DOUBLING)))
             return
         self._age += elapsed
         plateau = max(_PLATEAU, _PLATEAU_ANSWERS / self.limit)
@@ -124,6 +138,8 @@ class AdaptiveRate:
             self._cuts = 0
         step = self.limit * self._settings.increase if beyond > 0 else self.limit - self._base
         self.rate = self._bounded(self.limit + step * beyond)
+        if self._age > _FORGOTTEN * plateau:
+            self.limit = None
 
     def _begin_window(self, at: float) -> None:
         self._answers = 0

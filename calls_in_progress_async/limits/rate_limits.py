@@ -34,6 +34,11 @@ def _count(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
         raise InvalidRequestError(f"{attribute.name} must be a whole number, not {value!r}", parameter=attribute.name)
 
 
+def _adaptation(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, Adaptation):
+        raise InvalidRequestError(f"{attribute.name} must be an Adaptation or None", parameter=attribute.name)
+
+
 def _room_for_one(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
     if check_positive(attribute.name, value) < 1:
         raise InvalidRequestError(f"{attribute.name} must be at least 1 request", parameter=attribute.name)
@@ -72,11 +77,11 @@ class RateLimit:
     max_pause: float = attrs.field(default=60.0, validator=_positive)
     """Seconds that a 429 may pause requests for, whatever its Retry-After says."""
     max_buckets: int = attrs.field(default=10_000, validator=_count)
-    """Organizations whose bucket is kept. Only a full bucket that nobody waits for is forgotten, which loses nothing;
-    while more than this many are in use, more are kept."""
+    """Organizations, and hosts and tokens, whose bucket is kept, and what was learnt of their limits. Only a full
+    bucket that nobody waits for is forgotten; while more than this many are in use, more are kept."""
     catch_up: float = attrs.field(default=0.0, validator=_not_negative)
     """Seconds of timer lateness made good, at the price of up to ``rate * catch_up`` requests above ``burst``."""
-    adaptation: Adaptation | None = None
+    adaptation: Adaptation | None = attrs.field(default=None, validator=_adaptation)
     """How the rate adapts itself; see ``RateLimit.adaptive``."""
     state: Mapping[str, Any] | None = attrs.field(default=None)
     """What ``export_state`` of an earlier limiter returned."""
@@ -111,7 +116,7 @@ class RateLimit:
             initial: Requests per second to begin with.
             floor: Requests per second that no cut goes below.
             ceiling: Requests per second that are never passed.
-            increase: The share of the rate added in the first 18 s beyond the last known limit.
+            increase: The share of the rate added in 18 s beyond the last known limit; after that it doubles every 5 s.
             decrease: What a 429 leaves of the rate, between 0 and 1.
             burst: As of ``RateLimit``; 1 by default, since a burst brings on a 429 that says nothing of the rate.
             catch_up: As of ``RateLimit``; 2 ms by default, to have the whole rate with so small a burst.
@@ -181,11 +186,10 @@ class RateLimiter:
         self._clock = clock or time.monotonic
         self._call_at = call_at
         self._state = _read_state(self._settings.state) if self._settings.state else {}
-        self._shared: dict[Hashable, TokenBucket] = {}
+        # Of both, the longest not looked at first.
+        self._shared: OrderedDict[Hashable, TokenBucket] = OrderedDict()
+        self._own: OrderedDict[Hashable, TokenBucket] = OrderedDict()
         self._adaptive: dict[Hashable, AdaptiveRate] = {}
-        self._own: OrderedDict[tuple[Hashable, Hashable], TokenBucket] = (
-            OrderedDict()
-        )  # the longest not looked at first
         self._make_error: Callable[[], BaseException] | None = None
 
     def try_acquire(self, scope: Hashable, key: Hashable) -> bool:
@@ -238,10 +242,9 @@ class RateLimiter:
 
     def give_back(self, scope: Hashable, key: Hashable) -> None:
         """Return the turn of a request that was not sent after all."""
-        self._shared[scope].give_back()
-        own = self._own.get((scope, key))
-        if own is not None:
-            own.give_back()
+        for bucket in (self._shared.get(scope), self._own.get((scope, key))):
+            if bucket is not None:  # a forgotten one was full
+                bucket.give_back()
 
     def on_response(
         self, scope: Hashable, key: Hashable, *, throttled: bool, retry_after: float | None, sent_at: float
@@ -255,21 +258,29 @@ class RateLimiter:
             retry_after: Seconds that the server asks to wait; None where it does not say.
             sent_at: When the request was sent, by the limiter's clock.
         """
+        shared = self._shared.get(scope) or self._open(scope)
         adaptive = self._adaptive.get(scope)
         if throttled:
             pause = DEFAULT_PAUSE if retry_after is None else min(retry_after, self._settings.max_pause)
-            self._shared[scope].pause(pause)
+            shared.pause(pause)
             if adaptive is not None:
                 adaptive.on_throttled(self._clock(), sent_at, pause)
         elif adaptive is not None:
             adaptive.on_success(self._clock(), sent_at)
-        if adaptive is not None and adaptive.rate != self._shared[scope].rate:
-            self._shared[scope].set_rate(adaptive.rate)
+        if adaptive is not None and adaptive.rate != shared.rate:
+            shared.set_rate(adaptive.rate)
 
     def export_state(self) -> dict[str, Any]:
-        """Return what has been learnt, fit for JSON, as ``RateLimit.adaptive(state=...)`` takes it."""
-        learnt = {_digest(scope): {"rate": a.rate, "limit": a.limit} for scope, a in self._adaptive.items()}
-        return {"version": _STATE_VERSION, "scopes": learnt}
+        """Return what has been learnt, fit for JSON, as ``RateLimit.adaptive(state=...)`` takes it.
+
+        What ``state`` says of hosts and tokens that were not asked yet is part of it.
+        """
+        learnt = self._state | {_digest(scope): (a.rate, a.limit) for scope, a in self._adaptive.items()}
+        newest = list(learnt.items())[-self._settings.max_buckets :]
+        return {
+            "version": _STATE_VERSION,
+            "scopes": {name: {"rate": rate, "limit": limit} for name, (rate, limit) in newest},
+        }
 
     def close(self, make_error: Callable[[], BaseException]) -> None:
         """Wake everybody who waits with an error, and refuse every later ``acquire``.
@@ -293,10 +304,12 @@ class RateLimiter:
         settings = self._settings
         rate = settings.rate
         if settings.adaptation is not None:
-            learnt, limit = self._state.get(_digest(scope), (None, None))
+            learnt, limit = self._state.pop(_digest(scope), (None, None))
             adaptive = self._adaptive[scope] = AdaptiveRate(settings.adaptation, rate=learnt, limit=limit)
             rate = adaptive.rate
         bucket = self._shared[scope] = self._bucket(rate, settings.burst)
+        for forgotten in self._forget_idle(self._shared):
+            self._adaptive.pop(forgotten, None)
         return bucket
 
     def _organization(self, scope: Hashable, key: Hashable) -> TokenBucket:
@@ -308,17 +321,20 @@ class RateLimiter:
         bucket = self._own[scope, key] = self._bucket(
             rate, self._settings.per_organization_burst or _default_burst(rate)
         )
-        self._forget_idle()
+        self._forget_idle(self._own)
         return bucket
 
-    def _forget_idle(self) -> None:
+    def _forget_idle(self, buckets: OrderedDict[Hashable, TokenBucket]) -> list[Hashable]:
         """Look at two for each new one: so the table shrinks again, at a constant cost and with none to pay on use."""
-        for _ in range(min(2, len(self._own) - self._settings.max_buckets)):
-            oldest, bucket = next(iter(self._own.items()))
+        forgotten = []
+        for _ in range(min(2, len(buckets) - self._settings.max_buckets)):
+            oldest, bucket = next(iter(buckets.items()))
             if bucket.idle:
-                del self._own[oldest]
+                del buckets[oldest]
+                forgotten.append(oldest)
             else:
-                self._own.move_to_end(oldest)
+                buckets.move_to_end(oldest)
+        return forgotten
 
     def _bucket(self, rate: float, burst: float) -> TokenBucket:
         bucket = TokenBucket(

@@ -7,15 +7,18 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from math import inf
+from math import ceil, inf
 from typing import Any, Protocol
 
 import attrs
 
 from ..errors import InvalidRequestError, RateLimitWaitError
 
-# uvloop rounds a delay under 1 ms to 0 and would spin; asyncio's own timers are about 1 ms late anyway.
-SHORTEST_TIMER = 0.001
+# Seconds that timers are a multiple of. asyncio's wait for a whole number of milliseconds, rounded up; uvloop's are
+# rounded to the nearest: early every other time, which costs a second one, and below half a millisecond it would spin.
+TIMER_STEP = 0.001
+# Seconds of the longest timer: one that is early just sets the next, and endless ones have no number of steps.
+_LONGEST_TIMER = 86_400.0
 # A timer may fire a rounding error early. What is granted ahead stays in the account, so it does not add up.
 _ROUNDING = 1e-6
 _LONG_AGO = -inf
@@ -51,13 +54,14 @@ class BucketSnapshot:
 class _Waiter:
     """One who waits: a link in the circular list of its key, so that leaving takes the same time everywhere."""
 
-    __slots__ = ("cost", "future", "key", "next", "previous", "since")
+    __slots__ = ("cost", "future", "key", "next", "number", "previous", "since")
 
     def __init__(self, cost: float, key: Hashable, future: asyncio.Future[None], since: float) -> None:
         self.cost = cost
         self.key = key
         self.future = future
         self.since = since
+        self.number = 0
         self.next: Any = None  # a waiter while it is queued, None after
         self.previous: Any = None
 
@@ -81,9 +85,23 @@ class _Queue:
         first = self.turns.setdefault(waiter.key, waiter)
         waiter.next = first
         waiter.previous = first.previous or first
+        waiter.number = waiter.previous.number + 1
         waiter.previous.next = first.previous = waiter
         self.length += 1
         self.cost += waiter.cost
+
+    def cost_ahead(self, key: Hashable) -> float:
+        """Estimate the costs of those whose turn comes before that of one more of the key.
+
+        They are those of the key, and of every other key as many and one more. Where others have fewer, or some of
+        the key left out of their turn, it is less.
+        """
+        if not self.length:
+            return 0.0
+        first = self.turns.get(key)
+        own = first.previous.number - first.number + 1 if first else 0
+        others = (own + 1) * (len(self.turns) - (first is not None))
+        return self.cost * min(1.0, (own + others) / self.length)
 
     def remove(self, waiter: _Waiter, *, served: bool = False) -> None:
         turns = self.turns
@@ -137,7 +155,8 @@ class TokenBucket:
         rate: Tokens a second.
         burst: Tokens in a full bucket. Below ``0.002 * rate`` the lateness of timers (1 to 2 ms) costs rate.
         catch_up: Seconds of timer lateness to make good: while somebody waits, up to ``rate * catch_up`` tokens
-            accrue above ``burst``, and the bound grows by as much (2 ms at 1,000 a second: 2 tokens).
+            accrue above ``burst``, and the bound grows by as much (2 ms at 1,000 a second: 2 tokens). A timer's step
+            of 1 ms is part of it: what is left is for a loop that is late.
         clock: Seconds, monotonic.
         call_at: Calls back at a time of ``clock``; by default the waiters' loop does.
     """
@@ -313,7 +332,7 @@ class TokenBucket:
         if not 0.0 < cost <= self._burst:
             raise InvalidRequestError(f"cost must be above 0 and at most {self._burst}, not {cost}", parameter="cost")
         if max_wait is not None:
-            self._refuse_long_wait(cost, max_wait)
+            self._refuse_long_wait(cost, key, max_wait)
         waiter = _Waiter(cost, key, asyncio.get_running_loop().create_future(), self._clock())
         if self._queue is not _NOBODY:  # the timer runs already, for somebody before this one
             self._queue.add(waiter)
@@ -325,10 +344,10 @@ class TokenBucket:
         self._serve()
         return waiter
 
-    def _refuse_long_wait(self, cost: float, max_wait: float) -> None:
+    def _refuse_long_wait(self, cost: float, key: Hashable, max_wait: float) -> None:
         pause = max(0.0, self._paused_until - self._refill())
         tokens = min(self._burst, self._tokens + pause * self._rate)
-        estimate = pause + max(0.0, self._queue.cost + cost - tokens) / self._rate
+        estimate = pause + max(0.0, self._queue.cost_ahead(key) + cost - tokens) / self._rate
         if estimate > max_wait:
             message = f"the rate limit would take about {estimate:.3g} s, more than the {max_wait:.3g} s allowed"
             raise RateLimitWaitError(message, estimated_wait=estimate)
@@ -368,7 +387,8 @@ class TokenBucket:
 
     def _arm(self, waiter: _Waiter) -> None:
         """Have one timer that fires no later than the waiter's turn; one that is early just sets the next."""
-        wait = max((waiter.cost - self._tokens) / self._rate, self._paused_until - self._at, SHORTEST_TIMER)
+        wait = max((waiter.cost - self._tokens) / self._rate, self._paused_until - self._at)
+        wait = max(1, ceil(min(wait, _LONGEST_TIMER) / TIMER_STEP - _ROUNDING)) * TIMER_STEP
         queue = self._queue
         due = self._at + wait
         if due >= queue.due:

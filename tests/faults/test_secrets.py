@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import logging
 import pickle
+import re
 import traceback
 import warnings
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from faults.fault_server import ACME, NO_CALLS, TOKEN, Act, FaultServer, answer, say, say_and_close, say_and_hang
@@ -17,6 +21,7 @@ from faults.test_bad_servers import FAULTS, Fault
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, Organization, RateLimit, RetryPolicy
 from calls_in_progress_async.transport.censorship import censor
+from calls_in_progress_async.transport.delivery import Job
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 PHONE = "+15309991234"
@@ -269,11 +274,107 @@ async def test_what_support_asks_for_is_kept() -> None:
     assert (raised.value.request_id, raised.value.error_handle) == ("98765432109", "1228118400")
 
 
-def test_a_token_too_short_to_be_one_is_not_looked_for() -> None:
-    """A text is not torn apart for a token such as "t"."""
-    assert censor("the text", "t") == "the text"
-    assert censor(("abcdefgh-i rest", 5, {"abcdefgh": "abcdefgh"}), "abcdefgh") == (
-        *("[token] rest", 5), {"[token]": "[token]"})  # fmt: skip
+SHORT_TOKENS = ["t", "a1", "k9x", "a+b", "(z|", ".*", "s3cr3"]
+WORDS: dict[str, Callable[[str], str]] = {
+    "as it is": lambda t: f"the key {t} is bad",
+    "quoted": lambda t: f"bad key: '{t}'",
+    "at the ends": lambda t: t,
+    "in a query": lambda t: f"/x?key={t}&b=1",
+    "in JSON": lambda t: json.dumps({"key": t}),
+    "in JSON that is in JSON": lambda t: json.dumps(json.dumps({"key": t})),
+    "in JSON with all escaped": lambda t: "".join(map(escaped, t)),
+    "in JSON with all escaped, in capitals": lambda t: "".join(map(escaped, t)).upper().replace("U", "u"),
+    "percent-encoded": lambda t: f"/x?key={quote(t, safe='')}",
+    "percent-encoded twice": lambda t: f"/x?key={quote(quote(t, safe=''), safe='')}",
+    "all of it percent-encoded": lambda t: "key%20" + "".join(f"%{ord(each):02x}" for each in t),
+    "after an encoded space": lambda t: f"key%20{t}%20bad",
+    "after an escaped line end": lambda t: f"key:\\n{t}\\nbad",
+    "after an escaped letter": lambda t: f"key\\u003d{t}\\u0020bad",
+    "in HTML": lambda t: f"<b>{html.escape(t)}</b>",
+    "in HTML with all escaped": lambda t: "".join(f"&#{ord(each)};" for each in t),
+    "in HTML with all escaped in hexadecimal": lambda t: "".join(f"&#x{ord(each):X};" for each in t),
+    "in Python": lambda t: "key='" + "".join(f"\\x{ord(each):02x}" for each in t),
+}
+
+
+@pytest.mark.parametrize("where", WORDS)
+@pytest.mark.parametrize("token", [*SHORT_TOKENS, "a+b/c=.$^{d}", "abcdef", '"quoted"&<angled>'])
+def test_a_token_of_any_length_is_found_however_it_is_written(token: str, where: str) -> None:
+    """As it is, percent-encoded, escaped as JSON, HTML or Python do, with characters that mean something to `re`."""
+    text = censor(WORDS[where](token), token)
+    assert "[token]" in text
+    for form in (token, quote(token, safe=""), json.dumps(token)[1:-1], html.escape(token)):
+        assert not re.search(rf"(?<![\w%\\]){re.escape(form)}(?!\w)", text.replace("[token]", ""))
+
+
+@pytest.mark.parametrize(
+    ("token", "text"),
+    [
+        ("t", "the text, it can't: t-shirts, left_t, 10%t20"),
+        ("n", "no new line\\n in"),
+        ("test", "the latest testing of test_data and pre-test-run"),
+        ("+", "a b+c %20"),
+        ("", "no token was sent"),
+        ("abcdef", "abcde bcdef"),
+    ],
+)
+def test_a_text_is_not_torn_apart_for_a_short_token(token: str, text: str) -> None:
+    """It is a word of its own or it is not the token."""
+    assert censor(text, token) == text
+
+
+def test_a_long_token_is_found_where_it_is_cut_off_or_part_of_a_word() -> None:
+    """By its first six characters, and what follows them up to a space goes with them; in all that holds texts."""
+    assert censor("xabcdefgh-i rest", "abcdefgh") == "x[token] rest"
+    assert censor("cut off: abcdef", "abcdefgh") == "cut off: [token]"
+    assert censor("xabcdefy", "abcdef") == "x[token]"
+    assert censor("xabcdey", "abcde") == "xabcdey"
+    assert censor(("abcdefgh", 5, {"abcdefgh": ["abcdefgh"]}), "abcdefgh") == (
+        *("[token]", 5), {"[token]": ["[token]"]})  # fmt: skip
+
+
+SHORT_ECHOES: dict[str, Callable[[str], bytes]] = {
+    name: ECHOES[name]
+    for name in (
+        *("error", "field error", "escaped in JSON", "text", "request id", "retry after", "location", "reason phrase"),
+        *("header name", "broken header", "broken status line", "no HTTP", "content encoding", "chunk"),
+        *("200 that is not JSON", "200 without a list", "200 with a bad list", "200 with a bad call"),
+    )
+} | {
+    "error handle": lambda t: answer(500, json.dumps({"errors": {"invalid_data": f"error handle {t}", "class": t}})),
+    "a field with a note": lambda t: answer(400, json.dumps({"errors": {"organization_type": [t], t: [t]}})),
+    "path": lambda t: answer(200, json.dumps({"current_calls": [{t: t, "start_time": {t: t}}, t]})),
+}
+
+
+@pytest.mark.parametrize("act", [find, update])
+@pytest.mark.parametrize("where", SHORT_ECHOES)
+@pytest.mark.parametrize("token", ["k9x", "a+9", "s3cr3"])
+async def test_a_short_token_does_not_get_into_an_error_either(token: str, where: str, act: Any) -> None:
+    """Nor into request_id, error_handle, field_errors, path and the notes."""
+    script = [say_and_close(SHORT_ECHOES[where](token))]
+    settings = {"strict": True, "retry": RetryPolicy(max_attempts=2, initial=0)}
+    async with FaultServer(script) as server, server.client(token=token, **settings) as client:
+        try:
+            await act(client)
+        except CallsInProgressError as error:
+            for text in said(error):
+                assert token not in text
+        else:
+            assert act is update
+
+
+def test_notes_and_attributes_are_censored() -> None:
+    """Whatever holds a text: a list of notes, a tuple, a mapping; a number is left as it is."""
+    job = Job(WireRequest(method="GET", target="/"), ACME, None, False, token="k9x")
+    facts = {"request_id": "k9x 12345678", "error_handle": "k9x", "path": "k9x[0].x", "status": 500}
+    error = sdk.ServerError("k9x", field_errors={"k9x": ("k9x", "5309991234")}, **facts)
+    error.add_note("k9x 5309991234")
+    job.annotate(error)
+    assert "k9x" not in str(said(error))
+    assert error.__notes__ == ["[token] [digits]"]
+    assert vars(error)["field_errors"] == {"[token]": ("[token]", "[digits]")}
+    assert (error.request_id, error.status) == ("[token] 12345678", 500)
 
 
 async def test_a_large_update_is_no_warning() -> None:

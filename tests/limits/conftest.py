@@ -29,6 +29,8 @@ class Wheel:
         self.now = 1000.0  # a clock that starts at 0 hides mistakes
         self.live = self.most_live = self.made = self.fired = 0
         self.delays: list[float] = []
+        self.lateness = itertools.repeat(0.0)
+        """Seconds by which each timer is late."""
         self._timers: list[tuple[float, int, FakeTimer]] = []
         self._order = itertools.count()
 
@@ -38,7 +40,7 @@ class Wheel:
     def call_at(self, when: float, callback: Callable[[], None]) -> FakeTimer:
         timer = FakeTimer(self, callback)
         self.delays.append(when - self.now)
-        heapq.heappush(self._timers, (when, next(self._order), timer))
+        heapq.heappush(self._timers, (when + next(self.lateness), next(self._order), timer))
         return timer
 
     def turn(self, seconds: float) -> None:

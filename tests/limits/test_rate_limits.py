@@ -7,6 +7,7 @@ import math
 import pytest
 
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
+from calls_in_progress_async.limits.adaptive import Adaptation
 from calls_in_progress_async.limits.rate_limits import DEFAULT_PAUSE, RateLimit, RateLimiter
 
 SCOPE = ("example.invoca.net", "secret-token")
@@ -51,6 +52,7 @@ BAD = [
     *[("state", bad) for bad in [[], "x", {}, {"version": 2}, {"version": 1}, {"version": 1, "scopes": 3}]],
     *[("state", {"version": 1, "scopes": {"x": bad}}) for bad in [3, {}, {"rate": 1}, {"rate": math.nan, "limit": 1}]],
     ("state", {"version": 1, "scopes": {"x": {"rate": 1, "limit": -1}}}),
+    ("adaptation", {"initial": 5}),
 ]
 
 
@@ -75,6 +77,18 @@ def test_a_bad_adaptive_setting_is_refused_by_name(name, value):
     with pytest.raises(InvalidRequestError) as caught:
         RateLimit.adaptive(**{name: value})
     assert caught.value.parameter == ("initial" if name == "floor" and value == 20 else name)
+
+
+def test_the_settings_of_an_adaptive_limit_are_those_it_documents():
+    """With and without arguments; what it does not name goes to the settings as it is."""
+    plain = RateLimit.adaptive()
+    assert plain.adaptation == Adaptation(initial=10, floor=0.5, ceiling=1000, increase=0.2, decrease=0.9)
+    assert (plain.rate, plain.burst, plain.catch_up) == (10, 1, 0.002)
+    given = RateLimit.adaptive(
+        initial=5, floor=2, ceiling=7, increase=0.3, decrease=0.8, burst=3, catch_up=0, max_wait=1
+    )
+    assert given.adaptation == Adaptation(initial=5, floor=2, ceiling=7, increase=0.3, decrease=0.8)
+    assert (given.rate, given.burst, given.catch_up, given.max_wait) == (5, 3, 0, 1)
 
 
 @pytest.mark.parametrize(("rate", "burst"), [(0.5, 1), (5, 1), (200, 20)])
@@ -220,6 +234,50 @@ async def test_a_busy_bucket_does_not_keep_the_idle_ones_behind_it(wheel):
     await asyncio.gather(*tasks)
 
 
+async def test_a_host_and_token_that_are_not_used_any_more_are_forgotten_too(wheel):
+    """A callable whose tokens are short-lived leaves no bucket and nothing learnt behind, but those that are in use."""
+    limiter = make(wheel, RateLimit.adaptive(max_buckets=3))
+    limiter.try_acquire(("h", "busy"), "a")
+    limiter.on_response(("h", "busy"), "a", throttled=True, retry_after=60, sent_at=wheel.now)
+    for number in range(40):
+        assert limiter.try_acquire(("h", number), "a")
+        wheel.turn(1)
+    assert len(limiter.snapshot().shared) == 3
+    assert [scope["rate"] for scope in limiter.export_state()["scopes"].values()] == [9, 10, 10]
+    assert not limiter.try_acquire(("h", "busy"), "a")
+
+
+@pytest.mark.parametrize("throttled", [True, False])
+def test_an_answer_to_a_request_whose_bucket_was_forgotten_meanwhile_counts(wheel, throttled):
+    """A bucket is full again before a slow answer comes: what the answer says opens it anew."""
+    limiter = make(wheel, RateLimit.adaptive(max_buckets=1))
+    sent = wheel.now
+    assert limiter.try_acquire(SCOPE, "a")
+    for number in range(5):
+        wheel.turn(1)
+        assert limiter.try_acquire(("h", number), "a")
+    limiter.give_back(SCOPE, "a")
+    assert len(limiter.snapshot().shared) == 1
+    answer(limiter, wheel, throttled=throttled, sent_at=sent)
+    assert limiter.try_acquire(SCOPE, "a") is not throttled
+
+
+async def test_an_organization_is_not_refused_for_the_queue_of_another(wheel):
+    """Its turn comes after one of the other's thousand, and so the estimate says."""
+    limiter = make(wheel, RateLimit(rate=10, burst=1, max_wait=0.5))
+    assert limiter.try_acquire(SCOPE, "busy")
+    busy = [asyncio.create_task(limiter.acquire(SCOPE, "busy", 1_000)) for _ in range(1_000)]
+    await wheel.settle()
+    with pytest.raises(RateLimitWaitError) as caught:
+        await limiter.acquire(SCOPE, "busy")
+    assert caught.value.estimated_wait == pytest.approx(100.1)
+    quiet = asyncio.create_task(limiter.acquire(SCOPE, "quiet"))
+    await wheel.run(0.2)
+    assert await quiet == pytest.approx(0.2)
+    for task in busy:
+        task.cancel()
+
+
 @pytest.mark.parametrize("per_organization_rate", [None, 0.001])
 def test_the_turn_of_a_request_that_was_not_sent_is_given_back(wheel, per_organization_rate):
     """To the shared bucket, and to the organization's where it has one."""
@@ -259,6 +317,19 @@ def test_what_was_learnt_survives_a_restart_and_does_not_tell_the_token(wheel):
     assert second.try_acquire(("unseen", "t"), "a")
     assert sorted(bucket.rate for bucket in second.snapshot().shared.values()) == [90, 100]
     assert second.export_state()["scopes"].items() >= json.loads(text)["scopes"].items()
+
+
+def test_what_was_learnt_of_others_is_handed_on(wheel):
+    """A start that asks nothing of a host loses nothing of it; of too many, the oldest go first."""
+    scopes = {str(number): {"rate": 20.0 + number, "limit": None} for number in range(5)}
+    state = {"version": 1, "scopes": scopes}
+    limiter = make(wheel, RateLimit.adaptive(state=state))
+    assert limiter.export_state() == state
+    limiter = make(wheel, RateLimit.adaptive(state=state, max_buckets=3))
+    assert limiter.try_acquire(SCOPE, "a")
+    handed_on = limiter.export_state()["scopes"]
+    assert [scope["rate"] for scope in handed_on.values()] == [23.0, 24.0, 10.0]
+    assert list(handed_on)[:2] == ["3", "4"]
 
 
 def test_an_adaptive_limit_moves_the_bucket(wheel):

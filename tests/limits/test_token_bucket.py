@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
-from calls_in_progress_async.limits.token_bucket import SHORTEST_TIMER, TokenBucket
+from calls_in_progress_async.limits.token_bucket import TIMER_STEP, TokenBucket
 
 ROUNDING = 1e-5
 
@@ -102,14 +102,91 @@ def test_no_window_sees_more_than_burst_and_rate_allow(make_wheel, waits, pauses
         await asyncio.gather(*tasks)
         return [(time, waits[index][0]) for index, time in granted]
 
-    grants = asyncio.run(run())
+    assert_bounded(asyncio.run(run()), burst=5, rate=10, catch_up=catch_up)
+    assert wheel.most_live <= 1
+    assert wheel.live == 0
+
+
+def assert_bounded(grants, *, burst, rate, catch_up):
+    """No window is over the bound, by more than the rounding of a timer."""
     for start in range(len(grants)):
         total = 0.0
         for time, cost in grants[start:]:
             total += cost
-            assert total <= 5 + 10 * (time - grants[start][0] + catch_up) + ROUNDING
-    assert wheel.most_live <= 1
+            assert total <= burst + rate * (time - grants[start][0] + catch_up) + ROUNDING
+
+
+deeds = st.one_of(
+    st.tuples(st.just("wait"), st.floats(0.05, 3.0)),
+    st.tuples(st.just("try"), st.floats(0.05, 3.0)),
+    st.tuples(st.just("cancel"), st.integers(0, 30)),
+    st.tuples(st.just("pause"), st.floats(0, 0.5)),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    deeds=st.lists(st.tuples(st.floats(0, 0.4), deeds), min_size=1, max_size=40),
+    lateness=st.lists(st.floats(0, 0.3), min_size=1, max_size=10),
+    catch_up=st.sampled_from([0.0, 0.002, 0.2]),
+)
+def test_the_bound_holds_whatever_is_done_and_however_late_each_timer_is(make_wheel, deeds, lateness, catch_up):
+    """Who comes while others wait, who does not wait, who is cancelled and what is paused change nothing of it."""
+    wheel = make_wheel()
+    wheel.lateness = itertools.cycle(lateness)
+    bucket = make(wheel, burst=3.0, catch_up=catch_up)
+    grants, tasks = [], []
+
+    async def one(cost):
+        await bucket.acquire(cost)
+        grants.append((wheel.now, cost))
+
+    async def run():
+        for seconds, (what, amount) in deeds:
+            if what == "wait":
+                tasks.append(asyncio.create_task(one(amount)))
+            elif what == "try" and bucket.try_acquire(amount):
+                grants.append((wheel.now, amount))
+            elif what == "cancel" and amount < len(tasks):
+                tasks[amount].cancel()
+            elif what == "pause":
+                bucket.pause(amount)
+            await wheel.run(seconds)
+        await wheel.run(100)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    asyncio.run(run())
+    assert_bounded(grants, burst=3, rate=10, catch_up=catch_up)
+    assert bucket.snapshot().granted == len(grants)
     assert wheel.live == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    rate=st.floats(50, 5_000),
+    lateness=st.lists(st.floats(0, 0.001), min_size=1, max_size=20),
+)
+def test_two_milliseconds_of_catch_up_make_good_timers_a_millisecond_late(make_wheel, rate, lateness):
+    """With burst 1 the whole rate is had, and at most 2 ms of it above the bound."""
+    wheel = make_wheel()
+    wheel.lateness = itertools.cycle(lateness)
+    bucket = make(wheel, rate=rate, burst=1, catch_up=0.002)
+    count = 400
+    ends = count / rate
+
+    async def run():
+        granted, tasks = await queue_up(wheel, bucket, [(1.0, None)] * (count + 20))
+        start = wheel.now
+        await wheel.run(ends)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return [(time - start, 1.0) for _, time in granted]
+
+    grants = asyncio.run(run())
+    assert_bounded(grants, burst=1, rate=rate, catch_up=0.002)
+    assert len(grants) >= 0.995 * count - rate * 0.002  # of which the last 2 ms may be still to come
+    assert len(grants) <= 1 + count + rate * 0.002
 
 
 @settings(max_examples=60, deadline=None)
@@ -191,7 +268,7 @@ def test_no_token_is_lost_to_cancellations(make_wheel, costs, cancellations):
     finished, spent = asyncio.run(run())
     asked_for = max(0.0, (spent - 5) / 10)
     turned = sum(seconds for seconds, _, _ in cancellations)
-    assert finished <= max(asked_for, turned) + SHORTEST_TIMER * len(costs)
+    assert finished <= max(asked_for, turned) + TIMER_STEP * len(costs)
     assert finished >= asked_for - ROUNDING
 
 
@@ -313,8 +390,31 @@ async def test_no_timer_is_shorter_than_a_millisecond(wheel):
     _, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 100)
     await wheel.run(1)
     await asyncio.gather(*tasks)
-    assert min(wheel.delays) >= SHORTEST_TIMER - 1e-9
+    assert min(wheel.delays) >= TIMER_STEP - 1e-9
     assert wheel.fired <= 21
+
+
+@pytest.mark.parametrize(("rate", "step"), [(700.0, 0.002), (300.0, 0.004), (500.0, 0.002)])
+async def test_a_timer_is_a_whole_number_of_milliseconds_rounded_up(wheel, rate, step):
+    """At 700/s a grant takes 1.43 ms: uvloop would round that to 1 ms, and a second timer would be needed."""
+    bucket = make(wheel, rate=rate, burst=1)
+    drain(bucket)
+    _, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 50)
+    await wheel.run(1)
+    await asyncio.gather(*tasks)
+    assert wheel.delays == pytest.approx([step] * 50)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e307])
+async def test_a_wait_without_end_is_a_wait(wheel, seconds):
+    """A rate so small, or a pause so long, that its seconds cannot be counted: a timer looks again every day."""
+    bucket = make(wheel, rate=5e-324, burst=1)
+    drain(bucket)
+    bucket.pause(seconds)
+    _, tasks = await queue_up(wheel, bucket, [(1.0, None)])
+    await wheel.run(200_000)
+    assert wheel.delays == pytest.approx([86_400.0] * 3)
+    tasks[0].cancel()
 
 
 @pytest.mark.parametrize(("catch_up", "count"), [(0.0, 1), (0.002, 3)])
@@ -349,6 +449,30 @@ async def test_a_wait_longer_than_allowed_is_refused_before_queueing(wheel):
     with pytest.raises(RateLimitWaitError) as caught:
         await bucket.acquire(max_wait=59)
     assert caught.value.estimated_wait == pytest.approx(60)
+
+
+@settings(max_examples=60, deadline=None)
+@given(keys=st.lists(st.sampled_from("abcd"), max_size=30), key=st.sampled_from("abcde"))
+def test_the_estimate_is_never_below_the_wait_and_exact_for_a_key_that_does_not_wait(make_wheel, keys, key):
+    """It counts turns, not the queue: with everybody queued the wait is at most what it says."""
+    wheel = make_wheel()
+
+    async def run():
+        bucket = make(wheel, burst=1)
+        drain(bucket)
+        _, tasks = await queue_up(wheel, bucket, [(1.0, each) for each in keys])
+        with pytest.raises(RateLimitWaitError) as caught:
+            await bucket.acquire(key=key, max_wait=0)
+        last = asyncio.create_task(bucket.acquire(key=key))
+        await wheel.run(len(keys) + 1)
+        await asyncio.gather(*tasks)
+        return caught.value.estimated_wait, await last
+
+    estimate, waited = asyncio.run(run())
+    assert waited <= estimate + 0.002
+    assert estimate <= 0.1 * (len(keys) + 1) + 0.002
+    if key not in keys or len(set(keys)) == 1:
+        assert waited == pytest.approx(estimate, abs=0.002)
 
 
 async def test_a_pause_holds_everybody_until_the_later_of_two_ends(wheel):
