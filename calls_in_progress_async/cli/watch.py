@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -11,12 +11,12 @@ import click
 from attrs import frozen
 
 from ..client import CallsInProgressClient
-from ..errors import InvalidRequestError
+from ..errors import CallsInProgressError, InvalidRequestError
 from ..organization import Organization
 from ..polling.watch import Watch
 from .checkpoint_file import CheckpointFile
 from .organizations_file import organizations_from
-from .outcomes import ExitCode
+from .outcomes import ExitCode, combined, exit_code_of
 from .running import run
 from .screen import say
 from .settings import ORGANIZATION, ClientSettings, as_json, show_numbers, takes_client_settings
@@ -81,6 +81,9 @@ def watch(
     On a terminal it is a live table, in a pipe a line for each event. With --json, a line is {"event": ..., "at": ...,
     "organization": ...}: started and ended have the "call", changed has its "changes" too ({name: [old, new]}), failed
     has "error" and "message", recovered has the "gap" in seconds in which short calls may have gone unseen.
+
+    An organization that fails is asked again and again. One that fails still at the end of --seconds makes the exit
+    code 1, or 3 where it is the token.
     """
     watching = Watching(
         organizations=organizations_from(organizations, file),
@@ -107,7 +110,13 @@ async def _watch(settings: ClientSettings, watching: Watching) -> int:
         finally:
             say(f"watched {tally.summary(watch.stats)}")
         kept = watching.checkpoint.keep(watch)
-    return ExitCode.OK if kept else ExitCode.FAILED
+    return _outcome(tally.failing.values()) if kept else ExitCode.FAILED
+
+
+def _outcome(failures: Iterable[Exception]) -> ExitCode:
+    """What it comes to that some organizations fail still."""
+    told = (exit_code_of(error) if isinstance(error, CallsInProgressError) else ExitCode.FAILED for error in failures)
+    return combined(set(told))
 
 
 def _open(client: CallsInProgressClient, watching: Watching) -> Watch:

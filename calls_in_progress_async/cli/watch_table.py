@@ -50,16 +50,11 @@ class LiveTable:
         self._tally = tally
         self._masked = masked
         self._recent: dict[tuple[Organization, str | None], tuple[float, Row]] = {}
-        self._failing: dict[Organization, Exception] = {}
         self._requests: deque[tuple[float, int]] = deque([(time.monotonic(), 0)], maxlen=_RATE_OVER)
 
     def tell(self, event: CallEvent) -> None:
         """Take note of an event for the next picture."""
-        if isinstance(event, OrganizationFailed):
-            self._failing[event.organization] = event.error
-        elif isinstance(event, OrganizationRecovered):
-            self._failing.pop(event.organization, None)
-        else:
+        if not isinstance(event, OrganizationFailed | OrganizationRecovered):
             self._highlight(Row(event.organization, event.call, _STYLES[type(event)]))
 
     def _highlight(self, row: Row) -> None:
@@ -85,18 +80,21 @@ class LiveTable:
         recent = {key: row for key, (_, row) in reversed(self._recent.items())}
         current: list[Row] = []
         for organization, calls in self._watch.calls.items():
-            if len(current) >= limit:
-                return [*recent.values(), *(row for row in current if _key(row) not in recent)][:limit]
             current += (recent.get((organization, call.transaction_id)) or Row(organization, call) for call in calls)
+            if len(current) >= limit:
+                break
         shown = set(map(_key, current))
-        return [*current, *(row for key, row in recent.items() if key not in shown)][:limit]
+        rows = [*current, *(row for key, row in recent.items() if key not in shown)]
+        if len(rows) >= limit:
+            rows = [*recent.values(), *(row for row in current if _key(row) not in recent)]
+        return rows[:limit]
 
     def _failures(self) -> list[Text]:
         lines = [
             Text(f"{organization} fails: {printable(str(error))}", "red", no_wrap=True, overflow="ellipsis")
-            for organization, error in list(self._failing.items())[-_FAILURES_SHOWN:]
+            for organization, error in list(self._tally.failing.items())[-_FAILURES_SHOWN:]
         ]
-        hidden = len(self._failing) - len(lines)
+        hidden = len(self._tally.failing) - len(lines)
         return [*lines, *([Text(f"and {count(hidden, 'more failing organization')}", "red")] if hidden else [])]
 
     def _footer(self, now: float) -> list[Text]:

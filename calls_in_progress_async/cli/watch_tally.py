@@ -6,6 +6,7 @@ from collections import Counter
 
 from attrs import define, field
 
+from ..organization import Organization
 from ..polling.events import (
     CallChanged,
     CallEnded,
@@ -20,13 +21,19 @@ from .screen import count
 
 @define
 class Tally:
-    """Counts of the events that were told."""
+    """Counts of the events that were told, and which organizations fail."""
 
+    failing: dict[Organization, Exception] = field(factory=dict)
+    """Why, of those that have not recovered."""
     _counts: Counter[type[CallEvent]] = field(factory=Counter)
 
     def count(self, event: CallEvent) -> None:
         """Count an event."""
         self._counts[type(event)] += 1
+        if isinstance(event, OrganizationFailed):
+            self.failing[event.organization] = event.error
+        elif isinstance(event, OrganizationRecovered):
+            self.failing.pop(event.organization, None)
 
     def summary(self, stats: WatchStats) -> str:
         """All of it in a line."""

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import stat
+from types import SimpleNamespace
 from typing import cast
 
 import click
@@ -15,6 +16,7 @@ from rich.live import Live
 from calls_in_progress_async import Call, CallsInProgressClient, Organization
 from calls_in_progress_async.cli import watch as watch_module
 from calls_in_progress_async.cli import watch_table as table_module
+from calls_in_progress_async.cli.watch import _outcome
 from calls_in_progress_async.cli.watch_display import JsonLines, Lines, describe
 from calls_in_progress_async.cli.watch_table import LiveTable
 from calls_in_progress_async.cli.watch_tally import Tally
@@ -179,7 +181,7 @@ async def test_in_a_pipe_it_is_a_line_for_each_event(command_line, monkeypatch) 
 
 async def test_a_live_table_on_a_terminal(command_line, monkeypatch) -> None:
     """Calls, what is new and what fails, and a footer with rate and staleness."""
-    _leave_when_drawn(monkeypatch, _has("green"), _has("red strike"), lambda table: table._failing)
+    _leave_when_drawn(monkeypatch, _has("green"), _has("red strike"), lambda table: table._tally.failing)
     async with command_line(mean_call_seconds=0.3, calls_per_organization=5, organizations=3) as line:
         arguments = ("watch", "advertiser:2", "advertiser:3", "advertiser:99", *FAST)
         terminal = await line.on_terminal(monkeypatch, *arguments)
@@ -200,7 +202,7 @@ async def test_a_live_table_on_a_terminal(command_line, monkeypatch) -> None:
 
 async def test_more_than_the_terminal_can_hold(command_line, monkeypatch) -> None:
     """Calls with news come first; the rest is told to be there."""
-    _leave_when_drawn(monkeypatch, _has("yellow"), lambda table: len(table._failing) == 4)
+    _leave_when_drawn(monkeypatch, _has("yellow"), lambda table: len(table._tally.failing) == 4)
     monkeypatch.setattr(watch_module, "_TICK", 0.1)
     monkeypatch.setattr(table_module, "_RECENT_CALLS", 5)
     async with command_line(calls_per_organization=4, organizations=20) as line:
@@ -284,24 +286,66 @@ async def test_it_stops_after_some_seconds(command_line, tmp_path) -> None:
         assert (done.exit_code, file.exists()) == (0, True)
 
 
+@pytest.mark.parametrize("others", [0, 3, 4, 5, 9])
+@pytest.mark.parametrize("last", [0, 1, 4])
+def test_news_come_first_where_there_are_too_many_calls(others: int, last: int) -> None:
+    """Wherever in the list the call stands that changed, and that which has ended."""
+    calls = [Call.from_payload({"transaction_id": str(number)}) for number in range(others + last + 1)]
+    changed = calls.pop(others)
+    watch = SimpleNamespace(calls={ACME: calls[:others], Organization.advertiser(3): [changed, *calls[others:]]})
+    table = LiveTable(cast(Live, None), cast(Watch, watch), Tally(), masked=True)
+    ended = Call.from_payload({"transaction_id": "E"})
+    table.tell(CallEnded(ACME, ended))
+    table.tell(CallChanged(Organization.advertiser(3), changed, None))
+    names = [row.call.transaction_id for row in table._rows(5)]
+    assert {changed.transaction_id, "E"} <= set(names[:4])
+    assert len(names) == len(set(names)) == min(5, others + last + 2)
+
+
 def test_recoveries_and_merges_are_told(capsysbinary) -> None:
     """In the table, in JSON and in the sum."""
     failed, recovered = OrganizationFailed(ACME, ValueError("no")), OrganizationRecovered(ACME, 1.5)
     watch, tally = cast(Watch, None), Tally()
     table = LiveTable(cast(Live, None), watch, tally, masked=True)
-    table.tell(failed)
-    assert table._failing == {ACME: failed.error}
-    table.tell(recovered)
-    assert not table._failing
+    for event in (failed, recovered):
+        table.tell(event)  # a failure is no row
+    assert not table._recent
     JsonLines().tell(failed)
     assert json.loads(capsysbinary.readouterr().out)["error"] == "ValueError"
     JsonLines().tell(recovered)
     assert json.loads(capsysbinary.readouterr().out)["gap"] == 1.5
-    for event in (failed, recovered):
-        tally.count(event)
+    tally.count(failed)
+    assert tally.failing == {ACME: failed.error}
+    tally.count(recovered)
+    assert not tally.failing
     stats = {field.name: 2 for field in WatchStats.__attrs_attrs__}
     summary = tally.summary(WatchStats(**stats))
     assert summary.endswith("2 requests, 1 failure of organizations, 1 recovered, 2 merged events")
+
+
+@pytest.mark.parametrize(
+    ("named", "token", "code"),
+    [
+        (["advertiser:2"], "sandbox-token", 0),
+        (["advertiser:2", "advertiser:99"], "sandbox-token", 1),
+        (["advertiser:2"], "wrong", 3),
+    ],
+)
+async def test_an_organization_that_fails_to_the_end_is_an_exit_code(
+    command_line, monkeypatch, named, token, code
+) -> None:
+    """A watch that never had an answer did not do what it was asked for."""
+
+    async def follow(watch, tally, *_) -> None:
+        while not (tally.failing if code else watch.calls):
+            tally.count(await anext(watch))
+
+    monkeypatch.setattr(watch_module, "_follow", follow)
+    async with command_line() as line:
+        line.sandbox.start_call(ORGANIZATION)
+        done = await line.invoke("watch", *named, CALLS_IN_PROGRESS_TOKEN=token)
+        assert done.exit_code == code
+    assert _outcome([ValueError("no")]) == 1
 
 
 async def test_what_the_core_reports_wrongly_is_not_hidden(command_line, monkeypatch) -> None:

@@ -244,6 +244,63 @@ def test_an_organization_is_an_organization(kind: Any, value: Any) -> None:
     assert "Organization.advertiser(25)" in str(error)
 
 
+MESSAGES: list[Any] = [
+    (lambda: Organization(True, "network"), "id: True is not a positive integer, such as 25"),
+    (lambda: Organization(0, "network"), "id: 0 is outside 1 to 2^63-1"),
+    (lambda: Organization(1, "net"), """type: 'net' is not an organization type, pass "network" or "advertiser\""""),
+    (lambda: Organization.parse("25"), """organization: '25' is not written as "advertiser:25\""""),
+    (lambda: find(transaction_id="a_b"), """transaction_id: 'a_b' is not 1 to 32 letters, digits and "-\""""),
+    (lambda: find(external_unique_id=5), "external_unique_id: 5 is not text, pass a str"),
+    (lambda: find(external_unique_id=""),
+     "external_unique_id: is empty, pass None (or leave it out) where there is none"),
+    (lambda: find(external_unique_id="a\n"), r"external_unique_id: 'a\n' holds a control character, remove it"),
+    (lambda: find(external_unique_id="\ud800"),
+     r"external_unique_id: '\ud800' holds a lone surrogate, which UTF-8 cannot carry"),
+    (lambda: find(calling_phone_number=PHONE),
+     "destination_phone_number: is missing: the API takes both phone numbers or neither"),
+    (lambda: find(calling_phone_number="", destination_phone_number=PHONE),
+     'calling_phone_number: is empty or not Unicode, pass text such as "+18005551234"'),
+    (lambda: find(calling_phone_number=5, destination_phone_number=PHONE),
+     """calling_phone_number: <class 'int'> is not text, pass text such as "+18005551234\""""),
+    (lambda: update(transaction_id=None), "transaction_id: is missing: name the call by it or by external_unique_id"),
+    (lambda: update(new_external_unique_id=None),
+     "new_external_unique_id: is missing, and so is custom_data: nothing would change"),
+    (lambda: update(custom_data=5), "custom_data: <class 'int'> is not a mapping of names to values"),
+    (lambda: update(custom_data={"a": None}),
+     "custom_data['a']: cannot be removed (None): the API adds and updates custom data only"),
+    (lambda: update(custom_data={"a": 5}), "custom_data['a']: <class 'int'> is not text, pass a str"),
+    (lambda: update(custom_data={"a": ""}),
+     "custom_data['a']: is empty, and the API has no removal; pass text or leave the name out"),
+    (lambda: update(custom_data={"a": "\x1b"}),
+     "custom_data['a']: holds a control character other than newline and tab, remove it"),
+    (lambda: update(method="GET"), "method: 'GET' is not one of 'PUT', 'POST'"),
+    (lambda: client(deadline=0), "deadline: 0 will not do, pass None or a finite number of seconds, more than 0"),
+    (lambda: client(connect_timeout=-1),
+     "connect_timeout: -1 will not do, pass a finite number of seconds, more than 0"),
+    (lambda: client(max_connections=0), "max_connections: 0 is not a whole number of at least 1"),
+    (lambda: client(strict=1), "strict: 1 will not do, pass True or False"),
+    (lambda: client(token=5),
+     "token: is not text, pass the API token: visible ASCII characters, no spaces or line ends"),
+    (lambda: client(token=""), "token: is empty, pass the API token: visible ASCII characters, no spaces or line ends"),
+    (lambda: client(token="a b"),
+     "token: is malformed, pass the API token: visible ASCII characters, no spaces or line ends"),
+    (lambda: client(network="a.b"),
+     """network: 'a.b' is not a subdomain, pass "acme" for https://acme.invoca.net"""),
+    (lambda: client(api_version="1"), """api_version: '1' is not a date such as "2022-08-01\""""),
+    (lambda: client(default_region="USA"), """default_region: 'USA' is not a two-letter region such as "US\""""),
+    (lambda: client(base_url="x"), 'base_url: is not a URL, pass one such as "https://invoca.net"'),
+    (lambda: client(base_url="https://a:b@c"),
+     "base_url: holds credentials, a query or a fragment, pass scheme, host and path only"),
+    (lambda: client(base_url="http://c"), "base_url: is http://, which would send the token in the clear, use https://"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "message"), MESSAGES, ids=range(len(MESSAGES)))
+def test_a_message_names_the_parameter_and_the_remedy(make: Any, message: str) -> None:
+    """Word by word."""
+    assert str(refusal(make)) == message
+
+
 def test_a_request_prints_no_phone_number_and_no_value() -> None:
     """What it looks for and what it writes may be a caller's."""
     asked = repr(find(transaction_id="T", calling_phone_number=PHONE, destination_phone_number="+18005551234"))
@@ -251,6 +308,10 @@ def test_a_request_prints_no_phone_number_and_no_value() -> None:
     assert "calling_phone_number='...34', destination_phone_number='...34'" in asked
     assert PHONE not in asked
     assert "calling_phone_number=None" in repr(find())
+    for number, shown in (("1234", "..."), ("12345", "...5"), ("123456", "...56")):
+        assert f"calling_phone_number='{shown}'," in repr(
+            find(calling_phone_number=number, destination_phone_number=PHONE)
+        )
     written = repr(update(custom_data={"Caller": PHONE, "b": "c"}))
     assert "custom_data=['Caller', 'b']" in written
     assert PHONE not in written

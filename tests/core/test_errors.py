@@ -164,6 +164,16 @@ def test_a_400_lists_fields_as_well(status: int) -> None:
     assert refused(FIND, status).field_errors == {}
 
 
+def test_a_404_of_an_update_says_what_it_means() -> None:
+    """And what the server says, if it says anything."""
+    assert (
+        str(refused(UPDATE, 404, {"error": "RecordNotFound"}))
+        == "HTTP 404: RecordNotFound (no such call is in progress)"
+    )
+    assert str(refused(UPDATE, 404, {"error": ""})) == "HTTP 404 (no such call is in progress)"
+    assert str(refused(FIND, 302)) == "HTTP 302 (redirects are not followed: set base_url or network)"
+
+
 def test_a_403_may_name_its_fields_without_a_list() -> None:
     """Text is as good as a list of one; class and invalid_data are no fields."""
     error = refused(UPDATE, 403, {"errors": {"id": "is\nbad", "class": "X", "invalid_data": "no"}})
