@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import aiohttp
 from aiohttp import ClientRequest, hdrs
 from aiohttp.connector import Connection
 from yarl import URL
 
+from .retry import Outcome
+
 _READ_BUFFER = 2**18
 """Bytes; 64 KiB, aiohttp's default, pauses and resumes a body of 200 calls four times."""
-
-
-class Sendable(Protocol):
-    """What is told that a write may have left."""
-
-    sent: bool
 
 
 class Connections(aiohttp.TCPConnector):
@@ -44,7 +40,7 @@ class Connections(aiohttp.TCPConnector):
         self._body_limit = limit
         self._transports: set[Any] = set()
 
-    async def exchange(self, message: bytes, outcome: Sendable) -> tuple[int, Mapping[str, str], bytes | None]:
+    async def exchange(self, message: bytes, outcome: Outcome) -> tuple[int, Mapping[str, str], bytes | None]:
         """Write one request, at most once, and read its answer.
 
         Args:

@@ -33,7 +33,8 @@ from ..errors import (
     UnexpectedResponseError,
 )
 from . import session as through_session
-from .connections import Connections, Sendable, read_buffer
+from .connections import Connections, read_buffer
+from .retry import Outcome
 from .wire import WireRequest, WireResponse
 
 _HEADERS = {
@@ -46,7 +47,7 @@ _HEADERS = {
 class Transport(Protocol):
     """What the rest of the client needs of HTTP."""
 
-    async def send(self, request: WireRequest, token: str, outcome: Sendable) -> WireResponse:
+    async def send(self, request: WireRequest, token: str, outcome: Outcome) -> WireResponse:
         """Put one request on the wire, at most once, and read its answer whole.
 
         Raises:
@@ -116,7 +117,7 @@ class AiohttpTransport:
             "proxy": settings.proxy or (_proxy_of_environment(url) if settings.trust_env else None),
         }
 
-    async def send(self, request: WireRequest, token: str, outcome: Sendable) -> WireResponse:
+    async def send(self, request: WireRequest, token: str, outcome: Outcome) -> WireResponse:
         """Put one request on the wire, at most once, and read its answer whole.
 
         Raises:

@@ -12,7 +12,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
-from .connections import Sendable, read_body
+from .connections import read_body
+from .retry import Outcome
 from .wire import WireRequest
 
 _SESSIONS_OWN = aiohttp.ClientSession._request
@@ -24,7 +25,7 @@ def is_replaced() -> bool:
 
 
 async def exchange(
-    session: aiohttp.ClientSession, url: str, request: WireRequest, outcome: Sendable, *, limit: int, **options: Any
+    session: aiohttp.ClientSession, url: str, request: WireRequest, outcome: Outcome, *, limit: int, **options: Any
 ) -> tuple[int, Mapping[str, str], bytes | None]:
     """Send one request, at most once, and read its answer.
 
@@ -56,7 +57,7 @@ async def exchange(
 class _WatchedBody(Payload):
     """A body that tells when it begins to be written: aiohttp holds the headers back until then."""
 
-    def __init__(self, body: bytes, outcome: Sendable) -> None:
+    def __init__(self, body: bytes, outcome: Outcome) -> None:
         super().__init__(body, content_type="application/json")
         self._body = body
         self._outcome = outcome
