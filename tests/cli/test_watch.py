@@ -205,7 +205,7 @@ async def test_more_than_the_terminal_can_hold(command_line, monkeypatch) -> Non
     _leave_when_drawn(monkeypatch, _has("yellow"), lambda table: len(table._tally.failing) == 4)
     monkeypatch.setattr(watch_module, "_TICK", 0.1)
     monkeypatch.setattr(table_module, "_RECENT_CALLS", 5)
-    async with command_line(calls_per_organization=4, organizations=20) as line:
+    async with command_line(calls_per_organization=4, organizations=20, changes_per_call=0) as line:
         call = line.sandbox.start_call((20, "advertiser"), external_unique_id="\x1b[2J")
         names = [*(f"advertiser:{number}" for number in range(2, 21)), *(f"advertiser:{n}" for n in range(100, 104))]
         asked = asyncio.create_task(line.on_terminal(monkeypatch, "watch", *names, "--interval", "0.2"))
