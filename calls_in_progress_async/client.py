@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import ssl as ssl_module
 from collections.abc import AsyncIterable, Iterable, Mapping
 from functools import partial
@@ -16,9 +14,10 @@ from .endpoints import Endpoint
 from .endpoints.current_calls import CurrentCallsRequest
 from .endpoints.update_call import UpdateCallRequest
 from .endpoints.wire_format import WireFormat
-from .errors import CallsInProgressError, ClientClosedError, WrongLoopError
+from .errors import CallsInProgressError, ClientClosedError
 from .limits.rate_limits import RateLimit, RateLimiter
 from .organization import Organization
+from .place import Place
 from .records import Call, CallUpdate, CurrentCalls
 from .transport.delivery import Delivery, DeliverySettings
 from .transport.http import AiohttpTransport, HttpSettings
@@ -39,18 +38,6 @@ T = TypeVar("T")
 _HOST = "https://invoca.net"
 UNSET: Any = object()
 """The default of ``deadline``, where None means none."""
-
-
-_forks = 0
-"""How many forks this process is away from the one that imported the package; cheaper to look at than its id."""
-
-
-def _count_fork() -> None:
-    global _forks  # noqa: PLW0603
-    _forks += 1
-
-
-getattr(os, "register_at_fork", dict)(after_in_child=_count_fork)  # Windows has none, and no fork
 
 
 class CallsInProgressClient:
@@ -150,8 +137,7 @@ class CallsInProgressClient:
             settings,
             host=self._base_url,
         )
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._forks = _forks
+        self._place = Place()
         self._closed = False
         self._answers: SharedAnswers[CurrentCalls] | None = None
         self._watches: WeakSet[Watch] = WeakSet()
@@ -399,13 +385,7 @@ class CallsInProgressClient:
         """Refuse to work when closed, in a forked child or in another event loop."""
         if self._closed:
             raise ClientClosedError("The client is closed; make a new one.")
-        if self._forks != _forks:
-            raise WrongLoopError("The client was made before this process was forked; make one in each process.")
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            raise WrongLoopError("The client belongs to another event loop; make one in each loop (and thread).")
+        self._place.enter()
 
     async def close(self, *, drain: float | None = None) -> None:
         """Close the client. Every call that is still running raises `ClientClosedError`. Idempotent.
@@ -417,7 +397,7 @@ class CallsInProgressClient:
         self._closed = True
         for watch in self._watches:
             watch.client_closed()
-        if self._loop is asyncio.get_running_loop() and self._forks == _forks:
+        if self._place.is_here:
             await self._delivery.close(drain)
 
     async def __aenter__(self) -> Self:

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from copy import copy
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from attrs import define
-
-from ..errors import CallsInProgressError, DeadlineExceededError
+from ..flights import Flights
 
 Answer = TypeVar("Answer")
 
 _MOST_KEPT = 1024
 """Answers that are kept; the oldest go first."""
-
-
-@define(eq=False)
-class _Flight(Generic[Answer]):
-    """A request that is on its way, and how many wait for it."""
-
-    task: asyncio.Task[Answer]
-    waiters: int = 0
 
 
 class SharedAnswers(Generic[Answer]):
@@ -34,7 +22,7 @@ class SharedAnswers(Generic[Answer]):
         self.saved = 0
         """Answers that took no request of their own."""
         self._clock = clock
-        self._flights: dict[Hashable, _Flight[Answer]] = {}
+        self._flights: Flights[Answer] = Flights(self._keep)
         self._answers: OrderedDict[Hashable, tuple[float, Answer]] = OrderedDict()  # oldest first
         self._longest = 0.0
 
@@ -58,42 +46,8 @@ class SharedAnswers(Generic[Answer]):
         if answer is not None and self._clock() - came <= max_age:
             self.saved += 1
             return answer
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.create_task(self._fly(key, ask)))
-            flight.task.add_done_callback(_look_at)
-        else:
-            self.saved += 1
-        return await self._join(key, flight, deadline)
-
-    async def _join(self, key: Hashable, flight: _Flight[Answer], deadline: float | None) -> Answer:
-        """Wait for a request. It is cancelled when nobody waits for it any more."""
-        flight.waiters += 1
-        try:
-            await asyncio.wait([flight.task], timeout=deadline)
-        finally:
-            flight.waiters -= 1
-            if not flight.waiters and not flight.task.done():
-                flight.task.cancel()
-                self._flights.pop(key)
-        if not flight.task.done():
-            raise DeadlineExceededError("The call took longer than its deadline.")
-        try:
-            return flight.task.result()
-        except CallsInProgressError as shared:
-            error = copy(shared)  # each caller raises one of its own: a traceback belongs to one
-        raise error
-
-    async def _fly(self, key: Hashable, ask: Callable[[], Awaitable[Answer]]) -> Answer:
-        flight = self._flights[key]
-        try:
-            answer = await ask()
-            if self._flights.get(key) is flight:  # one that was abandoned may be older than a later one's
-                self._keep(key, answer)
-            return answer
-        finally:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+        self.saved += key in self._flights
+        return await self._flights.join(key, ask, deadline)
 
     def _keep(self, key: Hashable, answer: Answer) -> None:
         now = self._clock()
@@ -101,9 +55,3 @@ class SharedAnswers(Generic[Answer]):
         self._answers.move_to_end(key)
         while len(self._answers) > _MOST_KEPT or next(iter(self._answers.values()))[0] < now - self._longest:
             self._answers.popitem(last=False)
-
-
-def _look_at(task: asyncio.Task[Any]) -> None:
-    """Keep asyncio from complaining of an error that came when the last waiter had just gone."""
-    if not task.cancelled():
-        task.exception()

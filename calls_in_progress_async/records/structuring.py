@@ -179,10 +179,14 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
         PayloadError: The body is not JSON, not an object, or has no list where one belongs.
     """
     lists: _Lists = _decode(_Lists, body)
-    for key in _LIST_KEYS:
-        if (entries := getattr(lists, key)) is not msgspec.UNSET:
-            return key, entries
-    return None if lists.current_call is msgspec.UNSET else (_ONE_KEY, [lists.current_call])
+    one = None if lists.current_call is msgspec.UNSET else (_ONE_KEY, [lists.current_call])
+    return _filled(lists) or one
+
+
+def _filled(lists: Any) -> tuple[str, list[Any]] | None:
+    """Whichever of the lists is there, and its key."""
+    found = ((key, getattr(lists, key)) for key in _LIST_KEYS)
+    return next((each for each in found if each[1] is not msgspec.UNSET), None)
 
 
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
@@ -267,8 +271,7 @@ def glance_all(kind: type[R], body: bytes) -> list[R] | None:
         lists = _decoder(_lists_of(kind)).decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    found = (getattr(lists, key) for key in _LIST_KEYS)
-    return next((cast(list[R], records) for records in found if records is not msgspec.UNSET), None)
+    return (_filled(lists) or ("", None))[1]
 
 
 def _finish(record: R, origin: Origin, *, strict: bool) -> R:
@@ -385,13 +388,12 @@ def structure_all(kind: type[R], body: bytes, *, strict: bool) -> tuple[tuple[R,
         lists = _decode(_lists_of(kind), body)
     except PayloadError:
         return _structure_each(kind, body, strict=strict)
-    for key in _LIST_KEYS:
-        if (records := getattr(lists, key)) is not msgspec.UNSET:
-            whole = Body(body, key)
-            for index, record in enumerate(records):
-                _finish(record, Origin(whole, index), strict=strict)
-            return tuple(records), ()
-    return _structure_each(kind, body, strict=strict)
+    if (found := _filled(lists)) is None:
+        return _structure_each(kind, body, strict=strict)
+    whole = Body(body, found[0])
+    for index, record in enumerate(found[1]):
+        _finish(record, Origin(whole, index), strict=strict)
+    return tuple(found[1]), ()
 
 
 def _structure_each(kind: type[R], body: bytes, *, strict: bool) -> tuple[tuple[R, ...], tuple[Problem, ...]] | None:

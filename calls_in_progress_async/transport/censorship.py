@@ -7,8 +7,8 @@ import re
 from functools import lru_cache
 from typing import Any
 
-_DIGITS = re.compile(r"(?<!error handle )(?<!\d)\d{7,}(?!\d| bytes)")
-"""As many digits as a phone number has. The vendor's support asks for an error handle."""
+_DIGITS = re.compile(r"(?<!error handle )(?<!\d)\d(?:[ ().-]{0,3}\d){6,}(?!\d| bytes)")
+"""As many digits as a phone number has, however they are grouped. The vendor's support asks for an error handle."""
 _ENOUGH = 6
 """Characters by which a token is known wherever they stand, since texts are cut off."""
 # A shorter token is a word of its own: not the t of "the", "can't" or "t-shirt", but the one of "%20t" and "\nt".

@@ -14,12 +14,17 @@ from typing import Any
 import aiohttp
 from aiohttp import ClientRequest, hdrs
 from aiohttp.connector import Connection
+from aiohttp.http import RawResponseMessage
 from yarl import URL
 
 from .retry import Outcome
 
 _READ_BUFFER = 2**18
 """Bytes; 64 KiB, aiohttp's default, pauses and resumes a body of 200 calls four times."""
+_MOST_UNSENT = 2**16
+"""Bytes of a request of which some may not have left when the answer is there: a TLS transport does not tell."""
+_MOST_INTERIM_ANSWERS = 16
+"""Answers 100 to 199 that may come before the answer; the API has none."""
 
 
 class Connections(aiohttp.TCPConnector):
@@ -38,7 +43,7 @@ class Connections(aiohttp.TCPConnector):
         self._destination = ClientRequest(hdrs.METH_GET, URL(url), loop=asyncio.get_running_loop(), ssl=ssl)
         self._connect_timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
         self._body_limit = limit
-        self._transports: set[Any] = set()
+        self._guards: dict[Any, _Guard] = {}
 
     async def exchange(self, message: bytes, outcome: Outcome) -> tuple[int, Mapping[str, str], bytes | None]:
         """Write one request, at most once, and read its answer.
@@ -54,52 +59,80 @@ class Connections(aiohttp.TCPConnector):
             connection = await self.connect(self._destination, [], self._connect_timeout)
         except TimeoutError:
             raise aiohttp.ConnectionTimeoutError from None
+        transport, handler = connection.transport, connection.protocol
+        reusable = False
         try:
-            transport, handler = connection.transport, connection.protocol
             if transport is None or handler is None or handler.should_close:
                 raise aiohttp.ServerDisconnectedError
             handler.set_response_params(read_until_eof=True, read_bufsize=read_buffer(self._body_limit))
             outcome.sent = True
             transport.write(message)
-            head, content = await handler.read()
-            while 100 <= head.code < 200 and head.code != 101:
+            for _ in range(_MOST_INTERIM_ANSWERS):
                 head, content = await handler.read()
+                if not 100 <= head.code < 200 or head.code == 101:
+                    break
+            else:
+                raise aiohttp.ClientPayloadError
             body = await read_body(content, self._body_limit)
-        except BaseException:
-            connection.close()
-            raise
-        if body is None or head.code == 101 or transport.get_write_buffer_size():
-            connection.close()  # what follows is not the answer to another request
-        else:
-            connection.release()
+            reusable = not (body is None or len(message) > _MOST_UNSENT or _may_go_on(head))
+        finally:
+            if transport is not None and reusable and transport in self._guards:
+                transport.set_protocol(self._guards[transport])
+                connection.release()
+            else:
+                connection.close()
+                if transport is not None:
+                    transport.abort()  # else it would first send what is left of the request, and wait for TLS to agree
         return head.code, head.headers, body
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
         """Connect, or take an idle connection on which nothing came: that would be read as the next answer."""
         while True:
             connection = await super().connect(*args, **options)
-            if connection.transport not in self._transports:
-                self._remember(connection.transport, connection.protocol)
+            transport, handler = connection.transport, connection.protocol
+            if transport not in self._guards:
+                self._remember(transport, handler)
                 return connection
-            if not connection.protocol.should_close:  # type: ignore[union-attr]
+            transport.set_protocol(handler)  # type: ignore[union-attr, arg-type]
+            if not handler.should_close:  # type: ignore[union-attr]
                 return connection
             connection.close()
 
     def _remember(self, transport: Any, handler: Any) -> None:
         if transport is not None and (closed := handler.closed) is not None:
-            self._transports.add(transport)
+            self._guards[transport] = _Guard(transport, handler)
             closed.add_done_callback(lambda done: self._forget(transport, done))
 
     def _forget(self, transport: asyncio.Transport, closed: asyncio.Future[None]) -> None:
-        self._transports.discard(transport)
+        self._guards.pop(transport, None)
         if not closed.cancelled():
             closed.exception()  # taken note of
 
     async def abort(self) -> None:
-        """End what is still closing: a TLS connection that was given up waits for the other side to agree."""
-        for transport in tuple(self._transports):
+        """End what is still closing: an idle TLS connection waits for the other side to agree."""
+        for transport in tuple(self._guards):
             transport.abort()
         await asyncio.sleep(0)
+
+
+class _Guard(asyncio.Protocol):
+    """Reads an idle connection in the place of aiohttp's handler, and ends it if anything comes."""
+
+    def __init__(self, transport: asyncio.Transport, handler: asyncio.Protocol) -> None:
+        self._transport = transport
+        self._handler = handler
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._handler.connection_lost(exc)
+
+
+def _may_go_on(head: RawResponseMessage) -> bool:
+    """Whether something may follow an answer that is no answer: another protocol, or a body where there is none."""
+    announced = head.chunked or head.headers.get(hdrs.CONTENT_LENGTH, "0") != "0"
+    return head.code == 101 or (head.code in (204, 304) and announced)
 
 
 def read_buffer(limit: int) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from .. import checks
 from ..errors import (
@@ -58,48 +58,32 @@ class DeliverySettings:
     """How many requests to send; None for as many as there are."""
 
 
+@define(eq=False)
 class Delivery:
-    """The way of all requests of a client to its transport.
+    """The way of all requests of a client to its transport."""
 
-    Args:
-        transport: Puts one request on the wire.
-        tokens: Gives the token of an organization.
-        limiter: The rate limits.
-        settings: Times and numbers.
-        host: The host whose limits are meant.
-        clock: Seconds, monotonic.
-        sleep: Waits for some seconds.
-        randomness: Numbers from 0 to 1, for the jitter.
-    """
+    _transport: Transport
+    _tokens: Tokens
+    _limiter: RateLimiter
+    _settings: DeliverySettings
+    _host: str = field(kw_only=True)
+    """The host whose limits are meant."""
+    _clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    """Seconds, monotonic."""
+    _sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, kw_only=True)
+    _randomness: Callable[[], float] = field(default=random.random, kw_only=True)
+    """Numbers from 0 to 1, for the jitter."""
+    _budgets: RetryBudgets = field(init=False)
+    _slots: asyncio.Semaphore = field(init=False)
+    _turns: Turns = field(factory=Turns, init=False)
+    _scopes: Scopes = field(factory=Scopes, init=False)
+    _running: int = field(default=0, init=False)
+    _idle: asyncio.Future[None] | None = field(default=None, init=False)
+    _ended: bool = field(default=False, init=False)
 
-    def __init__(
-        self,
-        transport: Transport,
-        tokens: Tokens,
-        limiter: RateLimiter,
-        settings: DeliverySettings,
-        *,
-        host: str,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        randomness: Callable[[], float] = random.random,
-    ) -> None:
-        self._transport = transport
-        self._tokens = tokens
-        self._limiter = limiter
-        self._policy = settings.retry
-        self._settings = settings
-        self._host = host
-        self._clock = clock
-        self._sleep = sleep
-        self._random = randomness
-        self._budgets = RetryBudgets(settings.retry)
-        self._slots = asyncio.Semaphore(settings.max_connections)
-        self._turns = Turns()
-        self._scopes = Scopes()
-        self._running = 0
-        self._idle: asyncio.Future[None] | None = None
-        self._ended = False
+    def __attrs_post_init__(self) -> None:
+        self._budgets = RetryBudgets(self._settings.retry)
+        self._slots = asyncio.Semaphore(self._settings.max_connections)
 
     async def deliver(
         self, request: WireRequest, organization: Organization, deadline: float | None
@@ -167,16 +151,16 @@ class Delivery:
         refused = outcome.response is not None and outcome.response.status == 401
         if refused:
             self._tokens.forget(job.organization, job.token)
-        if refused and job.refreshable and number < self._policy.max_attempts:
+        if refused and job.refreshable and number < self._settings.retry.max_attempts:
             job.refused, job.refreshable = outcome, False
             return Retry(0.0)
         verdict = decide(
-            self._policy,
+            self._settings.retry,
             outcome,
             attempt=number,
-            repeatable=self._policy.may_repeat(job.request, applied=job.applied),
+            repeatable=self._settings.retry.may_repeat(job.request, applied=job.applied),
             remaining=self._remaining(job),
-            random=self._random,
+            random=self._randomness,
         )
         if isinstance(verdict, Retry) and not self._budgets.spend(job.organization):
             verdict = Stop("the retry budget is spent")
@@ -220,7 +204,7 @@ class Delivery:
     async def _attempt(self, job: Job) -> Outcome:
         """Put one request on the wire, at most, and note what came of it and where the time went."""
         outcome = Outcome(began=self._clock())
-        scope = self._open_scope(self._allowance(job, outcome.began))
+        scope = self._open_scope(self._remaining(job))
         try:
             async with scope:
                 await self._send(job, outcome, scope)
@@ -239,22 +223,16 @@ class Delivery:
         return outcome
 
     async def _send(self, job: Job, outcome: Outcome, scope: asyncio.Timeout) -> None:
-        """Wait for a turn in the limiter, then for a connection slot, and send."""
-        waited = self._tokens.static is None
-        if waited:
-            self._scopes.move(scope, self._remaining(job))  # attempt_timeout begins later
-        token = job.token = self._tokens.static or await self._tokens.get(job.organization)
-        if waited:
+        """Wait for a turn in the limiter, then for a connection slot, and send: then ``attempt_timeout`` begins."""
+        if (token := self._tokens.static) is None:
+            token = await self._tokens.get(job.organization)
             outcome.began = self._clock()
+        job.token = token
         limit = (self._host, token)
         if not self._limiter.try_acquire(limit, job.organization):
-            waited = True
-            self._scopes.move(scope, self._remaining(job))
             await self._limiter.acquire(limit, job.organization)
             outcome.admitted = self._clock()
         if self._slots.locked():
-            waited = True
-            self._scopes.move(scope, self._remaining(job))
             outcome.admitted = outcome.admitted or self._clock()
         try:
             await self._slots.acquire()
@@ -263,9 +241,8 @@ class Delivery:
             raise
         try:
             outcome.started = self._clock()
-            if waited:
-                self._scopes.move(scope, self._allowance(job, outcome.started))
-                self._refuse_superseded(job, limit)
+            self._scopes.move(scope, self._allowance(job, outcome.started))
+            self._refuse_superseded(job, limit)
             outcome.response = await self._transport.send(job.request, token, outcome)
         finally:
             self._slots.release()

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from aiohttp import hdrs
+from aiohttp import ClientRequest, hdrs
 from aiohttp.http import HttpResponseParser
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from attrs import field, frozen
@@ -42,6 +42,7 @@ _HEADERS = {
     hdrs.ACCEPT_ENCODING: "gzip, deflate",
     hdrs.USER_AGENT: f"calls-in-progress-async/{__version__}",
 }
+_TLS = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError, ssl.SSLError)
 
 
 class Transport(Protocol):
@@ -95,14 +96,14 @@ class AiohttpTransport:
         if not isinstance(session, aiohttp.ClientSession | None):
             raise checks.refuse("session", "is not an aiohttp.ClientSession")
         self._settings = settings
-        self._base = settings.base_url
         self._limit = settings.max_response_size
         self._injected = session
         self._own: aiohttp.ClientSession | None = None
         self._connections: Connections | None = None
         """Where requests need no session."""
         self._closing: AsyncGenerator[None] | None = None
-        url = URL(self._base)
+        url = URL(settings.base_url)
+        self._base = str(url).rstrip("/")
         fixed = {hdrs.HOST: url.host_port_subcomponent, **_HEADERS}
         self._path = url.raw_path.rstrip("/")
         self._head = "".join(f"{name}: {value}\r\n" for name, value in fixed.items()) + f"{hdrs.AUTHORIZATION}: "
@@ -147,11 +148,14 @@ class AiohttpTransport:
 
     def _message(self, request: WireRequest, token: str) -> bytes:
         """A whole request, as it goes over the wire (RFC 9112, section 2.1)."""
+        if not (request.target.isascii() and request.target.isprintable()) or " " in request.target:
+            raise checks.refuse("target", "is not percent-encoded")
         head = f"{request.method} {self._path}{request.target} HTTP/1.1\r\n{self._head}{token}\r\n"
-        if request.body is None:
+        if request.body is None and request.method not in ClientRequest.POST_METHODS:
             return f"{head}\r\n".encode()
-        kind = f"{hdrs.CONTENT_LENGTH}: {len(request.body)}\r\n{hdrs.CONTENT_TYPE}: application/json\r\n\r\n"
-        return f"{head}{kind}".encode() + request.body
+        body = request.body or b""
+        kind = f"{hdrs.CONTENT_LENGTH}: {len(body)}\r\n{hdrs.CONTENT_TYPE}: application/json\r\n\r\n"
+        return f"{head}{kind}".encode() + body
 
     async def _open(self) -> aiohttp.ClientSession:
         if HttpResponseParser.__module__ == "aiohttp.http_parser":
@@ -192,15 +196,18 @@ async def _close_at_last(session: aiohttp.ClientSession, connections: Connection
     try:
         yield
     finally:
-        await session.close()
-        await connections.abort()
+        try:
+            await session.close()
+        finally:
+            await connections.abort()
 
 
 def _translate(reason: Exception) -> CallsInProgressError:
     """Aiohttp's exception as ours. Only its class and the system's own words are kept."""
     said = through_session.say(reason)
     match reason:
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+        # With TLS 1.3 the other side refuses a certificate after the handshake (RFC 8446, section 4.4.2.4).
+        case Exception() if isinstance(reason, _TLS) or "_ALERT_" in said:
             return TlsError(f"TLS failed: {said}")
         case aiohttp.ConnectionTimeoutError():
             return ConnectionFailedError("No connection was made within connect_timeout.")

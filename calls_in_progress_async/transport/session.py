@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import aiohttp
@@ -16,12 +18,11 @@ from .connections import read_body
 from .retry import Outcome
 from .wire import WireRequest
 
-_SESSIONS_OWN = aiohttp.ClientSession._request
-
 
 def is_replaced() -> bool:
-    """Whether a test tool, such as aioresponses, has put its own in the place of what a session sends with."""
-    return aiohttp.ClientSession._request is not _SESSIONS_OWN
+    """Whether something else, such as aioresponses, stands in the place of what aiohttp's sessions send with."""
+    sends = aiohttp.ClientSession._request
+    return type(sends) is not FunctionType or sends.__code__.co_filename != aiohttp.client.__file__
 
 
 async def exchange(
@@ -42,8 +43,9 @@ async def exchange(
     """
     body = None if request.body is None else _WatchedBody(request.body, outcome)
     outcome.sent = body is None  # nothing tells when a request without a body leaves
+    middlewares = (*getattr(session, "_middlewares", ()), _send_once)  # those of a request displace the session's
     response = await session.request(
-        request.method, URL(url, encoded=True), data=body, middlewares=(_send_once,), **options
+        request.method, URL(url, encoded=True), data=body, middlewares=middlewares, **options
     )
     received = None
     try:
@@ -96,6 +98,8 @@ def say(reason: BaseException) -> str:
     words = None
     if isinstance(reason, aiohttp.ClientConnectorError):
         words = reason.os_error.strerror
+    elif isinstance(reason.__cause__, ssl.SSLError):
+        words = reason.__cause__.reason
     elif isinstance(reason, aiohttp.ClientOSError):  # its own text may name the URL, query and all
         words = os.strerror(reason.errno) if reason.errno else None
     elif isinstance(reason, OSError):

@@ -562,7 +562,7 @@ async def test_a_failure_nobody_waited_for_is_no_warning() -> None:
         task.cancel()
         await asyncio.sleep(0)
         gate.set()
-        await until(lambda: not client._delivery._tokens._asking)
+        await until(lambda: len(client._delivery._tokens._asking) == 0)
         assert task.cancelled()
     gc.collect()
 
@@ -748,7 +748,7 @@ async def test_a_session_is_checked(session: Any) -> None:
 
 def test_a_fork_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the child, as the hook of the fork does it: a client of before is refused, one of after is not."""
-    from calls_in_progress_async import client as module  # noqa: PLC0415
+    from calls_in_progress_async import place as module  # noqa: PLC0415
 
     monkeypatch.setattr(module, "_forks", module._forks)
     before = CallsInProgressClient(token=TOKEN)
@@ -836,11 +836,11 @@ async def test_a_connection_that_is_gone_already_is_not_kept_in_mind() -> None:
     connector = Connections("http://127.0.0.1", ssl=True, connect_timeout=5.0, limit=1)
     connector._remember(None, None)
     transport = object()
-    connector._transports.add(transport)
+    connector._guards[transport] = None  # type: ignore[assignment]
     never = asyncio.get_running_loop().create_future()
     never.cancel()
     connector._forget(transport, never)  # type: ignore[arg-type]
-    assert connector._transports == set()
+    assert connector._guards == {}
     await connector.close()
 
 

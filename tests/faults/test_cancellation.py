@@ -172,7 +172,7 @@ def test_wherever_it_waits(place: str, loop: Any) -> None:
                 if settings.get("token") is stale_token:
                     settings["token"] = stale_token()
                 client = server.client(**settings)
-                client._delivery._random = lambda: 1.0
+                client._delivery._randomness = lambda: 1.0
                 if at.before is not None:
                     await at.before(client)
                 beside = [asyncio.create_task(at.beside(client))] if at.beside is not None else []

@@ -47,7 +47,7 @@ def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any) -> None:
             if settings.get("token") is stale_token:
                 settings["token"] = stale_token()
             client = server.client(**settings)
-            client._delivery._random = lambda: 1.0
+            client._delivery._randomness = lambda: 1.0
             if at.before is not None:
                 await at.before(client)
             tasks = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
