@@ -13,7 +13,7 @@ from attrs import define
 
 from ..organization import Organization
 from .events import CallChanged, CallEnded, CallEvent, CallStarted, OrganizationFailed, OrganizationRecovered
-from .known import Known, same
+from .known import Known, alike
 from .picture import Difference
 
 
@@ -86,7 +86,7 @@ class PendingEvents:
     def _merge(self, event: PendingCall, after: Known) -> None:
         self.merges += 1
         event.after = after
-        if event.before is not None and same(event.before, after):
+        if event.before is not None and alike(event.before, after):
             del self._queue[event], event.latest[event.identity]
             self.merges += 1
 

@@ -8,7 +8,7 @@ from typing import TypeAlias, cast
 from attrs import define, field
 
 from ..records.structuring import parse_json
-from .known import Known, Listed, same
+from .known import Known, Listed, alike, same
 from .listing import Listing
 
 _DOUBTS = 3
@@ -91,6 +91,8 @@ def _compare(before: Mapping[str, Known], now: Mapping[str, Known]) -> tuple[lis
             changed.append((identity, old, call))
     if len(changed) + len(started) == len(now):
         changed = _really_changed(changed)
+    else:
+        changed = [each for each in changed if not _reordered(*each[1:])]
     return changed, started[::-1]
 
 
@@ -106,6 +108,10 @@ def _really_changed(changed: Iterable[Difference]) -> list[Difference]:
             doubts -= 1
         found.append(difference)
     return found
+
+
+def _reordered(old: Known | None, new: Known | None) -> bool:
+    return old is not None and new is not None and alike(old, new)
 
 
 def _respelled(old: Known | None, new: Known | None) -> bool:

@@ -81,6 +81,7 @@ def test_events_can_be_made_of_records() -> None:
     assert CallStarted(ACME, new) == CallStarted(ACME, NEW) != CallEnded(ACME, new)
     assert CallStarted(ACME, new).call is new
     assert CallChanged(ACME, new, old) == CallChanged(ACME, NEW, OLD)
+    assert CallChanged(ACME, new, old) != CallChanged(ACME, NEW, NEW)
     assert CallChanged(ACME, new, old).previous is old
     assert CallChanged(ACME, new, old, {"city": (1, 2)}).changes == {"city": (1, 2)}
     assert CallChanged(ACME, new, None).changes == {}

@@ -283,3 +283,12 @@ async def test_after_a_closed_client_the_iteration_is_over(finder: Finder) -> No
     await settle()
     with pytest.raises(StopAsyncIteration):
         await anext(many)
+
+
+async def test_results_that_nobody_takes_hold_places(finder: Finder) -> None:
+    """A slow consumer has no more results waiting than may be in flight."""
+    many = finder.many(some(100), 7)
+    for taken in range(1, 30):
+        await anext(many)
+        await settle()
+        assert finder.finds - taken <= 7

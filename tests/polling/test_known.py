@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from calls_in_progress_async.polling.known import Listed, Remembered, identity_of, same
+from calls_in_progress_async.polling.known import Listed, Remembered, alike, identity_of, same
 
 TRAITS = {"calling_phone_number": "+18005551234", "start_time": "2024-02-01T10:00:00-07:00"}
 
@@ -81,3 +81,19 @@ def test_same() -> None:
     assert not same(one, other)
     assert same(Remembered("A", one.digest), one)
     assert not same(Remembered("A", one.digest), other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        (b'{"a":1,"b":2}', b'{"a":1,"b":2}', True),
+        (b'{"a":1,"b":2}', b'{"b":2,"a":1}', True),
+        (b'{"a":1,"b":2}', b'{"b":1,"a":2}', False),
+        (b'{"a":1,"b":2}', b'{"a":1,"b":3}', False),
+        (b'{"a":1,"b":2}', b'{"a":1}', False),
+    ],
+)
+def test_alike(one: bytes, other: bytes, expected: bool) -> None:
+    """Calls say the same where only the order of the keys differs; that is not asked of one that is remembered."""
+    assert alike(Listed("A", one), Listed("A", other)) is expected
+    assert alike(Remembered("A", Listed("A", one).digest), Listed("A", other)) is (one == other)

@@ -90,6 +90,17 @@ def test_only_what_has_changed_is_parsed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(parsed) == 2
 
 
+def test_where_most_has_changed_the_walk_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the whole costs less than looking for forty that have all changed."""
+    looked: list[int] = []
+    find_next: Callable[..., Any] = module._find_next
+    monkeypatch.setattr(module, "_find_next", lambda *given: looked.append(given[3]) or find_next(*given))
+    first = read(body_of(*LONG), None, strict=False)
+    later = body_of(*({**each, "city": "y"} for each in LONG))
+    assert entries(later, first) == entries(later)
+    assert 0 < len(looked) < 15
+
+
 ODD = {
     "another key beside the list": b'{"page":1,"current_calls":[{"transaction_id":"A"}]}',
     "a key after the list": b'{"current_calls":[{"transaction_id":"A"}],"page":1}',
@@ -120,9 +131,11 @@ def test_from_plain_to_odd(odd: bytes) -> None:
 def test_a_second_list_within_a_piece() -> None:
     """The last of two lists of one name counts, even where both are made of what is known."""
     first = read(body_of(A, B, C), None, strict=False)
-    twice = body_of(A, B, C).replace(b"," + json.dumps(B, separators=(",", ":")).encode(), b'],"current_calls":[7')
-    assert entries(twice, first) == entries(twice)
-    assert len(entries(twice)) == 2
+    middle = json.dumps(B, separators=(",", ":")).encode()
+    for replaced, by in ((b"," + middle, b'],"current_calls":[7'), (middle, b'{}],"current_calls":[7')):
+        twice = body_of(A, B, C).replace(replaced, by)
+        assert entries(twice, first) == entries(twice)
+        assert len(entries(twice)) == 2
 
 
 BROKEN = {
@@ -135,6 +148,7 @@ BROKEN = {
     "a comma too many": body_of(A, B)[:-2] + b",]}",
     "no comma": body_of(A, B).replace(b"},{", b"}{"),
     "no comma before something": body_of(A, B).replace(b"},{", b"} {"),
+    "no comma after a changed one": body_of({**A, "city": "x"}, B, C).replace(b'"x"},{', b'"x"};{'),
     "half an entry changed": body_of(A, B).replace(b'"transaction_id":"CALL-B",', b'"transaction_id":'),
     "shorter than its frame": b'{"current_calls":[}',
     "a string that does not end": body_of(A, B).replace(b'CALL-B"', b"CALL-B"),
@@ -152,14 +166,14 @@ def test_broken_bodies_are_errors(body: bytes, last: bytes | None) -> None:
 
 def test_strict_refuses_what_a_strict_find_refuses() -> None:
     """In strict mode an unreadable field makes the answer unreadable, and its path is named."""
-    first = read(body_of(A, B), None, strict=True)
-    body = body_of(A, {**B, "bridge_start_time": "noon"})
+    first = read(body_of(A, B, C, D), None, strict=True)
+    body = body_of(A, {**B, "bridge_start_time": "noon"}, C, D)
     for known in (first, None):
         with pytest.raises(PayloadError, match="ISO 8601") as caught:
             read(body, known, strict=True)
         assert caught.value.path == "current_calls[1].bridge_start_time"
-    assert len(read(body_of(A, B, C), first, strict=True).entries) == 3
-    assert len(read(body, None, strict=False).entries) == 2
+    assert len(read(body_of(A, CHANGED, C, D), first, strict=True).entries) == 4
+    assert len(read(body, None, strict=False).entries) == 4
 
 
 def test_layouts_are_shared_and_do_not_pile_up() -> None:

@@ -104,6 +104,22 @@ def test_taking_in_between_loses_nothing(split: int) -> None:
     assert state == ""
 
 
+def test_a_change_that_is_undone_in_another_order_of_keys() -> None:
+    """A call that changes and changes back is no event, in whatever order its keys come."""
+    one, other, turned = (
+        Listed("A", each)
+        for each in (
+            b'{"transaction_id":"A","city":"x"}',
+            b'{"transaction_id":"A"}',
+            b'{"city":"x","transaction_id":"A"}',
+        )
+    )
+    events = PendingEvents()
+    events.add(ACME, [("A", one, other)], 0.0)
+    events.add(ACME, [("A", other, turned)], 0.0)
+    assert take_all(events) == []
+
+
 def test_flapping_stays_bounded() -> None:
     """However often a call changes and an organization fails while nobody listens, little is kept."""
     events = PendingEvents()

@@ -100,6 +100,15 @@ def test_another_spelling_is_no_change() -> None:
     assert story.tell(json.dumps({"current_calls": respelled}, indent=1).encode()) == ["*C1"]
 
 
+def test_one_call_with_its_keys_in_another_order_has_not_changed() -> None:
+    """Also beside calls that are as they were; one of which two digits have changed places has changed."""
+    story = Story()
+    story(A, {**B, "zip_code": "93101"}, C)
+    respelled = dict(reversed({**B, "zip_code": "93101"}.items()))
+    assert story(A, respelled, C) == []
+    assert story(A, {**respelled, "zip_code": "93110"}, C) == ["*B"]
+
+
 def test_after_many_real_changes_the_rest_is_believed() -> None:
     """Comparing what JSON says stops after some real changes: the rest is told by its bytes."""
     calls = [call(f"C{number}", city="Goleta") for number in range(10)]

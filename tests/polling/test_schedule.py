@@ -139,6 +139,21 @@ def test_slow_ones_leave_room() -> None:
     assert schedule.take(1021.0) in turns[:3]
 
 
+def test_slow_ones_are_counted_once() -> None:
+    """One that stays slow counts as one, and one that is removed no more."""
+    schedule, turns = make(10)
+    for start in range(1000, 1100, 10):
+        for turn in take_all(schedule, start):
+            schedule.give_back(turn, start + 10, slow=turn in turns[:3])
+    assert sum(turn in turns[:3] for turn in take_all(schedule, 1100.0)) == 1
+    schedule, turns = make(10)
+    for turn in take_all(schedule, 1000.0):
+        schedule.give_back(turn, 1010.0, slow=turn in turns[:6])
+    for turn in turns[:3]:
+        schedule.remove(turn)
+    assert sum(turn in turns[3:6] for turn in take_all(schedule, 1010.0)) == 1
+
+
 def test_where_most_are_slow_no_room_is_kept() -> None:
     """If the server is slow for all, all places are used."""
     schedule, _ = make(10)

@@ -20,11 +20,12 @@ from calls_in_progress_async import (
 )
 
 ORGANIZATIONS = (ACME, GLOBEX)
-organization = st.sampled_from(ORGANIZATIONS)
-transaction_id = st.sampled_from("ABCD")
+organization = st.sampled_from([ACME, ACME, GLOBEX])  # much happens to few, or little would ever meet
+transaction_id = st.sampled_from("AAB")
 step = st.one_of(
     st.tuples(st.just("put"), organization, transaction_id, st.integers(0, 2)),
     st.tuples(st.just("put"), organization, transaction_id, st.integers(0, 2)),
+    st.tuples(st.just("end"), organization, transaction_id),
     st.tuples(st.just("end"), organization, transaction_id),
     st.tuples(st.just("reorder"), organization),
     st.tuples(st.just("double"), organization),
@@ -32,7 +33,8 @@ step = st.one_of(
     st.tuples(st.just("fail"), organization),
     st.tuples(st.just("heal"), organization),
     st.tuples(st.just("pass"), st.integers(1, 12)),
-    st.tuples(st.just("pass"), st.integers(1, 12)),
+    st.tuples(st.just("pass"), st.integers(5, 6)),
+    st.tuples(st.just("pass"), st.integers(5, 6)),
     st.tuples(st.just("take"), st.integers(1, 5)),
     st.tuples(st.just("restart")),
 )
@@ -132,7 +134,7 @@ class Story:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    steps=st.lists(step, max_size=50),
+    steps=st.lists(step, min_size=20, max_size=60),  # without a least size most lists are of five
     absent=st.integers(1, 2),
     most_pending=st.sampled_from([2, 5, 100]),
 )

@@ -179,6 +179,33 @@ async def test_a_hanging_organization_delays_nobody(server: Server, clock: Clock
         assert server.requests[ACME] > 2
 
 
+async def test_slow_organizations_delay_nobody(server: Server, clock: Clock) -> None:
+    """Those whose answers take most of the interval share a quarter of the places; the others keep the interval."""
+    organizations = [Organization.advertiser(number) for number in range(1, 51)]
+
+    async def ask(organization: Any, last: Any) -> Any:
+        await clock.sleep(4.0 if organization.id <= 20 else 0.1)
+        return await server.ask(organization, last)
+
+    watch = server.watch(*organizations, interval=5.0, max_in_flight=8)
+    watch._polls._ask = ask
+    async with watch:
+        await clock.turn(60)
+        server.requests.clear()
+        await clock.turn(100)
+        assert min(server.requests[each] for each in organizations[20:]) >= 19
+        assert min(server.requests[each] for each in organizations[:20]) >= 1
+
+
+async def test_a_failure_that_waits_to_be_taken_holds_no_frames(server: Server, clock: Clock) -> None:
+    """The error of an organization carries no traceback: its frames hold answers, and may hold the token."""
+    server.errors[ACME] = ServerError("HTTP 500", status=500)
+    async with server.watch(ACME, interval=5.0) as watch:
+        await clock.turn(6)
+        (failed,) = await taken(watch)
+        assert failed.error.__traceback__ is None
+
+
 async def test_never_more_than_max_in_flight(server: Server, clock: Clock) -> None:
     """However many organizations there are, so many are asked at once at most."""
     organizations = [Organization.advertiser(number) for number in range(1, 50)]
@@ -475,7 +502,10 @@ async def test_the_numbers(server: Server, clock: Clock) -> None:
     async with server.watch(ACME, interval=5.0) as watch:
         assert watch.stats.effective_interval == 5.0
         assert server.watch().stats.max_staleness == 0.0
-        await clock.turn(17)
+        await clock.turn(5)
+        assert watch.stats.requests == 1
+        assert watch.stats.effective_intervals == {}  # one answer makes none
+        await clock.turn(12)
         server.calls[ACME] = [call("A", city="Goleta")]
         await clock.turn(5)
         server.errors[ACME] = DOWN
