@@ -49,7 +49,10 @@ BAD = [
     *[("max_pause", bad) for bad in [*BAD_NUMBERS, None]],
     *[("max_buckets", bad) for bad in [*BAD_NUMBERS, 1.5]],
     *[("catch_up", bad) for bad in [-1, math.nan, math.inf, True, "5", None]],
-    *[("state", bad) for bad in [[], "x", {}, {"version": 2}, {"version": 1}, {"version": 1, "scopes": 3}]],
+    *[
+        ("state", bad)
+        for bad in [[], "x", {}, {"version": 2, "scopes": {}}, {"version": 1}, {"version": 1, "scopes": 3}]
+    ],
     *[("state", {"version": 1, "scopes": {"x": bad}}) for bad in [3, {}, {"rate": 1}, {"rate": math.nan, "limit": 1}]],
     ("state", {"version": 1, "scopes": {"x": {"rate": 1, "limit": -1}}}),
     ("adaptation", {"initial": 5}),
