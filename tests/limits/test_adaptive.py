@@ -107,9 +107,19 @@ def test_a_429_to_what_was_sent_in_the_moment_of_the_cut_is_of_the_same_round():
     """A clock may show the same time twice."""
     adaptive = AdaptiveRate(Adaptation(initial=100))
     adaptive.on_throttled(10, 9.9, 1.0)
-    adaptive.on_success(10.1, 10)
+    adaptive.on_success(10.2, 10.1)
     adaptive.on_throttled(10.2, 10, 1.0)
     assert adaptive.rate == pytest.approx(90)
+
+
+def test_what_was_answered_before_a_cut_does_not_count_for_the_climb_after_it():
+    """The climb begins with a window of its own, where no pause lies between."""
+    adaptive = AdaptiveRate(Adaptation(initial=5))
+    for step in range(8):
+        adaptive.on_success(step / 5, step / 5 - 0.1)
+    adaptive.on_throttled(1.5, 1.45, 0.0)
+    adaptive.on_success(1.7, 1.6)
+    assert adaptive.rate == 4.5
 
 
 def test_answers_that_come_in_clumps_are_counted_over_a_window():

@@ -86,6 +86,7 @@ def test_the_settings_of_an_adaptive_limit_are_those_it_documents():
     """With and without arguments; what it does not name goes to the settings as it is."""
     plain = RateLimit.adaptive()
     assert plain.adaptation == Adaptation(initial=10, floor=0.5, ceiling=1000, increase=0.2, decrease=0.9)
+    assert plain.adaptation == Adaptation()
     assert (plain.rate, plain.burst, plain.catch_up) == (10, 1, 0.002)
     given = RateLimit.adaptive(
         initial=5, floor=2, ceiling=7, increase=0.3, decrease=0.8, burst=3, catch_up=0, max_wait=1
