@@ -1,6 +1,7 @@
 """The adaptive rate against simulated servers: it settles just under what is allowed, and follows when that moves."""
 
 import heapq
+import itertools
 
 import pytest
 
@@ -100,6 +101,50 @@ def test_ten_429s_of_one_round_cut_once():
     for index in range(10):
         adaptive.on_throttled(10 + index / 1000, 9.9 + index / 1000, 1.0)
     assert adaptive.rate == pytest.approx(90)
+
+
+def test_a_429_to_what_was_sent_in_the_moment_of_the_cut_is_of_the_same_round():
+    """A clock may show the same time twice."""
+    adaptive = AdaptiveRate(Adaptation(initial=100))
+    adaptive.on_throttled(10, 9.9, 1.0)
+    adaptive.on_success(10.2, 10.1)
+    adaptive.on_throttled(10.2, 10, 1.0)
+    assert adaptive.rate == pytest.approx(90)
+
+
+def test_what_was_answered_before_a_cut_does_not_count_for_the_climb_after_it():
+    """The climb begins with a window of its own, where no pause lies between."""
+    adaptive = AdaptiveRate(Adaptation(initial=5))
+    for step in range(8):
+        adaptive.on_success(step / 5, step / 5 - 0.1)
+    adaptive.on_throttled(1.5, 1.45, 0.0)
+    adaptive.on_success(1.7, 1.6)
+    assert adaptive.rate == 4.5
+
+
+def test_answers_that_come_in_clumps_are_counted_over_a_window():
+    """Ten at once, ten times a second, are a hundred a second: the rate is in use, and rises."""
+    adaptive = AdaptiveRate(Adaptation(initial=100))
+    for clump in range(50):
+        for _ in range(10):
+            adaptive.on_success(clump / 10, clump / 10 - 0.1)
+    assert 130 < adaptive.rate < 140  # of which three quarters are in use
+
+
+def test_a_slow_rate_doubles_at_most_from_one_window_to_the_next():
+    """At 0.5/s a window of answers takes 16 s, in which the climb would go on unseen."""
+    adaptive = AdaptiveRate(Adaptation(initial=0.5))
+    rates = [0.5]
+    for now in range(0, 60, 2):
+        adaptive.on_success(now, now - 0.1)
+        rates.append(adaptive.rate)
+    assert rates[-1] > 0.5
+    assert all(after <= 2 * before for before, after in itertools.pairwise(rates))
+
+
+def test_bounds_may_be_equal():
+    """A rate that is not to move is a rate."""
+    assert AdaptiveRate(Adaptation(initial=5, floor=5, ceiling=5)).rate == 5
 
 
 def test_it_never_leaves_its_bounds():

@@ -49,7 +49,10 @@ BAD = [
     *[("max_pause", bad) for bad in [*BAD_NUMBERS, None]],
     *[("max_buckets", bad) for bad in [*BAD_NUMBERS, 1.5]],
     *[("catch_up", bad) for bad in [-1, math.nan, math.inf, True, "5", None]],
-    *[("state", bad) for bad in [[], "x", {}, {"version": 2}, {"version": 1}, {"version": 1, "scopes": 3}]],
+    *[
+        ("state", bad)
+        for bad in [[], "x", {}, {"version": 2, "scopes": {}}, {"version": 1}, {"version": 1, "scopes": 3}]
+    ],
     *[("state", {"version": 1, "scopes": {"x": bad}}) for bad in [3, {}, {"rate": 1}, {"rate": math.nan, "limit": 1}]],
     ("state", {"version": 1, "scopes": {"x": {"rate": 1, "limit": -1}}}),
     ("adaptation", {"initial": 5}),
@@ -83,6 +86,7 @@ def test_the_settings_of_an_adaptive_limit_are_those_it_documents():
     """With and without arguments; what it does not name goes to the settings as it is."""
     plain = RateLimit.adaptive()
     assert plain.adaptation == Adaptation(initial=10, floor=0.5, ceiling=1000, increase=0.2, decrease=0.9)
+    assert plain.adaptation == Adaptation()
     assert (plain.rate, plain.burst, plain.catch_up) == (10, 1, 0.002)
     given = RateLimit.adaptive(
         initial=5, floor=2, ceiling=7, increase=0.3, decrease=0.8, burst=3, catch_up=0, max_wait=1

@@ -57,6 +57,18 @@ def test_tokens_accrue_at_the_rate_and_never_above_the_burst(wheel):
     assert sum(bucket.try_acquire() for _ in range(20)) == 8
 
 
+def test_what_has_accrued_is_had_without_giving_up_the_loop(wheel):
+    """An uncontended acquire makes no future and ends in its first step, also when the bucket was empty before."""
+    bucket = make(wheel, burst=2)
+    for seconds, count in [(0, 2), (0.1, 1), (3600, 2)]:
+        wheel.turn(seconds)
+        for _ in range(count):
+            with pytest.raises(StopIteration) as ended:
+                bucket.acquire().send(None)
+            assert ended.value.value == 0.0
+        assert bucket.snapshot().tokens == pytest.approx(0)
+
+
 @pytest.mark.parametrize("cost", [0, -1, math.nan, 5.1, math.inf])
 async def test_a_cost_that_can_never_be_had_is_refused_by_name(wheel, cost):
     """It is refused at once, so that it cannot block the queue for ever."""
@@ -449,6 +461,12 @@ async def test_a_wait_longer_than_allowed_is_refused_before_queueing(wheel):
     with pytest.raises(RateLimitWaitError) as caught:
         await bucket.acquire(max_wait=59)
     assert caught.value.estimated_wait == pytest.approx(60)
+    other = make(wheel)
+    drain(other)
+    other.pause(0.3)
+    with pytest.raises(RateLimitWaitError) as caught:
+        await other.acquire(5, max_wait=0.1)
+    assert caught.value.estimated_wait == pytest.approx(0.5)  # three of the five tokens accrue in the pause
 
 
 @settings(max_examples=60, deadline=None)
