@@ -10,9 +10,8 @@ from ..organization import Organization
 from ..phone_numbers import e164
 from ..records import CurrentCalls
 from ..records.results import structure_calls
-from ..records.structuring import PayloadError
 from ..transport.wire import WireRequest, WireResponse
-from .refusals import raise_unless_success, says_record_not_found, unexpected
+from .refusals import raise_unless_success, says_record_not_found, structured
 from .wire_format import WireFormat
 
 _CALLING, _DESTINATION = "calling_phone_number", "destination_phone_number"
@@ -79,13 +78,8 @@ class CurrentCallsRequest:
         if response.status == 404 and self.has_filter and says_record_not_found(response):
             return CurrentCalls(attempts=attempts)
         raise_unless_success(response, update=False)
-        try:
-            calls, problems = structure_calls(response.body, strict=wire_format.strict)
-        except PayloadError as error:
-            problem = error
-        else:
-            return CurrentCalls(calls, problems, attempts)
-        raise unexpected(response, problem)
+        calls, problems = structured(structure_calls, response, strict=wire_format.strict)
+        return CurrentCalls(calls, problems, attempts)
 
 
 def _e164(parameter: str, number: str | None, wire_format: WireFormat) -> str | None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from .. import errors
 from ..records.structuring import PayloadError, parse_json
 from ..transport.retry_after import retry_after
 from ..transport.wire import WireResponse
+
+T = TypeVar("T")
 
 _HANDLE = re.compile(r"error handle (\w{1,64})")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
@@ -31,24 +33,8 @@ def raise_unless_success(response: WireResponse, *, update: bool) -> None:
     Raises:
         ResponseError: Of the class that says what the caller can do about it.
     """
-    if not 200 <= response.status < 300:
-        _refuse(response, update=update)
-
-
-def says_record_not_found(response: WireResponse) -> bool:
-    """Whether the body is one of the API's two ways to say that nothing was found."""
-    payload = _payload(response)
-    return payload.get("error") == "RecordNotFound" or _faults(payload).get("class") == "RecordNotFound"
-
-
-def unexpected(response: WireResponse, problem: PayloadError) -> errors.UnexpectedResponseError:
-    """The error for a 2xx whose payload cannot be read."""
-    path = problem.path
-    text = f"HTTP {response.status}: {f'{path}: ' if path else ''}{problem.reason}"
-    return errors.UnexpectedResponseError(text, path=path, **_facts(response))
-
-
-def _refuse(response: WireResponse, *, update: bool) -> NoReturn:
+    if 200 <= response.status < 300:
+        return
     payload = _payload(response)
     faults = _faults(payload)
     said = _said(payload, faults)
@@ -62,6 +48,32 @@ def _refuse(response: WireResponse, *, update: bool) -> NoReturn:
             'The server objects to organization_type: try organization_type_case="capitalized" (or "lower").'
         )
     raise error
+
+
+def says_record_not_found(response: WireResponse) -> bool:
+    """Whether the body is one of the API's two ways to say that nothing was found."""
+    payload = _payload(response)
+    return payload.get("error") == "RecordNotFound" or _faults(payload).get("class") == "RecordNotFound"
+
+
+def structured(structure: Callable[..., T], response: WireResponse, *, strict: bool) -> T:
+    """Turn the body of a 2xx into records, by one of the functions that do so.
+
+    Raises:
+        UnexpectedResponseError: It cannot be read.
+    """
+    try:
+        return structure(response.body, strict=strict)
+    except PayloadError as error:
+        problem = error
+    raise unexpected(response, problem)
+
+
+def unexpected(response: WireResponse, problem: PayloadError) -> errors.UnexpectedResponseError:
+    """The error for a 2xx whose payload cannot be read."""
+    path = problem.path
+    text = f"HTTP {response.status}: {f'{path}: ' if path else ''}{problem.reason}"
+    return errors.UnexpectedResponseError(text, path=path, **_facts(response))
 
 
 def _error(

@@ -12,9 +12,8 @@ from ..attempts import Attempt
 from ..organization import Organization
 from ..records import CallUpdate
 from ..records.results import structure_update
-from ..records.structuring import PayloadError
 from ..transport.wire import WireRequest, WireResponse
-from .refusals import raise_unless_success, unexpected
+from .refusals import raise_unless_success, structured
 from .wire_format import WireFormat
 
 
@@ -88,10 +87,5 @@ class UpdateCallRequest:
         accepted_only = response.status == 202
         if not response.body.strip():
             return CallUpdate(accepted_only=accepted_only, attempts=attempts)
-        try:
-            calls, problems = structure_update(response.body, strict=wire_format.strict)
-        except PayloadError as error:
-            problem = error
-        else:
-            return CallUpdate(accepted_only=accepted_only, calls=calls, problems=problems, attempts=attempts)
-        raise unexpected(response, problem)
+        calls, problems = structured(structure_update, response, strict=wire_format.strict)
+        return CallUpdate(accepted_only=accepted_only, calls=calls, problems=problems, attempts=attempts)

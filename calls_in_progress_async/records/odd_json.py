@@ -53,12 +53,8 @@ def _text_of(body: bytes) -> str:
 
 
 def _loads(text: str) -> Any:
-    return json.loads(text, parse_int=_integer)
-
-
-def _integer(digits: str) -> int | float:
     # int() refuses more than 4,300 digits (CVE-2020-10735).
-    return int(digits) if len(digits) < 400 else float(digits)
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
 
 
 def _parse_fields(text: str, lost: list[str]) -> dict[str, Any]:
@@ -101,10 +97,8 @@ def cut(text: str, ends: str) -> list[str]:
     depth, start = 0, 1
     for mark in _MARKS.finditer(text):
         kind = mark[0][0]
-        if kind in "[{":
-            depth += len(mark[0])
-        elif kind in "]}":
-            depth -= len(mark[0])
+        if kind in "[{]}":
+            depth += len(mark[0]) if kind in "[{" else -len(mark[0])
         elif kind == "," and depth == 1:
             parts.append(text[start : mark.start()].strip(_WHITE_SPACE))
             start = mark.end()

@@ -223,12 +223,8 @@ def _decode(kind: Any, body: bytes) -> Any:
 def _located(error: msgspec.ValidationError) -> tuple[str, str]:
     """Take msgspec's message apart: "Expected `array`, got `null` - at `$.current_calls`"."""
     reason, _, place = str(error).partition(" - at `$")
-    return place.strip("`.").replace("[...]", ""), _plain(reason)
-
-
-def _plain(reason: str) -> str:
     reason = reason.replace("`", "")
-    return reason[:1].lower() + reason[1:]
+    return place.strip("`.").replace("[...]", ""), reason[:1].lower() + reason[1:]
 
 
 def structure(kind: type[R], payload: bytes, path: str, *, strict: bool) -> R:
@@ -363,15 +359,10 @@ def _time(value: Any, _: object) -> datetime:
     return time
 
 
-def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter()
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook_func(lambda kind: kind == Time, _time)
-    converter.register_structure_hook(bool | str | None, _text_or_flag)
-    return converter
-
-
-_converter = _make_converter()
+_converter = cattrs.Converter()
+_converter.register_structure_hook(str, _text)
+_converter.register_structure_hook_func(lambda kind: kind == Time, _time)
+_converter.register_structure_hook(bool | str | None, _text_or_flag)
 
 
 def structure_all(kind: type[R], body: bytes, *, strict: bool) -> tuple[tuple[R, ...], tuple[Problem, ...]] | None:
