@@ -246,6 +246,11 @@ class RateLimiter:
             if bucket is not None:  # a forgotten one was full
                 bucket.give_back()
 
+    def is_paused(self, scope: Hashable) -> bool:
+        """Whether nothing of a host and token may be sent for now, since the server said so."""
+        bucket = self._shared.get(scope)
+        return bucket is not None and bucket.paused
+
     def on_response(
         self, scope: Hashable, key: Hashable, *, throttled: bool, retry_after: float | None, sent_at: float
     ) -> None:

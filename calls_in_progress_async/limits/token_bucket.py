@@ -198,6 +198,11 @@ class TokenBucket:
         return self._queue.length
 
     @property
+    def paused(self) -> bool:
+        """Whether a pause lasts, or the bucket is closed."""
+        return self._clock() < self._paused_until
+
+    @property
     def idle(self) -> bool:
         """Whether a new bucket would behave the same: full, nobody waits, no pause."""
         now = self._refill()

@@ -186,11 +186,8 @@ class Delivery:
         finally:
             job.attempts[-1] = job.attempts[-1]._replace(wait=self._clock() - began)
 
-    def _refuse_superseded(self, job: Job, limit: tuple[str, str] | None = None) -> None:
-        """Raise where a newer write waits; what was taken of ``limit`` for this one is returned."""
-        if job.applied and job.turn is not None and job.turn.superseded:
-            if limit is not None:
-                self._limiter.give_back(limit, job.organization)
+    def _refuse_superseded(self, job: Job) -> None:
+        if job.superseded:
             raise SupersededError("A newer update of the same call is waiting; this one may have been applied.")
 
     async def _attempt_again(self, job: Job) -> Outcome:
@@ -228,24 +225,33 @@ class Delivery:
             token = await self._tokens.get(job.organization)
             outcome.began = self._clock()
         job.token = token
-        limit = (self._host, token)
-        if not self._limiter.try_acquire(limit, job.organization):
-            await self._limiter.acquire(limit, job.organization)
-            outcome.admitted = self._clock()
-        if self._slots.locked():
-            outcome.admitted = outcome.admitted or self._clock()
-        try:
-            await self._slots.acquire()
-        except BaseException:
-            self._limiter.give_back(limit, job.organization)
-            raise
+        await self._admit(job, outcome, (self._host, token))
         try:
             outcome.started = self._clock()
             self._scopes.move(scope, self._allowance(job, outcome.started))
-            self._refuse_superseded(job, limit)
             outcome.response = await self._transport.send(job.request, token, outcome)
         finally:
             self._slots.release()
+
+    async def _admit(self, job: Job, outcome: Outcome, limit: tuple[str, str]) -> None:
+        """Wait for a turn in the limiter, then for a connection slot; again if the server wanted a pause meanwhile."""
+        while True:
+            if not self._limiter.try_acquire(limit, job.organization):
+                await self._limiter.acquire(limit, job.organization)
+                outcome.admitted = self._clock()
+            queued = self._slots.locked()
+            if queued:
+                outcome.admitted = outcome.admitted or self._clock()
+            try:
+                await self._slots.acquire()
+            except BaseException:
+                self._limiter.give_back(limit, job.organization)
+                raise
+            if not (job.superseded or (queued and self._limiter.is_paused(limit))):
+                return
+            self._slots.release()
+            self._limiter.give_back(limit, job.organization)
+            self._refuse_superseded(job)
 
     def _take_note(self, job: Job, outcome: Outcome) -> None:
         status = None
@@ -258,7 +264,7 @@ class Delivery:
                 job.organization,
                 throttled=outcome.throttled,
                 retry_after=outcome.retry_after,
-                sent_at=outcome.started,
+                sent_at=outcome.admitted or outcome.started,
             )
         if job.request.method != "GET":
             job.applied = job.applied or outcome.may_have_been_applied

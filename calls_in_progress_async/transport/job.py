@@ -34,6 +34,11 @@ class Job:
     """Why it is not tried again, where that is worth telling."""
     turn: Turn | None = None
 
+    @property
+    def superseded(self) -> bool:
+        """Whether it may have been carried out, and a newer write of the same waits, which a repetition could undo."""
+        return self.applied and self.turn is not None and self.turn.superseded
+
     def annotate(self, error: CallsInProgressError) -> CallsInProgressError:
         """Tell an error what happened before it."""
         error.__traceback__ = None  # its frames hold the token and the answer

@@ -454,6 +454,22 @@ def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> No
     in_virtual_time(main)
 
 
+@pytest.mark.parametrize("limit", [None, RateLimit(rate=1000, burst=100)])
+def test_a_pause_holds_back_whoever_has_a_turn_and_no_connection_yet(limit: RateLimit | None) -> None:
+    """They were let go before the 429, and waited for a slot: they go out after the pause, not into it."""
+
+    async def main() -> None:
+        answers = [Answer(429, {"Retry-After": "30"}, takes=1.0), Answer(200, takes=1.0)]
+        it = rig(*answers, max_connections=1, rate_limit=limit, retry=RetryPolicy(max_attempts=1))
+        results = await asyncio.gather(*(it.go() for _ in range(4)))
+        assert sorted(results) == [200, 200, 200, 429]
+        assert it.transport.times[:2] == [0.0, 31.0]
+        (bucket,) = it.delivery._limiter.snapshot().shared.values()
+        assert (bucket.granted, len(it.transport.times)) == (4, 4)
+
+    in_virtual_time(main)
+
+
 def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
     """Asking takes of the deadline only: attempt_timeout begins when there is a token to send, and so do the times."""
 
