@@ -34,7 +34,8 @@ from .errors import (
     UnexpectedResponseError,
     WrongLoopError,
 )
-from .limits.rate_limits import RateLimit
+from .limits.rate_limits import LimiterSnapshot, RateLimit, RateLimiter
+from .limits.token_bucket import BucketSnapshot
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls, CustomDataField, Problem
 from .transport.retry import RetryPolicy
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Attempt",
     "AuthenticationError",
+    "BucketSnapshot",
     "Call",
     "CallChanged",
     "CallEnded",
@@ -73,6 +75,7 @@ __all__ = [
     "CustomDataField",
     "DeadlineExceededError",
     "InvalidRequestError",
+    "LimiterSnapshot",
     "NotFoundError",
     "Organization",
     "OrganizationFailed",
@@ -83,6 +86,7 @@ __all__ = [
     "RateLimit",
     "RateLimitWaitError",
     "RateLimitedError",
+    "RateLimiter",
     "RedirectRefusedError",
     "RequestRejectedError",
     "RequestTimeoutError",

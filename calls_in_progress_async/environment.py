@@ -36,7 +36,7 @@ def _token() -> str:
     if not file:
         raise checks.refuse("token", f"is missing: set {_PREFIX}TOKEN, or {_PREFIX}TOKEN_FILE to a file that holds it")
     try:
-        return Path(file).read_text(encoding="utf-8").strip()
+        return Path(file).read_text(encoding="utf-8-sig").strip()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
     raise checks.refuse("token", f"cannot be read from the file that {_PREFIX}TOKEN_FILE names: {reason}")

@@ -65,15 +65,9 @@ def structured(structure: Callable[..., T], response: WireResponse, *, strict: b
     try:
         return structure(response.body, strict=strict)
     except PayloadError as error:
-        problem = error
-    raise unexpected(response, problem)
-
-
-def unexpected(response: WireResponse, problem: PayloadError) -> errors.UnexpectedResponseError:
-    """The error for a 2xx whose payload cannot be read."""
-    path = problem.path
-    text = f"HTTP {response.status}: {f'{path}: ' if path else ''}{problem.reason}"
-    return errors.UnexpectedResponseError(text, path=path, **_facts(response))
+        path, reason = error.path, error.reason
+    text = f"HTTP {response.status}: {f'{path}: ' if path else ''}{reason}"
+    raise errors.UnexpectedResponseError(text, path=path, **_facts(response))
 
 
 def _error(

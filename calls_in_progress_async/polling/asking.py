@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from ..endpoints.current_calls import CurrentCallsRequest
-from ..endpoints.refusals import raise_unless_success, unexpected
+from ..endpoints.refusals import raise_unless_success, structured
 from ..errors import CallsInProgressError
 from ..organization import Organization
-from ..records.structuring import PayloadError
 from .listing import Listing, read
 
 if TYPE_CHECKING:
@@ -35,18 +35,10 @@ def asker(exchange: Exchange, *, strict: bool) -> Ask:
     async def ask(organization: Organization, last: Listing | None) -> Listing:
         response, job = await exchange(CurrentCallsRequest(organization=organization))
         try:
-            return _listing(response, last, strict=strict)
+            raise_unless_success(response, update=False)
+            return structured(partial(read, last=last), response, strict=strict)
         except CallsInProgressError as error:
             job.annotate(error)
             raise
 
     return ask
-
-
-def _listing(response: WireResponse, last: Listing | None, *, strict: bool) -> Listing:
-    raise_unless_success(response, update=False)
-    try:
-        return read(response.body, last, strict=strict)
-    except PayloadError as error:
-        problem = error
-    raise unexpected(response, problem)

@@ -136,8 +136,10 @@ class AiohttpTransport:
                 answer = await through_session.exchange(session, url, request, outcome, limit=self._limit, **options)
             else:
                 answer = await connections.exchange(self._message(request, token), outcome)
-        except (aiohttp.ClientError, OSError, ValueError, HttpProcessingError, through_session.Lost) as reason:
+        except (aiohttp.ClientError, OSError, HttpProcessingError, through_session.Lost) as reason:
             error = _translate(reason)
+        except ValueError:
+            error = checks.refuse("session", "has credentials (auth=) or headers that do not go with a token")
         else:
             status, headers, body = answer
             if body is not None:

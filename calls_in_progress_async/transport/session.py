@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 from collections.abc import Mapping
 from types import FunctionType
@@ -95,13 +96,12 @@ def say(reason: BaseException) -> str:
     """The class of an exception, and the system's message where there is one: nothing of the request."""
     if isinstance(reason, Lost):
         return str(reason)
+    system = reason.os_error if isinstance(reason, aiohttp.ClientConnectorError) else reason
     words = None
-    if isinstance(reason, aiohttp.ClientConnectorError):
-        words = reason.os_error.strerror
-    elif isinstance(reason.__cause__, ssl.SSLError):
-        words = reason.__cause__.reason
-    elif isinstance(reason, aiohttp.ClientOSError):  # its own text may name the URL, query and all
-        words = os.strerror(reason.errno) if reason.errno else None
-    elif isinstance(reason, OSError):
-        words = reason.strerror
+    if isinstance(system.__cause__, ssl.SSLError):
+        words = system.__cause__.reason
+    elif isinstance(system, ssl.SSLError | socket.gaierror):
+        words = system.strerror
+    elif isinstance(system, OSError) and system.errno:  # its own text may name the URL, query and all
+        words = os.strerror(system.errno)
     return f"{type(reason).__name__}{f' ({words})' if words else ''}"
