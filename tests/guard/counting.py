@@ -47,8 +47,9 @@ def body_of(count: int) -> bytes:
 
 def connect_in_memory(body: bytes) -> Callable[..., Awaitable[Any]]:
     """`Connections.connect`, without a network."""
-    head = SimpleNamespace(code=200, headers={})
-    transport = SimpleNamespace(write=lambda _: None, get_write_buffer_size=lambda: 0)
+    head = SimpleNamespace(code=200, headers={}, chunked=False)
+    transport = mock.NonCallableMock()
+    transport.write = transport.set_protocol = lambda _: None
 
     async def read() -> Any:
         return head, SimpleNamespace(is_eof=lambda: True, read_nowait=iter((body, b"")).__next__)
@@ -56,7 +57,8 @@ def connect_in_memory(body: bytes) -> Callable[..., Awaitable[Any]]:
     handler = SimpleNamespace(should_close=False, set_response_params=lambda **_: None, read=read)
     connection = SimpleNamespace(transport=transport, protocol=handler, release=lambda: None)
 
-    async def connect(*_: object) -> Any:
+    async def connect(connections: Connections, *_: object) -> Any:
+        connections._guards.setdefault(transport, None)  # type: ignore[arg-type]
         return connection
 
     return connect
