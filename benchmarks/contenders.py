@@ -140,7 +140,7 @@ def pydantic_body() -> Any:
     fields: dict[str, Any] = {
         each.name.strip("_"): (each.type, Field(default=None, alias=each.encode_name))
         for each in msgspec.structs.fields(Call)
-        if each.name != "_origin"
+        if each.name not in ("_origin", "_custom_data")
     }
     call = create_model("Call", **fields)
     return create_model("Body", current_calls=(list[call], ...))  # type: ignore[valid-type]

@@ -33,7 +33,8 @@ SIZES = (1, 20, 200, 5000)
 FIELDS = {
     each.encode_name: each.type
     for each in msgspec.structs.fields(Call)
-    if each.name != "_origin" and each.encode_name.isidentifier()  # "key presses" can be no attrs field
+    if each.name not in ("_origin", "_custom_data")
+    and each.encode_name.isidentifier()  # "key presses" can be no attrs field
 }
 AttrsCall = attrs.make_class("AttrsCall", {name: attrs.field(default=None, type=kind) for name, kind in FIELDS.items()})
 AttrsBody = attrs.make_class("AttrsBody", {"current_calls": attrs.field(type=list[AttrsCall])})
