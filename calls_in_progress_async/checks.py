@@ -244,6 +244,17 @@ def base_url(value: Any) -> str:
     return str(value).rstrip("/")
 
 
+def proxy(_: Any, attribute: Attribute[Any], value: Any) -> None:
+    """Check the URL of a proxy, or None. It is never shown: it may hold a password."""
+    try:
+        url = urlsplit(value) if isinstance(value, str) else None
+        fine = value is None or bool(url and url.scheme and url.hostname and (url.port is None or url.port))
+    except ValueError:
+        fine = False
+    if not fine:
+        raise refuse(attribute.name, "is not the URL of a proxy, such as http://proxy.example:3128")
+
+
 def _is_host(host: str) -> bool:
     return bool(_HOST_NAME.fullmatch(host.removesuffix("."))) or _ip_address(host) is not None
 

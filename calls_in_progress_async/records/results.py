@@ -59,7 +59,7 @@ def structure_calls(body: bytes, *, strict: bool) -> tuple[tuple[Call, ...], tup
         PayloadError: The body does not say which calls there are.
     """
     structured = structure_all(Call, body, strict=strict)
-    if structured is None or any(problem.path == "current_call" for problem in structured[1]):
+    if structured is None or (structured[1] and any(each.path == "current_call" for each in structured[1])):
         raise PayloadError("", "the answer has no list of calls (current_calls)")
     return structured
 

@@ -46,7 +46,7 @@ class PayloadError(Exception):
         self.reason = reason
 
 
-@define
+@define(eq=False)
 class Body:
     """The JSON that records came in: one record, or a list of them, which is split when an entry is asked for."""
 
@@ -63,7 +63,7 @@ class Body:
         return bytes(self._entries[index])
 
 
-@define
+@define(eq=False)
 class Origin:
     """Where a record came from."""
 
@@ -185,8 +185,10 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
 
 def _filled(lists: Any) -> tuple[str, list[Any]] | None:
     """Whichever of the lists is there, and its key."""
-    found = ((key, getattr(lists, key)) for key in _LIST_KEYS)
-    return next((each for each in found if each[1] is not msgspec.UNSET), None)
+    for key in _LIST_KEYS:
+        if (entries := getattr(lists, key)) is not msgspec.UNSET:
+            return key, entries
+    return None
 
 
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:

@@ -131,8 +131,9 @@ class _Guard(asyncio.Protocol):
 
 def _may_go_on(head: RawResponseMessage) -> bool:
     """Whether something may follow an answer that is no answer: another protocol, or a body where there is none."""
-    announced = head.chunked or head.headers.get(hdrs.CONTENT_LENGTH, "0") != "0"
-    return head.code == 101 or (head.code in (204, 304) and announced)
+    if head.code not in (101, 204, 304):
+        return False
+    return head.code == 101 or head.chunked or head.headers.get(hdrs.CONTENT_LENGTH, "0") != "0"
 
 
 def read_buffer(limit: int) -> int:
@@ -142,11 +143,14 @@ def read_buffer(limit: int) -> int:
 
 async def read_body(content: aiohttp.StreamReader, limit: int) -> bytes | None:
     """Read a body whole; None where it is longer than ``limit`` bytes."""
+    if content.is_eof():  # it came with the head, as small ones do
+        body = content.read_nowait()
+        return body if len(body) <= limit else None
     chunks = []
     size = 0
-    while chunk := content.read_nowait() if content.is_eof() else await content.readany():
+    while chunk := await content.readany():
         size += len(chunk)
         if size > limit:
             return None
         chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return b"".join(chunks)

@@ -29,7 +29,7 @@ from .http import Transport
 from .job import Job
 from .retry import Outcome, Retry, RetryBudgets, RetryPolicy, Stop, decide
 from .retry_after import retry_after
-from .scopes import Scopes
+from .scopes import Scope, Scopes
 from .tokens import Tokens
 from .turns import Turn, Turns
 from .wire import WireRequest, WireResponse
@@ -102,7 +102,7 @@ class Delivery:
             CallsInProgressError: There was no answer.
         """
         now = self._clock()
-        job = Job(request, organization, None if deadline is None else now + deadline, self._tokens.refreshable)
+        job = Job(request, organization, None if deadline is None else now + deadline, self._tokens.static is None)
         self._running += 1
         try:
             outcome = await (self._in_turn(job) if request.order_keys else self._deliver(job))
@@ -203,12 +203,12 @@ class Delivery:
         outcome = Outcome(began=self._clock())
         scope = self._open_scope(self._remaining(job))
         try:
-            async with scope:
+            with scope:
                 await self._send(job, outcome, scope)
         except CallsInProgressError as error:
             outcome.error = error
         except TimeoutError:
-            if not scope.expired():
+            if not scope.ended:
                 raise  # of a token callable
             outcome.error = self._interruption(job) or RequestTimeoutError(
                 f"No answer within attempt_timeout ({self._settings.attempt_timeout:g} s)."
@@ -219,7 +219,7 @@ class Delivery:
         self._take_note(job, outcome)
         return outcome
 
-    async def _send(self, job: Job, outcome: Outcome, scope: asyncio.Timeout) -> None:
+    async def _send(self, job: Job, outcome: Outcome, scope: Scope) -> None:
         """Wait for a turn in the limiter, then for a connection slot, and send: then ``attempt_timeout`` begins."""
         if (token := self._tokens.static) is None:
             token = await self._tokens.get(job.organization)
@@ -270,21 +270,23 @@ class Delivery:
             job.applied = job.applied or outcome.may_have_been_applied
         job.attempts.append(outcome.attempt(status))
 
-    def _open_scope(self, seconds: float | None) -> asyncio.Timeout:
+    def _open_scope(self, seconds: float | None) -> Scope:
         if self._ended:
             raise ClientClosedError("The client was closed.")
-        return self._scopes.open(seconds)
+        scope = Scope()
+        self._scopes.move(scope, seconds)
+        return scope
 
     async def _within_deadline(self, job: Job, work: Callable[[], Awaitable[T]], turn: Turn | None = None) -> T | None:
         """Wait for something other than an attempt; a newer ``turn`` ends the wait, and None is the answer."""
         scope = self._open_scope(self._remaining(job))
         if turn is not None:
-            turn.on_newer = lambda: self._scopes.end(scope)
+            turn.on_newer = scope.end
         try:
-            async with scope:
+            with scope:
                 return await work()
         except TimeoutError:
-            if not scope.expired():
+            if not scope.ended:
                 raise
             if (interruption := self._interruption(job)) is None:
                 return None

@@ -61,15 +61,6 @@ class Transport(Protocol):
         ...
 
 
-def _check_proxy(_: object, attribute: Any, value: Any) -> None:
-    try:
-        fine = value is None or (isinstance(value, str) and URL(value).absolute)
-    except ValueError:
-        fine = False
-    if not fine:  # and its value may hold a password
-        raise checks.refuse(attribute.name, "is not the URL of a proxy, such as http://proxy.example:3128")
-
-
 @frozen(kw_only=True)
 class HttpSettings:
     """The settings of the aiohttp transport."""
@@ -81,7 +72,7 @@ class HttpSettings:
     ssl: ssl.SSLContext | bool = field(
         default=True, validator=checks.instance((ssl.SSLContext, bool), "an ssl.SSLContext or True")
     )
-    proxy: str | None = field(default=None, repr=False, validator=_check_proxy)
+    proxy: str | None = field(default=None, repr=False, validator=checks.proxy)
     trust_env: bool = field(default=False, validator=checks.flag)
 
 

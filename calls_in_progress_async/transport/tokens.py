@@ -24,11 +24,6 @@ class Tokens:
         self._known: dict[Organization, str] = {}
         self._asking: Flights[str] = Flights(self._known.__setitem__)
 
-    @property
-    def refreshable(self) -> bool:
-        """Whether there is somebody to ask for another token."""
-        return self.static is None
-
     async def get(self, organization: Organization) -> str:
         """The token of an organization."""
         known = self.static or self._known.get(organization)

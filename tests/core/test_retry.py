@@ -19,7 +19,7 @@ import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
 from calls_in_progress_async.transport.retry import Outcome, Retry, RetryBudgets, Stop, decide
 from calls_in_progress_async.transport.retry_after import retry_after
-from calls_in_progress_async.transport.scopes import Scopes
+from calls_in_progress_async.transport.scopes import Scope, Scopes
 from calls_in_progress_async.transport.wire import WireResponse
 
 PASSING = [408, 425, 429, 500, 502, 503, 504]
@@ -672,18 +672,17 @@ def test_a_scope_that_has_ended_ends_once() -> None:
     """Closing, at the moment a deadline passes, finds it ended already."""
 
     async def main() -> None:
-        scopes = Scopes()
-        scope = scopes.open(1.0)
-        with suppress(TimeoutError):
-            async with scope:
-                try:
-                    await asyncio.sleep(10)
-                finally:
-                    scopes.end_all()
-        assert scope.expired()
+        scopes, scope = Scopes(), Scope()
+        scopes.move(scope, 1.0)
+        with suppress(TimeoutError), scope:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                scopes.end_all()
+        assert scope.ended
         scopes.end_all()
         scopes.discard(scope)
-        scopes.end(scope)
+        scope.end()
         assert asyncio.get_running_loop().time() == 1_000_001.0
 
     in_virtual_time(main)

@@ -216,7 +216,7 @@ def test_a_cancellation_wins_over_whatever_else_ends_it(act: Any, other: str, lo
                 closing = None
                 if other == "timeout":
                     for scope in list(client._delivery._scopes._due):
-                        client._delivery._scopes.end(scope)
+                        scope.end()
                 else:
                     closing = asyncio.create_task(client.close())
                 task.cancel()
