@@ -67,7 +67,7 @@ class Connections(aiohttp.TCPConnector):
             handler.set_response_params(read_until_eof=True, read_bufsize=read_buffer(self._body_limit))
             outcome.sent = True
             transport.write(message)
-            for _ in range(_MOST_INTERIM_ANSWERS):
+            for _ in range(_MOST_INTERIM_ANSWERS + 1):
                 head, content = await handler.read()
                 if not 100 <= head.code < 200 or head.code == 101:
                     break
