@@ -15,7 +15,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
-from .connections import read_body
+from .connections import MOST_UNSENT, read_body
 from .retry import Outcome
 from .wire import WireRequest
 
@@ -56,7 +56,7 @@ async def exchange(
             if received is None or not response.closed:
                 response.close()  # 101: what follows is not HTTP
     finally:
-        if received is None and body is not None:
+        if body is not None and (received is None or body.size > MOST_UNSENT):
             body.abort()
     return response.status, response.headers, received
 
@@ -83,7 +83,7 @@ class _WatchedBody(Payload):
         await writer.write(self._body)
 
     def abort(self) -> None:
-        """Send nothing more of it: aiohttp would first send what is left, and that after a newer update."""
+        """Send nothing more of it: aiohttp would first send what is left, be there a newer update or not."""
         if self._transport is not None:
             self._transport.abort()
 
