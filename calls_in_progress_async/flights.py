@@ -65,11 +65,9 @@ class Flights(Generic[Answer]):
                 self._flights.pop(key)
         if not flight.task.done():
             raise DeadlineExceededError("The call took longer than its deadline.")
-        try:
-            return flight.task.result()
-        except Exception as shared:
-            error = _one_of_its_own(shared)
-        raise error
+        if isinstance(shared := flight.task.exception(), Exception):  # `result` takes its traceback away
+            raise _one_of_its_own(shared)
+        return flight.task.result()
 
     async def _fly(self, key: Hashable, work: Callable[[], Awaitable[Answer]]) -> Answer:
         flight = self._flights[key]

@@ -21,7 +21,7 @@ from .retry import Outcome
 
 _READ_BUFFER = 2**18
 """Bytes; 64 KiB, aiohttp's default, pauses and resumes a body of 200 calls four times."""
-_MOST_UNSENT = 2**16
+MOST_UNSENT = 2**16
 """Bytes of a request of which some may not have left when the answer is there: a TLS transport does not tell."""
 _MOST_INTERIM_ANSWERS = 16
 """Answers 100 to 199 that may come before the answer; the API has none."""
@@ -67,14 +67,14 @@ class Connections(aiohttp.TCPConnector):
             handler.set_response_params(read_until_eof=True, read_bufsize=read_buffer(self._body_limit))
             outcome.sent = True
             transport.write(message)
-            for _ in range(_MOST_INTERIM_ANSWERS):
+            for _ in range(_MOST_INTERIM_ANSWERS + 1):
                 head, content = await handler.read()
                 if not 100 <= head.code < 200 or head.code == 101:
                     break
             else:
                 raise aiohttp.ClientPayloadError
             body = await read_body(content, self._body_limit)
-            reusable = not (body is None or len(message) > _MOST_UNSENT or _may_go_on(head))
+            reusable = not (body is None or len(message) > MOST_UNSENT or _may_go_on(head))
         finally:
             if transport is not None and reusable and transport in self._guards:
                 transport.set_protocol(self._guards[transport])

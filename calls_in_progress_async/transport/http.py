@@ -115,6 +115,8 @@ class AiohttpTransport:
         Raises:
             CallsInProgressError: A `TransportError`, or an answer that is not HTTP or too large.
         """
+        if not (request.target.isascii() and request.target.isprintable()) or " " in request.target:
+            raise checks.refuse("target", "is not percent-encoded")
         session = self._injected or self._own or await self._open()
         if session.closed:
             whose = "that was passed as session=" if self._injected else "of the client"
@@ -141,8 +143,6 @@ class AiohttpTransport:
 
     def _message(self, request: WireRequest, token: str) -> bytes:
         """A whole request, as it goes over the wire (RFC 9112, section 2.1)."""
-        if not (request.target.isascii() and request.target.isprintable()) or " " in request.target:
-            raise checks.refuse("target", "is not percent-encoded")
         head = f"{request.method} {self._path}{request.target} HTTP/1.1\r\n{self._head}{token}\r\n"
         if request.body is None and request.method not in ClientRequest.POST_METHODS:
             return f"{head}\r\n".encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import ssl
@@ -15,7 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
-from .connections import read_body
+from .connections import MOST_UNSENT, read_body
 from .retry import Outcome
 from .wire import WireRequest
 
@@ -45,15 +46,19 @@ async def exchange(
     body = None if request.body is None else _WatchedBody(request.body, outcome)
     outcome.sent = body is None  # nothing tells when a request without a body leaves
     middlewares = (*getattr(session, "_middlewares", ()), _send_once)  # those of a request displace the session's
-    response = await session.request(
-        request.method, URL(url, encoded=True), data=body, middlewares=middlewares, **options
-    )
     received = None
     try:
-        received = await read_body(response.content, limit)
+        response = await session.request(
+            request.method, URL(url, encoded=True), data=body, middlewares=middlewares, **options
+        )
+        try:
+            received = await read_body(response.content, limit)
+        finally:
+            if received is None or not response.closed:
+                response.close()  # 101: what follows is not HTTP
     finally:
-        if received is None or not response.closed:
-            response.close()  # 101: what follows is not HTTP
+        if body is not None and (received is None or body.size > MOST_UNSENT):
+            body.abort()
     return response.status, response.headers, received
 
 
@@ -64,6 +69,7 @@ class _WatchedBody(Payload):
         super().__init__(body, content_type="application/json")
         self._body = body
         self._outcome = outcome
+        self._transport: asyncio.WriteTransport | None = None
 
     @property
     def size(self) -> int:
@@ -74,7 +80,13 @@ class _WatchedBody(Payload):
 
     async def write(self, writer: AbstractStreamWriter) -> None:
         self._outcome.sent = True
+        self._transport = getattr(writer, "transport", None)
         await writer.write(self._body)
+
+    def abort(self) -> None:
+        """Send nothing more of it: aiohttp would first send what is left, be there a newer update or not."""
+        if self._transport is not None:
+            self._transport.abort()
 
 
 class Lost(Exception):

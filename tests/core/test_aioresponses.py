@@ -5,7 +5,9 @@ aioresponses 0.7.9 makes its answers as aiohttp before 3.14 did; the `response_c
 
 from __future__ import annotations
 
+import asyncio
 import re
+import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from unittest.mock import Mock
@@ -88,6 +90,43 @@ async def test_an_application_that_meets_a_failing_server(invoca: aioresponses) 
             with pytest.raises(ServerError) as raised:
                 await hang_up(client, "ABCD1234")
     assert len(raised.value.attempts) == 3
+
+
+FIRST_IMPORT = """
+import asyncio, re, sys
+from unittest.mock import Mock
+import aiohttp
+from aioresponses import aioresponses
+
+class MockedResponse(aiohttp.ClientResponse):
+    def __init__(self, *args, **settings):
+        super().__init__(*args, **{"stream_writer": Mock(output_size=0), **settings})
+
+async def main():
+    with aioresponses() as mocked:
+        assert "calls_in_progress_async" not in sys.modules
+        from calls_in_progress_async import CallsInProgressClient, Organization
+        acme = Organization.advertiser(25)
+        mocked.get(re.compile(".*"), payload={"current_calls": [{}]}, response_class=MockedResponse)
+        async with CallsInProgressClient(token="t", base_url=sys.argv[1]) as client:
+            print(len(await client.find(acme)))
+            mocked.stop()
+            print(len(await client.find(acme)))
+            print(client._transport._connections is not None and bool(client._transport._connections._guards))
+            mocked.start()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_package_that_is_first_imported_under_the_mock() -> None:
+    """In a fixture, or lazily: the mock answers while it is active, and the network once it has ended."""
+    async with RawServer() as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-W", "error", "-c", FIRST_IMPORT, server.url), stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await process.communicate()
+    assert (out.decode().split(), len(server.seen)) == (["1", "0", "True"], 1)
 
 
 async def test_a_client_that_was_in_use_before_the_mock(invoca: aioresponses) -> None:

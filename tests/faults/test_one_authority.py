@@ -8,8 +8,10 @@ from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say, say_and_close, say_and_reset
 from faults.leaks import idle_connections, nothing_left
+from faults.test_bad_servers import serving, trusting
 
 from calls_in_progress_async import CallsInProgressClient, ConnectionLostError, RetryPolicy
 
@@ -160,12 +162,17 @@ class HastyServer(asyncio.Protocol):
         self.transport.write(NO_CALLS)
 
 
-async def test_an_answer_before_the_request_is_out_ends_the_connection() -> None:
-    """The rest of the request stands between the server and the next one."""
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+async def test_an_answer_before_the_request_is_out_ends_the_connection(tls: bool) -> None:
+    """The rest of the request stands between the server and the next one; a TLS transport does not tell of it."""
+    authority = trustme.CA()
     seen: list[asyncio.Transport] = []
-    server = await asyncio.get_running_loop().create_server(lambda: HastyServer(seen), "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with CallsInProgressClient(token="token", base_url=url, retry=RetryPolicy(max_attempts=1)) as client:
+    server = await asyncio.get_running_loop().create_server(
+        lambda: HastyServer(seen), "127.0.0.1", 0, ssl=serving(authority) if tls else None
+    )
+    url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    settings = {"ssl": trusting(authority), "retry": RetryPolicy(max_attempts=1)}
+    async with CallsInProgressClient(token="token", base_url=url, **settings) as client:
         await client.update(ACME, transaction_id="T", custom_data={"a": "b" * 2**24})
         await client.find(ACME)
         assert len(seen) == 2

@@ -251,6 +251,7 @@ NUMBERS: list[tuple[Act, str]] = [
         "HTTP 500: refer to error handle 1228118400 for [digits]",
     ),
     (say(answer(404, json.dumps({"error": "id 123456 of 1234567"}))), "HTTP 404: id 123456 of [digits]"),
+    (say(answer(400, json.dumps({"error": "(530) 999-1234 is busy"}))), "HTTP 400: ([digits] is busy"),
 ]
 
 
@@ -262,6 +263,51 @@ async def test_a_phone_number_in_a_servers_text_is_not_passed_on(act: Act, text:
             await client.find(ACME)
     assert str(raised.value) == text
     assert "5309991234" not in str(said(raised.value))
+
+
+GROUPED = {
+    "(530) 999-9999": "([digits]",
+    "+1 530-999-9999": "+[digits]",
+    "+1 (530) 999-9999": "+[digits]",
+    "1-530-999-9999": "[digits]",
+    "530.999.9999": "[digits]",
+    "530 999 9999": "[digits]",
+    "5 3 0 9 9 9 9 9 9 9": "[digits]",
+    "999-9999": "[digits]",
+    "+49 (0) 30 1234567": "+[digits]",
+    "530-999-9999 x12": "[digits] x12",
+}
+KEPT = [
+    "ABCD1234-ABCD1234",
+    "HTTP 404",
+    "HTTP 400, 401 or 403",
+    "error handle 1228118400",
+    "The body is larger than 33554432 bytes.",
+    "123456",
+    "530-999",
+    "id 1,2,3,4,5,6,7,8",
+    "2022-08",
+]
+
+
+@pytest.mark.parametrize("number", GROUPED)
+async def test_a_phone_number_is_taken_out_however_it_is_grouped(number: str) -> None:
+    """In the text and in the field errors, as a name and as a word of it."""
+    assert censor(f"{number} is bad", "") == f"{GROUPED[number]} is bad"
+    body = json.dumps({"errors": {"calling_phone_number": [f"{number} is bad"], number: ["unknown"]}})
+    async with FaultServer([say(answer(422, body))]) as server, server.client() as client:
+        with pytest.raises(sdk.RequestRejectedError) as raised:
+            await client.find(ACME)
+    masked = GROUPED[number]
+    assert raised.value.field_errors == {"calling_phone_number": (f"{masked} is bad",), masked: ("unknown",)}
+    assert str(raised.value) == f"HTTP 422: calling_phone_number: {masked} is bad, {masked}: unknown"
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_what_is_no_phone_number_is_left(text: str) -> None:
+    """Ids with letters, statuses, sizes, the error handle, and fewer than seven digits."""
+    assert censor(f"x: {text}", "") == f"x: {text}"
+    assert censor(text, "") == text
 
 
 async def test_what_support_asks_for_is_kept() -> None:
