@@ -54,7 +54,7 @@ class Flights(Generic[Answer]):
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = _Flight(asyncio.create_task(self._fly(key, work)))
-            flight.task.add_done_callback(_take_note)
+            flight.task.add_done_callback(take_note)
         flight.waiters += 1
         try:
             await asyncio.wait([flight.task], timeout=timeout)
@@ -90,7 +90,7 @@ def _one_of_its_own(error: Exception) -> Exception:
     return own
 
 
-def _take_note(task: asyncio.Task[Any]) -> None:
-    """Keep asyncio from complaining of an error that came when the last waiter had just gone."""
-    if not task.cancelled():
-        task.exception()
+def take_note(done: asyncio.Future[Any]) -> None:
+    """Keep asyncio from complaining of an error that nobody waits for any more."""
+    if not done.cancelled():
+        done.exception()

@@ -17,6 +17,7 @@ from aiohttp.connector import Connection
 from aiohttp.http import RawResponseMessage
 from yarl import URL
 
+from ..flights import take_note
 from .retry import Outcome
 
 _READ_BUFFER = 2**18
@@ -100,13 +101,9 @@ class Connections(aiohttp.TCPConnector):
 
     def _remember(self, transport: Any, handler: Any) -> None:
         if transport is not None and (closed := handler.closed) is not None:
-            self._guards[transport] = _Guard(transport, handler)
-            closed.add_done_callback(lambda done: self._forget(transport, done))
-
-    def _forget(self, transport: asyncio.Transport, closed: asyncio.Future[None]) -> None:
-        self._guards.pop(transport, None)
-        if not closed.cancelled():
-            closed.exception()  # taken note of
+            self._guards[transport] = _Guard(handler)
+            closed.add_done_callback(lambda _: self._guards.pop(transport))
+            closed.add_done_callback(take_note)
 
     async def abort(self) -> None:
         """End what is still closing: an idle TLS connection waits for the other side to agree."""
@@ -118,12 +115,11 @@ class Connections(aiohttp.TCPConnector):
 class _Guard(asyncio.Protocol):
     """Reads an idle connection in the place of aiohttp's handler, and ends it if anything comes."""
 
-    def __init__(self, transport: asyncio.Transport, handler: asyncio.Protocol) -> None:
-        self._transport = transport
+    def __init__(self, handler: Any) -> None:
         self._handler = handler
 
     def data_received(self, data: bytes) -> None:
-        self._transport.abort()
+        self._handler.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._handler.connection_lost(exc)
@@ -131,9 +127,9 @@ class _Guard(asyncio.Protocol):
 
 def _may_go_on(head: RawResponseMessage) -> bool:
     """Whether something may follow an answer that is no answer: another protocol, or a body where there is none."""
-    if head.code not in (101, 204, 304):
-        return False
-    return head.code == 101 or head.chunked or head.headers.get(hdrs.CONTENT_LENGTH, "0") != "0"
+    return head.code == 101 or (
+        head.code in (204, 304) and (head.chunked or head.headers.get(hdrs.CONTENT_LENGTH, "0") != "0")
+    )
 
 
 def read_buffer(limit: int) -> int:

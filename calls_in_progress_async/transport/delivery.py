@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from attrs import define, field, frozen
@@ -70,7 +71,7 @@ class Delivery:
     """The host whose limits are meant."""
     _clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
     """Seconds, monotonic."""
-    _sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, kw_only=True)
+    _sleep: Callable[[float, bool], Awaitable[bool]] = field(default=asyncio.sleep, kw_only=True)
     _randomness: Callable[[], float] = field(default=random.random, kw_only=True)
     """Numbers from 0 to 1, for the jitter."""
     _budgets: RetryBudgets = field(init=False)
@@ -137,10 +138,7 @@ class Delivery:
             from .retry_loop import repeat  # noqa: PLC0415 - tenacity takes milliseconds to import
 
             outcome = await repeat(
-                outcome,
-                lambda: self._attempt_again(job),
-                lambda last, number: self._decide(job, last, number),
-                lambda delay: self._pause(job, delay),
+                outcome, partial(self._attempt_again, job), partial(self._decide, job), partial(self._pause, job)
             )
         if outcome.response is not None and outcome.response.status < 400:
             self._budgets.earn(job.organization)
@@ -174,13 +172,9 @@ class Delivery:
         turn = job.turn if job.applied else None
         left = delay
 
-        async def sleep() -> bool:
-            await self._sleep(left)
-            return True
-
         try:
             self._refuse_superseded(job)
-            while not await self._within_deadline(job, sleep, turn):
+            while not await self._within_deadline(job, partial(self._sleep, left, True), turn):
                 self._refuse_superseded(job)  # unless the newer one was cancelled meanwhile
                 left = began + delay - self._clock()
         finally:

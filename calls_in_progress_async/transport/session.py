@@ -46,17 +46,15 @@ async def exchange(
     body = None if request.body is None else _WatchedBody(request.body, outcome)
     outcome.sent = body is None  # nothing tells when a request without a body leaves
     middlewares = (*getattr(session, "_middlewares", ()), _send_once)  # those of a request displace the session's
-    received = None
+    response = received = None
     try:
         response = await session.request(
             request.method, URL(url, encoded=True), data=body, middlewares=middlewares, **options
         )
-        try:
-            received = await read_body(response.content, limit)
-        finally:
-            if received is None or not response.closed:
-                response.close()  # 101: what follows is not HTTP
+        received = await read_body(response.content, limit)
     finally:
+        if response is not None and (received is None or not response.closed):
+            response.close()  # 101: what follows is not HTTP
         if body is not None and (received is None or body.size > MOST_UNSENT):
             body.abort()
     return response.status, response.headers, received

@@ -98,9 +98,9 @@ class Rig:
             randomness=self.randomness,
         )
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float, result: bool) -> bool:
         self.slept.append(round(seconds, 6))
-        await asyncio.sleep(seconds)
+        return await asyncio.sleep(seconds, result)
 
     async def go(self, request: WireRequest = FIND, deadline: float | None = None) -> Any:
         """Deliver one request; the status, or the error."""

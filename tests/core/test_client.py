@@ -832,14 +832,9 @@ async def test_what_is_sent_is_a_request(request_: Any) -> None:
 
 
 async def test_a_connection_that_is_gone_already_is_not_kept_in_mind() -> None:
-    """Neither one without a transport, nor one whose end nobody waits for any more, stays with the connector."""
+    """One without a transport does not stay with the connector."""
     connector = Connections("http://127.0.0.1", ssl=True, connect_timeout=5.0, limit=1)
     connector._remember(None, None)
-    transport = object()
-    connector._guards[transport] = None  # type: ignore[assignment]
-    never = asyncio.get_running_loop().create_future()
-    never.cancel()
-    connector._forget(transport, never)  # type: ignore[arg-type]
     assert connector._guards == {}
     await connector.close()
 

@@ -55,7 +55,7 @@ async def given_up(client: CallsInProgressClient, task: asyncio.Task[Any], how: 
         task.cancel()
     else:
         (scope,) = client._delivery._scopes._due
-        client._delivery._scopes.end(scope)
+        scope.end()
     with pytest.raises(asyncio.CancelledError if how == "cancelled" else sdk.RequestTimeoutError):
         await task
 
