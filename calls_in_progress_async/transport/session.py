@@ -45,7 +45,7 @@ async def exchange(
     """
     body = None if request.body is None else _WatchedBody(request.body, outcome)
     outcome.sent = body is None  # nothing tells when a request without a body leaves
-    middlewares = (*getattr(session, "_middlewares", ()), _send_once)  # those of a request displace the session's
+    middlewares = (_send_once, *getattr(session, "_middlewares", ()))  # those of a request displace the session's
     response = received = None
     try:
         response = await session.request(

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from core.deliveries import FIND, Answer, rig, write
-from core.servers import in_virtual_time
+from core.servers import ACME, in_virtual_time
 
 from calls_in_progress_async import DeadlineExceededError, InvalidRequestError, RetryPolicy, ServerError
 from calls_in_progress_async.flights import Flights
+from calls_in_progress_async.transport.tokens import Tokens
 
 
 class Work:
@@ -117,12 +118,13 @@ def test_what_was_given_up_and_answers_all_the_same_is_not_kept() -> None:
     in_virtual_time(main)
 
 
-def test_an_error_that_comes_when_nobody_waits_any_more_is_no_complaint() -> None:
-    """Else the loop would log that it was never retrieved."""
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_work_that_ends_when_nobody_waits_any_more_is_no_complaint(stubborn: bool) -> None:
+    """Cancelled, or with an error, of which the loop would log that it was never retrieved."""
 
     async def main() -> list[Any]:
         work = Work(ValueError("too late"))
-        work.stubborn = True
+        work.stubborn = stubborn
         complaints: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         waiter = work.join()
@@ -130,6 +132,7 @@ def test_an_error_that_comes_when_nobody_waits_any_more_is_no_complaint() -> Non
         waiter.cancel()
         await asyncio.wait([waiter])
         await asyncio.sleep(5)
+        work.answers.clear()  # the error, which holds on to all that it came through
         gc.collect()
         return complaints
 
@@ -215,6 +218,24 @@ def test_an_error_whose_class_does_not_copy_passes_as_it_is() -> None:
 
 
 # Of tokens: what two requests that wait for one say of themselves.
+
+
+def test_a_late_refusal_does_not_forget_a_newer_token() -> None:
+    """Only the one that was refused is asked for again; a text is asked for nowhere."""
+
+    async def main() -> None:
+        answers = ["first", "second", "third"]
+        tokens = Tokens(lambda _: answers.pop(0))
+        assert await tokens.get(ACME) == "first"
+        tokens.forget(ACME, "first")
+        assert await tokens.get(ACME) == "second"
+        tokens.forget(ACME, "first")
+        assert await tokens.get(ACME) == "second"
+        tokens.forget(ACME, "second")
+        assert await tokens.get(ACME) == "third"
+        assert (tokens.refreshable, Tokens("text").refreshable) == (True, False)
+
+    in_virtual_time(main)
 
 
 def refreshing(second: Any) -> Any:

@@ -132,7 +132,8 @@ async def test_a_connection_that_is_lost_as_it_is_made_has_sent_nothing(
     async def connect_and_lose(connector: Any, *args: Any, **options: Any) -> Any:
         connection = await connect(connector, *args, **options)
         connection.transport.abort()
-        await asyncio.sleep(0)
+        while connection.transport is not None:
+            await asyncio.sleep(0)
         return connection
 
     async with FaultServer() as server, nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
