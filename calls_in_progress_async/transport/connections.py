@@ -61,10 +61,11 @@ class Connections(aiohttp.TCPConnector):
         except TimeoutError:
             raise aiohttp.ConnectionTimeoutError from None
         transport, handler = connection.transport, connection.protocol
+        if transport is None or handler is None or handler.should_close:
+            connection.close()
+            raise aiohttp.ServerDisconnectedError
         reusable = False
         try:
-            if transport is None or handler is None or handler.should_close:
-                raise aiohttp.ServerDisconnectedError
             handler.set_response_params(read_until_eof=True, read_bufsize=read_buffer(self._body_limit))
             outcome.sent = True
             transport.write(message)
@@ -77,13 +78,12 @@ class Connections(aiohttp.TCPConnector):
             body = await read_body(content, self._body_limit)
             reusable = not (body is None or len(message) > MOST_UNSENT or _may_go_on(head))
         finally:
-            if transport is not None and reusable and transport in self._guards:
+            if reusable and transport in self._guards:
                 transport.set_protocol(self._guards[transport])
                 connection.release()
             else:
                 connection.close()
-                if transport is not None:
-                    transport.abort()  # else it would first send what is left of the request, and wait for TLS to agree
+                transport.abort()  # else it would first send what is left of the request, and wait for TLS to agree
         return head.code, head.headers, body
 
     async def connect(self, *args: Any, **options: Any) -> Connection:

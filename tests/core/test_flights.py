@@ -233,7 +233,7 @@ def test_a_late_refusal_does_not_forget_a_newer_token() -> None:
         assert await tokens.get(ACME) == "second"
         tokens.forget(ACME, "second")
         assert await tokens.get(ACME) == "third"
-        assert (tokens.refreshable, Tokens("text").refreshable) == (True, False)
+        assert (tokens.static, Tokens("text").static) == (None, "text")
 
     in_virtual_time(main)
 
