@@ -11,7 +11,7 @@ from zlib import adler32
 from attrs import define
 
 from ..records import Call
-from ..records.structuring import PayloadError, Record, glance, glance_all, parse_json, structure
+from ..records.structuring import Part, PayloadError, Record, glance, glance_all, parse_json, structure
 
 _RECORD, _TRAITS, _WHOLE, _ESCAPE = "~record:", "~traits:", "~whole:", "~:"
 """What identities begin with that are not a transaction id."""
@@ -37,9 +37,8 @@ class _Traits(Record, frozen=True, kw_only=True, eq=False, gc=False):
         return [getattr(self, name) for name in _Traits.__annotations__]
 
 
-@define(eq=False)
-class Listed:
-    """An entry of a list of calls."""
+class Listed(Part, frozen=True, eq=False, gc=False):
+    """An entry of a list of calls. Thousands are kept: as a `Part` they are small, and no work for the collector."""
 
     identity: str | None
     """What tells it from other calls, however it changes; None where the entry is not a call."""

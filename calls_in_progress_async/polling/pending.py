@@ -63,8 +63,6 @@ class PendingEvents:
     def __init__(self) -> None:
         self.merges = 0
         """Events that became part of another one, or were undone, before anybody took them."""
-        self.taken = 0
-        """Events that were taken."""
         self._queue: OrderedDict[PendingCall | PendingOutage, None] = OrderedDict()
         self._latest: dict[Organization, dict[str, PendingCall]] = {}
         self._outages: dict[Organization, list[PendingOutage]] = {}
@@ -128,7 +126,6 @@ class PendingEvents:
             return None
         event, _ = self._queue.popitem(last=False)
         self._forget(event)
-        self.taken += 1
         return event.event()
 
     def drop(self, organizations: Collection[Organization]) -> None:

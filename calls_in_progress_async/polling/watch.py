@@ -143,9 +143,8 @@ class Watch:
             await self._arrived.wait()
 
     def _take(self) -> CallEvent | None:
-        paused = self._polls.paused
         event = self._events.take()
-        if paused and not self._polls.paused:
+        if len(self._events) == self._settings.max_pending - 1:  # it has paused until this one was taken
             self._polls.wake()
         return event
 
