@@ -87,7 +87,7 @@ def _compare(before: Mapping[str, Known], now: Mapping[str, Known]) -> tuple[lis
         old = before.get(identity)
         if old is None:
             started.append((identity, None, call))
-        elif old is not call and not same(old, call):
+        elif old is not call and not (old.json == call.json if old.json else same(old, call)):
             changed.append((identity, old, call))
     if len(changed) + len(started) == len(now):
         changed = _really_changed(changed)
