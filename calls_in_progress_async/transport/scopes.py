@@ -14,29 +14,30 @@ from typing import Any
 class Scope:
     """A block that can be ended from outside: it then raises TimeoutError, as that of `asyncio.timeout` does."""
 
-    __slots__ = ("_cancelling", "_task", "ended")
+    __slots__ = ("_cancelling", "_open", "_task", "ended")
 
     def __init__(self) -> None:
-        self.ended = False
-        self._task: Any = None
+        self.ended = self._open = False
 
     def __enter__(self) -> None:
-        self._task = asyncio.current_task()
-        self._cancelling = self._task.cancelling()
+        # Kept after the block, as `asyncio.timeout` keeps it: a client that nobody closes is then not freed, and its
+        # connections closed by a task of their own, while the loop is cancelling its last tasks.
+        task: Any = asyncio.current_task()
+        self._task, self._cancelling, self._open = task, task.cancelling(), True
 
     def end(self) -> None:
         """End it: cancel what it waits for, in the next step of the loop."""
         asyncio.get_running_loop().call_soon(self._end)
 
     def _end(self) -> None:
-        if self._task is not None and not self.ended:
+        if self._open and not self.ended:
             self.ended = True
             self._task.cancel()
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
-        task, self._task = self._task, None
+        self._open = False
         # A cancellation that is not ours goes on: see `asyncio.Task.uncancel`.
-        if self.ended and task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        if self.ended and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
 
