@@ -69,10 +69,11 @@ class _Waiter:
 class _Queue:
     """Those who wait, each key in its own order of arrival and the keys in turns, and the timer that wakes them."""
 
-    __slots__ = ("cost", "due", "length", "timer", "turns")
+    __slots__ = ("cost", "due", "leaving", "length", "timer", "turns")
 
     def __init__(self) -> None:
         self.length = 0
+        self.leaving = 0  # those whose turn has come, and who have not run since
         self.cost = 0.0
         self.timer: Timer | None = None
         self.due = inf
@@ -251,17 +252,19 @@ class TokenBucket:
             tokens = self._tokens + (now - self._at) * self._rate
             if tokens > self._burst:  # noqa: PLR1730 - min() would cost a call
                 tokens = self._burst
-            if 0.0 < cost <= tokens + _ROUNDING:
+            if 0.0 < cost <= tokens:
                 self._at = now
                 self._tokens = tokens - cost
                 self._granted += 1
                 return 0.0
         waiter = self._enqueue(cost, key, max_wait)
+        queue = self._queue
         try:
             await waiter.future
         except (asyncio.CancelledError, GeneratorExit):
-            self._withdraw(waiter)
+            self._withdraw(waiter, queue)
             raise
+        self._leave(queue)
         return self._clock() - waiter.since
 
     def give_back(self, cost: float = 1.0) -> None:
@@ -357,7 +360,14 @@ class TokenBucket:
             message = f"the rate limit would take about {estimate:.3g} s, more than the {max_wait:.3g} s allowed"
             raise RateLimitWaitError(message, estimated_wait=estimate)
 
-    def _withdraw(self, waiter: _Waiter) -> None:
+    def _leave(self, queue: _Queue) -> None:
+        """Note that one whose turn had come runs: only then can another have a token at once, and never before it."""
+        queue.leaving -= 1
+        if queue.timer is None and queue is self._queue:
+            self._refill()
+            self._serve()
+
+    def _withdraw(self, waiter: _Waiter, queue: _Queue) -> None:
         """Let a cancelled waiter go: out of the queue, or with the token that it was granted and never used."""
         self._cancelled += 1
         if waiter.next is not None:
@@ -365,6 +375,7 @@ class TokenBucket:
             self._refill()
             self._serve()
         elif not waiter.future.cancelled():
+            queue.leaving -= waiter.future.exception() is None
             self.give_back(waiter.cost)
 
     def _serve(self) -> None:
@@ -381,8 +392,12 @@ class TokenBucket:
             self._tokens -= waiter.cost
             self._granted += 1
             queue.remove(waiter, served=True)
+            queue.leaving += 1
             waiter.future.set_result(None)
-        self._settle()
+        if queue.leaving:
+            queue.disarm()
+        else:
+            self._settle()
 
     def _settle(self) -> None:
         """Nobody waits any more."""

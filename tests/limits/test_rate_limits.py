@@ -351,3 +351,19 @@ def test_an_adaptive_limit_moves_the_bucket(wheel):
         answer(limiter, wheel, throttled=True, sent_at=sent)
     (after,) = limiter.snapshot().shared.values()
     assert after.rate == pytest.approx(0.9 * bucket.rate)
+
+
+@pytest.mark.parametrize("shared_rate", [2.0, 1000.0])
+async def test_one_organizations_requests_keep_their_order_from_its_bucket_to_the_shared_one(wheel, shared_rate):
+    """A request that comes just as an older one gets its organization's token stays behind it."""
+    limiter = make(wheel, RateLimit(rate=shared_rate, burst=2, per_organization_rate=10, per_organization_burst=2))
+    assert take_all(limiter) == 2
+    order = []
+    tasks = await in_order(limiter, ["a"], order)
+    wheel.turn(5)  # both buckets have tokens for two, and the older one has not run
+    assert not limiter.try_acquire(SCOPE, "a")
+    newer = asyncio.create_task(limiter.acquire(SCOPE, "a"))
+    newer.add_done_callback(lambda _: order.append("newer"))
+    await wheel.run(5)
+    await asyncio.gather(*tasks, newer)
+    assert order == ["a", "newer"]

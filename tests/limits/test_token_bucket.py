@@ -360,6 +360,55 @@ async def test_cancellations_make_no_timers(wheel):
     await tasks[-1]
 
 
+@pytest.mark.parametrize("ahead", [1, 3])
+async def test_nobody_overtakes_those_whose_turn_has_come_and_who_have_not_run_yet(wheel, ahead):
+    """The timer grants; until the granted tasks run, a newcomer queues, though there are tokens for it."""
+    bucket = make(wheel, burst=ahead + 1)
+    drain(bucket)
+    order, _ = await queue_up(wheel, bucket, [(1.0, None)] * ahead)
+    wheel.turn(0.1 * (ahead + 1))  # grants, and runs no task
+    assert bucket.waiting == 0
+    assert not bucket.try_acquire()
+    newcomer = asyncio.create_task(bucket.acquire())
+    newcomer.add_done_callback(lambda _: order.append((ahead, wheel.now)))
+    await wheel.settle()
+    await wheel.run(0.1)
+    assert [index for index, _ in order] == list(range(ahead + 1))
+    assert newcomer.done()
+    wheel.turn(1)
+    assert bucket.try_acquire()
+    assert bucket.idle is False
+    assert wheel.live == 0
+
+
+async def test_one_cancelled_between_its_turn_and_its_run_lets_a_newcomer_go(wheel):
+    """Its token goes to whoever queued behind it meanwhile, and the bucket is open again after that."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    _, tasks = await queue_up(wheel, bucket, [(1.0, None)])
+    wheel.turn(0.1)
+    newcomer = asyncio.create_task(bucket.acquire())
+    tasks[0].cancel()
+    await wheel.settle()
+    assert newcomer.done()
+    wheel.turn(0.1)
+    assert bucket.try_acquire()
+
+
+async def test_a_bucket_closed_between_a_turn_and_its_run_lets_that_one_go_and_no_other(wheel):
+    """What was granted stays granted, and everything after it is refused."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    _, tasks = await queue_up(wheel, bucket, [(1.0, None)] * 2)
+    wheel.turn(0.1)
+    bucket.close(RuntimeError)
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results[0] is None or isinstance(results[0], float)
+    assert isinstance(results[1], RuntimeError)
+    with pytest.raises(RuntimeError):
+        await bucket.acquire()
+
+
 async def test_closing_a_waiting_coroutine_leaves_the_queue(wheel):
     """A coroutine that is thrown away, not cancelled, does not take a token later."""
     bucket = make(wheel, burst=1)
