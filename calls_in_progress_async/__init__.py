@@ -122,4 +122,7 @@ def __getattr__(name: str) -> Any:
     """Import the names of polling when they are used: a third of the time that the package takes to import."""
     if name not in _IMPORTED_WHEN_USED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".polling.{_IMPORTED_WHEN_USED[name]}", __name__), name)
+    module = _IMPORTED_WHEN_USED[name]
+    if module != "find_many":  # who names these will watch: better now than amid the running loop
+        import_module(".polling.watch", __name__)
+    return getattr(import_module(f".polling.{module}", __name__), name)

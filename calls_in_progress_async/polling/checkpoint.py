@@ -6,8 +6,9 @@ payload in it, and no phone number.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
@@ -19,6 +20,9 @@ from .watched import Watched
 
 _VERSION = 1
 
+Entry: TypeAlias = tuple[str, dict[str, Any]]
+"""The name of an organization, and when it was seen last with which calls."""
+
 
 @frozen
 class Remainder:
@@ -29,10 +33,15 @@ class Remainder:
     calls: dict[str, Known]
 
 
-def write(
+def write(organizations: Iterable[Entry]) -> dict[str, Any]:
+    """Write a checkpoint of what `entries` gave."""
+    return {"version": _VERSION, "organizations": dict(organizations)}
+
+
+def entries(
     watched: Iterable[Watched], pending: PendingEvents, offset: float, remainders: Mapping[Organization, Remainder]
-) -> dict[str, Any]:
-    """Write a checkpoint.
+) -> Iterator[Entry]:
+    """Say of each organization what a checkpoint has of it, as it is now, however late the entry is taken.
 
     Args:
         watched: The organizations under watch.
@@ -41,13 +50,17 @@ def write(
         remainders: What an earlier checkpoint says of organizations that are not under watch yet.
     """
     undone = _undo(pending)
-    organizations = {str(each): _entry(left.seen, left.calls) for each, left in remainders.items()}
-    for each in watched:
-        if not (each.answered or each.resumed):
-            continue
-        seen, untold = undone.get(each.organization, (each.seen, {}))
-        organizations[str(each.organization)] = _entry(min(seen, each.seen) + offset, {**each.picture.calls, **untold})
-    return {"version": _VERSION, "organizations": organizations}
+    known: list[tuple[Organization, float, Mapping[str, Known]]] = [
+        (each.organization, each.seen + offset, each.picture.calls) for each in watched if each.answered or each.resumed
+    ]
+    known += [(organization, left.seen, left.calls) for organization, left in remainders.items()]
+
+    def told() -> Iterator[Entry]:
+        for organization, seen, calls in known:
+            since, untold = undone.get(organization, (math.inf, {}))
+            yield str(organization), _entry(min(since + offset, seen), {**calls, **untold})
+
+    return told()
 
 
 def _entry(seen: float, calls: Mapping[str, Known | None]) -> dict[str, Any]:

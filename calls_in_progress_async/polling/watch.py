@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +23,8 @@ from .watched import Watched
 
 _EVENTS_AT_ONCE = 100
 """Events after which a consumer that never waits for anything lets others run."""
+_ENTRIES_AT_ONCE = 25
+"""Organizations of a checkpoint after which others run: about a millisecond's worth."""
 
 
 class Watch:
@@ -188,9 +191,22 @@ class Watch:
     def checkpoint(self) -> dict[str, Any]:
         """Write down, as a small JSON value, what the events taken so far have told; ``resume_from`` takes it.
 
-        An event counts as taken once the iteration has returned it: take the checkpoint when it is dealt with.
+        An event counts as taken once the iteration has returned it: take the checkpoint when it is dealt with. It
+        takes about 20 us an organization; beside other work, `checkpoint_in_steps` is kinder.
         """
-        return checkpoint.write(self._watched.values(), self._events, self._offset, self._remainders)
+        return checkpoint.write(self._entries())
+
+    async def checkpoint_in_steps(self) -> dict[str, Any]:
+        """Write down what `checkpoint` would now, and let others run meanwhile: thousands of organizations take long."""
+        entries = self._entries()
+        written: list[checkpoint.Entry] = []
+        while step := list(itertools.islice(entries, _ENTRIES_AT_ONCE)):
+            written += step
+            await asyncio.sleep(0)
+        return checkpoint.write(written)
+
+    def _entries(self) -> Iterator[checkpoint.Entry]:
+        return checkpoint.entries(self._watched.values(), self._events, self._offset, self._remainders)
 
     @property
     def _offset(self) -> float:

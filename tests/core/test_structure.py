@@ -173,6 +173,14 @@ def test_importing_the_package_is_light() -> None:
     assert [name for name in loaded if f"{name}.".startswith(tuple(f"{each}." for each in unwanted))] == []
 
 
+def test_who_names_an_event_has_the_watch_imported_with_it() -> None:
+    """It takes 10 ms and more, which a program had better spend before its event loop runs."""
+    script = f"import sys; from {NAME} import {{}}; print('{NAME}.polling.watch' in sys.modules)"
+    for name, imported in {"CallStarted": "True", "OrganizationResult": "False", "Organization": "False"}.items():
+        done = subprocess.run([sys.executable, "-c", script.format(name)], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == imported
+
+
 def test_the_public_names_are_there() -> None:
     """Each of __all__, in order, once."""
     names = calls_in_progress_async.__all__

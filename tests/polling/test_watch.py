@@ -558,6 +558,29 @@ async def test_a_checkpoint_is_of_what_was_taken(server: Server, clock: Clock) -
         assert told[0].gap >= clock.now - began - 12
 
 
+async def test_a_checkpoint_in_steps_is_of_one_moment(server: Server, clock: Clock) -> None:
+    """It says what `checkpoint` would have said at its beginning, whatever happens until its end, and lets others run."""
+    organizations = [Organization.advertiser(number) for number in range(1, 121)]
+    server.calls = {each: [call("A"), call("B")] for each in organizations}
+    remembered = {"version": 1, "organizations": {str(GLOBEX): {"seen": 5.0, "calls": {"G": "0"}}}}
+    async with server.watch(*organizations, interval=5.0, resume_from=remembered) as watch:
+        await clock.turn(6)
+        await taken(watch)
+        server.calls[organizations[-1]] = [call("A", city="Goleta")]
+        await clock.turn(6)  # two events that nobody has taken
+        before = watch.checkpoint()
+        writing = asyncio.create_task(watch.checkpoint_in_steps())
+        await asyncio.sleep(0)
+        assert not writing.done()
+        await taken(watch)
+        watch.add(GLOBEX)
+        server.calls.clear()
+        watch.remove(organizations[0])
+        assert await writing == before
+        assert watch.checkpoint() != before
+    assert len(before["organizations"]) == 121
+
+
 async def test_an_outage_across_a_restart(server: Server, clock: Clock) -> None:
     """The gap reaches back to the last good answer before the restart, also where the first answers after it fail."""
     server.calls[ACME] = [call("A")]
