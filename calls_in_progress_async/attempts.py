@@ -22,4 +22,6 @@ class Attempt(NamedTuple):
     network: float = 0.0
     """Time from then until the body was read, or until it failed."""
     wait: float = 0.0
-    """The wait after it, before the next attempt."""
+    """The wait after it, before the next attempt; after a 401, the time until another token was had."""
+    token: float = 0.0
+    """Time until a token callable had answered, before all the others."""

@@ -130,13 +130,7 @@ class CallsInProgressClient:
         self._deadline = settings.deadline
         self._transport = AiohttpTransport(http, session)
         self._limiter = RateLimiter(settings.rate_limit)
-        self._delivery = Delivery(
-            self._transport,
-            Tokens(token),
-            self._limiter,
-            settings,
-            host=self._base_url,
-        )
+        self._delivery = Delivery(self._transport, Tokens(token), self._limiter, settings, host=self._base_url)
         self._place = Place()
         self._closed = False
         self._answers: SharedAnswers[CurrentCalls] | None = None

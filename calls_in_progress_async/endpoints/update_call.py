@@ -57,17 +57,10 @@ class UpdateCallRequest:
         target = wire_format.target("calls_in_progress", self.organization, names)
         # A repeated rename would find nothing and report a false 404: the call no longer has the id it is named by.
         renames = None not in (old := self.external_unique_id, new := self.new_external_unique_id) and old != new
-        return WireRequest(
-            method=self.method,
-            target=target,
-            body=self._body(),
-            repeatable=not renames,
-            order_keys=tuple(
-                (self.organization, name, value)
-                for name, value in (*names.items(), ("external_unique_id", self.new_external_unique_id))
-                if value is not None
-            ),
-        )
+        ids = (*names.items(), ("external_unique_id", new))
+        keys = tuple((self.organization, name, value) for name, value in ids if value is not None)
+        body = self._body()
+        return WireRequest(method=self.method, target=target, body=body, repeatable=not renames, order_keys=keys)
 
     def _body(self) -> bytes:
         changes: dict[str, object] = {}

@@ -15,6 +15,7 @@ from ..organization import Organization
 from ..records import Call
 from . import checkpoint
 from .asking import Ask
+from .checkpoint import Entry
 from .events import CallEvent
 from .pending import PendingEvents
 from .polls import Polls, Surroundings, WatchSettings
@@ -197,15 +198,15 @@ class Watch:
         return checkpoint.write(self._entries())
 
     async def checkpoint_in_steps(self) -> dict[str, Any]:
-        """Write down what `checkpoint` would now, and let others run meanwhile: thousands of organizations take long."""
+        """Write down what `checkpoint` would now, and let others run meanwhile."""
         entries = self._entries()
-        written: list[checkpoint.Entry] = []
+        written: list[Entry] = []
         while step := list(itertools.islice(entries, _ENTRIES_AT_ONCE)):
             written += step
             await asyncio.sleep(0)
         return checkpoint.write(written)
 
-    def _entries(self) -> Iterator[checkpoint.Entry]:
+    def _entries(self) -> Iterator[Entry]:
         return checkpoint.entries(self._watched.values(), self._events, self._offset, self._remainders)
 
     @property

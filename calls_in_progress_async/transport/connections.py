@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -34,15 +35,15 @@ class Connections(aiohttp.TCPConnector):
     Args:
         url: The host.
         ssl: As of `aiohttp.ClientRequest`.
-        connect_timeout: Seconds to make a connection.
+        timeout: Seconds to make a connection.
         limit: Bytes of an answer's decoded body.
     """
 
-    def __init__(self, url: str, *, ssl: Any, connect_timeout: float, limit: int) -> None:
+    def __init__(self, url: str, *, ssl: Any, timeout: float, limit: int) -> None:
         # The number of connections is kept above, where waiting for one does not count as network time.
         super().__init__(limit=0)
         self._destination = ClientRequest(hdrs.METH_GET, URL(url), loop=asyncio.get_running_loop(), ssl=ssl)
-        self._connect_timeout = aiohttp.ClientTimeout(total=None, connect=connect_timeout)
+        self._connect_timeout = aiohttp.ClientTimeout(total=None, connect=timeout)
         self._body_limit = limit
         self._guards: dict[Any, _Guard] = {}
 
@@ -57,7 +58,7 @@ class Connections(aiohttp.TCPConnector):
             The status, the headers, and the body; None where that is longer than the limit.
         """
         try:
-            connection = await self.connect(self._destination, [], self._connect_timeout)
+            connection = await self._take(self._destination, [], self._connect_timeout)
         except TimeoutError:
             raise aiohttp.ConnectionTimeoutError from None
         transport, handler = connection.transport, connection.protocol
@@ -66,7 +67,9 @@ class Connections(aiohttp.TCPConnector):
             raise aiohttp.ServerDisconnectedError
         reusable = False
         try:
-            handler.set_response_params(read_until_eof=True, read_bufsize=read_buffer(self._body_limit))
+            # A HEAD is an endpoint's of the user's own.
+            buffer, no_body = read_buffer(self._body_limit), message.startswith(b"HEAD ")
+            handler.set_response_params(skip_payload=no_body, read_until_eof=True, read_bufsize=buffer)
             outcome.sent = True
             transport.write(message)
             for _ in range(_MOST_INTERIM_ANSWERS + 1):
@@ -87,6 +90,18 @@ class Connections(aiohttp.TCPConnector):
         return head.code, head.headers, body
 
     async def connect(self, *args: Any, **options: Any) -> Connection:
+        """Connect for a session that sends through this pool."""
+        connection = await self._take(*args, **options)
+        connection.add_callback(partial(self._on_release, connection.transport))
+        return connection
+
+    def _on_release(self, transport: Any) -> None:
+        """Do for a session what `exchange` does: guard what is idle, and end what is given up."""
+        if transport in self._guards:
+            transport.set_protocol(self._guards[transport])
+            asyncio.get_running_loop().call_soon(lambda: transport.is_closing() and transport.abort())
+
+    async def _take(self, *args: Any, **options: Any) -> Connection:
         """Connect, or take an idle connection on which nothing came: that would be read as the next answer."""
         while True:
             connection = await super().connect(*args, **options)

@@ -7,6 +7,7 @@ and a newer write end.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -149,17 +150,12 @@ class Delivery:
         refused = outcome.response is not None and outcome.response.status == 401
         if refused:
             self._tokens.forget(job.organization, job.token)
-        if refused and job.refreshable and number < self._settings.retry.max_attempts:
+        policy, left, random = self._settings.retry, self._remaining(job), self._randomness
+        if refused and job.refreshable and number < policy.max_attempts:
             job.refused, job.refreshable = outcome, False
             return Retry(0.0)
-        verdict = decide(
-            self._settings.retry,
-            outcome,
-            attempt=number,
-            repeatable=self._settings.retry.may_repeat(job.request, applied=job.applied),
-            remaining=self._remaining(job),
-            random=self._randomness,
-        )
+        repeatable = policy.may_repeat(job.request, applied=job.applied)
+        verdict = decide(policy, outcome, attempt=number, repeatable=repeatable, remaining=left, random=random)
         if isinstance(verdict, Retry) and not self._budgets.spend(job.organization):
             verdict = Stop("the retry budget is spent")
         if isinstance(verdict, Stop):
@@ -177,6 +173,8 @@ class Delivery:
             while not await self._within_deadline(job, partial(self._sleep, left, True), turn):
                 self._refuse_superseded(job)  # unless the newer one was cancelled meanwhile
                 left = began + delay - self._clock()
+            if job.refused is not None:
+                job.renewed = await self._within_deadline(job, partial(self._tokens.get, job.organization))
         finally:
             job.attempts[-1] = job.attempts[-1]._replace(wait=self._clock() - began)
 
@@ -187,8 +185,7 @@ class Delivery:
     async def _attempt_again(self, job: Job) -> Outcome:
         if (refused := job.refused) is not None:
             job.refused = None
-            token = await self._within_deadline(job, lambda: self._tokens.get(job.organization))
-            if token == job.token:
+            if job.renewed == job.token:
                 return refused  # there is no other
         return await self._attempt(job)
 
@@ -216,8 +213,9 @@ class Delivery:
     async def _send(self, job: Job, outcome: Outcome, scope: Scope) -> None:
         """Wait for a turn in the limiter, then for a connection slot, and send: then ``attempt_timeout`` begins."""
         if (token := self._tokens.static) is None:
+            outcome.authorized = math.inf
             token = await self._tokens.get(job.organization)
-            outcome.began = self._clock()
+            outcome.authorized = self._clock()
         job.token = token
         await self._admit(job, outcome, (self._host, token))
         try:
@@ -253,12 +251,9 @@ class Delivery:
             status = outcome.response.status
             if status >= 400:
                 outcome.retry_after = retry_after(outcome.response.headers)
+            limit, sent = (self._host, job.token), outcome.admitted or outcome.started
             self._limiter.on_response(
-                (self._host, job.token),
-                job.organization,
-                throttled=outcome.throttled,
-                retry_after=outcome.retry_after,
-                sent_at=outcome.admitted or outcome.started,
+                limit, job.organization, throttled=outcome.throttled, retry_after=outcome.retry_after, sent_at=sent
             )
         if job.request.method != "GET":
             job.applied = job.applied or outcome.may_have_been_applied

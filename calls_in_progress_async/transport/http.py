@@ -155,9 +155,7 @@ class AiohttpTransport:
             text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should refuse."
             warnings.warn(text, RuntimeWarning, stacklevel=2)
         settings = self._settings
-        connections = Connections(
-            self._base, ssl=settings.ssl, connect_timeout=settings.connect_timeout, limit=self._limit
-        )
+        connections = Connections(self._base, ssl=settings.ssl, timeout=settings.connect_timeout, limit=self._limit)
         self._own = aiohttp.ClientSession(connector=connections, cookie_jar=aiohttp.DummyCookieJar())
         if self._options["proxy"] is None and not self._own.trace_configs:
             self._connections = connections

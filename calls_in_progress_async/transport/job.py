@@ -30,6 +30,8 @@ class Job:
     """What the last attempt was sent with."""
     refused: Outcome | None = None
     """The 401 after which another token is to be asked for."""
+    renewed: str | None = field(default=None, repr=False)
+    """What was answered to that."""
     stopped: str = ""
     """Why it is not tried again, where that is worth telling."""
     turn: Turn | None = None

@@ -87,6 +87,8 @@ class Outcome:
     sent: bool = False
     """Of a write: whether anything of it may have left."""
     began: float = 0.0
+    authorized: float = 0.0
+    """When a token callable had answered, if one was asked; infinity until then."""
     admitted: float = 0.0
     """When the rate limit let it go, if it had to wait for that."""
     started: float = 0.0
@@ -95,10 +97,12 @@ class Outcome:
 
     def attempt(self, status: int | None) -> Attempt:
         """The outcome as its caller sees it."""
+        authorized = min(self.authorized, self.ended) or self.began
         started = self.started or self.ended
-        admitted = self.admitted or (self.began if self.started else started)
+        admitted = self.admitted or (authorized if self.started else started)
         error = None if self.error is None else type(self.error).__name__
-        return Attempt(status, error, admitted - self.began, started - admitted, self.ended - started)
+        times = (admitted - authorized, started - admitted, self.ended - started)
+        return Attempt(status, error, *times, token=authorized - self.began)
 
     @property
     def may_have_been_applied(self) -> bool:

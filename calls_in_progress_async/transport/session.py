@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
 from yarl import URL
 
+from ..errors import WrongLoopError
 from .connections import MOST_UNSENT, read_body
 from .retry import Outcome
 from .wire import WireRequest
@@ -42,7 +43,12 @@ async def exchange(
 
     Returns:
         The status, the headers, and the body; None where that is longer than ``limit``.
+
+    Raises:
+        WrongLoopError: The session was made in another event loop.
     """
+    if getattr(session, "_loop", None) is not asyncio.get_running_loop():
+        raise WrongLoopError("The aiohttp session passed as session= belongs to another event loop; make one in each.")
     body = None if request.body is None else _WatchedBody(request.body, outcome)
     outcome.sent = body is None  # nothing tells when a request without a body leaves
     middlewares = (_send_once, *getattr(session, "_middlewares", ()))  # those of a request displace the session's

@@ -386,6 +386,24 @@ async def test_a_closed_session_is_a_clear_error() -> None:
             await client.find(ACME)
 
 
+def test_a_session_of_another_event_loop_is_a_clear_error() -> None:
+    """WrongLoopError, before anything is sent, and the update surely was not applied."""
+
+    async def main() -> None:
+        async with RawServer() as server, server.client(session=session, retry=ONCE) as client:
+            with pytest.raises(sdk.WrongLoopError, match="session=") as raised:
+                await client.update(ACME, transaction_id="T", custom_data={"a": "b"})
+            assert (raised.value.may_have_been_applied, server.connections) == (False, 0)
+
+    async def make() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession()
+
+    with asyncio.Runner() as other:
+        session = other.run(make())
+        asyncio.run(main())
+        other.run(session.close())
+
+
 # Tokens.
 
 
@@ -833,7 +851,7 @@ async def test_what_is_sent_is_a_request(request_: Any) -> None:
 
 async def test_a_connection_that_is_gone_already_is_not_kept_in_mind() -> None:
     """One without a transport does not stay with the connector."""
-    connector = Connections("http://127.0.0.1", ssl=True, connect_timeout=5.0, limit=1)
+    connector = Connections("http://127.0.0.1", ssl=True, timeout=5.0, limit=1)
     connector._remember(None, None)
     assert connector._guards == {}
     await connector.close()

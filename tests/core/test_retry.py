@@ -7,6 +7,7 @@ import math
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -480,13 +481,38 @@ def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
     async def main() -> None:
         it = rig(Answer(200, takes=0.5), token=token, attempt_timeout=1.0)
         _, job = await it.delivery.deliver(FIND, ACME, None)
-        assert (it.transport.times, job.attempts) == ([5.0], [sdk.Attempt(200, None, 0.0, 0.0, 0.5)])
+        assert (it.transport.times, job.attempts) == ([5.0], [sdk.Attempt(200, None, network=0.5, token=5.0)])
         it = rig(200, token=token, attempt_timeout=1.0)
-        assert type(await it.go(deadline=3.0)) is sdk.DeadlineExceededError
+        error = await it.go(deadline=3.0)
+        assert type(error) is sdk.DeadlineExceededError
+        assert error.attempts == (sdk.Attempt(None, "DeadlineExceededError", token=3.0),)
         it = rig(Answer(200, takes=1.5), token=token, attempt_timeout=1.0, retry=RetryPolicy(max_attempts=1))
         assert type(await it.go()) is sdk.RequestTimeoutError
 
     in_virtual_time(main)
+
+
+def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
+    """However it ends: with another token, with the same, or with the deadline."""
+
+    async def main(tokens: list[str], deadline: float, wait: float, statuses: list[int]) -> None:
+        async def token(_: Organization) -> str:
+            if len(tokens) < 2:
+                await asyncio.sleep(2)
+            return tokens.pop()
+
+        it = rig(401, 200, token=token)
+        try:
+            _, job = await it.delivery.deliver(FIND, ACME, deadline)
+            attempts = job.attempts
+        except sdk.DeadlineExceededError as error:
+            attempts = list(error.attempts)
+        assert [(attempt.status, attempt.wait) for attempt in attempts] == list(zip(statuses, [wait, 0], strict=False))
+        assert all(attempt.token == 0 for attempt in attempts)
+
+    in_virtual_time(partial(main, ["new", "old"], 5.0, 2.0, [401, 200]))
+    in_virtual_time(partial(main, ["old", "old"], 5.0, 2.0, [401]))
+    in_virtual_time(partial(main, ["new", "old"], 1.0, 1.0, [401]))
 
 
 def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied() -> None:

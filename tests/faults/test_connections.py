@@ -111,8 +111,6 @@ def test_of_an_update_that_was_given_up_nothing_more_goes_out(how: str, link: Li
 @ON_EVERY_LOOP
 def test_a_connection_that_was_given_up_ends_at_once(act: Any, how: str, link: Link, loop: Any, way: str) -> None:
     """Over TLS too, and though the server does not agree: it reads nothing, not even that the client goes."""
-    if way == "session" and act is find and link.ssl is not None:
-        pytest.skip("aiohttp closes it as it does: until the client is closed it waits for the server")
 
     async def main() -> None:
         on = asyncio.Event()
@@ -138,6 +136,7 @@ def test_a_connection_that_was_given_up_ends_at_once(act: Any, how: str, link: L
     run(loop, main)
 
 
+@pytest.mark.usefixtures("way")
 @ON_EVERY_LOOP
 def test_of_a_body_that_is_too_large_nothing_more_is_read(link: Link, loop: Any) -> None:
     """However much the server has to say."""
@@ -225,6 +224,7 @@ UNASKED = {
 }
 
 
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("unasked", UNASKED)
 @ON_EVERY_LOOP
 def test_whatever_comes_on_an_idle_connection_ends_it(unasked: str, link: Link, loop: Any) -> None:
@@ -253,6 +253,7 @@ def test_whatever_comes_on_an_idle_connection_ends_it(unasked: str, link: Link, 
     run(loop, main)
 
 
+@pytest.mark.usefixtures("way")
 @ON_EVERY_LOOP
 def test_a_connection_on_which_nothing_came_is_used_again(link: Link, loop: Any) -> None:
     """Many times, as what it is: it is guarded while it is idle, and only then."""
@@ -461,6 +462,15 @@ async def test_a_request_that_has_no_body_does_not_speak_of_one(method: str) -> 
     async with FaultServer() as server, server.client() as client:
         assert await client.send(Own(method)) == 200
     assert b"content-" not in server.seen[0].head.lower()
+
+
+@pytest.mark.usefixtures("way")
+async def test_the_answer_to_a_head_has_no_body_whatever_its_length_says() -> None:
+    """RFC 9110, section 9.3.2: the next answer follows at once, on the same connection."""
+    async with FaultServer([say(answer(200, b"", length=10)), say(NO_CALLS)]) as server, server.client() as client:
+        assert await client.send(Own("HEAD")) == 200
+        assert list(await client.find(ACME)) == []
+    assert [each.connection for each in server.seen] == [1, 1]
 
 
 async def test_a_body_goes_out_whatever_the_method() -> None:

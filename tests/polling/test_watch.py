@@ -559,7 +559,7 @@ async def test_a_checkpoint_is_of_what_was_taken(server: Server, clock: Clock) -
 
 
 async def test_a_checkpoint_in_steps_is_of_one_moment(server: Server, clock: Clock) -> None:
-    """It says what `checkpoint` would have said at its beginning, whatever happens until its end, and lets others run."""
+    """It says what `checkpoint` would have said at its beginning, and lets others run meanwhile."""
     organizations = [Organization.advertiser(number) for number in range(1, 121)]
     server.calls = {each: [call("A"), call("B")] for each in organizations}
     remembered = {"version": 1, "organizations": {str(GLOBEX): {"seen": 5.0, "calls": {"G": "0"}}}}
