@@ -20,7 +20,7 @@ _FORGOTTEN = 2.0
 # Where to stay, as a share of the rate at which the 429 came: just below it, so that the next one is long in coming.
 _BELOW_LIMIT = 0.98
 # Seconds to double the rate while no limit is known, and the most that one window of answers may add.
-_DOUBLING = 5.0
+_DOUBLING = 3.0
 _STEP = 2.0
 # The share of a cut that may be left when the next 429 counts as a new one, not as a sign that the limit fell far.
 _RECOVERED = 0.3
@@ -51,7 +51,7 @@ class Adaptation:
     """Requests per second that are never passed."""
     increase: float = attrs.field(default=0.2, validator=_positive)
     """How boldly to look for more: the share of the rate added in 18 s beyond the last known limit, with the cube of
-    the time. After that the rate doubles every 5 s. Below 6 requests a second the 18 s are the time of 110 requests."""
+    the time. After that the rate doubles every 3 s. Below 6 requests a second the 18 s are the time of 110 requests."""
     decrease: float = attrs.field(default=0.9, validator=_positive)
     """What a 429 leaves of the rate, between 0 and 1. Before the rate has recovered, the n-th round of 429s leaves
     the power of n squared, so that a limit which fell to a tenth is found in four rounds. While every request is

@@ -116,7 +116,7 @@ class RateLimit:
             initial: Requests per second to begin with.
             floor: Requests per second that no cut goes below.
             ceiling: Requests per second that are never passed.
-            increase: The share of the rate added in 18 s beyond the last known limit; after that it doubles every 5 s.
+            increase: The share of the rate added in 18 s beyond the last known limit; after that it doubles every 3 s.
             decrease: What a 429 leaves of the rate, between 0 and 1.
             burst: As of ``RateLimit``; 1 by default, since a burst brings on a 429 that says nothing of the rate.
             catch_up: As of ``RateLimit``; 2 ms by default, to have the whole rate with so small a burst.

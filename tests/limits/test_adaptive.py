@@ -62,7 +62,7 @@ def test_it_settles_at_nine_tenths_of_what_is_allowed_with_less_than_a_percent_o
     assert throttled < 0.01
 
 
-MOVES = [(37, 120), (12, 37), (12, 120), (5, 12), (5, 37), (120, 37), (120, 12), (37, 12), (37, 5), (12, 5)]
+MOVES = [(37, 120), (37, 370), (12, 37), (12, 120), (5, 12), (5, 37), (5, 120), (120, 37), (120, 12), (37, 12), (37, 5), (12, 5)]
 
 
 @pytest.mark.parametrize("seconds_of_burst", [0, 1, 4])
@@ -161,9 +161,9 @@ def test_it_rises_only_while_the_rate_is_what_holds_the_client_back():
 
 
 def test_the_first_climb_is_quick_and_ends_with_the_first_429():
-    """From 10/s it doubles every five seconds, and overshoots a limit of 370/s by less than a fifth."""
+    """From 10/s it doubles every three seconds, and overshoots a limit of 370/s by less than a fifth."""
     log = simulate(lambda _: 370, seconds=60, burst=10)
-    assert next(now for now, _, rate in log if rate > 0.9 * 370) < 30
+    assert next(now for now, _, rate in log if rate > 0.9 * 370) < 20
     assert max(rate for _, _, rate in log) < 1.2 * 370
 
 
