@@ -50,17 +50,23 @@ def _ticks(written: dict[str, dict[str, dict[str, float]]]) -> list[Table]:
     return [cpu]
 
 
-def _watch_many(written: dict[str, Any]) -> list[Table]:
+def _watch_many(written: list[dict[str, Any]]) -> list[Table]:
     table = Table(
         "A watch of 10,000 organizations every 5 s, five calls each, uvloop", "as named", "Sampled over time."
     )
-    for sample in written["samples"]:
-        for name, figure in sample.items():
-            if name != "seconds":
-                table.add("watch", {"cpu": "share of a core"}.get(name, name), figure)
-    table.verdicts.append(Verdict("share of a core", table.median("watch", "share of a core"), 0.5))
-    table.verdicts.append(Verdict("kB an organization, at the end", written["samples"][-1]["kB an organization"], 16))
-    table.verdicts.append(Verdict("events that differ from the server's log", sum(written["faults"].values()), 0))
+    for figures in written:
+        samples, stats = figures["samples"], figures["stats"]
+        changed = 1 - stats["unchanged"] / stats["requests"]
+        row = f"{changed:.0%} of the answers changed".replace("%", " %")
+        for sample in samples:
+            for name, figure in sample.items():
+                if name != "seconds":
+                    table.add(row, {"cpu": "share of a core"}.get(name, name), figure)
+        target = 0.5 if changed < 0.05 else None
+        table.verdicts.append(Verdict(f"share of a core, {row}", table.median(row, "share of a core"), target))
+        table.verdicts.append(Verdict(f"kB an organization, at the end, {row}", samples[-1]["kB an organization"], 16))
+        faults = sum(figures["faults"].values())
+        table.verdicts.append(Verdict(f"events that differ from the server's log, {row}", faults, 0))
     return [table]
 
 
