@@ -101,8 +101,8 @@ class Outcome:
         started = self.started or self.ended
         admitted = self.admitted or (authorized if self.started else started)
         error = None if self.error is None else type(self.error).__name__
-        times = (admitted - authorized, started - admitted, self.ended - started)
-        return Attempt(status, error, *times, token=authorized - self.began)
+        asked, ended = authorized - self.began, self.ended
+        return Attempt(status, error, admitted - authorized, started - admitted, ended - started, token=asked)
 
     @property
     def may_have_been_applied(self) -> bool:

@@ -46,7 +46,7 @@ def body_of(count: int) -> bytes:
 
 
 def connect_in_memory(body: bytes) -> Callable[..., Awaitable[Any]]:
-    """`Connections.connect`, without a network."""
+    """`Connections._take`, without a network."""
     head = SimpleNamespace(code=200, headers={}, chunked=False)
     transport = mock.NonCallableMock()
     transport.write = transport.set_protocol = lambda _: None
@@ -158,7 +158,7 @@ async def operations() -> AsyncIterator[tuple[str, Callable[[], Awaitable[object
     yield "try_acquire", plain(bucket.try_acquire)
     yield "acquire", bucket.acquire
     yield "poll, nothing changed, 20 calls", plain(lambda: listing.read(bytes(bytearray(twenty)), last, strict=False))
-    with mock.patch.object(Connections, "connect", connect_in_memory(one)):
+    with mock.patch.object(Connections, "_take", connect_in_memory(one)):
         async with CallsInProgressClient(token="token", rate_limit=RateLimit(rate=1e9)) as client:
             yield "find, 1 call", lambda: client.find(ORGANIZATION)
 
