@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -310,6 +311,72 @@ async def test_of_interim_answers_so_many_are_read(interim: int, enough: bool) -
                     await client.find(ACME)
             await client.find(ACME)
         assert [each.connection for each in server.seen] == [1, 1 if enough else 2]
+
+
+# Proxies.
+
+
+@asynccontextmanager
+async def tunnel() -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A proxy that opens tunnels: its URL, and what it was asked for."""
+    asked: list[bytes] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while chunk := await reader.read(2**16):
+                writer.write(chunk)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
+        host, _, port = asked[-1].split()[1].decode().partition(":")
+        there = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+@HOWS
+@ON_EVERY_LOOP
+def test_in_a_proxys_tunnel_connections_are_used_again_guarded_and_ended_at_once(how: str, loop: Any) -> None:
+    """As without a proxy: a find that is given up leaves nothing behind, though nobody agrees to that."""
+    authority = trustme.CA()
+
+    async def main() -> None:
+        hangs, on = asyncio.Event(), asyncio.Event()
+
+        async def answer_twice_and_hang(exchange: Exchange) -> None:
+            if len(server.seen) < 3:
+                return await exchange.send(NO_CALLS)
+            exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            hangs.set()
+            await on.wait()
+            exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            return await exchange.gone()
+
+        async with FaultServer([answer_twice_and_hang], ssl=serving(authority)) as server, tunnel() as (proxy, asked):
+            settings = {"ssl": trusting(authority), "proxy": proxy, "retry": RetryPolicy(max_attempts=1)}
+            async with server.client(**settings) as client:
+                for _ in range(2):
+                    assert list(await client.find(ACME)) == []
+                    (handler,) = idle_connections(client)
+                    assert handler.transport.get_protocol() is connector_of(client)._guards[handler.transport]
+                task = asyncio.create_task(client.find(ACME))
+                await hangs.wait()
+                connection = socket_of(client)
+                await given_up(client, task, how)
+                await settle()
+                assert connector_of(client)._guards == {}
+                assert connection.fileno() == -1
+                on.set()
+                await server.until(lambda: server.open == 0)
+            assert [each.split()[0] for each in asked] == [b"CONNECT"]
+            assert [each.connection for each in server.seen] == [1, 1, 1]
+
+    run(loop, main)
 
 
 # Injected sessions.

@@ -62,7 +62,20 @@ def test_it_settles_at_nine_tenths_of_what_is_allowed_with_less_than_a_percent_o
     assert throttled < 0.01
 
 
-MOVES = [(37, 120), (37, 370), (12, 37), (12, 120), (5, 12), (5, 37), (5, 120), (120, 37), (120, 12), (37, 12), (37, 5), (12, 5)]
+MOVES = [
+    (37, 120),
+    (37, 370),
+    (12, 37),
+    (12, 120),
+    (5, 12),
+    (5, 37),
+    (5, 120),
+    (120, 37),
+    (120, 12),
+    (37, 12),
+    (37, 5),
+    (12, 5),
+]
 
 
 @pytest.mark.parametrize("seconds_of_burst", [0, 1, 4])
