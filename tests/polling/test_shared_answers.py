@@ -104,8 +104,9 @@ async def test_who_goes_before_the_request_has_begun(answers: SharedAnswers[str]
     assert not answers._flights
 
 
-async def test_a_new_request_beside_one_that_is_being_cancelled(answers: SharedAnswers[str]) -> None:
-    """Who asks while an abandoned request still ends has a new one, which the old one's end does not touch."""
+@pytest.mark.parametrize("ends", ["before it", "after it"])
+async def test_a_new_request_is_apart_from_one_that_is_being_cancelled(answers: SharedAnswers[str], ends: str) -> None:
+    """The end of the abandoned one, whenever it comes, neither ends the sharing of the new one nor gives its answer."""
     stubborn = asyncio.Event()
 
     async def ending_slowly() -> str:
@@ -119,40 +120,19 @@ async def test_a_new_request_beside_one_that_is_being_cancelled(answers: SharedA
     first.cancel()
     await settle()
     fresh = Asked()
-    second = get(answers, fresh)
+    sharing = [get(answers, fresh)]
     await settle()
+    if ends == "before it":
+        stubborn.set()
+        await settle()
+        sharing.append(get(answers, fresh))
+        await settle()
     assert fresh.gate is not None
     fresh.gate.set()
-    assert await second == "answer 1"
+    assert set(await asyncio.gather(*sharing)) == {"answer 1"}
     stubborn.set()
     await settle()
     assert await get(answers, fresh) == "answer 1"
-
-
-async def test_a_new_request_outlives_one_that_is_being_cancelled(answers: SharedAnswers[str]) -> None:
-    """The end of the old one, where it comes first, does not end the sharing of the new one."""
-    stubborn = asyncio.Event()
-
-    async def ending_slowly() -> str:
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.Event().wait()
-        await stubborn.wait()
-        return "late"
-
-    first = get(answers, ending_slowly)
-    await settle()
-    first.cancel()
-    await settle()
-    fresh = Asked()
-    second = get(answers, fresh)
-    await settle()
-    stubborn.set()
-    await settle()
-    third = get(answers, fresh)
-    await settle()
-    assert fresh.gate is not None
-    fresh.gate.set()
-    assert (await second, await third) == ("answer 1", "answer 1")
 
 
 async def test_each_has_a_deadline_of_its_own(answers: SharedAnswers[str], asked: Asked) -> None:
