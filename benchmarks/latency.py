@@ -22,14 +22,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import bodies
 import contenders
 from attrs import asdict, define
 from loopback import Server, Workload
 from measuring import Table, Verdict, command_line, finish, interleave, percentile
 
-from calls_in_progress_async import CallStarted, Organization, Watch
+from calls_in_progress_async import Organization
+from calls_in_progress_async.records.results import structure_calls
+
+if TYPE_CHECKING:
+    from calls_in_progress_async import Watch
 
 WATCHED, INTERVAL = 2000, 5.0
 CONSIDERED_SLOW = 0.010
@@ -242,19 +247,21 @@ async def first_watch(client: Any) -> None:
     organizations = list(map(Organization.advertiser, range(1, 101)))
     await asyncio.sleep(0)
     async with client.watch(organizations, interval=0.2) as watch:
-        async for event in watch:
-            assert isinstance(event, CallStarted)
-            break
+        await anext(watch)
 
 
+UNNAMED = "by a program that names no event"
 FIRSTS = {
     "first find": first_find,
     "first find by phone numbers, metadata loaded": first_phone_numbers,
-    "first event of a watch of 100": first_watch,
+    "first watch, of 100": first_watch,
+    f"first watch, of 100, {UNNAMED}": first_watch,
 }
 
 
 async def first_call(url: str, row: str) -> Loop:
+    if UNNAMED not in row:
+        from calls_in_progress_async import CallStarted  # noqa: F401, PLC0415 - as most programs do
     async with observed() as seen:
         await asyncio.sleep(0.01)
         async with contenders.our_client(url) as client:
@@ -279,11 +286,41 @@ def first_calls(quick: bool) -> Iterator[Table]:
     yield table
 
 
+async def pieces(url: str, count: int, note: Callable[[str, float], None]) -> None:
+    """How long that takes which is done in one piece, for each organization or call."""
+
+    def timed(row: str, of: int, act: Callable[[], Any]) -> Any:
+        start = time.thread_time()
+        result = act()
+        note(row, (time.thread_time() - start) / of * 1e6)
+        return result
+
+    organizations = [Organization.advertiser(number) for number in range(1, count + 1)]
+    async with contenders.our_client(url) as client:
+        async with watching(client, count) as watch:
+            state = timed("Watch.checkpoint, an organization", count, watch.checkpoint)
+            timed("Watch.stats, an organization", count, lambda: watch.stats)
+        timed("client.watch, an organization", count, partial(client.watch, organizations))
+        resumed = partial(client.watch, organizations, resume_from=state)
+        timed("client.watch, resumed, an organization", count, resumed)
+    body = bodies.body(500)
+    timed("an answer decoded, a call", 500, partial(structure_calls, body, strict=False))
+
+
+def in_pieces(quick: bool) -> Iterator[Table]:
+    table = Table("What is done in one piece", "us, CPU")
+    with Server(BUSY) as (url,):
+        for _ in range(1 if quick else 5):
+            asyncio.run(pieces(url, 200 if quick else WATCHED, lambda row, us: table.add(row, "each", us)))
+    yield table
+
+
 def tables(quick: bool) -> Iterator[Table]:
     gc.collect()
     gc.freeze()
     yield from under_load(quick)
     yield from first_calls(quick)
+    yield from in_pieces(quick)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
-
-from attrs import frozen
+from typing import Any, NamedTuple, TypeAlias
 
 from .. import checks
 from ..organization import Organization
@@ -24,8 +22,7 @@ Entry: TypeAlias = tuple[str, dict[str, Any]]
 """The name of an organization, and when it was seen last with which calls."""
 
 
-@frozen
-class Remainder:
+class Remainder(NamedTuple):
     """What is left of an organization in a checkpoint."""
 
     seen: float

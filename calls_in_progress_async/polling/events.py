@@ -16,6 +16,7 @@ from ..organization import Organization
 from ..records import Call
 from .changes import Change, changes_between
 from .known import Known
+from .pending import PendingCall, PendingOutage
 
 
 def _record(call: Call | Known | None) -> Call | None:
@@ -110,3 +111,17 @@ class OrganizationRecovered:
 
 CallEvent: TypeAlias = CallStarted | CallChanged | CallEnded | OrganizationFailed | OrganizationRecovered
 """Anything that a watch tells."""
+
+
+def event_of(pending: PendingCall | PendingOutage) -> CallEvent:
+    """Make the event that a pending one is to be told as."""
+    if isinstance(pending, PendingOutage):
+        if pending.error is not None:
+            return OrganizationFailed(pending.organization, pending.error)
+        return OrganizationRecovered(pending.organization, pending.gap)
+    if pending.after is None:
+        assert pending.before is not None  # noqa: S101 - for the type checker: it has one or the other
+        return CallEnded(pending.organization, pending.before)
+    if pending.before is None:
+        return CallStarted(pending.organization, pending.after)
+    return CallChanged(pending.organization, pending.after, pending.before)

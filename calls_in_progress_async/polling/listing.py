@@ -9,8 +9,9 @@ two known entries must itself parse as entries. A body that is not plain enough 
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
-from attrs import define, frozen
+from attrs import define
 
 from ..records import Call
 from ..records.structuring import PayloadError, split, split_tolerantly, structure
@@ -30,8 +31,7 @@ _FEW = 8
 """Entries that may be new before it counts how many are."""
 
 
-@frozen
-class Layout:
+class Layout(NamedTuple):
     """What stands around the entries of a plain body: an object with the list, and nothing else, in it."""
 
     head: bytes

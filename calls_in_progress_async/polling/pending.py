@@ -7,14 +7,26 @@ oldest to the latest state, an end, or an end and what came after it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING
 
 from attrs import define
 
 from ..organization import Organization
-from .events import CallChanged, CallEnded, CallEvent, CallStarted, OrganizationFailed, OrganizationRecovered
 from .known import Known, alike
 from .picture import Difference
+
+if TYPE_CHECKING:
+    from .events import CallEvent
+
+
+@cache
+def _event_of() -> Callable[[PendingCall | PendingOutage], CallEvent]:
+    """What makes the events, imported with the first: together with the rest it would be a long stop of the loop."""
+    from .events import event_of  # noqa: PLC0415
+
+    return event_of
 
 
 @define(eq=False)
@@ -30,15 +42,6 @@ class PendingCall:
     latest: dict[str, PendingCall]
     """The latest event of each call of the organization."""
 
-    def event(self) -> CallEvent:
-        """Make the event."""
-        if self.after is None:
-            assert self.before is not None  # noqa: S101 - for the type checker: it has one or the other
-            return CallEnded(self.organization, self.before)
-        if self.before is None:
-            return CallStarted(self.organization, self.after)
-        return CallChanged(self.organization, self.after, self.before)
-
 
 @define(eq=False)
 class PendingOutage:
@@ -49,12 +52,6 @@ class PendingOutage:
     gap: float
     """Of a recovery: its gap. Of a failure: the gaps of recoveries before it that were never told."""
     since: float
-
-    def event(self) -> CallEvent:
-        """Make the event."""
-        if self.error is not None:
-            return OrganizationFailed(self.organization, self.error)
-        return OrganizationRecovered(self.organization, self.gap)
 
 
 class PendingEvents:
@@ -126,7 +123,7 @@ class PendingEvents:
             return None
         event, _ = self._queue.popitem(last=False)
         self._forget(event)
-        return event.event()
+        return _event_of()(event)
 
     def drop(self, organizations: Collection[Organization]) -> None:
         """Forget all events of some organizations."""

@@ -8,9 +8,9 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from .. import checks
 from ..errors import CallsInProgressError, ClientStateError
@@ -20,7 +20,6 @@ from .cancellation import failure_of
 from .listing import Listing
 from .pending import PendingEvents
 from .schedule import Schedule
-from .stats import Counts
 from .watched import Watched, is_refusal
 from .window import Window
 
@@ -55,14 +54,23 @@ class WatchSettings:
     """Events that nobody has taken, at which polling pauses: nothing is lost, and memory is bounded."""
 
 
-@frozen(kw_only=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What a watch takes from the world, so that tests can give it."""
 
     clock: Callable[[], float] = time.monotonic
     wall_clock: Callable[[], float] = time.time
     randomness: Callable[[], float] = random.random
     call_later: Callable[[float, Callable[[], None]], Timer] = _call_later
+
+
+@define(eq=False)
+class Counts:
+    """What has been counted since a watch began."""
+
+    requests: int = 0
+    unchanged: int = 0
+    failures: int = 0
+    events: int = 0
 
 
 class Polls:

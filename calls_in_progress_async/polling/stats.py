@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from attrs import define, frozen
+from attrs import frozen
 
 from ..organization import Organization
 from .watched import Watched
-
-
-@define
-class Counts:
-    """What has been counted since a watch began."""
-
-    requests: int = 0
-    unchanged: int = 0
-    failures: int = 0
-    events: int = 0
 
 
 @frozen(kw_only=True)

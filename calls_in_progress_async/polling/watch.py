@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from attrs import asdict
 
@@ -16,11 +16,13 @@ from ..records import Call
 from . import checkpoint
 from .asking import Ask
 from .checkpoint import Entry
-from .events import CallEvent
 from .pending import PendingEvents
 from .polls import Polls, Surroundings, WatchSettings
-from .stats import WatchStats, effective_intervals, mean
 from .watched import Watched
+
+if TYPE_CHECKING:
+    from .events import CallEvent
+    from .stats import WatchStats
 
 _EVENTS_AT_ONCE = 100
 """Events after which a consumer that never waits for anything lets others run."""
@@ -166,6 +168,8 @@ class Watch:
     @property
     def stats(self) -> WatchStats:
         """How the watch is doing."""
+        from .stats import WatchStats, effective_intervals, mean  # noqa: PLC0415 - imported when used
+
         now = self._surroundings.clock()
         watched = self._watched.values()
         intervals = effective_intervals(watched)
