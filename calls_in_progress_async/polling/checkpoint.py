@@ -27,7 +27,12 @@ class Remainder(NamedTuple):
 
     seen: float
     """When the last good answer came: seconds of Unix time."""
-    calls: dict[str, Known]
+    digests: Mapping[str, Any]
+    """Of each call, by its identity."""
+
+    def calls(self) -> dict[str, Known]:
+        """The calls as they are known. Made when asked for: a checkpoint may be of thousands of organizations."""
+        return {str(identity): Remembered(str(identity), str(digest)) for identity, digest in self.digests.items()}
 
 
 def write(organizations: Iterable[Entry]) -> dict[str, Any]:
@@ -50,7 +55,7 @@ def entries(
     known: list[tuple[Organization, float, Mapping[str, Known]]] = [
         (each.organization, each.seen + offset, each.picture.calls) for each in watched if each.answered or each.resumed
     ]
-    known += [(organization, left.seen, left.calls) for organization, left in remainders.items()]
+    known += [(organization, left.seen, left.calls()) for organization, left in remainders.items()]
 
     def told() -> Iterator[Entry]:
         for organization, seen, calls in known:
@@ -92,5 +97,4 @@ def read(checkpoint: Any) -> dict[Organization, Remainder]:
 
 
 def _remainder(entry: Any) -> Remainder:
-    calls = {str(identity): Remembered(identity, str(digest)) for identity, digest in entry["calls"].items()}
-    return Remainder(float(entry["seen"]), dict(calls))
+    return Remainder(float(entry["seen"]), {**entry["calls"]})

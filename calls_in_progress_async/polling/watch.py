@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 _EVENTS_AT_ONCE = 100
 """Events after which a consumer that never waits for anything lets others run."""
-_ENTRIES_AT_ONCE = 25
-"""Organizations of a checkpoint after which others run: about a millisecond's worth."""
+_AT_ONCE = 25
+"""Organizations after which others run: half a millisecond's worth."""
 
 
 class Watch:
@@ -65,19 +66,20 @@ class Watch:
         self._requests_due = 0.0  # of organizations that were removed
         self._began: dict[Organization, float] = {}
         self._remainders = {} if resume_from is None else checkpoint.read(resume_from)
-        for organization in organizations:
-            self._add(organization)
+        self._unplaced: OrderedDict[Organization, None] = OrderedDict()
+        self._note(organizations)
 
     # Organizations.
 
     def add(self, *organizations: Organization) -> None:
         """Watch further organizations, from now on. Those that are watched already are left as they are."""
-        for organization in organizations:
-            self._add(organization)
+        self._note(organizations)
+        self._place()
         self._polls.wake()
 
     def remove(self, *organizations: Organization) -> None:
         """Watch organizations no longer: no further event of theirs comes, not even those that had happened."""
+        self._place()
         for organization in organizations:
             self._remainders.pop(organization, None)
             watched = self._watched.pop(organization, None)
@@ -88,21 +90,27 @@ class Watch:
         self._events.drop(organizations)
         self._polls.wake()
 
-    def _add(self, organization: Organization) -> None:
-        if not isinstance(organization, Organization):
-            raise checks.refuse("organizations", f"{checks.describe(organization)} is not an Organization")
-        if organization in self._watched:
-            return
+    def _note(self, organizations: Iterable[Organization]) -> None:
+        """Have organizations watched once they are placed, which takes longer than to say so."""
+        noted = list(organizations)
+        for organization in noted:
+            if not isinstance(organization, Organization):
+                raise checks.refuse("organizations", f"{checks.describe(organization)} is not an Organization")
+        self._unplaced.update((each, None) for each in noted if each not in self._watched)
+
+    def _place(self, most: int | None = None) -> None:
+        """Give those a place in the schedule that have none yet: all, or at most so many."""
         now = self._surroundings.clock()
-        watched = Watched(organization=organization, seen=now)
-        if (remainder := self._remainders.pop(organization, None)) is not None:
-            watched.resumed = True
-            watched.seen = min(now, remainder.seen - self._offset)
-            watched.picture.calls = remainder.calls
-            watched.unsettled = True
-        self._watched[organization] = watched
-        self._began[organization] = now
-        self._polls.schedule.add(watched, str(organization), now, self._surroundings.randomness)
+        for _ in range(min(len(self._unplaced), most or len(self._unplaced))):
+            organization, _ = self._unplaced.popitem(last=False)
+            watched = Watched(organization=organization, seen=now)
+            if (remainder := self._remainders.pop(organization, None)) is not None:
+                watched.resumed = watched.unsettled = True
+                watched.seen = min(now, remainder.seen - self._offset)
+                watched.picture.calls = remainder.calls()
+            self._watched[organization] = watched
+            self._began[organization] = now
+            self._polls.schedule.add(watched, str(organization), now, self._surroundings.randomness)
 
     # Events.
 
@@ -110,6 +118,9 @@ class Watch:
         if self._stage != "new":
             raise errors.ClientStateError("A watch can be entered once; make a new one.")
         self._stage = "entered"
+        while self._unplaced:
+            self._place(_AT_ONCE)
+            await asyncio.sleep(0)
         self._polls.start()
         return self
 
@@ -163,6 +174,7 @@ class Watch:
         It may be ahead of the events that have been taken. Of a call that is only known from a checkpoint it has the
         id.
         """
+        self._place()
         return _Calls(self._watched)
 
     @property
@@ -170,6 +182,7 @@ class Watch:
         """How the watch is doing."""
         from .stats import WatchStats, effective_intervals, mean  # noqa: PLC0415 - imported when used
 
+        self._place()
         now = self._surroundings.clock()
         watched = self._watched.values()
         intervals = effective_intervals(watched)
@@ -205,12 +218,13 @@ class Watch:
         """Write down what `checkpoint` would now, and let others run meanwhile."""
         entries = self._entries()
         written: list[Entry] = []
-        while step := list(itertools.islice(entries, _ENTRIES_AT_ONCE)):
+        while step := list(itertools.islice(entries, _AT_ONCE)):
             written += step
             await asyncio.sleep(0)
         return checkpoint.write(written)
 
     def _entries(self) -> Iterator[Entry]:
+        self._place()
         return checkpoint.entries(self._watched.values(), self._events, self._offset, self._remainders)
 
     @property
@@ -218,7 +232,7 @@ class Watch:
         return self._surroundings.wall_clock() - self._surroundings.clock()
 
     def __repr__(self) -> str:
-        return f"<Watch of {len(self._watched)} organizations, {self._stage}>"
+        return f"<Watch of {len(self._watched) + len(self._unplaced)} organizations, {self._stage}>"
 
 
 class _Calls(Mapping[Organization, tuple[Call, ...]]):

@@ -558,6 +558,31 @@ async def test_a_checkpoint_is_of_what_was_taken(server: Server, clock: Clock) -
         assert told[0].gap >= clock.now - began - 12
 
 
+async def test_entering_a_watch_of_many_lets_others_run(server: Server, clock: Clock) -> None:
+    """Thousands of organizations take long to place; what is asked of the watch meanwhile knows of them all."""
+    organizations = [Organization.advertiser(number) for number in range(1, 201)]
+    server.calls = {each: [call("A")] for each in organizations}
+    watch = server.watch(*organizations, interval=5.0)
+    entering = asyncio.create_task(watch.__aenter__())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert (entering.done(), "200 organizations" in repr(watch)) == (False, True)
+    watch.remove(organizations[3])
+    assert (watch.stats.organizations, len(watch.calls)) == (199, 199)
+    await entering
+    await clock.turn(6)
+    assert {event.organization for event in await taken(watch)} == {*organizations} - {organizations[3]}
+    await watch.close()
+
+
+async def test_of_organizations_that_are_refused_together_none_is_watched(server: Server) -> None:
+    """An argument that is none is found before anything is done."""
+    watch = server.watch(ACME)
+    with pytest.raises(InvalidRequestError, match="organizations"):
+        watch.add(GLOBEX, "advertiser:25")  # type: ignore[arg-type]
+    assert set(watch.calls) == {ACME}
+
+
 async def test_a_checkpoint_in_steps_is_of_one_moment(server: Server, clock: Clock) -> None:
     """It says what `checkpoint` would have said at its beginning, and lets others run meanwhile."""
     organizations = [Organization.advertiser(number) for number in range(1, 121)]
