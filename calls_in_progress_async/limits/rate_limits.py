@@ -6,7 +6,7 @@ import hashlib
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any, Self
 
 import attrs
@@ -233,18 +233,44 @@ class RateLimiter:
             return await shared.acquire(key=key, max_wait=longest)
         own = self._organization(scope, key)
         waited = await own.acquire(max_wait=longest)
+        own.hold()
         try:
             left = None if longest is None else max(0.0, longest - waited)
-            return waited + await shared.acquire(key=key, max_wait=left)
+            waited += await shared.acquire(key=key, max_wait=left)
         except BaseException:
+            own.use()
             own.give_back()
             raise
+        own.use()
+        return waited
+
+    async def hold(self, scope: Hashable, key: Hashable, wait: Awaitable[object]) -> None:
+        """Wait for something else with a turn in hand, which takes room in its buckets meanwhile.
+
+        So turns do not pile up before whatever it is, to be used all at once when that is over.
+
+        Args:
+            scope: As given to ``acquire``.
+            key: As given to ``acquire``.
+            wait: What to wait for.
+        """
+        buckets = self._buckets(scope, key)
+        for bucket in buckets:
+            bucket.hold()
+        try:
+            await wait
+        finally:
+            for bucket in buckets:
+                bucket.use()
 
     def give_back(self, scope: Hashable, key: Hashable) -> None:
         """Return the turn of a request that was not sent after all."""
-        for bucket in (self._shared.get(scope), self._own.get((scope, key))):
-            if bucket is not None:  # a forgotten one was full
-                bucket.give_back()
+        for bucket in self._buckets(scope, key):
+            bucket.give_back()
+
+    def _buckets(self, scope: Hashable, key: Hashable) -> list[TokenBucket]:
+        """Those that a turn is of; one that was forgotten was full."""
+        return [each for each in (self._shared.get(scope), self._own.get((scope, key))) if each is not None]
 
     def is_paused(self, scope: Hashable) -> bool:
         """Whether nothing of a host and token may be sent for now, since the server said so."""

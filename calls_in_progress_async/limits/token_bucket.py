@@ -164,7 +164,7 @@ class TokenBucket:
 
     __slots__ = (
         "_at", "_burst", "_call_at", "_cancelled", "_catch_up", "_clock", "_granted", "_make_error", "_open_at",
-        "_paused_until", "_queue", "_rate", "_tokens",
+        "_paused_until", "_queue", "_rate", "_room", "_tokens",
     )  # fmt: skip
 
     def __init__(
@@ -178,6 +178,7 @@ class TokenBucket:
     ) -> None:
         self._rate = check_positive("rate", rate)
         self._burst = self._tokens = check_positive("burst", burst)
+        self._room = self._burst  # for tokens: less by those that are held
         self._catch_up = catch_up
         self._clock = clock or time.monotonic
         self._call_at = call_at
@@ -222,8 +223,8 @@ class TokenBucket:
         now = self._clock()
         if now >= self._open_at:
             tokens = self._tokens + (now - self._at) * self._rate
-            if tokens > self._burst:  # noqa: PLR1730 - min() would cost a call
-                tokens = self._burst
+            if tokens > self._room:  # noqa: PLR1730 - min() would cost a call
+                tokens = self._room
             if 0.0 < cost <= tokens + _ROUNDING:
                 self._at = now
                 self._tokens = tokens - cost
@@ -250,8 +251,8 @@ class TokenBucket:
         now = self._clock()
         if now >= self._open_at:
             tokens = self._tokens + (now - self._at) * self._rate
-            if tokens > self._burst:  # noqa: PLR1730 - min() would cost a call
-                tokens = self._burst
+            if tokens > self._room:  # noqa: PLR1730 - min() would cost a call
+                tokens = self._room
             if 0.0 < cost <= tokens:
                 self._at = now
                 self._tokens = tokens - cost
@@ -275,6 +276,16 @@ class TokenBucket:
         """
         self._granted -= 1
         self._refill(cost)
+        self._serve()
+
+    def hold(self) -> None:
+        """Keep a token that was granted until it can be used: meanwhile it takes room, so that they do not pile up."""
+        self._room -= 1
+
+    def use(self) -> None:
+        """Use a token that was held, or be about to give it back."""
+        self._refill()
+        self._room += 1
         self._serve()
 
     def pause(self, seconds: float) -> None:
@@ -329,10 +340,15 @@ class TokenBucket:
     def _refill(self, returned: float = 0.0) -> float:
         """Add what has accrued since the last time, and return the time."""
         now = self._clock()
-        depth = self._burst if self._queue is _NOBODY else self._burst + self._catch_up * self._rate
-        self._tokens = min(depth, self._tokens + (now - self._at) * self._rate + returned)
+        self._tokens = min(self._depth, self._tokens + (now - self._at) * self._rate + returned)
         self._at = now
         return now
+
+    @property
+    def _depth(self) -> float:
+        """The most tokens that there may be now."""
+        late = 0.0 if self._queue is _NOBODY else self._catch_up * self._rate
+        return max(0.0, self._room + late)
 
     def _enqueue(self, cost: float, key: Hashable, max_wait: float | None) -> _Waiter:
         if self._make_error is not None:
@@ -407,6 +423,8 @@ class TokenBucket:
 
     def _arm(self, waiter: _Waiter) -> None:
         """Have one timer that fires no later than the waiter's turn; one that is early just sets the next."""
+        if self._depth + _ROUNDING < waiter.cost:
+            return  # until a token that is held is used
         wait = max((waiter.cost - self._tokens) / self._rate, self._paused_until - self._at)
         wait = max(1, ceil(min(wait, _LONGEST_TIMER) / TIMER_STEP - _ROUNDING)) * TIMER_STEP
         queue = self._queue

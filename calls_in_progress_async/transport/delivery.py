@@ -232,10 +232,12 @@ class Delivery:
                 await self._limiter.acquire(limit, job.organization)
                 outcome.admitted = self._clock()
             queued = self._slots.locked()
+            slot: Awaitable[object] = self._slots.acquire()
             if queued:
                 outcome.admitted = outcome.admitted or self._clock()
+                slot = self._limiter.hold(limit, job.organization, slot)
             try:
-                await self._slots.acquire()
+                await slot
             except BaseException:
                 self._limiter.give_back(limit, job.organization)
                 raise

@@ -492,6 +492,21 @@ def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
     in_virtual_time(main)
 
 
+def test_turns_do_not_pile_up_while_every_connection_is_taken() -> None:
+    """After a stall no window has more requests on the wire than the limit lets by, and those who waited keep order."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=9.0), 200, max_connections=1, rate_limit=RateLimit(rate=10, burst=2))
+        await asyncio.gather(*(it.go() for _ in range(20)))
+        times = it.transport.times
+        assert times[:4] == [0, 9, 9, 9.1]
+        for first in range(len(times)):
+            for last in range(first, len(times)):
+                assert last - first + 1 <= 2 + 10 * (times[last] - times[first]) + 0.01
+
+    in_virtual_time(main)
+
+
 def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
     """However it ends: with another token, with the same, or with the deadline."""
 

@@ -367,3 +367,37 @@ async def test_one_organizations_requests_keep_their_order_from_its_bucket_to_th
     await wheel.run(5)
     await asyncio.gather(*tasks, newer)
     assert order == ["a", "newer"]
+
+
+async def test_turns_of_an_organization_do_not_pile_up_before_the_shared_bucket(wheel):
+    """After a pause that lasts, its own rate still holds for what goes out."""
+    limiter = make(wheel, RateLimit(rate=100, burst=10, per_organization_rate=1, per_organization_burst=2))
+    answer(limiter, wheel, throttled=True, retry_after=30)
+    went = []
+    tasks = await in_order(limiter, ["a"] * 8, [])
+    for task in tasks:
+        task.add_done_callback(lambda _: went.append(wheel.now))
+    began = wheel.now
+    await wheel.run(29)
+    assert went == []
+    await wheel.run(60)
+    await asyncio.gather(*tasks)
+    assert [round(at - began) for at in went] == [30, 30, 31, 32, 33, 34, 35, 36]
+
+
+async def test_a_turn_that_is_held_takes_room_in_both_its_buckets_until_the_wait_ends(wheel):
+    """However it ends, and whether the buckets are still known or not."""
+    limiter = make(wheel, RateLimit(rate=100, burst=2, per_organization_rate=10, per_organization_burst=2))
+    assert take_all(limiter) == 2
+    ready = asyncio.Event()
+    holding = [asyncio.create_task(limiter.hold(SCOPE, "a", ready.wait())) for _ in range(2)]
+    await wheel.run(60)
+    assert take_all(limiter) == 0
+    holding[0].cancel()
+    await wheel.run(60)
+    assert take_all(limiter) == 1
+    ready.set()
+    await asyncio.gather(*holding, return_exceptions=True)
+    await wheel.run(60)
+    assert take_all(limiter) == 2
+    await limiter.hold(("unknown", ""), "b", ready.wait())

@@ -409,6 +409,73 @@ async def test_a_bucket_closed_between_a_turn_and_its_run_lets_that_one_go_and_n
         await bucket.acquire()
 
 
+async def test_tokens_that_are_held_take_room(wheel):
+    """What cannot be used yet does not pile up: held and granted, there are never more than the burst."""
+    bucket = make(wheel, burst=3)
+    for _ in range(2):
+        assert bucket.try_acquire()
+        bucket.hold()
+    wheel.turn(3600)
+    assert [bucket.try_acquire() for _ in range(2)] == [True, False]
+    assert not bucket.idle
+    bucket.use()
+    bucket.use()
+    wheel.turn(3600)
+    assert [bucket.try_acquire() for _ in range(4)] == [True, True, True, False]
+
+
+async def test_while_all_room_is_taken_no_timer_runs(wheel):
+    """Nothing can be granted before a token is used, and then after the time that one takes."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    bucket.hold()
+    granted, _ = await queue_up(wheel, bucket, [(1.0, None)] * 2)
+    await wheel.run(60)
+    assert (granted, wheel.made) == ([], 0)
+    used_at = wheel.now
+    bucket.use()
+    await wheel.run(60)
+    assert [at for _, at in granted] == pytest.approx([used_at + 0.1, used_at + 0.2])
+
+
+async def test_one_who_holds_a_token_and_gives_it_back_lets_the_next_go(wheel):
+    """A wait that is cancelled after the grant costs nobody anything."""
+    bucket = make(wheel, burst=1)
+    drain(bucket)
+    bucket.hold()
+    granted, _ = await queue_up(wheel, bucket, [(1.0, None)])
+    bucket.use()
+    bucket.give_back()
+    await wheel.settle()
+    assert [index for index, _ in granted] == [0]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["take", "use", "give back", "wait"]), st.floats(0, 2)), max_size=60),
+    st.sampled_from([1.0, 1.5, 4.0]),
+)
+def test_no_window_sees_more_used_than_burst_and_rate_allow_however_long_tokens_are_held(make_wheel, acts, burst):
+    """What counts is when they are used, not when they were granted."""
+    wheel = make_wheel()
+    bucket = make(wheel, burst=burst)
+    held, used = 0, []
+    for act, seconds in acts:
+        if act == "take" and bucket.try_acquire():
+            bucket.hold()
+            held += 1
+        elif act in ("use", "give back") and held:
+            bucket.use()
+            held -= 1
+            if act == "use":
+                used.append(wheel.now)
+            else:
+                bucket.give_back()
+        elif act == "wait":
+            wheel.turn(seconds)
+    for first, last in itertools.combinations_with_replacement(range(len(used)), 2):
+        assert last - first + 1 <= burst + 10 * (used[last] - used[first]) + ROUNDING
+
+
 async def test_closing_a_waiting_coroutine_leaves_the_queue(wheel):
     """A coroutine that is thrown away, not cancelled, does not take a token later."""
     bucket = make(wheel, burst=1)
