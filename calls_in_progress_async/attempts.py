@@ -23,5 +23,5 @@ class Attempt(NamedTuple):
     """Time from then until the body was read, or until it failed."""
     wait: float = 0.0
     """The wait after it, before the next attempt; after a 401, the time until another token was had."""
-    token: float = 0.0
-    """Time until a token callable had answered, before all the others."""
+    before: float = 0.0
+    """Time before all that: behind earlier updates of the same call, and until a token callable had answered."""

@@ -134,7 +134,7 @@ class CallsInProgressClient:
         self._place = Place()
         self._closed = False
         self._answers: SharedAnswers[CurrentCalls] | None = None
-        self._watches: WeakSet[Watch] = WeakSet()
+        self._ongoing: WeakSet[Watch | FindMany] = WeakSet()
 
     @classmethod
     def from_env(cls, **settings: Any) -> Self:
@@ -222,7 +222,8 @@ class CallsInProgressClient:
         """
         from .polling.find_many import FindMany, FindManySettings  # noqa: PLC0415
 
-        return FindMany(self.find, organizations, FindManySettings(max_in_flight=max_in_flight))
+        self._ongoing.add(many := FindMany(self.find, organizations, FindManySettings(max_in_flight=max_in_flight)))
+        return many
 
     def watch(
         self,
@@ -258,8 +259,7 @@ class CallsInProgressClient:
             max_pending=max_pending,
         )
         ask = asker(self._exchange, strict=self._wire_format.strict)
-        watch = Watch(ask, organizations, settings, resume_from=resume_from)
-        self._watches.add(watch)
+        self._ongoing.add(watch := Watch(ask, organizations, settings, resume_from=resume_from))
         return watch
 
     async def wait_for_call(
@@ -286,7 +286,7 @@ class CallsInProgressClient:
             TimeoutError: There was no such call; what went wrong last is its cause.
             CallsInProgressError: What will not pass by waiting.
         """
-        from .polling.wait_for_call import Wanted, wait_for_call  # noqa: PLC0415
+        from .polling.wait_for_call import wait_for_call  # noqa: PLC0415
 
         wanted = CurrentCallsRequest(
             organization=organization,
@@ -296,9 +296,8 @@ class CallsInProgressClient:
             destination_phone_number=destination_phone_number,
         )
         checks.check_number("timeout", timeout, "seconds", optional=True)
-        if wanted.has_phone_numbers:
-            await phone_numbers.load()
-        return await wait_for_call(partial(self.find, organization), Wanted.of(wanted, self._wire_format), timeout)
+        look, prepare = partial(self.find, organization), self._delivery.prepare
+        return await wait_for_call(look, wanted, self._wire_format, timeout, prepare)
 
     async def update(
         self,
@@ -363,10 +362,10 @@ class CallsInProgressClient:
         self._check_place()
         if isinstance(request, type) or not hasattr(request, "wire"):
             raise checks.refuse("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
+        seconds = self._seconds(deadline)
         if request.has_phone_numbers:
-            await phone_numbers.load()
-        wire = request.wire(self._wire_format)
-        return await self._delivery.deliver(wire, request.organization, self._seconds(deadline))
+            seconds = await self._delivery.prepare(phone_numbers.load, seconds)
+        return await self._delivery.deliver(request.wire(self._wire_format), request.organization, seconds)
 
     def _seconds(self, deadline: float | None) -> float | None:
         """Settle what a call's deadline is."""
@@ -386,12 +385,16 @@ class CallsInProgressClient:
 
         Args:
             drain: Seconds to let running calls end by themselves first.
+
+        Raises:
+            WrongLoopError: Its event loop runs in another thread.
         """
         checks.check_number("drain", drain, "seconds", optional=True)
+        here = self._place.leave()
         self._closed = True
-        for watch in self._watches:
-            watch.client_closed()
-        if self._place.is_here:
+        if here:
+            for each in self._ongoing:
+                each.client_closed()
             await self._delivery.close(drain)
 
     async def __aenter__(self) -> Self:

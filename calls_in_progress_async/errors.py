@@ -102,10 +102,12 @@ class ResponseError(CallsInProgressError):
     Attributes:
         status: The HTTP status.
         request_id: The server's ``X-Request-Id``, for its support; None where it sent none.
+        retry_after: Seconds the server asks to wait; None where it does not say.
     """
 
     status: int = 0
     request_id: str | None = None
+    retry_after: float | None = None
 
 
 class AuthenticationError(ResponseError):
@@ -135,13 +137,7 @@ class CallNotFoundError(NotFoundError):
 
 
 class RateLimitedError(ResponseError):
-    """429.
-
-    Attributes:
-        retry_after: Seconds the server asks to wait; None where it does not say.
-    """
-
-    retry_after: float | None = None
+    """429: ``retry_after`` says when to come back, if the server does."""
 
 
 class ServerError(ResponseError):
@@ -149,11 +145,9 @@ class ServerError(ResponseError):
 
     Attributes:
         error_handle: The number that the vendor's support asks for; None where the server gave none.
-        retry_after: Seconds the server asks to wait; None where it does not say.
     """
 
     error_handle: str | None = None
-    retry_after: float | None = None
 
 
 class UnexpectedResponseError(ResponseError):

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Hashable
 from copy import copy
 from typing import Any, Generic, TypeVar
 
-from attrs import define
+from attrs import define, field
 
 from .errors import DeadlineExceededError
 
@@ -18,7 +18,7 @@ Answer = TypeVar("Answer")
 class _Flight(Generic[Answer]):
     """One piece of work, and how many wait for it."""
 
-    task: asyncio.Task[Answer]
+    task: asyncio.Task[Answer] = field(init=False)
     waiters: int = 0
 
 
@@ -53,7 +53,8 @@ class Flights(Generic[Answer]):
         """
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = _Flight(asyncio.create_task(self._fly(key, work)))
+            flight = self._flights[key] = _Flight()  # known before the task, which may be an eager one
+            flight.task = asyncio.create_task(self._fly(key, work))
             flight.task.add_done_callback(take_note)
         flight.waiters += 1
         try:

@@ -40,7 +40,15 @@ class Place:
         elif self._loop is not loop:
             raise WrongLoopError("The client belongs to another event loop; make one in each loop (and thread).")
 
-    @property
-    def is_here(self) -> bool:
-        """Whether it was entered, and this is where."""
-        return self._loop is asyncio.get_running_loop() and self._forks == _forks
+    def leave(self) -> bool:
+        """Say whether this is the place, or none was entered: elsewhere there is nothing that could be closed.
+
+        Raises:
+            WrongLoopError: Its event loop runs, in another thread.
+        """
+        if self._forks != _forks:
+            return False
+        here = self._loop in (None, asyncio.get_running_loop())
+        if not here and self._loop is not None and self._loop.is_running():
+            raise WrongLoopError("The client is in use in another event loop; close it there.")
+        return here

@@ -17,6 +17,8 @@ _HANDLE = re.compile(r"error handle (\w{1,64})")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _NOT_FIELDS = ("class", "invalid_data")
 """What else stands among the errors: the kind of the refusal, and its reason."""
+_LONGEST = 2000
+"""Characters of a server's own words in an error."""
 _KINDS: Mapping[int, type[errors.ResponseError]] = {
     401: errors.AuthenticationError,
     403: errors.PermissionDeniedError,
@@ -41,8 +43,7 @@ def raise_unless_success(response: WireResponse, *, update: bool) -> None:
     facts = _facts(response)
     text = f"HTTP {response.status}{f': {said}' if said else ''}"
     error = _error(response.status, text, facts, faults, update=update)
-    if isinstance(error, errors.RateLimitedError | errors.ServerError):
-        error.retry_after = retry_after(response.headers)
+    error.retry_after = retry_after(response.headers)
     if 400 <= response.status < 500 and b"organization_type" in response.body.lower():
         error.add_note(
             'The server objects to organization_type: try organization_type_case="capitalized" (or "lower").'
@@ -65,7 +66,7 @@ def structured(structure: Callable[..., T], response: WireResponse, *, strict: b
     try:
         return structure(response.body, strict=strict)
     except PayloadError as error:
-        path, reason = error.path, error.reason
+        path, reason = _one_line(error.path), error.reason
     text = f"HTTP {response.status}: {f'{path}: ' if path else ''}{reason}"
     raise errors.UnexpectedResponseError(text, path=path, **_facts(response))
 
@@ -119,9 +120,9 @@ def _said(payload: Mapping[str, Any], faults: Mapping[str, Any]) -> str:
     fields = _field_errors(faults)
     words = [payload.get("error"), faults.get("class"), faults.get("invalid_data")]
     words += [f"{name}: {'; '.join(texts)}" for name, texts in fields.items()]
-    return ", ".join(_one_line(word) for word in words if isinstance(word, str) and word)
+    return ", ".join(_one_line(word) for word in words if isinstance(word, str) and word)[:_LONGEST]
 
 
 def _one_line(text: str) -> str:
     """Make the server's text harmless in a terminal or a log."""
-    return _UNPRINTABLE.sub("?", text)[:200]
+    return _UNPRINTABLE.sub("?", text[:200])

@@ -57,8 +57,9 @@ class UpdateCallRequest:
         target = wire_format.target("calls_in_progress", self.organization, names)
         # A repeated rename would find nothing and report a false 404: the call no longer has the id it is named by.
         renames = None not in (old := self.external_unique_id, new := self.new_external_unique_id) and old != new
-        ids = (*names.items(), ("external_unique_id", new))
-        keys = tuple((self.organization, name, value) for name, value in ids if value is not None)
+        # A transaction id is the call's own, whichever organization asks; an external one is the organization's.
+        ids = ((None, self.transaction_id), (self.organization, old), (self.organization, new))
+        keys = tuple(key for key in ids if key[1] is not None)
         body = self._body()
         return WireRequest(method=self.method, target=target, body=body, repeatable=not renames, order_keys=keys)
 

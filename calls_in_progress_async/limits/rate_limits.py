@@ -231,6 +231,8 @@ class RateLimiter:
         shared = self._shared.get(scope) or self._open(scope)
         if self._settings.per_organization_rate is None:
             return await shared.acquire(key=key, max_wait=longest)
+        if longest is not None:
+            shared.refuse_long_wait(1.0, key, longest)
         own = self._organization(scope, key)
         waited = await own.acquire(max_wait=longest)
         own.hold()
@@ -322,6 +324,9 @@ class RateLimiter:
         self._make_error = make_error
         for bucket in (*self._own.values(), *self._shared.values()):
             bucket.close(make_error)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A RateLimiter holds tokens and cannot be pickled; pickle what export_state() returns.")
 
     def snapshot(self) -> LimiterSnapshot:
         """Return the state at this moment."""

@@ -356,7 +356,7 @@ class TokenBucket:
         if not 0.0 < cost <= self._burst:
             raise InvalidRequestError(f"cost must be above 0 and at most {self._burst}, not {cost}", parameter="cost")
         if max_wait is not None:
-            self._refuse_long_wait(cost, key, max_wait)
+            self.refuse_long_wait(cost, key, max_wait)
         waiter = _Waiter(cost, key, asyncio.get_running_loop().create_future(), self._clock())
         if self._queue is not _NOBODY:  # the timer runs already, for somebody before this one
             self._queue.add(waiter)
@@ -368,7 +368,17 @@ class TokenBucket:
         self._serve()
         return waiter
 
-    def _refuse_long_wait(self, cost: float, key: Hashable, max_wait: float) -> None:
+    def refuse_long_wait(self, cost: float, key: Hashable, max_wait: float) -> None:
+        """Say now that a wait would be too long.
+
+        Args:
+            cost: Tokens to take.
+            key: Whose turn it is.
+            max_wait: Seconds that are not too long.
+
+        Raises:
+            RateLimitWaitError: It would be longer.
+        """
         pause = max(0.0, self._paused_until - self._refill())
         tokens = min(self._burst, self._tokens + pause * self._rate)
         estimate = pause + max(0.0, self._queue.cost_ahead(key) + cost - tokens) / self._rate

@@ -12,7 +12,7 @@ from typing import Any, Self
 from attrs import field, frozen
 
 from .. import checks
-from ..errors import ClientStateError
+from ..errors import ClientClosedError, ClientStateError
 from ..organization import Organization
 from ..records import CurrentCalls
 from .cancellation import failure_of
@@ -69,9 +69,12 @@ class FindMany:
     async def __anext__(self) -> OrganizationResult:
         while True:
             done = self._done.popleft() if self._done else None
+            result = None if done is None else done.result()
+            if result is not None and isinstance(result.error, ClientStateError):
+                self._end(result.error)  # that the client cannot be used is no result of one organization
+                continue
             try:
                 self._fill()
-                result = None if done is None else _outcome(done)
             except BaseException:
                 self._cancel()
                 raise
@@ -121,6 +124,19 @@ class FindMany:
         task.add_done_callback(then)
         task.add_done_callback(partial(_note, self._progress))
 
+    def client_closed(self) -> None:
+        """Ask for no more: the iteration raises once what is running has ended."""
+        self._end(ClientClosedError("The client was closed while its organizations were being asked."))
+
+    def _end(self, error: Exception) -> None:
+        if isinstance(self._failure, StopAsyncIteration):
+            self._failure = error
+        self._exhausted = True
+        if self._fetching is not None:
+            self._fetching.cancel()
+            self._fetching = None
+        self._progress.set()
+
     def _cancel(self) -> list[asyncio.Task[Any]]:
         self._exhausted = True
         tasks = [*self._running, *([self._fetching] if self._fetching else [])]
@@ -169,14 +185,6 @@ async def _find_one(find: Find, organization: Organization) -> OrganizationResul
         return OrganizationResult(organization, error=failure_of(error))
     except Exception as error:
         return OrganizationResult(organization, error=error)
-
-
-def _outcome(done: asyncio.Task[OrganizationResult]) -> OrganizationResult:
-    """The result of a find; that the client cannot be used is no result of one organization."""
-    result = done.result()
-    if isinstance(result.error, ClientStateError):
-        raise result.error
-    return result
 
 
 def _note(progress: asyncio.Event, _: object) -> None:

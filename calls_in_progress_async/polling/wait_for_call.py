@@ -6,10 +6,12 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol
 
 from attrs import frozen
 
+from .. import phone_numbers
 from ..endpoints.current_calls import CurrentCallsRequest
 from ..endpoints.wire_format import WireFormat
 from ..errors import (
@@ -20,7 +22,6 @@ from ..errors import (
     TransportError,
     UnexpectedResponseError,
 )
-from ..phone_numbers import e164
 from ..records import Call, CurrentCalls
 
 _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.5, 2.0, 1.2
@@ -61,7 +62,9 @@ class Wanted:
         region = wire_format.default_region
         numbers = {name: getattr(request, name) for name in ("calling_phone_number", "destination_phone_number")}
         calling, destination = (
-            None if number is None else e164(name, number, region=region, validate=wire_format.validate_phone_numbers)
+            None
+            if number is None
+            else phone_numbers.e164(name, number, region=region, validate=wire_format.validate_phone_numbers)
             for name, number in numbers.items()
         )
         return cls(request.transaction_id, request.external_unique_id, calling, destination, region)
@@ -81,7 +84,7 @@ class Wanted:
         if not sent:
             return False
         try:
-            return e164("", sent, region=self.region, validate="possible") == wanted
+            return phone_numbers.e164("", sent, region=self.region, validate="possible") == wanted
         except InvalidRequestError:
             return False  # records hold dial strings too, and text of any form
 
@@ -94,7 +97,33 @@ def _rest(pause: float, left: float, took: float) -> float:
     return left - spare if left > spare else max(0.0, left)
 
 
+class Prepare(Protocol):
+    """Waits for something within a deadline in seconds, and until the client is closed; returns what is left of it."""
+
+    async def __call__(self, work: Callable[[], Awaitable[object]], deadline: float | None) -> float | None:
+        """Wait."""
+        ...
+
+
 async def wait_for_call(
+    look: Look, request: CurrentCallsRequest, wire_format: WireFormat, timeout: float | None, prepare: Prepare
+) -> Call:
+    """Look until there is a call that matches every filter of a find.
+
+    Raises:
+        TimeoutError: There was none, within ``timeout`` seconds; the last failure to look is its cause.
+        CallsInProgressError: What will not pass by waiting, such as `AuthenticationError`.
+    """
+
+    async def sleep(seconds: float) -> None:
+        await prepare(partial(asyncio.sleep, seconds), None)
+
+    if request.has_phone_numbers:
+        timeout = await prepare(phone_numbers.load, timeout)
+    return await look_until_there(look, Wanted.of(request, wire_format), timeout, sleep=sleep)
+
+
+async def look_until_there(
     look: Look,
     wanted: Wanted,
     timeout: float | None,
@@ -102,12 +131,7 @@ async def wait_for_call(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> Call:
-    """Look until the call is there.
-
-    Raises:
-        TimeoutError: It was not, within ``timeout`` seconds; the last failure to look is its cause.
-        CallsInProgressError: What will not pass by waiting, such as `AuthenticationError`.
-    """
+    """The same for a call that one knows to recognize, by a clock that may be another."""
     ends = math.inf if timeout is None else clock() + timeout
     pause = rest = _FIRST_PAUSE
     failure: Exception | None = None

@@ -11,8 +11,8 @@ from typing import Any
 
 _WHITE_SPACE = " \t\r\n"  # RFC 8259, section 2
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_MARKS = re.compile(rf"{_STRING}|[\[{{]+|[\]}}]+|,", re.DOTALL)
-"""What the structure of JSON shows in: strings are among them only to be skipped."""
+_MARKS = re.compile(rf'{_STRING}|".*+|[\[{{]+|[\]}}]+|,', re.DOTALL)
+"""What the structure of JSON shows in: strings are among them only to be skipped, the last even where it has no end."""
 _NAME = re.compile(rf"({_STRING})[{_WHITE_SPACE}]*:[{_WHITE_SPACE}]*", re.DOTALL)
 
 

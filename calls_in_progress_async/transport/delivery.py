@@ -104,7 +104,7 @@ class Delivery:
             CallsInProgressError: There was no answer.
         """
         now = self._clock()
-        job = Job(request, organization, None if deadline is None else now + deadline, self._tokens.static is None)
+        job = Job(request, organization, now, None if deadline is None else now + deadline, self._tokens.static is None)
         self._running += 1
         try:
             outcome = await (self._in_turn(job) if request.order_keys else self._deliver(job))
@@ -128,7 +128,7 @@ class Delivery:
     async def _in_turn(self, job: Job) -> Outcome:
         job.turn = self._turns.take(job.request.order_keys)
         try:
-            await self._within_deadline(job, job.turn.come)
+            await self._until(job.ends, job.turn.come)
             return await self._deliver(job)
         finally:
             job.turn.leave()
@@ -150,7 +150,7 @@ class Delivery:
         refused = outcome.response is not None and outcome.response.status == 401
         if refused:
             self._tokens.forget(job.organization, job.token)
-        policy, left, random = self._settings.retry, self._remaining(job), self._randomness
+        policy, left, random = self._settings.retry, self._remaining(job.ends), self._randomness
         if refused and job.refreshable and number < policy.max_attempts:
             job.refused, job.refreshable = outcome, False
             return Retry(0.0)
@@ -164,17 +164,14 @@ class Delivery:
 
     async def _pause(self, job: Job, delay: float) -> None:
         """Wait before the next attempt, unless a newer write of the same thing makes it needless and harmful."""
-        began = self._clock()
-        turn = job.turn if job.applied else None
-        left = delay
-
+        began, left, turn = self._clock(), delay, job.turn if job.applied else None
         try:
             self._refuse_superseded(job)
-            while not await self._within_deadline(job, partial(self._sleep, left, True), turn):
+            while not await self._until(job.ends, partial(self._sleep, left, True), turn):
                 self._refuse_superseded(job)  # unless the newer one was cancelled meanwhile
                 left = began + delay - self._clock()
             if job.refused is not None:
-                job.renewed = await self._within_deadline(job, partial(self._tokens.get, job.organization))
+                job.renewed = await self._until(job.ends, partial(self._tokens.get, job.organization))
         finally:
             job.attempts[-1] = job.attempts[-1]._replace(wait=self._clock() - began)
 
@@ -187,12 +184,13 @@ class Delivery:
             job.refused = None
             if job.renewed == job.token:
                 return refused  # there is no other
+        job.began = self._clock()
         return await self._attempt(job)
 
     async def _attempt(self, job: Job) -> Outcome:
         """Put one request on the wire, at most, and note what came of it and where the time went."""
-        outcome = Outcome(began=self._clock())
-        scope = self._open_scope(self._remaining(job))
+        outcome = Outcome(began=job.began)
+        scope = self._open_scope(job.ends)
         try:
             with scope:
                 await self._send(job, outcome, scope)
@@ -201,7 +199,7 @@ class Delivery:
         except TimeoutError:
             if not scope.ended:
                 raise  # of a token callable
-            outcome.error = self._interruption(job) or RequestTimeoutError(
+            outcome.error = self._interruption(job.ends) or RequestTimeoutError(
                 f"No answer within attempt_timeout ({self._settings.attempt_timeout:g} s)."
             )
         finally:
@@ -212,10 +210,11 @@ class Delivery:
 
     async def _send(self, job: Job, outcome: Outcome, scope: Scope) -> None:
         """Wait for a turn in the limiter, then for a connection slot, and send: then ``attempt_timeout`` begins."""
-        if (token := self._tokens.static) is None:
-            outcome.authorized = math.inf
-            token = await self._tokens.get(job.organization)
-            outcome.authorized = self._clock()
+        token = self._tokens.static
+        if token is None or job.turn is not None:
+            outcome.ready = math.inf
+            token = token or await self._tokens.get(job.organization)
+            outcome.ready = self._clock()
         job.token = token
         await self._admit(job, outcome, (self._host, token))
         try:
@@ -261,16 +260,30 @@ class Delivery:
             job.applied = job.applied or outcome.may_have_been_applied
         job.attempts.append(outcome.attempt(status))
 
-    def _open_scope(self, seconds: float | None) -> Scope:
+    def _open_scope(self, ends: float | None) -> Scope:
         if self._ended:
             raise ClientClosedError("The client was closed.")
         scope = Scope()
-        self._scopes.move(scope, seconds)
+        self._scopes.move(scope, self._remaining(ends))
         return scope
 
-    async def _within_deadline(self, job: Job, work: Callable[[], Awaitable[T]], turn: Turn | None = None) -> T | None:
+    async def prepare(self, work: Callable[[], Awaitable[object]], deadline: float | None) -> float | None:
+        """Wait for what comes before a request, or between two; closing ends it as it ends requests.
+
+        Args:
+            work: What to wait for.
+            deadline: Seconds for all of it; None for no deadline.
+
+        Returns:
+            What is left of the deadline.
+        """
+        ends = None if deadline is None else self._clock() + deadline
+        await self._until(ends, work)
+        return self._remaining(ends)
+
+    async def _until(self, ends: float | None, work: Callable[[], Awaitable[T]], turn: Turn | None = None) -> T | None:
         """Wait for something other than an attempt; a newer ``turn`` ends the wait, and None is the answer."""
-        scope = self._open_scope(self._remaining(job))
+        scope = self._open_scope(ends)
         if turn is not None:
             turn.on_newer = scope.end
         try:
@@ -279,7 +292,7 @@ class Delivery:
         except TimeoutError:
             if not scope.ended:
                 raise
-            if (interruption := self._interruption(job)) is None:
+            if (interruption := self._interruption(ends)) is None:
                 return None
         finally:
             self._scopes.discard(scope)
@@ -287,8 +300,8 @@ class Delivery:
                 turn.on_newer = lambda: None
         raise interruption
 
-    def _remaining(self, job: Job) -> float | None:
-        return None if job.ends is None else job.ends - self._clock()
+    def _remaining(self, ends: float | None) -> float | None:
+        return None if ends is None else ends - self._clock()
 
     def _allowance(self, job: Job, now: float) -> float | None:
         """What an attempt may take: its own timeout or what remains, whichever is less."""
@@ -297,9 +310,9 @@ class Delivery:
             return own
         return ends - now if own is None or ends - now < own else own
 
-    def _interruption(self, job: Job) -> CallsInProgressError | None:
+    def _interruption(self, ends: float | None) -> CallsInProgressError | None:
         """Why a scope ended, if not for a reason of its own."""
-        remaining = self._remaining(job)
+        remaining = self._remaining(ends)
         if self._ended:
             return ClientClosedError("The client was closed while the call was running.")
         if remaining is not None and remaining < _TIMER_ACCURACY:

@@ -119,8 +119,7 @@ class AiohttpTransport:
             raise checks.refuse("target", "is not percent-encoded")
         session = self._injected or self._own or await self._open()
         if session.closed:
-            whose = "that was passed as session=" if self._injected else "of the client"
-            raise ClientClosedError(f"The aiohttp session {whose} is closed.")
+            raise ClientClosedError("The aiohttp session (passed as session=, or the client's own) is closed.")
         connections = self._connections
         try:
             if connections is None or through_session.is_replaced():

@@ -19,6 +19,8 @@ class Job:
 
     request: WireRequest
     organization: Organization
+    began: float
+    """When it, or its present attempt, began, by the clock of the delivery."""
     ends: float | None
     """The deadline, by the clock of the delivery."""
     refreshable: bool

@@ -87,8 +87,8 @@ class Outcome:
     sent: bool = False
     """Of a write: whether anything of it may have left."""
     began: float = 0.0
-    authorized: float = 0.0
-    """When a token callable had answered, if one was asked; infinity until then."""
+    ready: float = 0.0
+    """When its turn had come and a token callable had answered, if it needs them; infinity until then."""
     admitted: float = 0.0
     """When the rate limit let it go, if it had to wait for that."""
     started: float = 0.0
@@ -97,12 +97,12 @@ class Outcome:
 
     def attempt(self, status: int | None) -> Attempt:
         """The outcome as its caller sees it."""
-        authorized = min(self.authorized, self.ended) or self.began
+        ready = min(self.ready, self.ended) or self.began
         started = self.started or self.ended
-        admitted = self.admitted or (authorized if self.started else started)
+        admitted = self.admitted or (ready if self.started else started)
         error = None if self.error is None else type(self.error).__name__
-        asked, ended = authorized - self.began, self.ended
-        return Attempt(status, error, admitted - authorized, started - admitted, ended - started, token=asked)
+        before, ended = ready - self.began, self.ended
+        return Attempt(status, error, admitted - ready, started - admitted, ended - started, before=before)
 
     @property
     def may_have_been_applied(self) -> bool:

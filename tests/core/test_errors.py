@@ -225,6 +225,32 @@ def test_a_429_says_when_to_come_back() -> None:
     assert refused(FIND, 429).retry_after is None
 
 
+@pytest.mark.parametrize("status", [408, 425, 418, 404, 503])
+def test_whatever_is_refused_says_when_to_come_back(status: int) -> None:
+    """Where the server does; not only a 429."""
+    assert refused(FIND, status, b"", **{"Retry-After": "4000"}).retry_after == 4000
+
+
+def test_what_a_server_says_of_thousands_of_fields_is_cut() -> None:
+    """The message stays one that can be logged; field_errors has all of it."""
+    error = refused(UPDATE, 400, {"errors": {f"field{number}": ["is odd"] for number in range(5000)}})
+    assert (len(str(error)) < 2100, len(error.field_errors)) == (True, 5000)
+
+
+@pytest.mark.parametrize("request_", [FIND, UPDATE])
+def test_a_name_in_a_payload_is_harmless_text(request_: Any) -> None:
+    """It is part of the path of what could not be read, and nothing that a terminal or a log would obey."""
+    name = "\x1b]0;pwned\x07\x1b[31m\nERROR forged\u202e" + "\\" * 100_000
+    body = json.dumps({"current_calls": [{"custom_data": {name: 5}}]}).encode()
+    with pytest.raises(sdk.UnexpectedResponseError) as raised:
+        request_.read(WireResponse(200, {}, body), WireFormat(strict=True))
+    for text in (str(raised.value), raised.value.path or ""):
+        assert text.isascii()
+        assert text.isprintable()
+        assert "custom_data.?]0;pwned??[31m?ERROR forged?" in text
+        assert len(text) < 500
+
+
 @pytest.mark.parametrize("request_id", ["x" * 1000, "a\x1b[31mb", "é"])
 def test_a_request_id_is_harmless_text(request_id: str) -> None:
     """Short, and nothing that a terminal would obey."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 import traceback
 from typing import Any
 
@@ -11,7 +12,13 @@ import pytest
 from core.deliveries import FIND, Answer, rig, write
 from core.servers import ACME, in_virtual_time
 
-from calls_in_progress_async import DeadlineExceededError, InvalidRequestError, RetryPolicy, ServerError
+from calls_in_progress_async import (
+    DeadlineExceededError,
+    InvalidRequestError,
+    Organization,
+    RetryPolicy,
+    ServerError,
+)
 from calls_in_progress_async.flights import Flights
 from calls_in_progress_async.transport.tokens import Tokens
 
@@ -284,5 +291,28 @@ def test_a_users_error_is_told_to_each_request() -> None:
         assert (str(updated), str(found)) == ("the vault is closed",) * 2
         assert updated.__notes__ == ["An earlier attempt of this update may have been applied."]
         assert not hasattr(found, "__notes__")
+
+    in_virtual_time(main)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks here")
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_eager_task_factory_makes_no_difference(waits: bool) -> None:
+    """The work then begins, and may end, before there is a task of it to wait for."""
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        asked = 0
+
+        async def token(_: Organization) -> str:
+            nonlocal asked
+            asked += 1
+            if waits:
+                await asyncio.sleep(1)
+            return "late"
+
+        it = rig(200, token=token)
+        assert await asyncio.gather(it.go(), it.go()) == [200, 200]
+        assert asked == 1
 
     in_virtual_time(main)

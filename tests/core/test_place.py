@@ -15,15 +15,15 @@ from calls_in_progress_async.place import Place
 
 async def enter(here: Place) -> bool:
     here.enter()
-    return here.is_here
+    return here.leave()
 
 
 def test_the_first_loop_in_which_it_is_entered_is_its_own() -> None:
-    """As often as one likes; before, it is nowhere."""
+    """As often as one likes; before, it can be left anywhere."""
 
     async def main() -> None:
         here = Place()
-        assert not here.is_here
+        assert here.leave()
         assert [await enter(here) for _ in range(3)] == [True] * 3
 
     asyncio.run(main())
@@ -35,7 +35,7 @@ def test_another_loop_is_refused() -> None:
     async def refused() -> bool:
         with pytest.raises(WrongLoopError, match="another event loop"):
             here.enter()
-        return here.is_here
+        return here.leave()
 
     here = Place()
     with asyncio.Runner() as runner:
@@ -46,6 +46,23 @@ def test_another_loop_is_refused() -> None:
             assert not other.run(refused())
         assert runner.run(enter(here))
     assert not asyncio.run(refused())
+
+
+def test_what_another_thread_is_using_cannot_be_left_here() -> None:
+    """Its event loop runs: what is closed from here would go on there."""
+
+    async def main() -> None:
+        here = Place()
+        here.enter()
+
+        async def leave() -> None:
+            with pytest.raises(WrongLoopError, match="close it there"):
+                here.leave()
+
+        await asyncio.to_thread(asyncio.run, leave())
+        assert here.leave()
+
+    asyncio.run(main())
 
 
 def test_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +76,7 @@ def test_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         for each in (new, used):
             with pytest.raises(WrongLoopError, match="before this process was forked"):
                 each.enter()
-            assert not each.is_here
+            assert not each.leave()
         assert await enter(Place())
 
     asyncio.run(main())

@@ -30,7 +30,7 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.records.odd_json import cut, cut_fields
-from calls_in_progress_async.records.structuring import glance
+from calls_in_progress_async.records.structuring import PayloadError, glance, parse_json
 from calls_in_progress_async.transport.wire import WireResponse
 
 STRICT = WireFormat(strict=True)
@@ -418,6 +418,16 @@ def test_a_body_that_is_too_deep_and_no_list_of_calls_is_refused(body: bytes, re
     with pytest.raises(UnexpectedResponseError) as raised:
         read(body % BOMBS[0])
     assert str(raised.value).removeprefix("HTTP 200: ") in (reason, f"the body {TOO_DEEP}")
+
+
+@pytest.mark.parametrize("end", [b"", b'"', b"\\"])
+def test_a_text_without_an_end_takes_no_longer_than_one_with(end: bytes) -> None:
+    """Each of its quotes could begin one that has none either: looked for from each, that would take hours."""
+    body = b'{"current_calls":' + b"[" * 100_000 + b'"' + b'\\"' * 1_000_000 + end
+    with pytest.raises(UnexpectedResponseError):
+        read(body)
+    with pytest.raises(PayloadError):
+        parse_json(body)
 
 
 def test_entries_beside_one_that_is_too_deep_are_judged_one_by_one() -> None:

@@ -481,11 +481,11 @@ def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
     async def main() -> None:
         it = rig(Answer(200, takes=0.5), token=token, attempt_timeout=1.0)
         _, job = await it.delivery.deliver(FIND, ACME, None)
-        assert (it.transport.times, job.attempts) == ([5.0], [sdk.Attempt(200, None, network=0.5, token=5.0)])
+        assert (it.transport.times, job.attempts) == ([5.0], [sdk.Attempt(200, None, network=0.5, before=5.0)])
         it = rig(200, token=token, attempt_timeout=1.0)
         error = await it.go(deadline=3.0)
         assert type(error) is sdk.DeadlineExceededError
-        assert error.attempts == (sdk.Attempt(None, "DeadlineExceededError", token=3.0),)
+        assert error.attempts == (sdk.Attempt(None, "DeadlineExceededError", before=3.0),)
         it = rig(Answer(200, takes=1.5), token=token, attempt_timeout=1.0, retry=RetryPolicy(max_attempts=1))
         assert type(await it.go()) is sdk.RequestTimeoutError
 
@@ -523,7 +523,7 @@ def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
         except sdk.DeadlineExceededError as error:
             attempts = list(error.attempts)
         assert [(attempt.status, attempt.wait) for attempt in attempts] == list(zip(statuses, [wait, 0], strict=False))
-        assert all(attempt.token == 0 for attempt in attempts)
+        assert all(attempt.before == 0 for attempt in attempts)
 
     in_virtual_time(partial(main, ["new", "old"], 5.0, 2.0, [401, 200]))
     in_virtual_time(partial(main, ["old", "old"], 5.0, 2.0, [401]))

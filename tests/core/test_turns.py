@@ -11,7 +11,7 @@ from core.deliveries import Answer, rig, write
 from core.servers import ACME, DONE, RawServer, in_virtual_time, reply
 
 import calls_in_progress_async as sdk
-from calls_in_progress_async import Organization, RetryPolicy, UpdateCallRequest
+from calls_in_progress_async import Attempt, Organization, RetryPolicy, UpdateCallRequest
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 
 
@@ -65,16 +65,18 @@ def test_only_updates_that_share_a_name_wait_for_each_other(first: Any, second: 
     in_virtual_time(main)
 
 
-def test_calls_of_other_organizations_are_other_calls() -> None:
-    """The same transaction id elsewhere does not wait."""
+def test_a_transaction_id_is_the_calls_own_and_an_external_id_its_organizations() -> None:
+    """A network and its advertiser may both update a call; what they call their own calls does not mix."""
 
-    def of(organization: Organization) -> Any:
-        return UpdateCallRequest(
-            organization=organization, transaction_id="T", new_external_unique_id="x"
-        ).wire(WireFormat()).order_keys  # fmt: skip
+    def of(organization: Organization, **names: str) -> Any:
+        request = UpdateCallRequest(organization=organization, custom_data={"a": "b"}, **names)
+        return request.wire(WireFormat()).order_keys
 
-    assert not set(of(ACME)) & set(of(Organization.network(25)))
-    assert set(of(ACME)) == set(of(Organization.parse("Advertiser:25")))
+    network = Organization.network(25)
+    assert of(ACME, transaction_id="T") == of(network, transaction_id="T")
+    assert not set(of(ACME, external_unique_id="x")) & set(of(network, external_unique_id="x"))
+    assert not set(of(ACME, external_unique_id="T")) & set(of(ACME, transaction_id="T"))
+    assert of(ACME, external_unique_id="x") == of(Organization.parse("Advertiser:25"), external_unique_id="x")
 
 
 def test_finds_do_not_wait_for_updates() -> None:
@@ -117,6 +119,20 @@ def test_a_cancelled_update_leaves_its_queue() -> None:
         tasks[0].cancel()
         assert await asyncio.gather(*tasks[2:]) == [200, 200]
         assert [value_of(each) for each in it.transport.requests] == ["0", "2", "3"]
+
+    in_virtual_time(main)
+
+
+def test_the_time_behind_earlier_updates_is_told() -> None:
+    """It is before the attempt that it held up, and counts towards no timeout of it."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=4.0), attempt_timeout=5.0)
+        first = asyncio.create_task(it.go(write()))
+        await asyncio.sleep(1)
+        _, job = await it.delivery.deliver(write(), ACME, None)
+        assert job.attempts == [Attempt(200, None, network=4.0, before=3.0)]
+        assert await first == 200
 
     in_virtual_time(main)
 

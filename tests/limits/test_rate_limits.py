@@ -1,8 +1,10 @@
 """The hierarchy of buckets: organizations share fairly, a 429 stops everybody, and nothing tells the token."""
 
 import asyncio
+import copy
 import json
 import math
+import pickle
 
 import pytest
 
@@ -401,3 +403,26 @@ async def test_a_turn_that_is_held_takes_room_in_both_its_buckets_until_the_wait
     await wheel.run(60)
     assert take_all(limiter) == 2
     await limiter.hold(("unknown", ""), "b", ready.wait())
+
+
+async def test_a_wait_that_would_be_too_long_is_refused_at_once_by_either_bucket(wheel):
+    """Though the organization's own would only let it go later: the shared one is paused for longer than allowed."""
+    settings = {"per_organization_rate": 0.5, "per_organization_burst": 1, "max_wait": 10}
+    limiter = make(wheel, RateLimit(rate=100, burst=10, **settings))
+    assert limiter.try_acquire(SCOPE, "a")
+    answer(limiter, wheel, throttled=True, retry_after=50)
+    with pytest.raises(RateLimitWaitError) as raised:
+        await limiter.acquire(SCOPE, "a")
+    assert raised.value.estimated_wait == pytest.approx(50)
+    wheel.turn(50)
+    assert await limiter.acquire(SCOPE, "a") == 0
+
+
+@pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_limiter_is_not_pickled_with_the_tokens_in_it(wheel, duplicate):
+    """What it has learnt is, without them."""
+    limiter = make(wheel, RateLimit.adaptive())
+    assert limiter.try_acquire(SCOPE, "a")
+    with pytest.raises(TypeError, match="export_state"):
+        duplicate(limiter)
+    assert SCOPE[1] not in str(pickle.dumps(limiter.export_state()))

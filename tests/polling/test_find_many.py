@@ -268,21 +268,56 @@ async def test_a_cancellation_from_within_is_a_result(finder: Finder) -> None:
     assert (results[1], results[3]) == (None, None)
 
 
-async def test_after_a_closed_client_the_iteration_is_over(finder: Finder) -> None:
-    """What was cancelled when the client turned out to be closed is not told as a cancellation of the consumer."""
+@pytest.mark.parametrize("told", [False, True])
+async def test_after_a_closed_client_what_is_running_still_ends(told: bool) -> None:
+    """With an answer, while the client drains; then comes the error, once, and nothing is asked any more."""
+    ready, asked = asyncio.Event(), []
 
     async def find(organization: Organization) -> CurrentCalls:
+        asked.append(organization.id)
         if organization.id == 1:
             raise ClientClosedError("closed")
-        await asyncio.Event().wait()
-        raise AssertionError
+        await ready.wait()
+        return CurrentCalls()
 
-    many = FindMany(find, some(3), FindManySettings())
+    many = FindMany(find, some(100), FindManySettings(max_in_flight=3))
+    waiting = asyncio.create_task(anext(many))
+    await settle()
+    if told:
+        many.client_closed()
+    ready.set()
+    assert (await waiting).organization.id == 2
+    assert (await anext(many)).organization.id == 3
     with pytest.raises(ClientClosedError):
         await anext(many)
-    await settle()
     with pytest.raises(StopAsyncIteration):
         await anext(many)
+    assert asked == [1, 2, 3]
+
+
+async def test_a_source_that_waits_does_not_hold_up_a_closed_client() -> None:
+    """The iteration raises at once, and the source is told that it is over."""
+    ended = []
+
+    async def source() -> AsyncIterator[Organization]:
+        try:
+            yield Organization.advertiser(1)
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def find(_: Organization) -> CurrentCalls:
+        return CurrentCalls()
+
+    many = FindMany(find, source(), FindManySettings())
+    assert (await anext(many)).organization.id == 1
+    waiting = asyncio.create_task(anext(many))
+    await settle()
+    many.client_closed()
+    with pytest.raises(ClientClosedError):
+        await waiting
+    await settle()
+    assert ended == [True]
 
 
 async def test_results_that_nobody_takes_hold_places(finder: Finder) -> None:

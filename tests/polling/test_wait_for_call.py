@@ -18,7 +18,7 @@ from calls_in_progress_async import (
     ServerError,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.polling.wait_for_call import Wanted, wait_for_call
+from calls_in_progress_async.polling.wait_for_call import Wanted, look_until_there
 
 FORMAT = WireFormat()
 CALLER, DESTINATION = "+18005551234", "+18005559876"
@@ -53,7 +53,7 @@ class Looking:
         self.clock.now += seconds
 
     async def wait(self, timeout: float | None = 10.0, **filters: Any) -> Call:
-        return await wait_for_call(self.look, wanted(**filters), timeout, clock=self.clock, sleep=self.sleep)
+        return await look_until_there(self.look, wanted(**filters), timeout, clock=self.clock, sleep=self.sleep)
 
 
 @pytest.fixture
