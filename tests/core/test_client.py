@@ -118,6 +118,21 @@ async def test_no_more_connections_than_allowed() -> None:
         assert (sandbox.stats.peak_in_flight, sandbox.stats.requests) == (3, 30)
 
 
+@pytest.mark.usefixtures("way")
+async def test_as_many_connections_as_allowed() -> None:
+    """More than the 100 that aiohttp's pools have: all are there before the first is answered."""
+    all_there = asyncio.Event()
+
+    async def answer(_: Seen) -> bytes:
+        if len(server.seen) == 101:
+            all_there.set()
+        await all_there.wait()
+        return NO_CALLS
+
+    async with RawServer([answer]) as server, server.client(max_connections=101, retry=ONCE) as client:
+        await asyncio.gather(*(client.find(ACME) for _ in range(101)))
+
+
 async def test_an_answer_up_to_the_limit_is_read() -> None:
     """max_response_size is of the decoded body; a compressed one does not get past it."""
     body = b'{"current_calls": []}'.ljust(1000)
