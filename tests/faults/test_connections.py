@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ssl
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,7 @@ import aiohttp
 import pytest
 import trustme
 from attrs import field, frozen
-from faults.fault_server import ACME, EMPTY_LIST, NO_CALLS, Exchange, FaultServer, answer, say
+from faults.fault_server import ACME, EMPTY_LIST, NO_CALLS, Exchange, FaultServer, answer, say, say_and_reset
 from faults.leaks import connector_of, idle_connections, settle
 from faults.test_bad_servers import request, serving, trusting
 from faults.test_cancellation import LOOPS, find, run, steps, update
@@ -167,6 +168,38 @@ def test_of_a_body_that_is_too_large_nothing_more_is_read(link: Link, loop: Any)
 
 
 @ON_EVERY_LOOP
+def test_a_connection_with_a_body_that_is_too_large_ends_at_once(link: Link, loop: Any) -> None:
+    """Over TLS too, and though the server neither says more nor agrees."""
+
+    async def main() -> None:
+        ready, on = asyncio.Event(), asyncio.Event()
+
+        async def say_too_much(exchange: Exchange) -> None:
+            exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await ready.wait()
+            await exchange.send(answer(200, b" " * 1001, length=10**6))
+            await on.wait()
+            exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            await exchange.gone()
+
+        async with FaultServer([say_too_much], ssl=link.ssl) as server:  # noqa: SIM117
+            async with server.client(max_response_size=1000, **link.settings) as client:
+                task = asyncio.create_task(client.find(ACME))
+                await server.until(lambda: server.seen)
+                connection = socket_of(client)
+                ready.set()
+                with pytest.raises(sdk.ResponseTooLargeError):
+                    await task
+                await settle()
+                assert connector_of(client)._guards == {}
+                assert connection.fileno() == -1
+                on.set()
+                await server.until(lambda: server.open == 0)
+
+    run(loop, main)
+
+
+@ON_EVERY_LOOP
 @pytest.mark.parametrize("act", [None, find], ids=["idle", "given up"])
 def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: Link, loop: Any, way: str) -> None:
     """After however many steps: no transport is left, and the server need not agree to that."""
@@ -205,6 +238,26 @@ def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: L
                 assert (connector.closed, connector._guards, gone) == (True, {}, True), count
             on.set()
             await server.until(lambda: server.open == 0)
+
+    run(loop, main)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("act", [say_and_reset(NO_CALLS), say_and_reset()], ids=["idle", "in use"])
+@ON_EVERY_LOOP
+def test_a_connection_that_is_reset_is_no_complaint(act: Any, loop: Any) -> None:
+    """The loop would log an error of which nobody asked."""
+
+    async def main() -> None:
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        async with FaultServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+            with suppress(sdk.ConnectionLostError):
+                await client.find(ACME)
+            while connector_of(client)._guards:
+                await asyncio.sleep(0)
+        gc.collect()
+        assert complaints == []
 
     run(loop, main)
 
@@ -266,6 +319,25 @@ def test_a_connection_on_which_nothing_came_is_used_again(link: Link, loop: Any)
             assert server.connections == 1
 
     run(loop, main)
+
+
+async def test_what_comes_before_a_request_answers_nobody(monkeypatch: pytest.MonkeyPatch, link: Link) -> None:
+    """To a server that speaks first nothing is sent, and what it says is not read."""
+    connect = aiohttp.TCPConnector.connect
+
+    async def connect_and_listen(connector: Any, *args: Any, **options: Any) -> Any:
+        connection = await connect(connector, *args, **options)
+        while not connection.protocol.should_close:
+            await asyncio.sleep(0)
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_listen)
+    async with FaultServer(at_connect=say(OTHERS), ssl=link.ssl) as server:
+        async with server.client(retry=RetryPolicy(max_attempts=1), **link.settings) as client:
+            with pytest.raises(sdk.ConnectionLostError) as raised:
+                await update(client)
+            assert not raised.value.may_have_been_applied
+        assert server.seen == []
 
 
 NOTHING = b"HTTP/1.1 204 No Content\r\n"
@@ -468,6 +540,16 @@ async def test_a_body_goes_out_whatever_the_method() -> None:
     async with FaultServer() as server, server.client() as client:
         await client.send(Own("DELETE", body=b"{}"))
     assert server.seen[0].body == b"{}"
+
+
+async def test_a_connection_is_kept_after_so_much_and_no_more(way: str) -> None:
+    """After 64 KiB of a request: of a longer one, some may still be on its way."""
+    async with FaultServer() as server, server.client() as client:
+        await client.send(Own("PUT", body=b"x" * 10_000))
+        most = 2**16 - (len(server.seen[0].head) if way == "connections" else 0)
+        for size in (most, most + 1, 1):
+            await client.send(Own("PUT", body=b"x" * size))
+    assert [each.connection for each in server.seen] == [1, 1, 1, 2]
 
 
 @pytest.mark.usefixtures("way")
