@@ -152,6 +152,20 @@ async def test_an_answer_up_to_the_limit_is_read() -> None:
         assert list(await client.find(ACME)) == []
 
 
+@pytest.mark.usefixtures("way")
+async def test_a_limit_of_a_few_bytes_is_a_limit_as_any_other() -> None:
+    """An eighth of it is read ahead, but a byte at least: with none aiohttp reads nothing at all."""
+    async with RawServer([reply(200, "{}"), reply(200, "{ }")]) as server:
+        async with server.client(max_response_size=2, retry=ONCE) as client:
+            await update(client)
+            with pytest.raises(sdk.ResponseTooLargeError, match="2 bytes"):
+                await update(client)
+        async with server.client(max_response_size=1, retry=ONCE) as client:
+            server.script = [reply(200, "{}")]
+            with pytest.raises(sdk.ResponseTooLargeError, match="1 bytes"):
+                await update(client)
+
+
 async def test_a_chunked_answer_is_read_whole() -> None:
     """Chunk by chunk."""
     body = b'{"current_calls": []}'
@@ -930,6 +944,7 @@ class HangUpRequest:
         return response.status
 
 
+@pytest.mark.usefixtures("way")
 async def test_a_third_endpoint_is_one_class() -> None:
     """`send` takes whatever satisfies `Endpoint`, with a result of its own; a lost write may have been applied."""
     async with RawServer([reply(204)]) as server, server.client() as client:
