@@ -50,15 +50,16 @@ def socket_of(client: CallsInProgressClient) -> Any:
     return handler.transport.get_extra_info("socket")
 
 
-async def given_up(client: CallsInProgressClient, task: asyncio.Task[Any], how: str) -> None:
+async def given_up(client: CallsInProgressClient, task: asyncio.Task[Any], how: str) -> BaseException:
     """Have a request end by cancellation, or by ``attempt_timeout``."""
     if how == "cancelled":
         task.cancel()
     else:
         (scope,) = client._delivery._scopes._due
         scope.end()
-    with pytest.raises(asyncio.CancelledError if how == "cancelled" else sdk.RequestTimeoutError):
+    with pytest.raises(asyncio.CancelledError if how == "cancelled" else sdk.RequestTimeoutError) as raised:
         await task
+    return raised.value
 
 
 HOWS = pytest.mark.parametrize("how", ["cancelled", "timed out"])
@@ -95,7 +96,8 @@ def test_of_an_update_that_was_given_up_nothing_more_goes_out(how: str, link: Li
                 old = client.update(ACME, transaction_id="T", custom_data={"a": "o" * LARGE + "OLD"})
                 task = asyncio.create_task(old)
                 await begun.wait()
-                await given_up(client, task, how)
+                error = await given_up(client, task, how)
+                assert getattr(error, "may_have_been_applied", True)
                 await client.update(ACME, transaction_id="T", custom_data={"a": "NEW"})
                 on.set()
                 await server.until(lambda: server.open == 1)
@@ -418,6 +420,20 @@ async def test_the_middlewares_of_an_injected_session_run(act: Any) -> None:
         assert ran == [*["outer", "inner"] * 2, "inner: lost"]
         assert len(server.seen) == 2
         assert all(b"X-From: inner" in each.head for each in server.seen)
+
+
+async def test_an_answer_that_goes_on_is_closed_and_not_left_to_be_collected() -> None:
+    """The loop of a user who debugs would complain of it."""
+    complaints: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    async with FaultServer([say(LAST_ANSWERS["101"][0])]) as server, aiohttp.ClientSession() as session:  # noqa: SIM117
+        async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
+            with pytest.raises(sdk.UnexpectedResponseError, match="HTTP 101"):
+                await client.find(ACME)
+    gc.collect()
+    assert complaints == []
 
 
 SECRET = "http://127.0.0.1/api?calling_phone_number=%2B15309999999"
