@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import ssl
 from contextlib import suppress
 from typing import Any
@@ -436,6 +437,8 @@ async def test_an_answer_that_goes_on_is_closed_and_not_left_to_be_collected() -
     assert complaints == []
 
 
+HOST: Any = None
+"""Where aiohttp says what it was connecting to."""
 SECRET = "http://127.0.0.1/api?calling_phone_number=%2B15309999999"
 
 
@@ -455,6 +458,14 @@ TOLD: list[tuple[Exception, str]] = [
     (aiohttp.InvalidURL(SECRET), "InvalidURL"),
     (OSError(111, "Connection refused"), "ConnectionRefusedError (Connection refused)"),
     (ValueError(SECRET), "ValueError"),
+    (
+        aiohttp.ClientConnectorDNSError(HOST, socket.gaierror(-2, "Name or service not known")),
+        "ClientConnectorDNSError (Name or service not known)",
+    ),
+    (
+        aiohttp.ClientConnectorSSLError(HOST, ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")),
+        "ClientConnectorSSLError ([SSL: WRONG_VERSION_NUMBER] wrong version number)",
+    ),
     (refused_by_tls(aiohttp.ClientOSError(1, SECRET)), "ClientOSError (TLSV13_ALERT_CERTIFICATE_REQUIRED)"),
     (
         refused_by_tls(aiohttp.ClientConnectionError(SECRET)),
