@@ -252,6 +252,17 @@ def test_a_spent_budget_stops_and_says_so() -> None:
     in_virtual_time(main)
 
 
+def test_a_refusal_earns_nothing_back() -> None:
+    """The lowest of them, 400: no retry is left for the failure that follows."""
+
+    async def main() -> None:
+        it = rig(500, 400, 500, 200, retry=RetryPolicy(initial=0, organization_budget=1, earned_back=1.0))
+        assert [await it.go(), await it.go()] == [400, 500]
+        assert len(it.transport.sent) == 3
+
+    in_virtual_time(main)
+
+
 # The loop around it.
 
 
@@ -643,6 +654,26 @@ def test_a_401_after_a_retry_is_still_a_401() -> None:
         it = rig(500, 401, token=lambda _: "same", retry=RetryPolicy(initial=0))
         response, job = await it.delivery.deliver(FIND, ACME, None)
         assert ([a.status for a in job.attempts], response.status) == ([500, 401], 401)
+
+    in_virtual_time(main)
+
+
+def test_the_refusal_of_a_text_is_final_at_once() -> None:
+    """There is nobody to ask for another token, so nothing is waited for, not even for no time."""
+
+    async def main() -> None:
+        it = rig(401)
+        assert (await it.go(), it.slept, len(it.transport.sent)) == (401, [], 1)
+
+    in_virtual_time(main)
+
+
+def test_a_400_is_tried_again_where_the_policy_says_so() -> None:
+    """It is the first status that is no success."""
+
+    async def main() -> None:
+        it = rig(400, 200, retry=RetryPolicy(initial=0, statuses={400}))
+        assert (await it.go(), len(it.transport.sent)) == (200, 2)
 
     in_virtual_time(main)
 

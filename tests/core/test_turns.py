@@ -153,6 +153,20 @@ def test_a_newer_update_ends_the_wait_of_one_that_may_have_been_applied(failure:
     in_virtual_time(main)
 
 
+def test_a_newer_update_of_one_of_its_names_is_a_newer_update() -> None:
+    """Though no newer one has its other name."""
+
+    async def main() -> None:
+        it = rig(500, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+        older = asyncio.create_task(it.go(change("old", transaction_id="T", external_unique_id="E")))
+        await asyncio.sleep(1)
+        assert await it.go(change("new", external_unique_id="E")) == 200
+        assert type(await older) is sdk.SupersededError
+        assert it.transport.times == [0.0, 1.0]
+
+    in_virtual_time(main)
+
+
 def test_a_newer_update_that_waits_already_does_so_too() -> None:
     """The older one is not even begun to be waited for."""
 
