@@ -658,6 +658,18 @@ def test_a_401_after_a_retry_is_still_a_401() -> None:
     in_virtual_time(main)
 
 
+def test_a_refusal_is_over_with_the_token_after_it() -> None:
+    """What then fails for another reason is tried again for that, with the token that there is."""
+
+    async def main() -> None:
+        tokens = ["old", "new"]
+        it = rig(401, 500, 200, token=lambda _: tokens.pop(0), retry=RetryPolicy(initial=0))
+        assert await it.go() == 200
+        assert [token for _, token in it.transport.sent] == ["old", "new", "new"]
+
+    in_virtual_time(main)
+
+
 def test_the_refusal_of_a_text_is_final_at_once() -> None:
     """There is nobody to ask for another token, so nothing is waited for, not even for no time."""
 

@@ -211,6 +211,19 @@ def test_an_update_that_surely_was_not_applied_is_not_superseded() -> None:
     in_virtual_time(main)
 
 
+def test_a_newer_update_does_not_wake_one_that_surely_was_not_applied() -> None:
+    """It waits as long as it was asked to, in one go."""
+
+    async def main() -> None:
+        it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
+        older = asyncio.create_task(it.go(change("old")))
+        await asyncio.sleep(1)
+        assert (await it.go(change("new")), await older) == (200, 200)
+        assert (it.slept, it.transport.times) == ([2.0], [0.0, 2.0, 2.0])
+
+    in_virtual_time(main)
+
+
 @pytest.mark.parametrize(
     ("names", "repeated"),
     [
@@ -254,5 +267,6 @@ def test_a_newer_update_that_is_cancelled_at_once_does_no_harm(attempt_timeout: 
         await asyncio.sleep(0)
         newer.cancel()
         assert await older == 200
+        assert (it.slept, it.transport.times) == ([100.0, 99.0], [0.0, 100.0])
 
     in_virtual_time(main)
