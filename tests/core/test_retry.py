@@ -681,11 +681,11 @@ def test_the_refusal_of_a_text_is_final_at_once() -> None:
 
 
 def test_a_400_is_tried_again_where_the_policy_says_so() -> None:
-    """It is the first status that is no success."""
+    """It is the first status that is no success; and when the server says so."""
 
     async def main() -> None:
-        it = rig(400, 200, retry=RetryPolicy(initial=0, statuses={400}))
-        assert (await it.go(), len(it.transport.sent)) == (200, 2)
+        it = rig(Answer(400, {"Retry-After": "2"}), 200, retry=RetryPolicy(initial=0, statuses={400}))
+        assert (await it.go(), it.transport.times) == (200, [0.0, 2.0])
 
     in_virtual_time(main)
 

@@ -310,6 +310,36 @@ def test_whatever_comes_on_an_idle_connection_ends_it(unasked: str, link: Link, 
 
 
 @ON_EVERY_LOOP
+def test_an_idle_connection_on_which_something_came_ends_at_once(link: Link, loop: Any) -> None:
+    """Over TLS too, and though the server does not agree."""
+
+    async def main() -> None:
+        idle, on = asyncio.Event(), asyncio.Event()
+
+        async def say_more(exchange: Exchange) -> None:
+            await exchange.send(NO_CALLS)
+            exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await idle.wait()
+            await exchange.send(OTHERS)
+            await on.wait()
+            exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            await exchange.gone()
+
+        async with FaultServer([say_more], ssl=link.ssl) as server, server.client(**link.settings) as client:
+            await client.find(ACME)
+            (handler,) = idle_connections(client)
+            idle.set()
+            while handler.transport is not None:
+                await asyncio.sleep(0)
+            await settle()
+            assert connector_of(client)._guards == {}
+            on.set()
+            await server.until(lambda: server.open == 0)
+
+    run(loop, main)
+
+
+@ON_EVERY_LOOP
 def test_a_connection_on_which_nothing_came_is_used_again(link: Link, loop: Any) -> None:
     """Many times, as what it is: it is guarded while it is idle, and only then."""
 
