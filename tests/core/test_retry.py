@@ -670,6 +670,17 @@ def test_a_refusal_is_over_with_the_token_after_it() -> None:
     in_virtual_time(main)
 
 
+def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
+    """There is time for another attempt, and that is what the deadline ends."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=99.0), attempt_timeout=1.0, retry=RetryPolicy(initial=0))
+        error = await it.go(deadline=1.5)
+        assert [each.error for each in error.attempts] == ["RequestTimeoutError", "DeadlineExceededError"]
+
+    in_virtual_time(main)
+
+
 def test_the_refusal_of_a_text_is_final_at_once() -> None:
     """There is nobody to ask for another token, so nothing is waited for, not even for no time."""
 
