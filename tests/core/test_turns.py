@@ -13,6 +13,7 @@ from core.servers import ACME, DONE, RawServer, in_virtual_time, reply
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RetryPolicy, UpdateCallRequest
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.transport.wire import WireRequest
 
 
 def value_of(request: Any) -> str:
@@ -252,6 +253,17 @@ async def test_a_rename_is_repeated_if_it_surely_did_not_arrive() -> None:
     async with RawServer([reply(429, Retry_After="0"), DONE]) as server, server.client() as client:
         done = await client.update(ACME, external_unique_id="old", new_external_unique_id="new")
         assert (len(done.attempts), len(server.seen)) == (2, 2)
+
+
+def test_a_write_that_names_nothing_is_repeated_as_any_other() -> None:
+    """There is no turn that a newer one could have taken."""
+
+    async def main() -> None:
+        it = rig(500, 200, retry=RetryPolicy(initial=0))
+        assert await it.go(WireRequest(method="DELETE", target="/x")) == 200
+        assert len(it.transport.sent) == 2
+
+    in_virtual_time(main)
 
 
 @pytest.mark.parametrize("attempt_timeout", [10.0, None])
