@@ -216,6 +216,25 @@ def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
     in_virtual_time(main)
 
 
+def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() -> None:
+    """The limit is closed as well, and it is asked once more after a wait for a slot."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=1.0), max_connections=1)
+        tasks = [asyncio.create_task(it.go()) for _ in range(2)]
+
+        async def close_at_one() -> None:
+            await asyncio.sleep(1.0)
+            await it.delivery.close(None)
+
+        await asyncio.create_task(close_at_one())
+        first, second = await asyncio.gather(*tasks)
+        assert (first, type(second), it.transport.times) == (200, ClientClosedError, [0.0])
+        assert it.delivery._scopes._timer is None
+
+    in_virtual_time(main)
+
+
 # The end of the program.
 
 PRELUDE = """
