@@ -913,6 +913,7 @@ async def test_a_session_that_does_not_go_with_a_token_is_refused() -> None:
             with pytest.raises(sdk.InvalidRequestError, match=r"^session: ") as raised:
                 await client.find(ACME)
         assert (len(raised.value.attempts), server.seen) == (1, [])
+        assert raised.value.__context__ is None  # which may hold the request's headers
 
 
 async def test_what_the_limits_have_learnt_goes_to_the_next_start() -> None:
