@@ -17,7 +17,14 @@ import pytest
 from aioresponses import aioresponses
 from core.servers import TOKEN, RawServer
 
-from calls_in_progress_async import CallNotFoundError, CallsInProgressClient, Organization, RetryPolicy, ServerError
+from calls_in_progress_async import (
+    CallNotFoundError,
+    CallsInProgressClient,
+    ConnectionLostError,
+    Organization,
+    RetryPolicy,
+    ServerError,
+)
 
 ACME = Organization.advertiser(25)
 CALLS = re.compile(r"^https://invoca\.net/api/2022-08-01/calls_in_progress/current_calls\.json\?")
@@ -140,3 +147,13 @@ async def test_a_client_that_was_in_use_before_the_mock(invoca: aioresponses) ->
         invoca.stop()
         assert (len(await client.find(ACME)), len(server.seen)) == (0, 2)
         invoca.start()
+
+
+async def test_whatever_stands_in_the_sessions_place_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Mock as well, which is no function."""
+    stand_in = Mock(side_effect=aiohttp.ClientOSError)
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", stand_in)
+    async with RawServer() as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(ConnectionLostError):
+            await client.find(ACME)
+    assert (stand_in.call_count, server.seen) == (1, [])

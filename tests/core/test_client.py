@@ -118,6 +118,21 @@ async def test_no_more_connections_than_allowed() -> None:
         assert (sandbox.stats.peak_in_flight, sandbox.stats.requests) == (3, 30)
 
 
+@pytest.mark.usefixtures("way")
+async def test_as_many_connections_as_allowed() -> None:
+    """More than the 100 that aiohttp's pools have: all are there before the first is answered."""
+    all_there = asyncio.Event()
+
+    async def answer(_: Seen) -> bytes:
+        if len(server.seen) == 101:
+            all_there.set()
+        await all_there.wait()
+        return NO_CALLS
+
+    async with RawServer([answer]) as server, server.client(max_connections=101, retry=ONCE) as client:
+        await asyncio.gather(*(client.find(ACME) for _ in range(101)))
+
+
 async def test_an_answer_up_to_the_limit_is_read() -> None:
     """max_response_size is of the decoded body; a compressed one does not get past it."""
     body = b'{"current_calls": []}'.ljust(1000)
@@ -135,6 +150,20 @@ async def test_an_answer_up_to_the_limit_is_read() -> None:
             await client.find(ACME)
         server.script = [NO_CALLS]
         assert list(await client.find(ACME)) == []
+
+
+@pytest.mark.usefixtures("way")
+async def test_a_limit_of_a_few_bytes_is_a_limit_as_any_other() -> None:
+    """An eighth of it is read ahead, but a byte at least: with none aiohttp reads nothing at all."""
+    async with RawServer([reply(200, "{}"), reply(200, "{ }")]) as server:
+        async with server.client(max_response_size=2, retry=ONCE) as client:
+            await update(client)
+            with pytest.raises(sdk.ResponseTooLargeError, match="2 bytes"):
+                await update(client)
+        async with server.client(max_response_size=1, retry=ONCE) as client:
+            server.script = [reply(200, "{}")]
+            with pytest.raises(sdk.ResponseTooLargeError, match="1 bytes"):
+                await update(client)
 
 
 async def test_a_chunked_answer_is_read_whole() -> None:
@@ -902,6 +931,7 @@ async def test_a_session_that_does_not_go_with_a_token_is_refused() -> None:
             with pytest.raises(sdk.InvalidRequestError, match=r"^session: ") as raised:
                 await client.find(ACME)
         assert (len(raised.value.attempts), server.seen) == (1, [])
+        assert raised.value.__context__ is None  # which may hold the request's headers
 
 
 async def test_what_the_limits_have_learnt_goes_to_the_next_start() -> None:
@@ -933,6 +963,7 @@ class HangUpRequest:
         return response.status
 
 
+@pytest.mark.usefixtures("way")
 async def test_a_third_endpoint_is_one_class() -> None:
     """`send` takes whatever satisfies `Endpoint`, with a result of its own; a lost write may have been applied."""
     async with RawServer([reply(204)]) as server, server.client() as client:

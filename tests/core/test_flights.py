@@ -140,6 +140,7 @@ def test_work_that_ends_when_nobody_waits_any_more_is_no_complaint(stubborn: boo
         await asyncio.wait([waiter])
         await asyncio.sleep(5)
         work.answers.clear()  # the error, which holds on to all that it came through
+        del waiter  # its cancellation, which holds on to the work
         gc.collect()
         return complaints
 

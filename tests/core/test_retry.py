@@ -253,6 +253,17 @@ def test_a_spent_budget_stops_and_says_so() -> None:
     in_virtual_time(main)
 
 
+def test_a_refusal_earns_nothing_back() -> None:
+    """The lowest of them, 400: no retry is left for the failure that follows."""
+
+    async def main() -> None:
+        it = rig(500, 400, 500, 200, retry=RetryPolicy(initial=0, organization_budget=1, earned_back=1.0))
+        assert [await it.go(), await it.go()] == [400, 500]
+        assert len(it.transport.sent) == 3
+
+    in_virtual_time(main)
+
+
 # The loop around it.
 
 
@@ -688,6 +699,49 @@ def test_a_401_after_a_retry_is_still_a_401() -> None:
     in_virtual_time(main)
 
 
+def test_a_refusal_is_over_with_the_token_after_it() -> None:
+    """What then fails for another reason is tried again for that, with the token that there is."""
+
+    async def main() -> None:
+        tokens = ["old", "new"]
+        it = rig(401, 500, 200, token=lambda _: tokens.pop(0), retry=RetryPolicy(initial=0))
+        assert await it.go() == 200
+        assert [token for _, token in it.transport.sent] == ["old", "new", "new"]
+
+    in_virtual_time(main)
+
+
+def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
+    """There is time for another attempt, and that is what the deadline ends."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=99.0), attempt_timeout=1.0, retry=RetryPolicy(initial=0))
+        error = await it.go(deadline=1.5)
+        assert [each.error for each in error.attempts] == ["RequestTimeoutError", "DeadlineExceededError"]
+
+    in_virtual_time(main)
+
+
+def test_the_refusal_of_a_text_is_final_at_once() -> None:
+    """There is nobody to ask for another token, so nothing is waited for, not even for no time."""
+
+    async def main() -> None:
+        it = rig(401)
+        assert (await it.go(), it.slept, len(it.transport.sent)) == (401, [], 1)
+
+    in_virtual_time(main)
+
+
+def test_a_400_is_tried_again_where_the_policy_says_so() -> None:
+    """It is the first status that is no success; and when the server says so."""
+
+    async def main() -> None:
+        it = rig(Answer(400, {"Retry-After": "2"}), 200, retry=RetryPolicy(initial=0, statuses={400}))
+        assert (await it.go(), it.transport.times) == (200, [0.0, 2.0])
+
+    in_virtual_time(main)
+
+
 def test_a_wait_for_a_connection_that_ends_there_is_time_in_the_pool() -> None:
     """Not in the limiter, not on the network."""
 
@@ -725,5 +779,119 @@ def test_a_scope_that_has_ended_ends_once() -> None:
         scopes.discard(scope)
         scope.end()
         assert asyncio.get_running_loop().time() == 1_000_001.0
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_scope_that_ends_is_a_timeout_and_no_cancellation(before: int) -> None:
+    """However often it is told to: the task is cancelled no more than it was before."""
+
+    async def main() -> None:
+        task: Any = asyncio.current_task()
+        for _ in range(before):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+        scope = Scope()
+
+        async def ended_twice() -> None:
+            with scope:
+                scope.end()
+                scope.end()
+                await asyncio.sleep(10)
+
+        with pytest.raises(TimeoutError):
+            await ended_twice()
+        assert (scope.ended, task.cancelling()) == (True, before)
+
+    in_virtual_time(main)
+
+
+def test_what_came_of_a_scope_counts_though_it_was_ended() -> None:
+    """That it was done all the same, or another error."""
+
+    async def main() -> None:
+        task: Any = asyncio.current_task()
+
+        async def end_with(error: Exception | None) -> None:
+            scope = Scope()
+            with scope:
+                scope.end()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(10)
+                assert scope.ended
+                if error is not None:
+                    raise error
+
+        await end_with(None)
+        with pytest.raises(LookupError):
+            await end_with(LookupError())
+        assert task.cancelling() == 0
+
+    in_virtual_time(main)
+
+
+def test_a_scope_that_was_left_ends_nothing_that_comes_after() -> None:
+    """Though it was told to end while it was open."""
+
+    async def main() -> None:
+        scope = Scope()
+        with scope:
+            scope.end()
+        await asyncio.sleep(1)
+        assert not scope.ended
+
+    in_virtual_time(main)
+
+
+async def wait_in(scope: Scope) -> None:
+    with scope:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            for _ in range(10):  # as a connection that takes its time to close
+                await asyncio.sleep(0)
+
+
+def test_all_scopes_end_at_once_those_without_an_end_too() -> None:
+    """And those that come after have their time as before."""
+
+    async def main() -> None:
+        scopes, endless, timed, later = Scopes(), Scope(), Scope(), Scope()
+        scopes.move(endless, None)
+        scopes.move(timed, 5.0)
+        waiting = [asyncio.create_task(wait_in(scope)) for scope in (endless, timed)]
+        await asyncio.sleep(1)
+        scopes.end_all()
+        for task in waiting:
+            with pytest.raises(TimeoutError):
+                await task
+        assert asyncio.get_running_loop().time() == 1_000_001.0
+        scopes.discard(timed)
+        scopes.move(later, 5.0)
+        with pytest.raises(TimeoutError):
+            await wait_in(later)
+        assert asyncio.get_running_loop().time() == 1_000_006.0
+
+    in_virtual_time(main)
+
+
+def test_a_scope_whose_time_is_over_is_told_once() -> None:
+    """However long its block then takes: the timer does not go on about it."""
+
+    class Counted(Scope):
+        told = 0
+
+        def end(self) -> None:
+            self.told += 1
+            super().end()
+
+    async def main() -> None:
+        scopes, scope = Scopes(), Counted()
+        scopes.move(scope, 1.0)
+        with pytest.raises(TimeoutError):
+            await wait_in(scope)
+        assert scope.told == 1
 
     in_virtual_time(main)

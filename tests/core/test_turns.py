@@ -13,6 +13,7 @@ from core.servers import ACME, DONE, RawServer, in_virtual_time, reply
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Attempt, Organization, RetryPolicy, UpdateCallRequest
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.transport.wire import WireRequest
 
 
 def value_of(request: Any) -> str:
@@ -169,6 +170,20 @@ def test_a_newer_update_ends_the_wait_of_one_that_may_have_been_applied(failure:
     in_virtual_time(main)
 
 
+def test_a_newer_update_of_one_of_its_names_is_a_newer_update() -> None:
+    """Though no newer one has its other name."""
+
+    async def main() -> None:
+        it = rig(500, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+        older = asyncio.create_task(it.go(change("old", transaction_id="T", external_unique_id="E")))
+        await asyncio.sleep(1)
+        assert await it.go(change("new", external_unique_id="E")) == 200
+        assert type(await older) is sdk.SupersededError
+        assert it.transport.times == [0.0, 1.0]
+
+    in_virtual_time(main)
+
+
 def test_a_newer_update_that_waits_already_does_so_too() -> None:
     """The older one is not even begun to be waited for."""
 
@@ -213,6 +228,19 @@ def test_an_update_that_surely_was_not_applied_is_not_superseded() -> None:
     in_virtual_time(main)
 
 
+def test_a_newer_update_does_not_wake_one_that_surely_was_not_applied() -> None:
+    """It waits as long as it was asked to, in one go."""
+
+    async def main() -> None:
+        it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
+        older = asyncio.create_task(it.go(change("old")))
+        await asyncio.sleep(1)
+        assert (await it.go(change("new")), await older) == (200, 200)
+        assert (it.slept, it.transport.times) == ([2.0], [0.0, 2.0, 2.0])
+
+    in_virtual_time(main)
+
+
 @pytest.mark.parametrize(
     ("names", "repeated"),
     [
@@ -243,6 +271,17 @@ async def test_a_rename_is_repeated_if_it_surely_did_not_arrive() -> None:
         assert (len(done.attempts), len(server.seen)) == (2, 2)
 
 
+def test_a_write_that_names_nothing_is_repeated_as_any_other() -> None:
+    """There is no turn that a newer one could have taken."""
+
+    async def main() -> None:
+        it = rig(500, 200, retry=RetryPolicy(initial=0))
+        assert await it.go(WireRequest(method="DELETE", target="/x")) == 200
+        assert len(it.transport.sent) == 2
+
+    in_virtual_time(main)
+
+
 @pytest.mark.parametrize("attempt_timeout", [10.0, None])
 def test_a_newer_update_that_is_cancelled_at_once_does_no_harm(attempt_timeout: float | None) -> None:
     """The older one goes on waiting, and is then repeated, as if there had been none."""
@@ -256,5 +295,6 @@ def test_a_newer_update_that_is_cancelled_at_once_does_no_harm(attempt_timeout: 
         await asyncio.sleep(0)
         newer.cancel()
         assert await older == 200
+        assert (it.slept, it.transport.times) == ([100.0, 99.0], [0.0, 100.0])
 
     in_virtual_time(main)

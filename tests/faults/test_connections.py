@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +14,7 @@ import aiohttp
 import pytest
 import trustme
 from attrs import field, frozen
-from faults.fault_server import ACME, EMPTY_LIST, NO_CALLS, Exchange, FaultServer, answer, say
+from faults.fault_server import ACME, EMPTY_LIST, NO_CALLS, Exchange, FaultServer, answer, say, say_and_reset
 from faults.leaks import connector_of, idle_connections, settle
 from faults.test_bad_servers import request, serving, trusting
 from faults.test_cancellation import LOOPS, find, run, steps, update
@@ -50,15 +52,16 @@ def socket_of(client: CallsInProgressClient) -> Any:
     return handler.transport.get_extra_info("socket")
 
 
-async def given_up(client: CallsInProgressClient, task: asyncio.Task[Any], how: str) -> None:
+async def given_up(client: CallsInProgressClient, task: asyncio.Task[Any], how: str) -> BaseException:
     """Have a request end by cancellation, or by ``attempt_timeout``."""
     if how == "cancelled":
         task.cancel()
     else:
         (scope,) = client._delivery._scopes._due
         scope.end()
-    with pytest.raises(asyncio.CancelledError if how == "cancelled" else sdk.RequestTimeoutError):
+    with pytest.raises(asyncio.CancelledError if how == "cancelled" else sdk.RequestTimeoutError) as raised:
         await task
+    return raised.value
 
 
 HOWS = pytest.mark.parametrize("how", ["cancelled", "timed out"])
@@ -95,7 +98,8 @@ def test_of_an_update_that_was_given_up_nothing_more_goes_out(how: str, link: Li
                 old = client.update(ACME, transaction_id="T", custom_data={"a": "o" * LARGE + "OLD"})
                 task = asyncio.create_task(old)
                 await begun.wait()
-                await given_up(client, task, how)
+                error = await given_up(client, task, how)
+                assert getattr(error, "may_have_been_applied", True)
                 await client.update(ACME, transaction_id="T", custom_data={"a": "NEW"})
                 on.set()
                 await server.until(lambda: server.open == 1)
@@ -167,6 +171,38 @@ def test_of_a_body_that_is_too_large_nothing_more_is_read(link: Link, loop: Any)
 
 
 @ON_EVERY_LOOP
+def test_a_connection_with_a_body_that_is_too_large_ends_at_once(link: Link, loop: Any) -> None:
+    """Over TLS too, and though the server neither says more nor agrees."""
+
+    async def main() -> None:
+        ready, on = asyncio.Event(), asyncio.Event()
+
+        async def say_too_much(exchange: Exchange) -> None:
+            exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await ready.wait()
+            await exchange.send(answer(200, b" " * 1001, length=10**6))
+            await on.wait()
+            exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            await exchange.gone()
+
+        async with FaultServer([say_too_much], ssl=link.ssl) as server:  # noqa: SIM117
+            async with server.client(max_response_size=1000, **link.settings) as client:
+                task = asyncio.create_task(client.find(ACME))
+                await server.until(lambda: server.seen)
+                connection = socket_of(client)
+                ready.set()
+                with pytest.raises(sdk.ResponseTooLargeError):
+                    await task
+                await settle()
+                assert connector_of(client)._guards == {}
+                assert connection.fileno() == -1
+                on.set()
+                await server.until(lambda: server.open == 0)
+
+    run(loop, main)
+
+
+@ON_EVERY_LOOP
 @pytest.mark.parametrize("act", [None, find], ids=["idle", "given up"])
 def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: Link, loop: Any, way: str) -> None:
     """After however many steps: no transport is left, and the server need not agree to that."""
@@ -205,6 +241,26 @@ def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: L
                 assert (connector.closed, connector._guards, gone) == (True, {}, True), count
             on.set()
             await server.until(lambda: server.open == 0)
+
+    run(loop, main)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("act", [say_and_reset(NO_CALLS), say_and_reset()], ids=["idle", "in use"])
+@ON_EVERY_LOOP
+def test_a_connection_that_is_reset_is_no_complaint(act: Any, loop: Any) -> None:
+    """The loop would log an error of which nobody asked."""
+
+    async def main() -> None:
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        async with FaultServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+            with suppress(sdk.ConnectionLostError):
+                await client.find(ACME)
+            while connector_of(client)._guards:
+                await asyncio.sleep(0)
+        gc.collect()
+        assert complaints == []
 
     run(loop, main)
 
@@ -256,6 +312,36 @@ def test_whatever_comes_on_an_idle_connection_ends_it(unasked: str, link: Link, 
 
 @pytest.mark.usefixtures("way")
 @ON_EVERY_LOOP
+def test_an_idle_connection_on_which_something_came_ends_at_once(link: Link, loop: Any) -> None:
+    """Over TLS too, and though the server does not agree."""
+
+    async def main() -> None:
+        idle, on = asyncio.Event(), asyncio.Event()
+
+        async def say_more(exchange: Exchange) -> None:
+            await exchange.send(NO_CALLS)
+            exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            await idle.wait()
+            await exchange.send(OTHERS)
+            await on.wait()
+            exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            await exchange.gone()
+
+        async with FaultServer([say_more], ssl=link.ssl) as server, server.client(**link.settings) as client:
+            await client.find(ACME)
+            (handler,) = idle_connections(client)
+            idle.set()
+            while handler.transport is not None:
+                await asyncio.sleep(0)
+            await settle()
+            assert connector_of(client)._guards == {}
+            on.set()
+            await server.until(lambda: server.open == 0)
+
+    run(loop, main)
+
+
+@ON_EVERY_LOOP
 def test_a_connection_on_which_nothing_came_is_used_again(link: Link, loop: Any) -> None:
     """Many times, as what it is: it is guarded while it is idle, and only then."""
 
@@ -268,6 +354,25 @@ def test_a_connection_on_which_nothing_came_is_used_again(link: Link, loop: Any)
             assert server.connections == 1
 
     run(loop, main)
+
+
+async def test_what_comes_before_a_request_answers_nobody(monkeypatch: pytest.MonkeyPatch, link: Link) -> None:
+    """To a server that speaks first nothing is sent, and what it says is not read."""
+    connect = aiohttp.TCPConnector.connect
+
+    async def connect_and_listen(connector: Any, *args: Any, **options: Any) -> Any:
+        connection = await connect(connector, *args, **options)
+        while not connection.protocol.should_close:
+            await asyncio.sleep(0)
+        return connection
+
+    monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_listen)
+    async with FaultServer(at_connect=say(OTHERS), ssl=link.ssl) as server:
+        async with server.client(retry=RetryPolicy(max_attempts=1), **link.settings) as client:
+            with pytest.raises(sdk.ConnectionLostError) as raised:
+                await update(client)
+            assert not raised.value.may_have_been_applied
+        assert server.seen == []
 
 
 NOTHING = b"HTTP/1.1 204 No Content\r\n"
@@ -416,6 +521,22 @@ async def test_the_middlewares_of_an_injected_session_run(act: Any) -> None:
         assert all(b"X-From: inner" in each.head for each in server.seen)
 
 
+async def test_an_answer_that_goes_on_is_closed_and_not_left_to_be_collected() -> None:
+    """The loop of a user who debugs would complain of it."""
+    complaints: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    async with FaultServer([say(LAST_ANSWERS["101"][0])]) as server, aiohttp.ClientSession() as session:  # noqa: SIM117
+        async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
+            with pytest.raises(sdk.UnexpectedResponseError, match="HTTP 101"):
+                await client.find(ACME)
+    gc.collect()
+    assert complaints == []
+
+
+HOST: Any = None
+"""Where aiohttp says what it was connecting to."""
 SECRET = "http://127.0.0.1/api?calling_phone_number=%2B15309999999"
 
 
@@ -435,6 +556,14 @@ TOLD: list[tuple[Exception, str]] = [
     (aiohttp.InvalidURL(SECRET), "InvalidURL"),
     (OSError(111, "Connection refused"), "ConnectionRefusedError (Connection refused)"),
     (ValueError(SECRET), "ValueError"),
+    (
+        aiohttp.ClientConnectorDNSError(HOST, socket.gaierror(-2, "Name or service not known")),
+        "ClientConnectorDNSError (Name or service not known)",
+    ),
+    (
+        aiohttp.ClientConnectorSSLError(HOST, ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")),
+        "ClientConnectorSSLError ([SSL: WRONG_VERSION_NUMBER] wrong version number)",
+    ),
     (refused_by_tls(aiohttp.ClientOSError(1, SECRET)), "ClientOSError (TLSV13_ALERT_CERTIFICATE_REQUIRED)"),
     (
         refused_by_tls(aiohttp.ClientConnectionError(SECRET)),
@@ -545,6 +674,16 @@ async def test_a_body_goes_out_whatever_the_method() -> None:
     async with FaultServer() as server, server.client() as client:
         await client.send(Own("DELETE", body=b"{}"))
     assert server.seen[0].body == b"{}"
+
+
+async def test_a_connection_is_kept_after_so_much_and_no_more(way: str) -> None:
+    """After 64 KiB of a request: of a longer one, some may still be on its way."""
+    async with FaultServer() as server, server.client() as client:
+        await client.send(Own("PUT", body=b"x" * 10_000))
+        most = 2**16 - (len(server.seen[0].head) if way == "connections" else 0)
+        for size in (most, most + 1, 1):
+            await client.send(Own("PUT", body=b"x" * size))
+    assert [each.connection for each in server.seen] == [1, 1, 1, 2]
 
 
 @pytest.mark.usefixtures("way")

@@ -172,6 +172,69 @@ def test_closing_after_any_number_of_steps(act: Any, loop: Any) -> None:
     run(loop, main)
 
 
+def test_a_drain_waits_for_the_last_of_several() -> None:
+    """And not only for the first."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=1.0), Answer(200, takes=3.0))
+        tasks = [asyncio.create_task(it.go()) for _ in range(2)]
+        await asyncio.sleep(0)
+        await it.delivery.close(10.0)
+        assert await asyncio.gather(*tasks) == [200, 200]
+
+    in_virtual_time(main)
+
+
+def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
+    """It is not told as a timeout of its own."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=9.0), retry=RetryPolicy(max_attempts=1))
+        task = asyncio.create_task(it.go())
+        await asyncio.sleep(1)
+        await it.delivery.close(None)
+        assert type(await task) is ClientClosedError
+
+    in_virtual_time(main)
+
+
+def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
+    """The wait before that would have begun after all waits were ended."""
+
+    async def main() -> None:
+        it = rig(Answer(500, takes=1.0), retry=RetryPolicy(initial=100.0, maximum=100.0))
+
+        async def close_at_one() -> None:
+            await asyncio.sleep(1.0)
+            await it.delivery.close(None)
+
+        closing, task = asyncio.create_task(close_at_one()), asyncio.create_task(it.go())
+        await closing
+        assert type(await task) is ClientClosedError
+        assert (it.slept, it.transport.times, asyncio.get_running_loop().time()) == ([], [0.0], 1_000_001.0)
+
+    in_virtual_time(main)
+
+
+def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() -> None:
+    """The limit is closed as well, and it is asked once more after a wait for a slot."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=1.0), max_connections=1)
+        tasks = [asyncio.create_task(it.go()) for _ in range(2)]
+
+        async def close_at_one() -> None:
+            await asyncio.sleep(1.0)
+            await it.delivery.close(None)
+
+        await asyncio.create_task(close_at_one())
+        first, second = await asyncio.gather(*tasks)
+        assert (first, type(second), it.transport.times) == (200, ClientClosedError, [0.0])
+        assert it.delivery._scopes._timer is None
+
+    in_virtual_time(main)
+
+
 # The end of the program.
 
 PRELUDE = """

@@ -105,7 +105,7 @@ async def test_an_answer_that_nobody_asked_for_answers_nobody() -> None:
     """What came on an idle connection is not taken for the answer to the next request."""
     other = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
     async with FaultServer([GOOD]) as server:
-        async with nothing_left(server) as client:
+        async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
             await client.find(ACME)
             (idle,) = idle_connections(client)
             idle.data_received(other)
