@@ -128,7 +128,6 @@ class Delivery:
     async def _in_turn(self, job: Job) -> Outcome:
         job.turn = self._turns.take(job.request.order_keys)
         try:
-            await self._until(job.ends, job.turn.come)
             return await self._deliver(job)
         finally:
             job.turn.leave()
@@ -213,6 +212,8 @@ class Delivery:
         token = self._tokens.static
         if token is None or job.turn is not None:
             outcome.ready = math.inf
+            if job.turn is not None:
+                await job.turn.come()
             token = token or await self._tokens.get(job.organization)
             outcome.ready = self._clock()
         job.token = token
@@ -296,8 +297,6 @@ class Delivery:
                 return None
         finally:
             self._scopes.discard(scope)
-            if turn is not None:
-                turn.on_newer = lambda: None
         raise interruption
 
     def _remaining(self, ends: float | None) -> float | None:

@@ -42,7 +42,6 @@ _HEADERS = {
     hdrs.ACCEPT_ENCODING: "gzip, deflate",
     hdrs.USER_AGENT: f"calls-in-progress-async/{__version__}",
 }
-_TLS = (aiohttp.ClientConnectorCertificateError, aiohttp.ClientConnectorSSLError, ssl.SSLError)
 
 
 class Transport(Protocol):
@@ -119,7 +118,8 @@ class AiohttpTransport:
             raise checks.refuse("target", "is not percent-encoded")
         session = self._injected or self._own or await self._open()
         if session.closed:
-            raise ClientClosedError("The aiohttp session (passed as session=, or the client's own) is closed.")
+            whose = "that was passed as session=" if self._injected else "of the client"
+            raise ClientClosedError(f"The aiohttp session {whose} is closed.")
         connections = self._connections
         try:
             if connections is None or through_session.is_replaced():
@@ -197,7 +197,7 @@ def _translate(reason: Exception) -> CallsInProgressError:
     said = through_session.say(reason)
     match reason:
         # With TLS 1.3 the other side refuses a certificate after the handshake (RFC 8446, section 4.4.2.4).
-        case Exception() if isinstance(reason, _TLS) or "_ALERT_" in said:
+        case Exception() if isinstance(reason, ssl.SSLError) or "_ALERT_" in said:
             return TlsError(f"TLS failed: {said}")
         case aiohttp.ConnectionTimeoutError():
             return ConnectionFailedError("No connection was made within connect_timeout.")

@@ -59,7 +59,7 @@ async def exchange(
         )
         received = await read_body(response.content, limit)
     finally:
-        if response is not None and (received is None or not response.closed):
+        if response is not None and not response.closed:
             response.close()  # 101: what follows is not HTTP
         if body is not None and (received is None or body.size > MOST_UNSENT):
             body.abort()
@@ -101,8 +101,8 @@ async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> Clie
     """Keep aiohttp from sending an idempotent request again by itself after a lost connection."""
     try:
         return await handler(request)
-    except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError):
-        raise  # aiohttp does not repeat these
+    except aiohttp.ClientConnectorError:
+        raise  # aiohttp does not repeat it
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as reason:
         lost = Lost(say(reason))
     raise lost

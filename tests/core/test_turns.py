@@ -147,7 +147,9 @@ def test_a_deadline_covers_the_wait_for_a_turn() -> None:
         await asyncio.sleep(0)
         error = await it.go(change("2"), deadline=4.0)
         assert type(error) is sdk.DeadlineExceededError
-        assert (error.attempts, error.may_have_been_applied, await first, len(it.transport.sent)) == ((), False, 200, 1)
+        (attempt,) = error.attempts
+        assert (attempt.error, attempt.before, sum(attempt[2:])) == ("DeadlineExceededError", 4.0, 4.0)
+        assert (error.may_have_been_applied, await first, len(it.transport.sent)) == (False, 200, 1)
 
     in_virtual_time(main)
 

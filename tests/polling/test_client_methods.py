@@ -16,6 +16,7 @@ from calls_in_progress_async import (
     CallsInProgressClient,
     CallStarted,
     ClientClosedError,
+    DeadlineExceededError,
     InvalidRequestError,
     Organization,
     OrganizationFailed,
@@ -214,3 +215,51 @@ async def test_waiting_for_a_call_that_does_not_come() -> None:
             await client.wait_for_call(ACME, timeout=0.05)
         with pytest.raises(InvalidRequestError):
             await client.wait_for_call(ACME, timeout=-1)
+
+
+async def test_closing_the_client_ends_a_wait_between_two_looks() -> None:
+    """At once, and not when it would have looked again."""
+    async with opened() as (sandbox, client):
+        waiting = asyncio.create_task(client.wait_for_call(ACME, transaction_id="NONE-1", timeout=None))
+        while not sandbox.requests:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        await client.close()
+        assert waiting.done()
+        with pytest.raises(ClientClosedError):
+            await waiting
+
+
+@pytest.mark.parametrize("ends", ["close", "deadline"])
+@pytest.mark.parametrize("act", ["find", "wait_for_call"])
+async def test_what_loads_the_phone_number_library_has_a_deadline_and_is_closed(
+    act: str, ends: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that loads it may be long in coming; nothing is sent after that."""
+
+    async def load() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("calls_in_progress_async.phone_numbers.load", load)
+    numbers = {"calling_phone_number": CALLER, "destination_phone_number": DESTINATION}
+    limit: dict[str, Any] = {"deadline" if act == "find" else "timeout": 0.05 if ends == "deadline" else None}
+    async with opened() as (sandbox, client):
+        asking = asyncio.create_task(getattr(client, act)(ACME, **numbers, **limit))
+        await asyncio.sleep(0)
+        if ends == "close":
+            await client.close()
+        with pytest.raises(ClientClosedError if ends == "close" else DeadlineExceededError):
+            await asking
+        assert not sandbox.requests
+
+
+async def test_closing_the_client_lets_running_finds_of_many_end() -> None:
+    """With drain they are told, and then comes the error; what was not begun is not."""
+    async with opened(latency=0.1) as (_, client):
+        many = client.find_many([Organization.advertiser(2), Organization.advertiser(3)] * 50, max_in_flight=2)
+        first = asyncio.create_task(anext(many))
+        await asyncio.sleep(0.01)
+        await client.close(drain=5)
+        assert (await first).calls == (await anext(many)).calls
+        with pytest.raises(ClientClosedError):
+            await anext(many)
