@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from zlib import adler32
-
-from attrs import define
 
 from ..records import Call
 from ..records.structuring import Part, PayloadError, Record, glance, glance_all, parse_json, structure
@@ -54,8 +52,7 @@ class Listed(Part, frozen=True, eq=False, gc=False):
         return structure(Call, self.json, "call", strict=False)
 
 
-@define(eq=False)
-class Remembered:
+class Remembered(NamedTuple):
     """A call from a checkpoint, which holds no payload."""
 
     identity: str

@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from attrs import define
-
 from ..records import Call
 from ..records.structuring import PayloadError, split, split_tolerantly, structure
 from .known import Listed, identities_of, identity_of, identity_of_object
@@ -39,8 +37,7 @@ class Layout(NamedTuple):
     tail: bytes
 
 
-@define(eq=False)
-class Listing:
+class Listing(NamedTuple):
     """The entries of one body, in its order."""
 
     entries: list[Listed]

@@ -29,7 +29,7 @@ def _event_of() -> Callable[[PendingCall | PendingOutage], CallEvent]:
     return event_of
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PendingCall:
     """What is to be told of a call: a start (no ``before``), a change, or an end (no ``after``)."""
 
@@ -43,7 +43,7 @@ class PendingCall:
     """The latest event of each call of the organization."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class PendingOutage:
     """What is to be told of an organization: a failure (``error``) or a recovery."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from .. import checks
 from ..errors import CallsInProgressError, ClientStateError
@@ -63,14 +63,11 @@ class Surroundings(NamedTuple):
     call_later: Callable[[float, Callable[[], None]], Timer] = _call_later
 
 
-@define(eq=False)
 class Counts:
     """What has been counted since a watch began."""
 
-    requests: int = 0
-    unchanged: int = 0
-    failures: int = 0
-    events: int = 0
+    def __init__(self) -> None:
+        self.requests = self.unchanged = self.failures = self.events = 0
 
 
 class Polls:

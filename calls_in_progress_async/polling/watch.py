@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from attrs import asdict
-
 from .. import checks, errors
 from ..organization import Organization
 from ..records import Call
@@ -200,7 +198,7 @@ class Watch:
             pending=len(self._events),
             merges=self._events.merges,
             paused=self._polls.paused,
-            **asdict(self._polls.counts),
+            **vars(self._polls.counts),
         )
 
     def _due(self, organization: Organization) -> float:
