@@ -44,7 +44,7 @@ class Connections(aiohttp.TCPConnector):
         super().__init__(limit=0)
         self._destination = ClientRequest(hdrs.METH_GET, URL(url), loop=asyncio.get_running_loop(), ssl=ssl)
         self._connect_timeout = aiohttp.ClientTimeout(total=None, connect=timeout)
-        self._body_limit = limit
+        self._body_limit, self._read_buffer = limit, read_buffer(limit)
         self._guards: dict[Any, _Guard] = {}
 
     async def exchange(self, message: bytes, outcome: Outcome) -> tuple[int, Mapping[str, str], bytes | None]:
@@ -67,9 +67,8 @@ class Connections(aiohttp.TCPConnector):
             raise aiohttp.ServerDisconnectedError
         reusable = False
         try:
-            # A HEAD is an endpoint's of the user's own.
-            buffer, no_body = read_buffer(self._body_limit), message.startswith(b"HEAD ")
-            handler.set_response_params(skip_payload=no_body, read_until_eof=True, read_bufsize=buffer)
+            no_body = message.startswith(b"HEAD ")  # of an endpoint of the user's own
+            handler.set_response_params(skip_payload=no_body, read_until_eof=True, read_bufsize=self._read_buffer)
             outcome.sent = True
             transport.write(message)
             for _ in range(_MOST_INTERIM_ANSWERS + 1):

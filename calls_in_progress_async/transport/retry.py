@@ -97,12 +97,12 @@ class Outcome:
 
     def attempt(self, status: int | None) -> Attempt:
         """The outcome as its caller sees it."""
-        ready = min(self.ready, self.ended) or self.began
+        ready = self.ended if self.ready > self.ended else self.ready or self.began
         started = self.started or self.ended
         admitted = self.admitted or (ready if self.started else started)
         error = None if self.error is None else type(self.error).__name__
         before, ended = ready - self.began, self.ended
-        return Attempt(status, error, admitted - ready, started - admitted, ended - started, before=before)
+        return Attempt(status, error, admitted - ready, started - admitted, ended - started, 0.0, before)
 
     @property
     def may_have_been_applied(self) -> bool:
