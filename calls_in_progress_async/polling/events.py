@@ -115,13 +115,13 @@ CallEvent: TypeAlias = CallStarted | CallChanged | CallEnded | OrganizationFaile
 
 def event_of(pending: PendingCall | PendingOutage) -> CallEvent:
     """Make the event that a pending one is to be told as."""
-    if isinstance(pending, PendingOutage):
-        if pending.error is not None:
-            return OrganizationFailed(pending.organization, pending.error)
-        return OrganizationRecovered(pending.organization, pending.gap)
-    if pending.after is None:
-        assert pending.before is not None  # noqa: S101 - for the type checker: it has one or the other
-        return CallEnded(pending.organization, pending.before)
-    if pending.before is None:
-        return CallStarted(pending.organization, pending.after)
-    return CallChanged(pending.organization, pending.after, pending.before)
+    if isinstance(pending, PendingCall):
+        if pending.after is None:
+            assert pending.before is not None  # noqa: S101 - for the type checker: it has one or the other
+            return CallEnded(pending.organization, pending.before)
+        if pending.before is None:
+            return CallStarted(pending.organization, pending.after)
+        return CallChanged(pending.organization, pending.after, pending.before)
+    if pending.error is not None:
+        return OrganizationFailed(pending.organization, pending.error)
+    return OrganizationRecovered(pending.organization, pending.gap)

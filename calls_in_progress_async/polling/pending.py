@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cache
 from typing import TYPE_CHECKING
 
 from attrs import define
@@ -19,14 +18,6 @@ from .picture import Difference
 
 if TYPE_CHECKING:
     from .events import CallEvent
-
-
-@cache
-def _event_of() -> Callable[[PendingCall | PendingOutage], CallEvent]:
-    """What makes the events, imported with the first: together with the rest it would be a long stop of the loop."""
-    from .events import event_of  # noqa: PLC0415
-
-    return event_of
 
 
 @define(eq=False, repr=False)
@@ -60,6 +51,7 @@ class PendingEvents:
     def __init__(self) -> None:
         self.merges = 0
         """Events that became part of another one, or were undone, before anybody took them."""
+        self._event_of: Callable[[PendingCall | PendingOutage], CallEvent] | None = None
         self._queue: OrderedDict[PendingCall | PendingOutage, None] = OrderedDict()
         self._latest: dict[Organization, dict[str, PendingCall]] = {}
         self._outages: dict[Organization, list[PendingOutage]] = {}
@@ -123,7 +115,12 @@ class PendingEvents:
             return None
         event, _ = self._queue.popitem(last=False)
         self._forget(event)
-        return _event_of()(event)
+        if self._event_of is None:
+            # With all else that a watch imports it would be a long stop of the loop.
+            from .events import event_of  # noqa: PLC0415
+
+            self._event_of = event_of
+        return self._event_of(event)
 
     def drop(self, organizations: Collection[Organization]) -> None:
         """Forget all events of some organizations."""
