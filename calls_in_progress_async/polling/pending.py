@@ -114,7 +114,13 @@ class PendingEvents:
         if not self._queue:
             return None
         event, _ = self._queue.popitem(last=False)
-        self._forget(event)
+        if isinstance(event, PendingCall):
+            if event.latest[event.identity] is event:
+                del event.latest[event.identity]
+        else:
+            self._outages[event.organization].remove(event)
+            if not self._outages[event.organization]:
+                del self._outages[event.organization]
         if self._event_of is None:
             # With all else that a watch imports it would be a long stop of the loop.
             from .events import event_of  # noqa: PLC0415
@@ -127,20 +133,9 @@ class PendingEvents:
         dropped = frozenset(organizations)
         for event in [each for each in self._queue if each.organization in dropped]:
             del self._queue[event]
-            self._forget(event)
         for organization in dropped:
             self._latest.pop(organization, None)
-
-    def _forget(self, event: PendingCall | PendingOutage) -> None:
-        if isinstance(event, PendingCall):
-            latest, identity = event.latest, event.identity
-            if latest[identity] is event:
-                del latest[identity]
-            return
-        outages = self._outages[event.organization]
-        outages.remove(event)
-        if not outages:
-            del self._outages[event.organization]
+            self._outages.pop(organization, None)
 
     def __iter__(self) -> Iterator[PendingCall | PendingOutage]:
         """The events, oldest first, without taking them."""
