@@ -288,6 +288,7 @@ class CallsInProgressClient:
         """
         from .polling.wait_for_call import wait_for_call  # noqa: PLC0415
 
+        self._check_place()
         wanted = CurrentCallsRequest(
             organization=organization,
             transaction_id=transaction_id,

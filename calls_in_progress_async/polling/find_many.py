@@ -125,8 +125,9 @@ class FindMany:
         task.add_done_callback(partial(_note, self._progress))
 
     def client_closed(self) -> None:
-        """Ask for no more: the iteration raises once what is running has ended."""
-        self._end(ClientClosedError("The client was closed while its organizations were being asked."))
+        """Ask for no more: the iteration raises once what is running has ended, if there was more to ask."""
+        if not self._exhausted:
+            self._end(ClientClosedError("The client was closed while its organizations were being asked."))
 
     def _end(self, error: Exception) -> None:
         if isinstance(self._failure, StopAsyncIteration):

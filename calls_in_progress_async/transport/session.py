@@ -47,7 +47,7 @@ async def exchange(
     Raises:
         WrongLoopError: The session was made in another event loop.
     """
-    if getattr(session, "_loop", None) is not asyncio.get_running_loop():
+    if getattr(session, "_loop", loop := asyncio.get_running_loop()) is not loop:
         raise WrongLoopError("The aiohttp session passed as session= belongs to another event loop; make one in each.")
     body = None if request.body is None else _WatchedBody(request.body, outcome)
     outcome.sent = body is None  # nothing tells when a request without a body leaves

@@ -23,6 +23,7 @@ from calls_in_progress_async import (
     OrganizationRecovered,
     RetryPolicy,
     UnexpectedResponseError,
+    WrongLoopError,
 )
 from calls_in_progress_async.sandbox import Revision, SandboxServer
 
@@ -251,6 +252,21 @@ async def test_what_loads_the_phone_number_library_has_a_deadline_and_is_closed(
         with pytest.raises(ClientClosedError if ends == "close" else DeadlineExceededError):
             await asking
         assert not sandbox.requests
+
+
+async def test_waiting_in_another_event_loop_is_refused_before_anything_is_done() -> None:
+    """Its timers are those of the loop in which the client is used."""
+    async with opened() as (_, client):
+        await client.find(ACME)
+
+        async def wait() -> None:
+            with pytest.raises(WrongLoopError):
+                await client.wait_for_call(ACME, **numbers, timeout=0.5)
+
+        numbers = {"calling_phone_number": CALLER, "destination_phone_number": DESTINATION}
+        timer = client._delivery._scopes._timer
+        await asyncio.to_thread(asyncio.run, wait())
+        assert client._delivery._scopes._timer is timer
 
 
 async def test_closing_the_client_lets_running_finds_of_many_end() -> None:

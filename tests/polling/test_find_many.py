@@ -295,6 +295,18 @@ async def test_after_a_closed_client_what_is_running_still_ends(told: bool) -> N
     assert asked == [1, 2, 3]
 
 
+async def test_where_all_were_asked_already_closing_changes_nothing(finder: Finder) -> None:
+    """Every result is told, and the iteration ends as it would have."""
+    many = finder.many(some(3), 5)
+    results = [await anext(many)]
+    await settle()
+    many.client_closed()
+    results += [result async for result in many]
+    assert sorted(result.organization.id for result in results) == [1, 2, 3]
+    with pytest.raises(StopAsyncIteration):
+        await anext(many)
+
+
 async def test_a_source_that_waits_does_not_hold_up_a_closed_client() -> None:
     """The iteration raises at once, and the source is told that it is over."""
     ended = []
