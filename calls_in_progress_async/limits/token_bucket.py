@@ -389,7 +389,7 @@ class TokenBucket:
     def _leave(self, queue: _Queue) -> None:
         """Note that one whose turn had come runs: only then can another have a token at once, and never before it."""
         queue.leaving -= 1
-        if queue.timer is None and queue is self._queue:
+        if queue.timer is None:
             self._refill()
             self._serve()
 

@@ -426,3 +426,14 @@ def test_a_limiter_is_not_pickled_with_the_tokens_in_it(wheel, duplicate):
     with pytest.raises(TypeError, match="export_state"):
         duplicate(limiter)
     assert SCOPE[1] not in str(pickle.dumps(limiter.export_state()))
+
+
+async def test_a_wait_for_the_shared_bucket_that_is_cancelled_gives_the_organizations_turn_back(wheel):
+    """Its room as well: the organization then has its whole burst again."""
+    limiter = make(wheel, RateLimit(rate=100, burst=10, per_organization_rate=10, per_organization_burst=2))
+    answer(limiter, wheel, throttled=True, retry_after=30)
+    (task,) = await in_order(limiter, ["a"], [])
+    await wheel.run(1)
+    task.cancel()
+    await wheel.run(60)
+    assert take_all(limiter) == 2

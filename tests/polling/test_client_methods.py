@@ -269,6 +269,27 @@ async def test_waiting_in_another_event_loop_is_refused_before_anything_is_done(
         assert client._delivery._scopes._timer is timer
 
 
+async def test_closing_the_client_ends_what_waits_for_nothing_of_the_client() -> None:
+    """An iteration whose source waits, and a watch whose next turn is far off, end at once, each with its own words."""
+
+    async def source() -> AsyncIterator[Organization]:
+        yield ACME
+        await asyncio.Event().wait()
+
+    async with opened(latency=30.0) as (sandbox, client):
+        many = client.find_many(source())
+        running = asyncio.create_task(anext(many))
+        async with client.watch([Organization.advertiser(3)], interval=10_000.0) as watch:
+            watching = asyncio.create_task(anext(watch))
+            while not sandbox.stats.in_flight:
+                await asyncio.sleep(0.01)
+            await client.close()
+            with pytest.raises(ClientClosedError, match="while its organizations were being asked"):
+                await asyncio.wait_for(running, 5)
+            with pytest.raises(ClientClosedError, match="while the watch was running"):
+                await asyncio.wait_for(watching, 5)
+
+
 async def test_closing_the_client_lets_running_finds_of_many_end() -> None:
     """With drain they are told, and then comes the error; what was not begun is not."""
     async with opened(latency=0.1) as (_, client):
