@@ -173,7 +173,7 @@ async def against_sandbox(scale: float) -> list[dict[str, float]]:
     async with SandboxServer(organizations=50, seed=1, calls_per_organization=1) as sandbox:
         limit = RateLimit.adaptive(initial=10, floor=0.5, ceiling=CEILING)
         async with CallsInProgressClient(
-            token=sandbox.token, base_url=sandbox.url, rate_limit=limit, deadline=None
+            token=sandbox.token, base_url=sandbox.url, rate_limit=limit, timeout=None
         ) as client:
             answers: list[tuple[float, bool]] = []
             askers = [asyncio.create_task(ask(client, number, answers)) for number in range(2, 50)]

@@ -26,8 +26,8 @@ from measuring import Table, command_line, cpu_of, finish, interleave
 from tenacity import AsyncRetrying, stop_after_attempt
 
 from calls_in_progress_async import Call, CurrentCalls
+from calls_in_progress_async.records.codec import Time
 from calls_in_progress_async.records.results import structure_calls
-from calls_in_progress_async.records.structuring import Time
 
 SIZES = (1, 20, 200, 5000)
 FIELDS = {

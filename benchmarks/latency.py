@@ -168,7 +168,7 @@ async def checkpoints(watch: Watch) -> AsyncIterator[None]:
 
     async def write() -> None:
         while True:
-            await watch.checkpoint_in_steps()
+            await watch.acheckpoint()
             watch.stats  # noqa: B018 - made when it is looked at
             await asyncio.sleep(0.5)
 

@@ -18,8 +18,8 @@ from calls_in_progress_async import CurrentCalls, CurrentCallsRequest, Organizat
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.limits.token_bucket import TokenBucket
 from calls_in_progress_async.phone_numbers import e164
-from calls_in_progress_async.polling import listing
 from calls_in_progress_async.records.results import structure_calls
+from calls_in_progress_async.watch import listing
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ def layer(name: str) -> Callable[[str, int], Any]:
 
 
 class Streams:
-    """A transport over asyncio streams: no TLS, no timeouts, no checks."""
+    """A transport over asyncio streams: no TLS, no timeouts, no validation."""
 
     def __init__(self, url: str) -> None:
         self._host, self._port = url.removeprefix("http://").split(":")

@@ -28,11 +28,11 @@ import orjson
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from calls_in_progress_async import CallsInProgressClient, Organization
-from calls_in_progress_async.polling.asking import asker
-from calls_in_progress_async.polling.events import CallChanged
-from calls_in_progress_async.polling.pending import PendingEvents
-from calls_in_progress_async.polling.watched import Watched
 from calls_in_progress_async.sandbox import SandboxServer
+from calls_in_progress_async.watch.event_queue import EventQueue
+from calls_in_progress_async.watch.events import CallChanged
+from calls_in_progress_async.watch.fetch import asker
+from calls_in_progress_async.watch.organization_state import OrganizationState
 
 CALLS = 200
 TURNS = 8
@@ -95,8 +95,8 @@ def plain(session: aiohttp.ClientSession, url: str, which: int) -> Poll:
 
 
 def ours(client: CallsInProgressClient, which: int, *, look: bool) -> Poll:
-    watched = Watched(organization=Organization.advertiser(which), seen=0.0)
-    events = PendingEvents()
+    watched = OrganizationState(organization=Organization.advertiser(which), seen=0.0)
+    events = EventQueue()
     ask = asker(client._exchange, strict=False)
 
     async def poll() -> int:

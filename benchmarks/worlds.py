@@ -169,7 +169,7 @@ def hold_against(journal: Journal, log: Mapping[str, Any], *, began: float, step
         step: Seconds between two notes of how old the oldest answer was.
 
     Returns:
-        Counts of what was told, and of what is wrong: each of these is to be 0.
+        PollCounters of what was told, and of what is wrong: each of these is to be 0.
     """
     told: Counter[str] = Counter()
     wrong: Counter[str] = Counter({"contradictions": 0})

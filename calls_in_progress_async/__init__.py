@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .attempts import Attempt
+from .attempt import Attempt
 from .client import CallsInProgressClient
 from .endpoints.current_calls import CurrentCallsRequest
 from .endpoints.update_call import UpdateCallRequest
@@ -41,7 +41,8 @@ from .records import Call, CallUpdate, CurrentCalls, CustomDataField, Problem
 from .transport.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from .polling.events import (
+    from .find_many import OrganizationResult
+    from .watch.events import (
         CallChanged,
         CallEnded,
         CallEvent,
@@ -49,9 +50,8 @@ if TYPE_CHECKING:
         OrganizationFailed,
         OrganizationRecovered,
     )
-    from .polling.find_many import OrganizationResult
-    from .polling.stats import WatchStats
-    from .polling.watch import Watch
+    from .watch.stats import WatchStats
+    from .watch.watch import Watch
 
 __all__ = [
     "Attempt",
@@ -124,5 +124,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module = _IMPORTED_WHEN_USED[name]
     if module != "find_many":  # who names these will watch: better now than amid the running loop
-        import_module(".polling.watch", __name__)
-    return getattr(import_module(f".polling.{module}", __name__), name)
+        import_module(".watch.watch", __name__)
+    return getattr(import_module(f".{module}" if module == "find_many" else f".watch.{module}", __name__), name)

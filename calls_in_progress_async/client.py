@@ -9,19 +9,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from weakref import WeakSet
 
-from . import checks, environment, phone_numbers
-from .endpoints import Endpoint
+from . import environment, phone_numbers, validation
 from .endpoints.current_calls import CurrentCallsRequest
+from .endpoints.protocol import Endpoint
 from .endpoints.update_call import UpdateCallRequest
 from .endpoints.wire_format import WireFormat
 from .errors import CallsInProgressError, ClientClosedError
 from .limits.rate_limits import RateLimit, RateLimiter
+from .loop_affinity import LoopAffinity
 from .organization import Organization
-from .place import Place
 from .records import Call, CallUpdate, CurrentCalls
-from .transport.delivery import Delivery, DeliverySettings
-from .transport.http import AiohttpTransport, HttpSettings
-from .transport.job import Job
+from .transport.aiohttp_transport import AiohttpTransport, HttpSettings
+from .transport.operation import Operation
+from .transport.pipeline import Pipeline, PipelineSettings
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse
@@ -29,15 +29,15 @@ from .transport.wire import WireResponse
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
-    from .polling.find_many import FindMany
-    from .polling.shared_answers import SharedAnswers
-    from .polling.watch import Watch
+    from .find_many import FindMany
+    from .response_cache import ResponseCache
+    from .watch.watch import Watch
 
 T = TypeVar("T")
 
 _HOST = "https://invoca.net"
 UNSET: Any = object()
-"""The default of ``deadline``, where None means none."""
+"""The default of ``timeout``, where None means none."""
 
 
 class CallsInProgressClient:
@@ -62,7 +62,7 @@ class CallsInProgressClient:
         retry: How often, when and on what to try again.
         rate_limit: How many requests a second to send for each token; None (the API documents no limit, so any number
             here would be invented) sends them at once, and waits as long as a 429 says.
-        deadline: Seconds for a whole call: rate limit, connection, attempts and waits. None for no deadline.
+        timeout: Seconds for a whole call: rate limit, connection, attempts and waits. None for no deadline.
         attempt_timeout: Seconds for one attempt, from its connection slot to its last byte. None for no timeout.
         connect_timeout: Seconds to make a connection, within that.
         max_connections: Requests on the network at once; further ones queue, first come first served.
@@ -90,7 +90,7 @@ class CallsInProgressClient:
         strict: bool = False,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - immutable
         rate_limit: RateLimit | None = None,
-        deadline: float | None = 30.0,
+        timeout: float | None = 30.0,
         attempt_timeout: float | None = 10.0,
         connect_timeout: float = 5.0,
         max_connections: int = 100,
@@ -102,8 +102,8 @@ class CallsInProgressClient:
     ) -> None:
         if network is not None:
             if base_url != _HOST:
-                raise checks.refuse("network", "comes with base_url, pass one of them")
-            base_url = f"https://{checks.network_label(network)}.invoca.net"
+                raise validation.invalid("network", "comes with base_url, pass one of them")
+            base_url = f"https://{validation.network_label(network)}.invoca.net"
         http = HttpSettings(
             base_url=base_url,
             connect_timeout=connect_timeout,
@@ -119,21 +119,21 @@ class CallsInProgressClient:
             validate_phone_numbers=validate_phone_numbers,
             strict=strict,
         )
-        settings = DeliverySettings(
-            deadline=deadline,
+        settings = PipelineSettings(
+            timeout=timeout,
             attempt_timeout=attempt_timeout,
             max_connections=max_connections,
             retry=retry,
             rate_limit=rate_limit,
         )
         self._base_url = http.base_url
-        self._deadline = settings.deadline
+        self._timeout = settings.timeout
         self._transport = AiohttpTransport(http, session)
         self._limiter = RateLimiter(settings.rate_limit)
-        self._delivery = Delivery(self._transport, Tokens(token), self._limiter, settings, host=self._base_url)
-        self._place = Place()
+        self._delivery = Pipeline(self._transport, Tokens(token), self._limiter, settings, host=self._base_url)
+        self._place = LoopAffinity()
         self._closed = False
-        self._answers: SharedAnswers[CurrentCalls] | None = None
+        self._answers: ResponseCache[CurrentCalls] | None = None
         self._ongoing: WeakSet[Watch | FindMany] = WeakSet()
 
     @classmethod
@@ -170,7 +170,7 @@ class CallsInProgressClient:
         calling_phone_number: str | None = None,
         destination_phone_number: str | None = None,
         max_age: float | None = None,
-        deadline: float | None = UNSET,
+        timeout: float | None = UNSET,
     ) -> CurrentCalls:
         """Find the calls in progress of an organization: all of them, or those that match every filter given.
 
@@ -183,7 +183,7 @@ class CallsInProgressClient:
             destination_phone_number: The number that the call was transferred to.
             max_age: Seconds that an answer may be old. Identical finds that say so share one request while it is in
                 flight, and its answer until it is too old. None shares nothing.
-            deadline: Seconds for this call; the client's by default.
+            timeout: Seconds for this call; the client's by default.
 
         Returns:
             The calls, newest first; none if the server says so.
@@ -202,14 +202,14 @@ class CallsInProgressClient:
             destination_phone_number=destination_phone_number,
         )
         if max_age is None:
-            return await self.send(request, deadline=deadline)
-        from .polling.shared_answers import SharedAnswers  # noqa: PLC0415 - polling is imported when it is used
+            return await self.send(request, timeout=timeout)
+        from .response_cache import ResponseCache  # noqa: PLC0415 - polling is imported when it is used
 
-        checks.check_number("max_age", max_age, "seconds")
+        validation.check_number("max_age", max_age, "seconds")
         self._check_place()
-        self._answers = self._answers or SharedAnswers()
-        ask = partial(self.send, request, deadline=None)
-        return await self._answers.get(request, ask, max_age, self._seconds(deadline))
+        self._answers = self._answers or ResponseCache()
+        ask = partial(self.send, request, timeout=None)
+        return await self._answers.get(request, ask, max_age, self._seconds(timeout))
 
     def find_many(
         self, organizations: Iterable[Organization] | AsyncIterable[Organization], max_in_flight: int = 64
@@ -220,7 +220,7 @@ class CallsInProgressClient:
             organizations: Any iterable or async iterable, however long: it is read as places become free.
             max_in_flight: Finds at once. As many results are held, at most.
         """
-        from .polling.find_many import FindMany, FindManySettings  # noqa: PLC0415
+        from .find_many import FindMany, FindManySettings  # noqa: PLC0415
 
         self._ongoing.add(many := FindMany(self.find, organizations, FindManySettings(max_in_flight=max_in_flight)))
         return many
@@ -229,7 +229,7 @@ class CallsInProgressClient:
         self,
         organizations: Iterable[Organization],
         interval: float = 5.0,
-        absent_polls_to_end: int = 1,
+        missed_polls_before_end: int = 1,
         resume_from: Any = None,
         *,
         max_in_flight: int = 64,
@@ -240,7 +240,7 @@ class CallsInProgressClient:
         Args:
             organizations: Whose calls; more can be added and removed later.
             interval: Seconds between two finds of one organization, as far as rate limit and server allow.
-            absent_polls_to_end: After how many good answers in a row that do not list it a call has ended.
+            missed_polls_before_end: After how many good answers in a row that do not list it a call has ended.
             resume_from: What `Watch.checkpoint` of an earlier watch returned.
             max_in_flight: Finds at once.
             max_pending: Events that nobody has taken, at which polling pauses: nothing is lost, memory is bounded.
@@ -248,13 +248,13 @@ class CallsInProgressClient:
         Raises:
             InvalidRequestError: An argument is out of its range; ``resume_from`` is not a checkpoint.
         """
-        from .polling.asking import asker  # noqa: PLC0415
-        from .polling.polls import WatchSettings  # noqa: PLC0415
-        from .polling.watch import Watch  # noqa: PLC0415
+        from .watch.fetch import asker  # noqa: PLC0415
+        from .watch.poller import WatchSettings  # noqa: PLC0415
+        from .watch.watch import Watch  # noqa: PLC0415
 
         settings = WatchSettings(
             interval=interval,
-            absent_polls_to_end=absent_polls_to_end,
+            missed_polls_before_end=missed_polls_before_end,
             max_in_flight=max_in_flight,
             max_pending=max_pending,
         )
@@ -286,7 +286,7 @@ class CallsInProgressClient:
             TimeoutError: There was no such call; what went wrong last is its cause.
             CallsInProgressError: What will not pass by waiting.
         """
-        from .polling.wait_for_call import wait_for_call  # noqa: PLC0415
+        from .wait_for_call import wait_for_call  # noqa: PLC0415
 
         self._check_place()
         wanted = CurrentCallsRequest(
@@ -296,7 +296,7 @@ class CallsInProgressClient:
             calling_phone_number=calling_phone_number,
             destination_phone_number=destination_phone_number,
         )
-        checks.check_number("timeout", timeout, "seconds", optional=True)
+        validation.check_number("timeout", timeout, "seconds", optional=True)
         look, prepare = partial(self.find, organization), self._delivery.prepare
         return await wait_for_call(look, wanted, self._wire_format, timeout, prepare)
 
@@ -309,7 +309,7 @@ class CallsInProgressClient:
         new_external_unique_id: str | None = None,
         custom_data: Mapping[str, str] | None = None,
         method: Literal["PUT", "POST"] = "PUT",
-        deadline: float | None = UNSET,
+        timeout: float | None = UNSET,
     ) -> CallUpdate:
         """Write an external id or custom data, or both, onto a live call named by either id, or both.
 
@@ -320,7 +320,7 @@ class CallsInProgressClient:
             new_external_unique_id: The id to give it now.
             custom_data: Names and values to add or to change; the API has no removal, and does not show them again.
             method: ``"PUT"`` or ``"POST"``. A POST is repeated only if it surely was not carried out.
-            deadline: Seconds for this call; the client's by default.
+            timeout: Seconds for this call; the client's by default.
 
         Returns:
             What the server answered.
@@ -339,41 +339,41 @@ class CallsInProgressClient:
             custom_data=custom_data,
             method=method,
         )
-        return await self.send(request, deadline=deadline)
+        return await self.send(request, timeout=timeout)
 
-    async def send(self, request: Endpoint[T], *, deadline: float | None = UNSET) -> T:
+    async def send(self, request: Endpoint[T], *, timeout: float | None = UNSET) -> T:
         """Send a request: a `CurrentCallsRequest` or an `UpdateCallRequest`.
 
         Args:
             request: What to ask.
-            deadline: Seconds for this call; the client's by default.
+            timeout: Seconds for this call; the client's by default.
 
         Raises:
             CallsInProgressError: As `find` and `update`.
         """
-        response, job = await self._exchange(request, deadline)
+        response, job = await self._exchange(request, timeout)
         try:
             return request.read(response, self._wire_format, tuple(job.attempts))
         except CallsInProgressError as error:
             job.annotate(error)
             raise
 
-    async def _exchange(self, request: Endpoint[Any], deadline: float | None = UNSET) -> tuple[WireResponse, Job]:
+    async def _exchange(self, request: Endpoint[Any], timeout: float | None = UNSET) -> tuple[WireResponse, Operation]:
         """Send a request and return its answer as it came, whatever its status."""
         self._check_place()
         if isinstance(request, type) or not hasattr(request, "wire"):
-            raise checks.refuse("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
-        seconds = self._seconds(deadline)
+            raise validation.invalid("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
+        seconds = self._seconds(timeout)
         if request.has_phone_numbers:
             seconds = await self._delivery.prepare(phone_numbers.load, seconds)
         return await self._delivery.deliver(request.wire(self._wire_format), request.organization, seconds)
 
-    def _seconds(self, deadline: float | None) -> float | None:
+    def _seconds(self, timeout: float | None) -> float | None:
         """Settle what a call's deadline is."""
-        if deadline is UNSET:
-            return self._deadline
-        checks.check_number("deadline", deadline, "seconds", above=True, optional=True)
-        return deadline
+        if timeout is UNSET:
+            return self._timeout
+        validation.check_number("timeout", timeout, "seconds", above=True, optional=True)
+        return timeout
 
     def _check_place(self) -> None:
         """Refuse to work when closed, in a forked child or in another event loop."""
@@ -390,7 +390,7 @@ class CallsInProgressClient:
         Raises:
             WrongLoopError: Its event loop runs in another thread.
         """
-        checks.check_number("drain", drain, "seconds", optional=True)
+        validation.check_number("drain", drain, "seconds", optional=True)
         here = self._place.leave()
         self._closed = True
         if here:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from . import checks
+from . import validation
 
 _PREFIX = "CALLS_IN_PROGRESS_"
 """What the names of the variables begin with."""
@@ -30,13 +30,15 @@ def complete(settings: dict[str, Any]) -> dict[str, Any]:
 def _token() -> str:
     token, file = os.environ.get(f"{_PREFIX}TOKEN"), os.environ.get(f"{_PREFIX}TOKEN_FILE")
     if token and file:
-        raise checks.refuse("token", f"is set twice: unset {_PREFIX}TOKEN or {_PREFIX}TOKEN_FILE")
+        raise validation.invalid("token", f"is set twice: unset {_PREFIX}TOKEN or {_PREFIX}TOKEN_FILE")
     if token:
         return token.strip()
     if not file:
-        raise checks.refuse("token", f"is missing: set {_PREFIX}TOKEN, or {_PREFIX}TOKEN_FILE to a file that holds it")
+        raise validation.invalid(
+            "token", f"is missing: set {_PREFIX}TOKEN, or {_PREFIX}TOKEN_FILE to a file that holds it"
+        )
     try:
         return Path(file).read_text(encoding="utf-8-sig").strip()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
-    raise checks.refuse("token", f"cannot be read from the file that {_PREFIX}TOKEN_FILE names: {reason}")
+    raise validation.invalid("token", f"cannot be read from the file that {_PREFIX}TOKEN_FILE names: {reason}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .attempts import Attempt
+    from .attempt import Attempt
 
 
 class CallsInProgressError(Exception):
@@ -89,7 +89,7 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 
 class DeadlineExceededError(RequestTimeoutError):
-    """The whole call (limiter, connection, attempts and waits) took longer than ``deadline``."""
+    """The whole call (limiter, connection, attempts and waits) took longer than ``timeout``."""
 
 
 class TlsError(TransportError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from . import checks
+from . import validation
 
 
 @frozen(cache_hash=True)
@@ -16,9 +16,9 @@ class Organization:
             ``network`` nor ``advertiser`` (in any spelling).
     """
 
-    id: int = field(converter=checks.organization_id)
+    id: int = field(converter=validation.organization_id)
     """The organization's id on the platform."""
-    type: str = field(converter=checks.organization_type)
+    type: str = field(converter=validation.organization_type)
     """``"network"`` or ``"advertiser"``. How it is spelled on the wire is a setting of the client."""
 
     @classmethod
@@ -39,7 +39,7 @@ class Organization:
             InvalidRequestError: The text is not a type, a colon and an id.
         """
         if not isinstance(text, str) or text.count(":") != 1:
-            raise checks.refuse("organization", f'{checks.describe(text)} is not written as "advertiser:25"')
+            raise validation.invalid("organization", f'{validation.describe(text)} is not written as "advertiser:25"')
         kind, _, number = text.partition(":")
         return cls(number.strip(), kind.strip())
 

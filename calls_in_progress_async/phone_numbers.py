@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from functools import lru_cache
 
-from .checks import refuse
+from .validation import invalid
 
 _REASONS = {
     1: "its country code is not one that exists",
@@ -54,11 +54,11 @@ def e164(parameter: str, number: str, *, region: str, validate: str) -> str:
         reason = str(error).partition(") ")[2]  # what stands before it is the number of the error's type
     else:
         if parsed.extension:
-            raise refuse(parameter, "has an extension, which the API cannot match, leave it out")
+            raise invalid(parameter, "has an extension, which the API cannot match, leave it out")
         verdict = phonenumbers.is_possible_number_with_reason(parsed)
         if verdict != phonenumbers.ValidationResult.IS_POSSIBLE:
-            raise refuse(parameter, f"is not a possible phone number: {_REASONS.get(verdict, 'its length is wrong')}")
+            raise invalid(parameter, f"is not a possible phone number: {_REASONS.get(verdict, 'its length is wrong')}")
         if validate == "valid" and not phonenumbers.is_valid_number(parsed):
-            raise refuse(parameter, "is not a valid phone number: no such range is in use in its country")
+            raise invalid(parameter, "is not a valid phone number: no such range is in use in its country")
         return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    raise refuse(parameter, f"cannot be read as a phone number: {reason}")
+    raise invalid(parameter, f"cannot be read as a phone number: {reason}")

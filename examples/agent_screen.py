@@ -18,7 +18,7 @@ CLIENT = web.AppKey("client", CallsInProgressClient)
 
 async def client_of_application(app: web.Application) -> AsyncIterator[None]:
     """Open the client when the application starts, close it when it stops."""
-    async with CallsInProgressClient.from_env(deadline=2.0) as client:
+    async with CallsInProgressClient.from_env(timeout=2.0) as client:
         app[CLIENT] = client
         yield
 

@@ -9,5 +9,5 @@ import pytest
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways of the transport to the wire, held to the same tests: its own connections, and an aiohttp session."""
     if request.param == "session":
-        monkeypatch.setattr("calls_in_progress_async.transport.session.is_replaced", lambda: True)
+        monkeypatch.setattr("calls_in_progress_async.transport.session.is_patched", lambda: True)
     return str(request.param)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..organization import Organization
 from ..records import Call
-from .printable import cell, id_cell, phone_number
+from .escaping import cell, id_cell, phone_number
 
 
 @frozen

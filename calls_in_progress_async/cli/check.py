@@ -22,11 +22,11 @@ from ..errors import (
 )
 from ..organization import Organization
 from ..records import CurrentCalls
-from .findings import Finding, check_network
-from .outcomes import ExitCode, exit_code_of
-from .printable import printable
-from .running import run
-from .screen import count, stdout_console, write_json
+from .diagnostics import Finding, check_network
+from .escaping import printable
+from .exit_codes import ExitCode, exit_code_of
+from .output import count, stdout_console, write_json
+from .runner import run
 from .settings import ORGANIZATION, ClientSettings, as_json, takes_client_settings, wire_format_of
 
 _PORTS = {"https": 443, "http": 80}

@@ -11,8 +11,8 @@ from typing import Any
 import click
 from attrs import frozen
 
-from ..polling.watch import Watch
-from .screen import say
+from ..watch.watch import Watch
+from .output import say
 
 
 @frozen

@@ -18,10 +18,10 @@ from ..errors import CallNotFoundError
 from ..organization import Organization
 from ..sandbox import SandboxServer
 from .call_table import call_table
+from .escaping import printable
 from .observer import Observer
-from .printable import printable
-from .running import run
-from .screen import count, is_live, stdout_console
+from .output import count, is_live, stdout_console
+from .runner import run
 
 _POLL, _FRAME = 0.5, 0.25  # seconds
 _LINES_BESIDE_THE_ROWS = 12

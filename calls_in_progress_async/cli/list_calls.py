@@ -14,21 +14,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..client import CallsInProgressClient
 from ..endpoints.current_calls import CurrentCallsRequest
 from ..errors import CallsInProgressError, InvalidRequestError
+from ..find_many import OrganizationResult
 from ..organization import Organization
-from ..polling.find_many import OrganizationResult
 from ..records import CurrentCalls
 from .call_table import Row, call_table
+from .exit_codes import ExitCode, combined, report
 from .organizations_file import organizations_from
-from .outcomes import ExitCode, combined, report
-from .running import run
-from .screen import count, is_live, say, stderr_console, stdout_console, write_json
+from .output import count, is_live, say, stderr_console, stdout_console, write_json
+from .runner import run
 from .settings import ORGANIZATION, ClientSettings, as_json, show_numbers, takes_client_settings
 
 _MAX_IN_FLIGHT = 64
 
 
 @frozen(kw_only=True)
-class Listing:
+class ListOptions:
     """What is to be listed, and how."""
 
     organizations: Sequence[Organization]
@@ -68,7 +68,7 @@ def list_calls(
     stderr and the others go on. A filter that finds nothing anywhere exits with 4.
     """
     given = {name: value for name, value in filters.items() if value is not None}
-    listing = Listing(
+    listing = ListOptions(
         organizations=organizations_from(organizations, all_from),
         filters=given,
         as_json=as_json,
@@ -77,7 +77,7 @@ def list_calls(
     return run(_list(settings, listing))
 
 
-async def _list(settings: ClientSettings, listing: Listing) -> int:
+async def _list(settings: ClientSettings, listing: ListOptions) -> int:
     rows: list[Row] = []
     codes: set[ExitCode] = set()
     found = failed = 0
@@ -100,7 +100,7 @@ async def _list(settings: ClientSettings, listing: Listing) -> int:
 
 
 @contextmanager
-def _progress_bar(listing: Listing) -> Iterator[Callable[[], None]]:
+def _progress_bar(listing: ListOptions) -> Iterator[Callable[[], None]]:
     """Show how many organizations have answered. Call what it gives for each that has."""
     console = stderr_console()
     # Lines of JSON on the same terminal would run into it. A disabled Progress would end with an empty one.
@@ -113,7 +113,7 @@ def _progress_bar(listing: Listing) -> Iterator[Callable[[], None]]:
         yield lambda: progress.advance(task)
 
 
-def _take(organization: Organization, found: CurrentCalls, listing: Listing) -> list[Row]:
+def _take(organization: Organization, found: CurrentCalls, listing: ListOptions) -> list[Row]:
     """Write calls out at once, as JSON, or give them back as rows of the table to come."""
     for problem in found.problems:
         say(f"note: {organization}: {problem.path}: {problem.reason}")
@@ -124,7 +124,7 @@ def _take(organization: Organization, found: CurrentCalls, listing: Listing) -> 
     return []
 
 
-def _print_table(rows: list[Row], listing: Listing) -> None:
+def _print_table(rows: list[Row], listing: ListOptions) -> None:
     if not rows:
         return
     place = {organization: number for number, organization in enumerate(listing.organizations)}
@@ -134,7 +134,7 @@ def _print_table(rows: list[Row], listing: Listing) -> None:
 
 
 async def _ask(
-    client: CallsInProgressClient, listing: Listing
+    client: CallsInProgressClient, listing: ListOptions
 ) -> AsyncGenerator[tuple[Organization, CurrentCalls | CallsInProgressError], None]:
     """Ask each organization; the answers come as they complete."""
     if listing.filters:

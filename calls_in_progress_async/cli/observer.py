@@ -1,4 +1,4 @@
-"""Polls some organizations at once and keeps count of what is seen: the eyes of the demo."""
+"""Poller some organizations at once and keeps count of what is seen: the eyes of the demo."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TypeAlias
 
 from attrs import define, field
 
-from ..attempts import Attempt
+from ..attempt import Attempt
 from ..client import CallsInProgressClient
 from ..organization import Organization
 from ..records import Call, CurrentCalls
 from .call_table import Row
-from .screen import count
+from .output import count
 
 _EVENTS_KEPT = 3
 _STARTED, _CHANGED = "green", "yellow"

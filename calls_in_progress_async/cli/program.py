@@ -15,11 +15,11 @@ from .._version import __version__
 from ..errors import CallsInProgressError
 from .check import check
 from .demo import demo
+from .escaping import printable, printable_lines
+from .exit_codes import EPILOG, ExitCode, report
 from .list_calls import list_calls
-from .outcomes import EPILOG, ExitCode, report
-from .printable import printable, printable_lines
+from .output import say
 from .sandbox import sandbox
-from .screen import say
 from .update_call import update
 from .watch import watch
 

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import click
 
 from ..sandbox import Fault, Revision, SandboxServer
-from .running import run
-from .screen import count, write_json, write_line
+from .output import count, write_json, write_line
+from .runner import run
 from .settings import as_json
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)

@@ -43,7 +43,7 @@ class ClientSettings:
     base_url: str | None = None
     network: str | None = None
     organization_type_case: str | None = None
-    deadline: float | None = None
+    timeout: float | None = None
     rate: float | None = None
 
     def client(self, **more: Any) -> CallsInProgressClient:
@@ -56,7 +56,7 @@ class ClientSettings:
             "base_url": self.base_url,
             "network": self.network,
             "organization_type_case": self.organization_type_case,
-            "deadline": self.deadline,
+            "timeout": self.timeout,
             "rate_limit": None if self.rate is None else RateLimit(rate=self.rate),
         }
         settings = {name: value for name, value in given.items() if value is not None}
@@ -86,7 +86,7 @@ _OPTIONS = (
         type=click.Choice(["lower", "capitalized"]),
         help="Send `advertiser` or `Advertiser`. `check` finds out which one is right.",
     ),
-    click.option("--deadline", type=_POSITIVE, metavar="SECONDS", help="For each request, its retries included."),
+    click.option("--timeout", type=_POSITIVE, metavar="SECONDS", help="For each request, its retries included."),
     click.option("--rate", type=_POSITIVE, metavar="N", help="Requests per second at most."),
 )
 

@@ -10,9 +10,9 @@ import click
 from ..endpoints.update_call import UpdateCallRequest
 from ..organization import Organization
 from ..records import CallUpdate
-from .printable import printable_json
-from .running import run
-from .screen import say, write_json, write_line
+from .escaping import printable_json
+from .output import say, write_json, write_line
+from .runner import run
 from .settings import ORGANIZATION, ClientSettings, as_json, takes_client_settings, wire_format_of
 
 _TOKEN_OF_DRY_RUN = "no-token-is-needed"  # noqa: S105 - it is never sent

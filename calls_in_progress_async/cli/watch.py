@@ -13,12 +13,12 @@ from attrs import frozen
 from ..client import CallsInProgressClient
 from ..errors import CallsInProgressError, InvalidRequestError
 from ..organization import Organization
-from ..polling.watch import Watch
+from ..watch.watch import Watch
 from .checkpoint_file import CheckpointFile
+from .exit_codes import ExitCode, combined, exit_code_of
 from .organizations_file import organizations_from
-from .outcomes import ExitCode, combined, exit_code_of
-from .running import run
-from .screen import say
+from .output import say
+from .runner import run
 from .settings import ORGANIZATION, ClientSettings, as_json, show_numbers, takes_client_settings
 from .watch_display import Display, open_display
 from .watch_tally import Tally
@@ -28,7 +28,7 @@ _CHECKPOINT_EVERY = 10.0  # seconds
 
 
 @frozen(kw_only=True)
-class Watching:
+class WatchOptions:
     """What is to be watched, and how."""
 
     organizations: Sequence[Organization]
@@ -85,7 +85,7 @@ def watch(
     An organization that fails is asked again and again. One that fails still at the end of --seconds makes the exit
     code 1, or 3 where it is the token.
     """
-    watching = Watching(
+    watching = WatchOptions(
         organizations=organizations_from(organizations, file),
         interval=interval,
         seconds=seconds,
@@ -96,7 +96,7 @@ def watch(
     return run(_watch(settings, watching))
 
 
-async def _watch(settings: ClientSettings, watching: Watching) -> int:
+async def _watch(settings: ClientSettings, watching: WatchOptions) -> int:
     tally = Tally()
     async with settings.client() as client, _open(client, watching) as watch:
         try:
@@ -119,7 +119,7 @@ def _outcome(failures: Iterable[Exception]) -> ExitCode:
     return combined(set(told))
 
 
-def _open(client: CallsInProgressClient, watching: Watching) -> Watch:
+def _open(client: CallsInProgressClient, watching: WatchOptions) -> Watch:
     resume_from = watching.checkpoint.read()
     try:
         return client.watch(watching.organizations, interval=watching.interval, resume_from=resume_from)
@@ -130,7 +130,7 @@ def _open(client: CallsInProgressClient, watching: Watching) -> Watch:
     raise click.UsageError(f"the checkpoint {watching.checkpoint.path} {problem}")
 
 
-async def _follow(watch: Watch, tally: Tally, display: Display, watching: Watching) -> None:
+async def _follow(watch: Watch, tally: Tally, display: Display, watching: WatchOptions) -> None:
     loop = asyncio.get_running_loop()
     now = tick_at = loop.time()
     checkpoint_at = now + _CHECKPOINT_EVERY

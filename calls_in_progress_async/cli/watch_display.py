@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from ..polling.events import (
+from ..watch.events import (
     CallChanged,
     CallEnded,
     CallEvent,
@@ -18,10 +18,10 @@ from ..polling.events import (
     OrganizationFailed,
     OrganizationRecovered,
 )
-from ..polling.watch import Watch
+from ..watch.watch import Watch
 from .call_table import clock_time
-from .printable import phone_number
-from .screen import is_live, stdout_console, write_json, write_line
+from .escaping import phone_number
+from .output import is_live, stdout_console, write_json, write_line
 from .watch_table import live_table
 from .watch_tally import Tally
 

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..organization import Organization
-from ..polling.events import (
+from ..watch.events import (
     CallChanged,
     CallEnded,
     CallEvent,
@@ -20,10 +20,10 @@ from ..polling.events import (
     OrganizationFailed,
     OrganizationRecovered,
 )
-from ..polling.watch import Watch
+from ..watch.watch import Watch
 from .call_table import Row, call_table
-from .printable import printable
-from .screen import count
+from .escaping import printable
+from .output import count
 from .watch_tally import Tally
 
 _LINES_BESIDE_THE_ROWS = 9

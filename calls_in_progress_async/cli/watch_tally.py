@@ -7,7 +7,7 @@ from collections import Counter
 from attrs import define, field
 
 from ..organization import Organization
-from ..polling.events import (
+from ..watch.events import (
     CallChanged,
     CallEnded,
     CallEvent,
@@ -15,13 +15,13 @@ from ..polling.events import (
     OrganizationFailed,
     OrganizationRecovered,
 )
-from ..polling.stats import WatchStats
-from .screen import count
+from ..watch.stats import WatchStats
+from .output import count
 
 
 @define
 class Tally:
-    """Counts of the events that were told, and which organizations fail."""
+    """PollCounters of the events that were told, and which organizations fail."""
 
     failing: dict[Organization, Exception] = field(factory=dict)
     """Why, of those that have not recovered."""

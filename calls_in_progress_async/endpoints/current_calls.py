@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-from .. import checks
-from ..attempts import Attempt
+from .. import validation
+from ..attempt import Attempt
 from ..organization import Organization
 from ..phone_numbers import e164
 from ..records import CurrentCalls
 from ..records.results import structure_calls
 from ..transport.wire import WireRequest, WireResponse
-from .refusals import raise_unless_success, says_record_not_found, structured
+from .error_responses import parse_body, raise_for_status, says_record_not_found
 from .wire_format import WireFormat
 
 _CALLING, _DESTINATION = "calling_phone_number", "destination_phone_number"
@@ -27,22 +27,24 @@ class CurrentCallsRequest:
     """
 
     organization: Organization = field(
-        validator=checks.instance(Organization, "an Organization, such as Organization.advertiser(25)")
+        validator=validation.instance(Organization, "an Organization, such as Organization.advertiser(25)")
     )
-    transaction_id: str | None = field(default=None, validator=checks.transaction_id)
+    transaction_id: str | None = field(default=None, validator=validation.transaction_id)
     """The API's own id of a call."""
-    external_unique_id: str | None = field(default=None, validator=checks.optional_text)
+    external_unique_id: str | None = field(default=None, validator=validation.optional_text)
     """The id that an update gave a call."""
-    calling_phone_number: str | None = field(default=None, validator=checks.phone_number, repr=checks.masked)
+    calling_phone_number: str | None = field(default=None, validator=validation.phone_number, repr=validation.masked)
     """The caller's number; only together with the other one."""
-    destination_phone_number: str | None = field(default=None, validator=checks.phone_number, repr=checks.masked)
+    destination_phone_number: str | None = field(
+        default=None, validator=validation.phone_number, repr=validation.masked
+    )
     """The number that the call was transferred to."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse one phone number without the other."""
         if (self.calling_phone_number is None) != (self.destination_phone_number is None):
             missing = _CALLING if self.calling_phone_number is None else _DESTINATION
-            raise checks.refuse(missing, "is missing: the API takes both phone numbers or neither")
+            raise validation.invalid(missing, "is missing: the API takes both phone numbers or neither")
 
     @property
     def has_phone_numbers(self) -> bool:
@@ -77,8 +79,8 @@ class CurrentCallsRequest:
         # The 2022-09 revisions answer a find by phone number that finds nothing with a 404.
         if response.status == 404 and self.has_filter and says_record_not_found(response):
             return CurrentCalls(attempts=attempts)
-        raise_unless_success(response, update=False)
-        calls, problems = structured(structure_calls, response, strict=wire_format.strict)
+        raise_for_status(response, update=False)
+        calls, problems = parse_body(structure_calls, response, strict=wire_format.strict)
         return CurrentCalls(calls, problems, attempts)
 
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from .. import checks
-from ..attempts import Attempt
+from .. import validation
+from ..attempt import Attempt
 from ..organization import Organization
 from ..records import CallUpdate
 from ..records.results import structure_update
 from ..transport.wire import WireRequest, WireResponse
-from .refusals import raise_unless_success, structured
+from .error_responses import parse_body, raise_for_status
 from .wire_format import WireFormat
 
 
@@ -26,25 +26,29 @@ class UpdateCallRequest:
     """
 
     organization: Organization = field(
-        validator=checks.instance(Organization, "an Organization, such as Organization.advertiser(25)")
+        validator=validation.instance(Organization, "an Organization, such as Organization.advertiser(25)")
     )
-    transaction_id: str | None = field(default=None, validator=checks.transaction_id)
+    transaction_id: str | None = field(default=None, validator=validation.transaction_id)
     """The API's own id of the call."""
-    external_unique_id: str | None = field(default=None, validator=checks.optional_text)
+    external_unique_id: str | None = field(default=None, validator=validation.optional_text)
     """The id that an earlier update gave the call."""
-    new_external_unique_id: str | None = field(default=None, validator=checks.optional_text)
+    new_external_unique_id: str | None = field(default=None, validator=validation.optional_text)
     """The id to give the call now."""
-    custom_data: Mapping[str, str] | None = field(default=None, converter=checks.custom_data, repr=checks.names_alone)
+    custom_data: Mapping[str, str] | None = field(
+        default=None, converter=validation.custom_data, repr=validation.names_alone
+    )
     """Names and values to add or to change. The API has no removal."""
-    method: str = field(default="PUT", validator=checks.one_of("PUT", "POST"))
+    method: str = field(default="PUT", validator=validation.one_of("PUT", "POST"))
     """Both do the same; a POST is not repeated once it may have been carried out."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse an update of no call, and one of nothing."""
         if self.transaction_id is None and self.external_unique_id is None:
-            raise checks.refuse("transaction_id", "is missing: name the call by it or by external_unique_id")
+            raise validation.invalid("transaction_id", "is missing: name the call by it or by external_unique_id")
         if self.new_external_unique_id is None and self.custom_data is None:
-            raise checks.refuse("new_external_unique_id", "is missing, and so is custom_data: nothing would change")
+            raise validation.invalid(
+                "new_external_unique_id", "is missing, and so is custom_data: nothing would change"
+            )
 
     @property
     def has_phone_numbers(self) -> bool:
@@ -61,7 +65,7 @@ class UpdateCallRequest:
         ids = ((None, self.transaction_id), (self.organization, old), (self.organization, new))
         keys = tuple(key for key in ids if key[1] is not None)
         body = self._body()
-        return WireRequest(method=self.method, target=target, body=body, repeatable=not renames, order_keys=keys)
+        return WireRequest(method=self.method, target=target, body=body, repeatable=not renames, ordering_keys=keys)
 
     def _body(self) -> bytes:
         changes: dict[str, object] = {}
@@ -77,9 +81,9 @@ class UpdateCallRequest:
         Raises:
             ResponseError: The server refused, or its answer cannot be read.
         """
-        raise_unless_success(response, update=True)
+        raise_for_status(response, update=True)
         accepted_only = response.status == 202
         if not response.body.strip():
             return CallUpdate(accepted_only=accepted_only, attempts=attempts)
-        calls, problems = structured(structure_update, response, strict=wire_format.strict)
+        calls, problems = parse_body(structure_update, response, strict=wire_format.strict)
         return CallUpdate(accepted_only=accepted_only, calls=calls, problems=problems, attempts=attempts)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from attrs import field, frozen
 
-from .. import checks
+from .. import validation
 from ..organization import Organization
 
 
@@ -15,15 +15,15 @@ from ..organization import Organization
 class WireFormat:
     """The client's settings that shape a request."""
 
-    api_version: str = field(default="2022-08-01", converter=checks.api_version)
+    api_version: str = field(default="2022-08-01", converter=validation.api_version)
     """The date in the path: the vendor never changed it."""
-    organization_type_case: str = field(default="lower", validator=checks.one_of("lower", "capitalized"))
+    organization_type_case: str = field(default="lower", validator=validation.one_of("lower", "capitalized"))
     """The seed documents ``network``; the vendor's page from 2022-09-28 on ``Network``."""
-    default_region: str = field(default="US", converter=checks.region)
+    default_region: str = field(default="US", converter=validation.region)
     """The country of phone numbers that are written without a ``+``."""
-    validate_phone_numbers: str = field(default="possible", validator=checks.one_of("possible", "valid", "off"))
+    validate_phone_numbers: str = field(default="possible", validator=validation.one_of("possible", "valid", "off"))
     """``"possible"`` because the vendor's own examples, +1 555 999 9999, are not valid numbers."""
-    strict: bool = field(default=False, validator=checks.flag)
+    strict: bool = field(default=False, validator=validation.flag)
     """Whether an unreadable field raises, rather than being listed in ``problems``."""
 
     def target(self, resource: str, organization: Organization, parameters: Mapping[str, str | None]) -> str:

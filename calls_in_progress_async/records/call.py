@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from .. import checks
+from .. import validation
+from .codec import Json, PayloadError, Problem, Record, Time, json_key, keys, structure, to_json
 from .custom_data import CustomData, CustomDataField, Demographic, read_custom_data, read_plain_custom_data
-from .structuring import Json, PayloadError, Problem, Record, Time, json_key, keys, structure, to_json
 
 
 class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
@@ -85,7 +85,7 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
             problem = f"{error.path}: {error.reason}"
         except (TypeError, ValueError, RecursionError):
             problem = "is not a mapping, or holds what JSON cannot"
-        raise checks.refuse("payload", problem)
+        raise validation.invalid("payload", problem)
 
     @property
     def keypresses(self) -> str | None:
@@ -142,7 +142,7 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
         """
         now = datetime.now(UTC) if now is None else now
         if now.tzinfo is None:
-            raise checks.refuse("now", "has no UTC offset, pass datetime.now(UTC)")
+            raise validation.invalid("now", "has no UTC offset, pass datetime.now(UTC)")
         since = self.bridged_at or self.started_at
         return None if since is None else max(now - since, timedelta())
 
@@ -152,7 +152,7 @@ class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
         return None if found is None else found.value
 
     def __repr__(self) -> str:
-        caller = checks.masked(self.calling_phone_number)
+        caller = validation.masked(self.calling_phone_number)
         return f"<Call {self.transaction_id!r} {self.call_status!r} from {caller} bridged_at={self.bridged_at}>"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:  # what msgspec has rich print would be every field

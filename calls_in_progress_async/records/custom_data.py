@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from attrs import field, frozen
 
-from .structuring import Json, Part, Problem, glance, type_name
+from .codec import Json, Part, Problem, try_decode, type_name
 
 Demographic: TypeAlias = str | bool | None
 """What one demographic key holds."""
@@ -50,7 +50,7 @@ def read_plain_custom_data(payload: Json) -> CustomData | None:
     plain = bytes(payload)
     if b'""' in plain:
         return None  # it stands for no value
-    fields, traits = glance(_FIELDS, plain), glance(_Traits, plain)
+    fields, traits = try_decode(_FIELDS, plain), try_decode(_Traits, plain)
     if fields is None or traits is None:
         return None
     demographics = traits.demographics_data

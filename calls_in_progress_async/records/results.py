@@ -7,9 +7,9 @@ from typing import overload
 
 from attrs import field, frozen
 
-from ..attempts import Attempt
+from ..attempt import Attempt
 from .call import Call
-from .structuring import PayloadError, Problem, structure_all
+from .codec import PayloadError, Problem, structure_all
 
 
 @frozen
@@ -58,10 +58,10 @@ def structure_calls(body: bytes, *, strict: bool) -> tuple[tuple[Call, ...], tup
     Raises:
         PayloadError: The body does not say which calls there are.
     """
-    structured = structure_all(Call, body, strict=strict)
-    if structured is None or (structured[1] and any(each.path == "current_call" for each in structured[1])):
+    parse_body = structure_all(Call, body, strict=strict)
+    if parse_body is None or (parse_body[1] and any(each.path == "current_call" for each in parse_body[1])):
         raise PayloadError("", "the answer has no list of calls (current_calls)")
-    return structured
+    return parse_body
 
 
 def structure_update(body: bytes, *, strict: bool) -> tuple[tuple[Call, ...], tuple[Problem, ...]]:

@@ -7,7 +7,7 @@ It is written from the vendor's reference alone and shares no code with the clie
 """
 
 from calls_in_progress_async.sandbox.faults import Fault, FaultKind
-from calls_in_progress_async.sandbox.observations import Event, EventKind, RequestSeen, Stats, UpdateApplied
+from calls_in_progress_async.sandbox.history import Event, EventKind, RequestSeen, Stats, UpdateApplied
 from calls_in_progress_async.sandbox.payloads import Revision
 from calls_in_progress_async.sandbox.server import SandboxServer
 from calls_in_progress_async.sandbox.settings import OrganizationKey, SandboxSettings

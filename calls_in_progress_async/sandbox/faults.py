@@ -35,7 +35,7 @@ class Fault:
     organization: tuple[int, str] | None = None
 
 
-class FaultDice:
+class FaultInjector:
     """Decides which fault, if any, a request is given."""
 
     def __init__(self, seed: int) -> None:

@@ -8,12 +8,12 @@ from typing import Any, Self
 import attrs
 from aiohttp import web
 
-from calls_in_progress_async.sandbox.exchanges import Exchanges
 from calls_in_progress_async.sandbox.faults import FaultKind
-from calls_in_progress_async.sandbox.observations import Event, RequestSeen, Stats, UpdateApplied
-from calls_in_progress_async.sandbox.organizations import World
+from calls_in_progress_async.sandbox.handler import Exchanges
+from calls_in_progress_async.sandbox.history import Event, RequestSeen, Stats, UpdateApplied
 from calls_in_progress_async.sandbox.payloads import Fields, found_call
 from calls_in_progress_async.sandbox.settings import OrganizationKey, SandboxSettings
+from calls_in_progress_async.sandbox.simulation import Simulation
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -29,13 +29,13 @@ class SandboxServer(SandboxSettings):
     """
 
     ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False, on_setattr=attrs.setters.frozen)
-    _world: World = attrs.field(init=False, repr=False)
+    _world: Simulation = attrs.field(init=False, repr=False)
     _exchanges: Exchanges = attrs.field(init=False, repr=False)
     _runner: web.ServerRunner | None = attrs.field(init=False, repr=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         """Makes the world; its time starts to run now."""
-        self._world = World(self)
+        self._world = Simulation(self)
         self._exchanges = Exchanges(self, self._world)
 
     @property
@@ -50,7 +50,7 @@ class SandboxServer(SandboxSettings):
 
     @property
     def stats(self) -> Stats:
-        """Counts since the sandbox was made."""
+        """PollCounters since the sandbox was made."""
         return self._exchanges.stats
 
     @property

@@ -69,7 +69,7 @@ class SandboxSettings:
             2022-09-28 and later (`"capitalized"`), or both.
         token: The token that is good for every organization.
         tokens: Tokens by (id, type), each good for that organization only.
-        accept_only: (live) Answer updates with an empty 202 instead of the call.
+        accept_only: (live) Response updates with an empty 202 instead of the call.
         rate_limit: (live) Requests per second for each token; no limit if `None`.
         rate_burst: (live) Requests that may come at once after a quiet time; one second's worth (at least 1) if `None`.
         retry_after_format: (live) How a 429 says when to come back.

@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection, Hashable
 
 from attrs import define, field, frozen
 
-from .. import checks
-from ..attempts import Attempt
+from .. import validation
+from ..attempt import Attempt
 from ..errors import (
     CallsInProgressError,
     ConnectionFailedError,
@@ -30,9 +30,11 @@ def _statuses(value: Collection[int]) -> frozenset[int]:
     except TypeError:
         statuses = frozenset({-1})
     if not all(isinstance(status, int) and 400 <= status <= 599 for status in statuses):
-        raise checks.refuse("statuses", f"{checks.describe(value)} will not do, pass a set of 4xx and 5xx statuses")
+        raise validation.invalid(
+            "statuses", f"{validation.describe(value)} will not do, pass a set of 4xx and 5xx statuses"
+        )
     if gone := statuses & {401, 404}:
-        raise checks.refuse("statuses", f"{min(gone)} is never retried: the answer would be the same")
+        raise validation.invalid("statuses", f"{min(gone)} is never retried: the answer would be the same")
     return statuses
 
 
@@ -40,27 +42,27 @@ def _statuses(value: Collection[int]) -> frozenset[int]:
 class RetryPolicy:
     """How often, when and on what to try again. All times are in seconds."""
 
-    max_attempts: int = field(default=3, validator=checks.count())
+    max_attempts: int = field(default=3, validator=validation.count())
     """The first included. 3, as in AWS SDKs' standard mode."""
-    initial: float = field(default=0.25, validator=checks.number("seconds"))
+    initial: float = field(default=0.25, validator=validation.number("seconds"))
     """The longest wait after the first attempt. A wait is random between 0 and its longest ("full jitter": AWS
     Architecture Blog, Exponential Backoff And Jitter)."""
-    maximum: float = field(default=20.0, validator=checks.number("seconds"))
+    maximum: float = field(default=20.0, validator=validation.number("seconds"))
     """The longest wait after any attempt: AWS SDKs' 20."""
-    multiplier: float = field(default=2.0, validator=checks.number("times", minimum=1))
+    multiplier: float = field(default=2.0, validator=validation.number("times", minimum=1))
     """How much longer the longest wait gets from attempt to attempt."""
     statuses: frozenset[int] = field(default=frozenset({408, 425, 429, 500, 502, 503, 504}), converter=_statuses)
     """The statuses that may pass."""
-    max_retry_after: float = field(default=30.0, validator=checks.number("seconds"))
+    max_retry_after: float = field(default=30.0, validator=validation.number("seconds"))
     """The longest Retry-After that is waited for; a longer one raises at once."""
-    budget: int = field(default=100, validator=checks.count(minimum=0))
+    budget: int = field(default=100, validator=validation.count(minimum=0))
     """Retries that may be spent by the whole client without successes between: AWS SDKs' 500 tokens, 5 a retry."""
-    organization_budget: int = field(default=10, validator=checks.count(minimum=0))
+    organization_budget: int = field(default=10, validator=validation.count(minimum=0))
     """The same for each organization, so that a failing one cannot spend everybody's."""
-    earned_back: float = field(default=0.2, validator=checks.number("retries"))
+    budget_refill: float = field(default=0.2, validator=validation.number("retries"))
     """What a success returns to the budgets: AWS SDKs' 1 token of 5."""
 
-    retry_post: bool = field(default=False, validator=checks.flag)
+    retry_post: bool = field(default=False, validator=validation.flag)
     """Whether a POST is sent again even if an attempt may have been carried out."""
 
     def may_repeat(self, request: WireRequest, *, applied: bool) -> bool:
@@ -200,8 +202,8 @@ class RetryBudgets:
         """Note a success."""
         policy = self._policy
         if self._client < policy.budget:
-            self._client = min(policy.budget, self._client + policy.earned_back)
+            self._client = min(policy.budget, self._client + policy.budget_refill)
         if self._organizations and (own := self._organizations.pop(key, None)) is not None:
-            own += policy.earned_back
+            own += policy.budget_refill
             if own < policy.organization_budget:
                 self._organizations[key] = own

@@ -17,12 +17,12 @@ from aiohttp.payload import Payload
 from yarl import URL
 
 from ..errors import WrongLoopError
-from .connections import MOST_UNSENT, read_body
+from .pooled import MOST_UNSENT, read_body
 from .retry import Outcome
 from .wire import WireRequest
 
 
-def is_replaced() -> bool:
+def is_patched() -> bool:
     """Whether something else, such as aioresponses, stands in the place of what aiohttp's sessions send with."""
     sends = aiohttp.ClientSession._request
     return type(sends) is not FunctionType or sends.__code__.co_filename != aiohttp.client.__file__

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from .. import checks
-from ..flights import Flights
+from .. import validation
 from ..organization import Organization
+from ..single_flight import SingleFlight
 
 TokenSource: TypeAlias = str | Callable[[Organization], str | Awaitable[str]]
 """A token, or a sync or async callable that gives the token of an organization."""
@@ -18,11 +18,11 @@ class Tokens:
     """The tokens in use. A callable is asked once per organization, and once more when its token was refused."""
 
     def __init__(self, source: TokenSource) -> None:
-        self._source: Any = source if callable(source) else checks.token(source)
+        self._source: Any = source if callable(source) else validation.token(source)
         self.static = None if callable(self._source) else self._source
         """The token, where there is but one."""
         self._known: dict[Organization, str] = {}
-        self._asking: Flights[str] = Flights(self._known.__setitem__)
+        self._asking: SingleFlight[str] = SingleFlight(self._known.__setitem__)
 
     async def get(self, organization: Organization) -> str:
         """The token of an organization."""
@@ -36,4 +36,4 @@ class Tokens:
 
     async def _ask(self, organization: Organization) -> str:
         answer = self._source(organization)
-        return checks.token(await answer if inspect.isawaitable(answer) else answer)
+        return validation.token(await answer if inspect.isawaitable(answer) else answer)

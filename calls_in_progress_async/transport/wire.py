@@ -18,7 +18,7 @@ class WireRequest:
     """JSON, or None where the method has no body."""
     repeatable: bool = True
     """Whether carrying it out twice is the same as once, and is answered the same."""
-    order_keys: tuple[Hashable, ...] = field(default=(), repr=False)
+    ordering_keys: tuple[Hashable, ...] = field(default=(), repr=False)
     """Of a write: what it changes. Writes that share a key go out in order, one at a time."""
 
 

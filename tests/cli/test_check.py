@@ -131,7 +131,7 @@ async def test_certificates(command_line, tmp_path) -> None:
 
 async def test_a_silent_host(command_line, monkeypatch) -> None:
     """A step gives up after a while."""
-    monkeypatch.setattr("calls_in_progress_async.cli.findings._PATIENCE", 0)
+    monkeypatch.setattr("calls_in_progress_async.cli.diagnostics._PATIENCE", 0)
     async with command_line() as line:
         done = await line.invoke("check", "advertiser:2")
     assert "does not resolve: no answer within 0 seconds" in done.stdout

@@ -67,7 +67,7 @@ async def test_a_narrow_terminal_keeps_the_ids(command_line, monkeypatch) -> Non
     """Descriptions give way first."""
     async with command_line(epoch=datetime.now(UTC)) as line:
         call = line.sandbox.start_call(ORGANIZATION, external_unique_id="mine-1")
-        monkeypatch.setattr("calls_in_progress_async.cli.screen._UNFOLDED", 80)
+        monkeypatch.setattr("calls_in_progress_async.cli.output._UNFOLDED", 80)
         done = await line.invoke("list", "advertiser:2")
         assert call in done.stdout
         assert "mine-1" in done.stdout

@@ -15,7 +15,7 @@ from calls_in_progress_async import __main__, __version__, errors
 from calls_in_progress_async.cli import list_calls as list_module
 from calls_in_progress_async.cli import sandbox as sandbox_module
 from calls_in_progress_async.cli import watch_display as display_module
-from calls_in_progress_async.cli.outcomes import ExitCode, combined, exit_code_of, report
+from calls_in_progress_async.cli.exit_codes import ExitCode, combined, exit_code_of, report
 from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.sandbox import Fault
 
@@ -95,7 +95,7 @@ async def test_a_server_that_is_down(command_line) -> None:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         async with command_line() as line:
-            done = await line.execute("list", "advertiser:2", "--base-url", url, "--deadline", "0.2")
+            done = await line.execute("list", "advertiser:2", "--base-url", url, "--timeout", "0.2")
     assert done.code == 1
     assert done.stderr.startswith("error: advertiser:2: ")
     assert "Traceback" not in done.stderr
@@ -113,7 +113,7 @@ async def test_the_spelling_of_the_type(command_line) -> None:
 async def test_the_vendors_error_handle_is_told(command_line) -> None:
     """It is what the vendor's support asks for."""
     async with command_line(faults=[Fault(status=500)]) as line:
-        done = await line.invoke("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--deadline", "0.1")
+        done = await line.invoke("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--timeout", "0.1")
         assert done.exit_code == 1
         assert "error handle: 1228118400" in done.stderr
 
@@ -150,7 +150,7 @@ async def test_ctrl_c_while_waiting_for_an_answer(command_line) -> None:
 async def test_the_server_dies_while_it_is_asked(command_line) -> None:
     """1, with one error a organization and no traceback."""
     async with command_line(faults=[Fault(kind="hang")]) as line:
-        process = await line.start("list", "advertiser:2", "--deadline", "1")
+        process = await line.start("list", "advertiser:2", "--timeout", "1")
         while not line.sandbox.requests:
             await asyncio.sleep(0.01)
         await line.sandbox.close()
@@ -228,7 +228,7 @@ def test_a_watch_in_this_process(monkeypatch, capsys, tmp_path) -> None:
     """Ctrl-C keeps the checkpoint; a closed pipe does not, since its last event was told to nobody."""
     monkeypatch.setenv("CALLS_IN_PROGRESS_TOKEN", "t")
     file = tmp_path / "checkpoint.json"
-    arguments = ["watch", "advertiser:2", "--base-url", "http://127.0.0.1:1", "--deadline", "0.1", "--interval", "0.1"]
+    arguments = ["watch", "advertiser:2", "--base-url", "http://127.0.0.1:1", "--timeout", "0.1", "--interval", "0.1"]
     for leave, code in ((_break_pipe, 141), (_interrupt, 130)):
         assert not file.exists()
         monkeypatch.setattr(display_module, "write_line", leave)

@@ -20,15 +20,15 @@ from calls_in_progress_async.cli.watch import _outcome
 from calls_in_progress_async.cli.watch_display import JsonLines, Lines, describe
 from calls_in_progress_async.cli.watch_table import LiveTable
 from calls_in_progress_async.cli.watch_tally import Tally
-from calls_in_progress_async.polling.events import (
+from calls_in_progress_async.watch.events import (
     CallChanged,
     CallEnded,
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
 )
-from calls_in_progress_async.polling.stats import WatchStats
-from calls_in_progress_async.polling.watch import Watch
+from calls_in_progress_async.watch.stats import WatchStats
+from calls_in_progress_async.watch.watch import Watch
 
 ORGANIZATION = (2, "advertiser")
 ACME = Organization.advertiser(2)
@@ -224,7 +224,7 @@ async def test_the_server_goes_away_and_comes_back(command_line) -> None:
     """An outage ends no call and stops no watch."""
     async with command_line() as line:
         line.sandbox.start_call(ORGANIZATION)
-        process = await line.start("watch", "advertiser:2", "--json", "--deadline", "0.2", *FAST)
+        process = await line.start("watch", "advertiser:2", "--json", "--timeout", "0.2", *FAST)
         await _next(process, "started")
         await line.sandbox.close()
         await _next(process, "failed")

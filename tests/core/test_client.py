@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 from attrs import frozen
-from core.deliveries import Answer, rig
-from core.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, Seen, hang, in_virtual_time, reply
+from transport.pipelines import Answer, rig
+from transport.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, Seen, hang, in_virtual_time, reply
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import (
@@ -31,7 +31,7 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.transport.connections import Connections
+from calls_in_progress_async.transport.pooled import Connections
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
@@ -197,7 +197,7 @@ def test_the_constructor_is_the_documented_one() -> None:
         "base_url": "https://invoca.net", "network": None, "api_version": "2022-08-01",
         "organization_type_case": "lower",
         "default_region": "US", "validate_phone_numbers": "possible", "strict": False, "retry": RetryPolicy(),
-        "rate_limit": None, "deadline": 30.0, "attempt_timeout": 10.0, "connect_timeout": 5.0, "max_connections": 100,
+        "rate_limit": None, "timeout": 30.0, "attempt_timeout": 10.0, "connect_timeout": 5.0, "max_connections": 100,
         "max_response_size": 32 * 2**20, "ssl": True, "proxy": None, "trust_env": False, "session": None,
     }  # fmt: skip
 
@@ -246,7 +246,7 @@ async def until(condition: Any) -> None:
         ([hang], {}, lambda server: len(server.seen) == 3),
         ([hang], {"max_connections": 1}, lambda server: len(server.seen) == 1),
         ([NO_CALLS], {"rate_limit": RateLimit(rate=1e-6, burst=1)}, lambda server: len(server.seen) == 1),
-        ([reply(500)], {"retry": RetryPolicy(initial=1e6, maximum=1e6), "deadline": None}, lambda it: len(it.seen) > 2),
+        ([reply(500)], {"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, lambda it: len(it.seen) > 2),
     ],
     ids=["on the network", "in the pool", "in the limiter", "in a pause"],
 )  # fmt: skip
@@ -339,7 +339,7 @@ def test_a_forked_child_is_told_to_make_its_own_client() -> None:
     script = textwrap.dedent("""
         import asyncio, gc, os, sys
         sys.path.insert(0, sys.argv[1])
-        from core.servers import ACME, RawServer
+        from transport.servers import ACME, RawServer
         from calls_in_progress_async import WrongLoopError
 
         def refused(client):
@@ -636,7 +636,7 @@ async def test_a_client_is_made_from_the_environment(environment: Any, tmp_path:
     file = tmp_path / "token"
     file.write_text("from-file\n")
     environment(TOKEN=" from-env\n", NETWORK="acme", ORGANIZATION_TYPE_CASE="capitalized")
-    client = CallsInProgressClient.from_env(deadline=None)
+    client = CallsInProgressClient.from_env(timeout=None)
     assert (client.base_url, await token_of(client)) == ("https://acme.invoca.net", "from-env")
     assert client._wire_format.organization_type_case == "capitalized"
     environment(TOKEN="", TOKEN_FILE=str(file), NETWORK="", BASE_URL="https://example.com")
@@ -702,7 +702,7 @@ async def test_numbers_are_loaded_off_the_loop_and_once() -> None:
     script = textwrap.dedent("""
         import asyncio, sys
         sys.path.insert(0, sys.argv[1])
-        from core.servers import ACME, RawServer
+        from transport.servers import ACME, RawServer
         async def main():
             async with RawServer() as server, server.client() as client:
                 await client.find(ACME)
@@ -756,11 +756,11 @@ async def test_closing_in_a_pause_leaves_no_coroutine_behind() -> None:
         return WireResponse(status, {}, b"")
 
     it = rig(200)
-    it.delivery._transport = Transport()  # type: ignore[assignment]
+    it.pipeline._transport = Transport()  # type: ignore[assignment]
     call = asyncio.create_task(it.go())
     await asyncio.sleep(0)
     gate.set()
-    await it.delivery.close(None)
+    await it.pipeline.close(None)
     assert type(await call) is sdk.ClientClosedError
     gc.collect()
 
@@ -772,7 +772,7 @@ def test_a_call_after_closing_is_told_so() -> None:
         it = rig(Answer(200, takes=100.0))
         running = asyncio.create_task(it.go())
         await asyncio.sleep(1)
-        await it.delivery.close(None)
+        await it.pipeline.close(None)
         assert type(await running) is sdk.ClientClosedError
         assert type(await it.go()) is sdk.ClientClosedError
 
@@ -795,7 +795,7 @@ async def test_a_session_is_checked(session: Any) -> None:
 
 def test_a_fork_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the child, as the hook of the fork does it: a client of before is refused, one of after is not."""
-    from calls_in_progress_async import place as module  # noqa: PLC0415
+    from calls_in_progress_async import loop_affinity as module  # noqa: PLC0415
 
     monkeypatch.setattr(module, "_forks", module._forks)
     before = CallsInProgressClient(token=TOKEN)
@@ -810,10 +810,10 @@ async def test_a_slow_parser_is_told() -> None:
     """Aiohttp without its C parser accepts what it should refuse."""
     from aiohttp.http_parser import HttpResponseParserPy  # noqa: PLC0415
 
-    from calls_in_progress_async.transport import http  # noqa: PLC0415
+    from calls_in_progress_async.transport import aiohttp_transport  # noqa: PLC0415
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(http, "HttpResponseParser", HttpResponseParserPy)
+        patched.setattr(aiohttp_transport, "HttpResponseParser", HttpResponseParserPy)
         async with RawServer() as server, server.client() as client:
             with pytest.warns(RuntimeWarning, match="without its C parser"):
                 await client.find(ACME)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trustme
 from aiohttp import ClientSession, TraceConfig
-from core.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, hang, reply
+from transport.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, hang, reply
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, CurrentCallsRequest, UpdateCallRequest
@@ -131,7 +131,7 @@ def test_every_error_pickles_with_all_it_knows(kind: type[CallsInProgressError],
     bare = duplicate(kind("text"))
     assert (bare.attempts, bare.may_have_been_applied) == ((), False)
     error = kind("text", status=503, request_id="r", field_errors={"id": ("bad",)}, retry_after=1.5, path="a[0].b")
-    error.attempts = (sdk.Attempt(status=503, wait=1.0), sdk.Attempt(error="ConnectionLostError"))
+    error.attempts = (sdk.Attempt(status=503, backoff=1.0), sdk.Attempt(error="ConnectionLostError"))
     error.may_have_been_applied = True
     error.add_note("a note")
     again = duplicate(error)
@@ -412,7 +412,7 @@ FAILURES: list[Any] = [
     (b"SSH-2.0-OpenSSH\r\n\r\n", {}, sdk.UnexpectedResponseError),
     (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n", {}, sdk.UnexpectedResponseError),
     (hang, {"attempt_timeout": 0.01}, sdk.RequestTimeoutError),
-    (hang, {"deadline": 0.01}, sdk.DeadlineExceededError),
+    (hang, {"timeout": 0.01}, sdk.DeadlineExceededError),
     (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", {"attempt_timeout": 0.01}, sdk.RequestTimeoutError),
 ]
 

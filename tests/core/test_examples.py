@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from core.servers import ACME, ONCE, TOKEN
+from transport.servers import ACME, ONCE, TOKEN
 
 from calls_in_progress_async import (
     AuthenticationError,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from calls_in_progress_async import CallsInProgressClient, RetryPolicy, errors
-from calls_in_progress_async.cli.outcomes import EPILOG, ExitCode
+from calls_in_progress_async.cli.exit_codes import EPILOG, ExitCode
 from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.sandbox import SandboxServer
 
@@ -66,7 +66,7 @@ def test_the_defaults_that_are_documented_are_the_codes() -> None:
     policy = RetryPolicy()
     waits = f"{policy.max_attempts} attempts, waits up to {policy.initial:g} s, {policy.backoff(2, lambda: 1):g} s"
     assert told.pop("retry") == f"{waits}, ... {policy.maximum:g} s"
-    units = {"deadline": " s", "attempt_timeout": " s", "connect_timeout": " s"}
+    units = {"timeout": " s", "attempt_timeout": " s", "connect_timeout": " s"}
     expected = {name: f"{parameters[name].default:g}{unit}" for name, unit in units.items()} | {
         "max_connections": str(parameters["max_connections"].default),
         "max_response_size": f"{parameters['max_response_size'].default // 2**20} MiB",

@@ -106,7 +106,7 @@ def test_after_every_step_until_it_is_done(act: Any, kept: bool, loop: Any) -> N
 
 
 @frozen
-class Place:
+class LoopAffinity:
     """Where a request waits for ever, and what is done before it."""
 
     settings: dict[str, Any]
@@ -136,26 +136,26 @@ def stale_token() -> Any:
 
 
 PLACES = {
-    "limiter": Place({"rate_limit": RateLimit(rate=1e-6, burst=1)}, [say(NO_CALLS)], before=find),
-    "limiter of the organization": Place(
+    "limiter": LoopAffinity({"rate_limit": RateLimit(rate=1e-6, burst=1)}, [say(NO_CALLS)], before=find),
+    "limiter of the organization": LoopAffinity(
         {"rate_limit": RateLimit(rate=1e6, burst=1e6, per_organization_rate=1e-6)}, [say(NO_CALLS)], before=find
     ),
-    "limiter after a 429": Place({}, [say(answer(429, b"", "Retry-After: 20"))], sends=True),
-    "gate": Place({"max_connections": 1}, [say_and_hang()], beside=find),
-    "gate after the limiter": Place(
+    "limiter after a 429": LoopAffinity({}, [say(answer(429, b"", "Retry-After: 20"))], sends=True),
+    "gate": LoopAffinity({"max_connections": 1}, [say_and_hang()], beside=find),
+    "gate after the limiter": LoopAffinity(
         {"max_connections": 1, "rate_limit": RateLimit(rate=2000, burst=1)}, [say_and_hang()], beside=find
     ),
-    "backoff": Place(
-        {"retry": RetryPolicy(initial=1e6, maximum=1e6), "deadline": None}, [say(answer(500))], sends=True
+    "backoff": LoopAffinity(
+        {"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, [say(answer(500))], sends=True
     ),
-    "backoff of an update": Place(
-        {"retry": RetryPolicy(initial=1e6, maximum=1e6), "deadline": None}, [say(answer(500))], update, sends=True
+    "backoff of an update": LoopAffinity(
+        {"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, [say(answer(500))], update, sends=True
     ),
-    "token callable": Place({"token": never}, [say(NO_CALLS)]),
-    "token callable after a 401": Place({"token": stale_token}, [say(answer(401))], sends=True),
-    "turn": Place({}, [say_and_hang()], update, beside=update),
-    "network": Place({}, [say_and_hang()], update, sends=True),
-    "body": Place({}, [say_and_hang(answer(200, b"{", length=99))], sends=True),
+    "token callable": LoopAffinity({"token": never}, [say(NO_CALLS)]),
+    "token callable after a 401": LoopAffinity({"token": stale_token}, [say(answer(401))], sends=True),
+    "turn": LoopAffinity({}, [say_and_hang()], update, beside=update),
+    "network": LoopAffinity({}, [say_and_hang()], update, sends=True),
+    "body": LoopAffinity({}, [say_and_hang(answer(200, b"{", length=99))], sends=True),
 }
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import trustme
 import uvloop
-from core.deliveries import Answer, rig
-from core.servers import ACME as ORGANIZATION
-from core.servers import in_virtual_time
 from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, say, say_and_hang
 from faults.leaks import connector_of, left_behind, settle
 from faults.test_cancellation import LOOPS, PLACES, find, others, run, stale_token, steps, timers, update
+from transport.pipelines import Answer, rig
+from transport.servers import ACME as ORGANIZATION
+from transport.servers import in_virtual_time
 
 from calls_in_progress_async import (
     CallsInProgressClient,
@@ -179,7 +179,7 @@ def test_a_drain_waits_for_the_last_of_several() -> None:
         it = rig(Answer(200, takes=1.0), Answer(200, takes=3.0))
         tasks = [asyncio.create_task(it.go()) for _ in range(2)]
         await asyncio.sleep(0)
-        await it.delivery.close(10.0)
+        await it.pipeline.close(10.0)
         assert await asyncio.gather(*tasks) == [200, 200]
 
     in_virtual_time(main)
@@ -192,7 +192,7 @@ def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
         it = rig(Answer(200, takes=9.0), retry=RetryPolicy(max_attempts=1))
         task = asyncio.create_task(it.go())
         await asyncio.sleep(1)
-        await it.delivery.close(None)
+        await it.pipeline.close(None)
         assert type(await task) is ClientClosedError
 
     in_virtual_time(main)
@@ -206,7 +206,7 @@ def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
 
         async def close_at_one() -> None:
             await asyncio.sleep(1.0)
-            await it.delivery.close(None)
+            await it.pipeline.close(None)
 
         closing, task = asyncio.create_task(close_at_one()), asyncio.create_task(it.go())
         await closing
@@ -225,12 +225,12 @@ def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() 
 
         async def close_at_one() -> None:
             await asyncio.sleep(1.0)
-            await it.delivery.close(None)
+            await it.pipeline.close(None)
 
         await asyncio.create_task(close_at_one())
         first, second = await asyncio.gather(*tasks)
         assert (first, type(second), it.transport.times) == (200, ClientClosedError, [0.0])
-        assert it.delivery._scopes._timer is None
+        assert it.pipeline._scopes._timer is None
 
     in_virtual_time(main)
 
@@ -246,7 +246,7 @@ url, ca = sys.argv[1], sys.argv[2]
 context = ssl.create_default_context(cafile=ca) if ca else True
 
 def make():
-    return CallsInProgressClient(token="t", base_url=url, ssl=context, attempt_timeout=None, deadline=None)
+    return CallsInProgressClient(token="t", base_url=url, ssl=context, attempt_timeout=None, timeout=None)
 
 async def use(client, background=False):
     await asyncio.gather(*(client.find(ACME) for _ in range(3)))
@@ -492,9 +492,9 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
 
     async def main() -> None:
         it = rig(Answer(200, takes=1.0), max_connections=1, attempt_timeout=1.5)
-        calls = [it.delivery.deliver(request, ORGANIZATION, None) for request in finds(20)]
+        calls = [it.pipeline.deliver(request, ORGANIZATION, None) for request in finds(20)]
         jobs = [job for _, job in await asyncio.gather(*calls)]
-        assert [round(job.attempts[0].pool) for job in jobs] == list(range(20))
+        assert [round(job.attempts[0].pool_wait) for job in jobs] == list(range(20))
         assert {round(job.attempts[0].network, 3) for job in jobs} == {1.0}
 
     in_virtual_time(main)
@@ -511,7 +511,7 @@ def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
         first, second = await asyncio.gather(it.go(), it.go())
         assert first == 200
         assert type(second) is RequestTimeoutError
-        assert [(round(a.pool, 2), round(a.network, 2)) for a in second.attempts] == [(1.0, 1.5)]
+        assert [(round(a.pool_wait, 2), round(a.network, 2)) for a in second.attempts] == [(1.0, 1.5)]
 
     in_virtual_time(main)
 

@@ -9,11 +9,11 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from core.deliveries import FIND, Answer, rig, write
-from core.servers import ACME as ORGANIZATION
-from core.servers import in_virtual_time
 from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say
 from faults.leaks import nothing_left
+from transport.pipelines import FIND, Answer, rig, write
+from transport.servers import ACME as ORGANIZATION
+from transport.servers import in_virtual_time
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
@@ -28,7 +28,7 @@ def test_in_an_outage_retries_stop_adding_load() -> None:
 
     async def main() -> None:
         it = rig(500, retry=RetryPolicy(initial=0, budget=20, organization_budget=5))
-        calls = [it.delivery.deliver(FIND, Organization.advertiser(1 + n % 100), None) for n in range(1000)]
+        calls = [it.pipeline.deliver(FIND, Organization.advertiser(1 + n % 100), None) for n in range(1000)]
         jobs = [job for _, job in await asyncio.gather(*calls)]
         assert len(it.transport.sent) == 1020
         told = [job.stopped for job in jobs if len(job.attempts) < 3]
@@ -117,7 +117,7 @@ async def test_a_wait_beyond_the_deadline_raises_at_once(status: int, kind: Any)
     """Long before the deadline, with `.retry_after`."""
     async with FaultServer([say(answer(status, b"", "Retry-After: 20"))]) as server, nothing_left(server) as client:
         with pytest.raises(kind, match="after the deadline") as raised:
-            await client.find(ACME, deadline=15)
+            await client.find(ACME, timeout=15)
         assert (raised.value.retry_after, len(server.seen)) == (20.0, 1)
         assert sum(sum(each[2:]) for each in raised.value.attempts) < 5
 
@@ -215,14 +215,14 @@ def test_the_times_of_the_attempts_add_up() -> None:
             it = rig(*script, rate_limit=RateLimit(rate=0.2, burst=1), max_connections=1, attempt_timeout=None)
             loop = asyncio.get_running_loop()
             began = loop.time()
-            _, job = await it.delivery.deliver(FIND, ORGANIZATION, None)
+            _, job = await it.pipeline.deliver(FIND, ORGANIZATION, None)
             took = loop.time() - began
-            total = sum(a.limiter + a.pool + a.network + a.wait for a in job.attempts)
+            total = sum(a.rate_limit_wait + a.pool_wait + a.network + a.backoff for a in job.attempts)
             assert total == pytest.approx(took, abs=1e-3)
             assert [round(a.network) for a in job.attempts] == [2, 1, 4]
             assert [a.status for a in job.attempts] == [500, 503, last]
-            assert job.attempts[1].wait == pytest.approx(3.5, abs=1e-3)
-            assert job.attempts[-1].wait == 0
+            assert job.attempts[1].backoff == pytest.approx(3.5, abs=1e-3)
+            assert job.attempts[-1].backoff == 0
 
     in_virtual_time(main)
 
@@ -258,7 +258,7 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
         await asyncio.sleep(0.5)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        error = await it.go(request, deadline=6.0)
+        error = await it.go(request, timeout=6.0)
         assert type(error) is sdk.DeadlineExceededError
         assert loop.time() - began == pytest.approx(6.0, abs=0.01)
         spent = tuple(round(sum(each)) for each in list(zip(*error.attempts, strict=True))[2:])
@@ -274,11 +274,11 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
 
 
 def test_each_attempt_gets_its_own_timeout_or_what_remains() -> None:
-    """attempt_timeout=4 and deadline=10, no answer: 4 s, 4 s, and the 2 s that are left."""
+    """attempt_timeout=4 and timeout=10, no answer: 4 s, 4 s, and the 2 s that are left."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=99.0), attempt_timeout=4.0, retry=RetryPolicy(initial=0))
-        error = await it.go(deadline=10.0)
+        error = await it.go(timeout=10.0)
         assert type(error) is sdk.DeadlineExceededError
         assert [round(a.network, 2) for a in error.attempts] == [4.0, 4.0, 2.0]
         assert [a.error for a in error.attempts] == ["RequestTimeoutError"] * 2 + ["DeadlineExceededError"]
@@ -303,12 +303,12 @@ def test_no_call_outlives_its_deadline() -> None:
 
         async def one(deadline: float) -> float:
             began = loop.time()
-            await it.go(FIND, deadline=deadline)
+            await it.go(FIND, timeout=deadline)
             return loop.time() - began - deadline
 
         late = await asyncio.gather(*(one(chance.choice([0.5, 2.0, 8.0])) for _ in range(500)))
         assert max(late) < 0.01
-        assert it.delivery._slots._value == 30
-        assert it.delivery._scopes._due == {}
+        assert it.pipeline._slots._value == 30
+        assert it.pipeline._scopes._due == {}
 
     in_virtual_time(main)

@@ -20,8 +20,8 @@ from faults.test_bad_servers import FAULTS, Fault
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, Organization, RateLimit, RetryPolicy
-from calls_in_progress_async.transport.censorship import censor
-from calls_in_progress_async.transport.delivery import Job
+from calls_in_progress_async.transport.pipeline import Operation
+from calls_in_progress_async.transport.redaction import redact
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 PHONE = "+15309991234"
@@ -147,7 +147,7 @@ async def test_no_fault_brings_a_secret_into_an_error(
         assert secret not in logged(everything_logged)
 
 
-@pytest.mark.parametrize("settings", [{"attempt_timeout": 0.01}, {"deadline": 0.01}])
+@pytest.mark.parametrize("settings", [{"attempt_timeout": 0.01}, {"timeout": 0.01}])
 @pytest.mark.parametrize("act", [find, update])
 async def test_no_timeout_brings_one_either(act: Any, settings: Any) -> None:
     """RequestTimeoutError and DeadlineExceededError."""
@@ -178,7 +178,7 @@ async def test_no_repr_shows_a_token() -> None:
 
 def test_no_repr_shows_what_goes_over_the_wire() -> None:
     """Neither a request's target and body nor an answer's headers and body: they may hold numbers, or an echo."""
-    request = WireRequest(method="PUT", target=f"/?n={PHONE}", body=PHONE.encode(), order_keys=((SECRET_ID,),))
+    request = WireRequest(method="PUT", target=f"/?n={PHONE}", body=PHONE.encode(), ordering_keys=((SECRET_ID,),))
     response = WireResponse(200, {"X-Echo": TOKEN}, PHONE.encode())
     for secret in (PHONE, SECRET_ID, TOKEN):
         assert secret not in repr((request, response))
@@ -293,7 +293,7 @@ KEPT = [
 @pytest.mark.parametrize("number", GROUPED)
 async def test_a_phone_number_is_taken_out_however_it_is_grouped(number: str) -> None:
     """In the text and in the field errors, as a name and as a word of it."""
-    assert censor(f"{number} is bad", "") == f"{GROUPED[number]} is bad"
+    assert redact(f"{number} is bad", "") == f"{GROUPED[number]} is bad"
     body = json.dumps({"errors": {"calling_phone_number": [f"{number} is bad"], number: ["unknown"]}})
     async with FaultServer([say(answer(422, body))]) as server, server.client() as client:
         with pytest.raises(sdk.RequestRejectedError) as raised:
@@ -306,8 +306,8 @@ async def test_a_phone_number_is_taken_out_however_it_is_grouped(number: str) ->
 @pytest.mark.parametrize("text", KEPT)
 def test_what_is_no_phone_number_is_left(text: str) -> None:
     """Ids with letters, statuses, sizes, the error handle, and fewer than seven digits."""
-    assert censor(f"x: {text}", "") == f"x: {text}"
-    assert censor(text, "") == text
+    assert redact(f"x: {text}", "") == f"x: {text}"
+    assert redact(text, "") == text
 
 
 async def test_what_support_asks_for_is_kept() -> None:
@@ -347,7 +347,7 @@ WORDS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("token", [*SHORT_TOKENS, "a+b/c=.$^{d}", "abcdef", '"quoted"&<angled>'])
 def test_a_token_of_any_length_is_found_however_it_is_written(token: str, where: str) -> None:
     """As it is, percent-encoded, escaped as JSON, HTML or Python do, with characters that mean something to `re`."""
-    text = censor(WORDS[where](token), token)
+    text = redact(WORDS[where](token), token)
     assert "[token]" in text
     for form in (token, quote(token, safe=""), json.dumps(token)[1:-1], html.escape(token)):
         assert not re.search(rf"(?<![\w%\\]){re.escape(form)}(?!\w)", text.replace("[token]", ""))
@@ -366,16 +366,16 @@ def test_a_token_of_any_length_is_found_however_it_is_written(token: str, where:
 )
 def test_a_text_is_not_torn_apart_for_a_short_token(token: str, text: str) -> None:
     """It is a word of its own or it is not the token."""
-    assert censor(text, token) == text
+    assert redact(text, token) == text
 
 
 def test_a_long_token_is_found_where_it_is_cut_off_or_part_of_a_word() -> None:
     """By its first six characters, and what follows them up to a space goes with them; in all that holds texts."""
-    assert censor("xabcdefgh-i rest", "abcdefgh") == "x[token] rest"
-    assert censor("cut off: abcdef", "abcdefgh") == "cut off: [token]"
-    assert censor("xabcdefy", "abcdef") == "x[token]"
-    assert censor("xabcdey", "abcde") == "xabcdey"
-    assert censor(("abcdefgh", 5, {"abcdefgh": ["abcdefgh"]}), "abcdefgh") == (
+    assert redact("xabcdefgh-i rest", "abcdefgh") == "x[token] rest"
+    assert redact("cut off: abcdef", "abcdefgh") == "cut off: [token]"
+    assert redact("xabcdefy", "abcdef") == "x[token]"
+    assert redact("xabcdey", "abcde") == "xabcdey"
+    assert redact(("abcdefgh", 5, {"abcdefgh": ["abcdefgh"]}), "abcdefgh") == (
         *("[token]", 5), {"[token]": ["[token]"]})  # fmt: skip
 
 
@@ -412,7 +412,7 @@ async def test_a_short_token_does_not_get_into_an_error_either(token: str, where
 
 def test_notes_and_attributes_are_censored() -> None:
     """Whatever holds a text: a list of notes, a tuple, a mapping; a number is left as it is."""
-    job = Job(WireRequest(method="GET", target="/"), ACME, 0.0, None, False, token="k9x")
+    job = Operation(WireRequest(method="GET", target="/"), ACME, 0.0, None, False, token="k9x")
     facts = {"request_id": "k9x 12345678", "error_handle": "k9x", "path": "k9x[0].5309991234", "status": 500}
     error = sdk.ServerError("k9x", field_errors={"k9x": ("k9x", "5309991234")}, **facts)
     error.add_note("k9x 5309991234")

@@ -8,10 +8,10 @@ import random
 from typing import Any
 
 import pytest
-from core.deliveries import FIND, Answer, Rig, rig, write
-from core.servers import in_virtual_time
 from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say, say_and_close
 from faults.leaks import nothing_left
+from transport.pipelines import FIND, Answer, Rig, rig, write
+from transport.servers import in_virtual_time
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import RateLimit, RetryPolicy
@@ -123,14 +123,14 @@ def test_it_stays_so_when_our_own_side_gives_up() -> None:
         closed = rig(LOST(), 200, retry=RetryPolicy(initial=50, maximum=50))
         task = asyncio.create_task(closed.go(write()))
         await asyncio.sleep(1)
-        await closed.delivery.close(None)
+        await closed.pipeline.close(None)
         late = rig(Answer(LOST(), takes=1), Answer(200, takes=100), retry=RetryPolicy(initial=0))
         limited = rig(LOST(), 200, retry=RetryPolicy(initial=0), rate_limit=RateLimit(rate=0.1, burst=1, max_wait=1))
         tokens: list[Any] = ["token", ""]
         tokenless = rig(LOST(), 401, token=lambda _: tokens.pop(0), retry=RetryPolicy(initial=0))
         outcomes = [
             (await task, sdk.ClientClosedError),
-            (await late.go(write(), deadline=5), sdk.DeadlineExceededError),
+            (await late.go(write(), timeout=5), sdk.DeadlineExceededError),
             (await limited.go(write()), sdk.RateLimitWaitError),
             (await tokenless.go(write()), sdk.InvalidRequestError),
         ]
@@ -149,7 +149,7 @@ def test_it_is_false_as_long_as_nothing_can_have_been_applied() -> None:
         for first in (NEVER(), Answer(429, {"Retry-After": "99"}), 401, 403):
             it = rig(first)
             try:
-                _, job = await it.delivery.deliver(write(), ACME, None)
+                _, job = await it.pipeline.deliver(write(), ACME, None)
                 outcomes.append(job.applied)
             except sdk.CallsInProgressError as error:
                 outcomes.append(error.may_have_been_applied)
@@ -157,7 +157,7 @@ def test_it_is_false_as_long_as_nothing_can_have_been_applied() -> None:
         tasks = [asyncio.create_task(waiting.go(write())) for _ in range(2)]
         tasks.append(asyncio.create_task(waiting.go(write(transaction_id="other"))))
         await asyncio.sleep(1)
-        await waiting.delivery.close(None)
+        await waiting.pipeline.close(None)
         running, *queued = await asyncio.gather(*tasks)
         assert running.may_have_been_applied
         outcomes += [each.may_have_been_applied for each in queued]

@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from calls_in_progress_async import Call, CallsInProgressClient, CurrentCallsRequest, Organization, RateLimit
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.limits.token_bucket import TokenBucket
-from calls_in_progress_async.polling import listing
 from calls_in_progress_async.records.results import structure_calls
-from calls_in_progress_async.transport.connections import Connections
+from calls_in_progress_async.transport.pooled import Connections
+from calls_in_progress_async.watch import listing
 
 STORED = Path(__file__).with_name("counts.json")
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"

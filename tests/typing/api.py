@@ -56,7 +56,7 @@ def clients(session: ClientSession) -> Sequence[CallsInProgressClient]:
             strict=True,
             retry=RetryPolicy(max_attempts=5, initial=0.1, maximum=5, multiplier=3, max_retry_after=60),
             rate_limit=RateLimit(rate=10, burst=20),
-            deadline=None,
+            timeout=None,
             attempt_timeout=5,
             connect_timeout=1.5,
             max_connections=10,
@@ -83,7 +83,7 @@ async def find() -> None:
     assert_type((acme.id, acme.type, str(acme)), tuple[int, str, str])
     async with CallsInProgressClient(token="secret") as client:
         assert_type(client.base_url, str)
-        found = await client.find(acme, transaction_id="ABCD1234", external_unique_id=None, deadline=5)
+        found = await client.find(acme, transaction_id="ABCD1234", external_unique_id=None, timeout=5)
         assert_type(found, CurrentCalls)
         assert_type(found[0], Call)
         assert_type(found[0:2], tuple[Call, ...])
@@ -94,7 +94,7 @@ async def find() -> None:
         for call in calls:
             read(call)
         await client.find(
-            acme, calling_phone_number="(530) 999-9999", destination_phone_number="855-559-5599", deadline=None
+            acme, calling_phone_number="(530) 999-9999", destination_phone_number="855-559-5599", timeout=None
         )
         await client.find("advertiser:25")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -123,7 +123,7 @@ async def update(client: CallsInProgressClient, acme: Organization) -> None:
     assert_type((done.accepted_only, done.calls), tuple[bool, tuple[Call, ...]])
     assert_type(await client.send(CurrentCallsRequest(organization=acme)), CurrentCalls)
     request = UpdateCallRequest(organization=acme, external_unique_id="mine", custom_data={"a": "b"})
-    assert_type(await client.send(request, deadline=1.0), CallUpdate)
+    assert_type(await client.send(request, timeout=1.0), CallUpdate)
     await client.close(drain=5)
 
 
@@ -168,4 +168,4 @@ async def third_endpoint(client: CallsInProgressClient) -> None:
 
 def times(attempt: Attempt) -> float:
     assert_type((attempt.status, attempt.error), tuple[int | None, str | None])
-    return attempt.limiter + attempt.pool + attempt.network + attempt.wait
+    return attempt.rate_limit_wait + attempt.pool_wait + attempt.network + attempt.backoff

@@ -1,0 +1,84 @@
+"""Hostile text is shown and never sent."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calls_in_progress_async.cli.escaping import (
+    cell,
+    id_cell,
+    phone_number,
+    printable,
+    printable_json,
+    printable_lines,
+)
+
+_ACTIVE = {chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+_ACTIVE |= {"\u2028", "\u2029", "\u200b", "\u200e", "\u200f", "\ufeff", "\ud800", "\U000e0041"}
+hostile_text = st.text(st.characters() | st.sampled_from(sorted(_ACTIVE)))
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("Grüße, 你好 \U0001f4de\u3000\xa0", "Grüße, 你好 \U0001f4de\u3000\xa0"),
+        ("\x1b[31mred", r"\x1b[31mred"),
+        ("\x9b2J", r"\x9b2J"),
+        ("a\tb\r\nc\x00\x7f", r"a\tb\r\nc\x00\x7f"),
+        ("\u202egnp.exe", r"\u202egnp.exe"),
+        ("\u2028\u2029", r"\u2028\u2029"),
+        ("\ud800", r"\ud800"),
+        ("\U000e0041", r"\U000e0041"),
+    ],
+)
+def test_what_acts_on_a_terminal_is_shown_instead(text: str, shown: str) -> None:
+    """Control characters, escapes, bidi overrides, line separators and lone surrogates; letters and spaces stay."""
+    assert printable(text) == shown
+
+
+@given(hostile_text)
+def test_nothing_active_is_left(text: str) -> None:
+    """Whatever the text, it can be encoded, is one line, and nothing in it acts on a terminal."""
+    shown = printable(text)
+    assert not _ACTIVE & set(shown)
+    assert len(shown.encode().splitlines()) <= 1
+
+
+def test_lines_stay_lines() -> None:
+    """Our own line ends stay where there are several lines; everything else is shown."""
+    assert printable_lines("a\x1b\nb") == "a\\x1b\nb"
+
+
+@settings(max_examples=50)
+@given(st.recursive(hostile_text, lambda inner: st.lists(inner) | st.dictionaries(hostile_text, inner)), st.booleans())
+def test_json_stays_the_same_value_on_one_line(value: object, indented: bool) -> None:
+    """JSON is made harmless by its own escapes, so that a program reads exactly what was sent."""
+    shown = printable_json(json.dumps(value, ensure_ascii=False, indent=2 if indented else None))
+    assert json.loads(shown) == value
+    assert not _ACTIVE & set(shown)
+
+
+def test_a_cell_has_no_markup_and_no_escapes() -> None:
+    """Rich's markup in a payload is text."""
+    assert cell("[bold]x[/bold]\x1b").plain == r"[bold]x[/bold]\x1b"
+    assert cell("[bold]x[/bold]").spans == []
+    assert cell(None).plain == "-"
+
+
+def test_a_long_description_is_cut_and_a_long_id_is_not() -> None:
+    """An id is of use in its full length only."""
+    assert cell("x" * 5_000).plain == "x" * 300 + "..."
+    assert id_cell("x" * 5_000).plain == "x" * 5_000
+
+
+@pytest.mark.parametrize(
+    ("number", "shown"),
+    [("+18055551234", "...1234"), ("866-555-1234", "...1234"), ("5551234", "..."), ("", "..."), (None, None)],
+)
+def test_a_callers_number_is_masked(number: str | None, shown: str | None) -> None:
+    """The last four digits are left, of a number that is long enough not to be known by them."""
+    assert phone_number(number, masked=True) == shown
+    assert phone_number(number, masked=False) == number

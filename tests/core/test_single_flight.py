@@ -1,0 +1,319 @@
+"""Work that several wait for: done once, given up with the last of them, and to each an error of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import traceback
+from typing import Any
+
+import pytest
+from transport.pipelines import FIND, Answer, rig, write
+from transport.servers import ACME, in_virtual_time
+
+from calls_in_progress_async import (
+    DeadlineExceededError,
+    InvalidRequestError,
+    Organization,
+    RetryPolicy,
+    ServerError,
+)
+from calls_in_progress_async.single_flight import SingleFlight
+from calls_in_progress_async.transport.tokens import Tokens
+
+
+class Work:
+    """Work that takes 10 s, counts how often it was begun and given up, and ends with the next of its answers."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers = list(answers)
+        self.begun = 0
+        self.given_up = 0
+        self.stubborn = False
+        self.kept: list[tuple[Any, Any]] = []
+        self.flights: SingleFlight[Any] = SingleFlight(lambda key, answer: self.kept.append((key, answer)))
+
+    async def __call__(self) -> Any:
+        answer = self.answers[self.begun]
+        self.begun += 1
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            if not self.stubborn:
+                raise
+            await asyncio.sleep(1)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def join(self, key: Any = "key", timeout: float | None = None) -> asyncio.Task[Any]:
+        return asyncio.create_task(self.flights.join(key, self, timeout))
+
+
+def test_all_who_ask_the_same_share_one_answer() -> None:
+    """Whenever they come while it is under way; who comes later asks anew, and another key is other work."""
+
+    async def main() -> None:
+        work = Work("first", "other", "second")
+        early = work.join()
+        await asyncio.sleep(1)
+        assert ("key" in work.flights, len(work.flights), "other" in work.flights) == (True, 1, False)
+        other, late = work.join("other"), work.join()
+        await asyncio.sleep(1)
+        assert len(work.flights) == 2
+        assert await asyncio.gather(early, late, other) == ["first", "first", "other"]
+        assert (len(work.flights), work.begun) == (0, 2)
+        assert await work.join() == "second"
+        assert work.kept == [("key", "first"), ("other", "other"), ("key", "second")]
+
+    in_virtual_time(main)
+
+
+def test_one_who_is_cancelled_leaves_the_others_their_answer() -> None:
+    """The first as any other."""
+
+    async def main() -> None:
+        work = Work("answer")
+        waiters = [work.join() for _ in range(3)]
+        await asyncio.sleep(1)
+        waiters[0].cancel()
+        await asyncio.sleep(1)
+        waiters[2].cancel()
+        done = await asyncio.gather(*waiters, return_exceptions=True)
+        assert [type(each) for each in done] == [asyncio.CancelledError, str, asyncio.CancelledError]
+        assert (work.begun, work.given_up, work.kept) == (1, 0, [("key", "answer")])
+
+    in_virtual_time(main)
+
+
+def test_with_the_last_who_waits_the_work_is_given_up() -> None:
+    """At once, and whoever asks then begins anew."""
+
+    async def main() -> None:
+        work = Work("never", "answer")
+        waiters = [work.join() for _ in range(2)]
+        await asyncio.sleep(1)
+        for waiter in waiters:
+            waiter.cancel()
+        await asyncio.wait(waiters)
+        assert (len(work.flights), work.begun) == (0, 1)
+        assert await work.join() == "answer"
+        assert (work.begun, work.given_up, work.kept) == (2, 1, [("key", "answer")])
+
+    in_virtual_time(main)
+
+
+def test_what_was_given_up_and_answers_all_the_same_is_not_kept() -> None:
+    """It may be older than what came after it, and it does not end that either."""
+
+    async def main() -> None:
+        work = Work("old", "new")
+        work.stubborn = True
+        first = work.join()
+        await asyncio.sleep(1)
+        first.cancel()
+        await asyncio.wait([first])
+        second = work.join()
+        await asyncio.sleep(5)  # the old answer has come by now
+        assert (work.kept, "key" in work.flights) == ([], True)
+        third = work.join()
+        assert await asyncio.gather(second, third) == ["new", "new"]
+        assert (work.kept, work.begun) == ([("key", "new")], 2)
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_work_that_ends_when_nobody_waits_any_more_is_no_complaint(stubborn: bool) -> None:
+    """Cancelled, or with an error, of which the loop would log that it was never retrieved."""
+
+    async def main() -> list[Any]:
+        work = Work(ValueError("too late"))
+        work.stubborn = stubborn
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        waiter = work.join()
+        await asyncio.sleep(1)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        await asyncio.sleep(5)
+        work.answers.clear()  # the error, which holds on to all that it came through
+        del waiter  # its cancellation, which holds on to the work
+        gc.collect()
+        return complaints
+
+    assert in_virtual_time(main) == []
+
+
+@pytest.mark.parametrize(("timeout", "seconds"), [(0, 0), (4.0, 4.0)])
+def test_a_waiter_waits_as_long_as_it_says(timeout: float, seconds: float) -> None:
+    """And the others longer; the last one's time ends the work."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        work = Work("answer", "never")
+        patient = work.join()
+        began = loop.time()
+        with pytest.raises(DeadlineExceededError, match="longer than its deadline"):
+            await work.join(timeout=timeout)
+        assert loop.time() - began == seconds
+        assert await patient == "answer"
+        with pytest.raises(DeadlineExceededError):
+            await work.join(timeout=9)
+        assert (len(work.flights), work.begun) == (0, 2)
+        await asyncio.sleep(0)
+        assert (work.given_up, work.kept) == (1, [("key", "answer")])
+
+    in_virtual_time(main)
+
+
+def test_an_answer_in_time_is_an_answer() -> None:
+    """With a timeout that is longer than the work."""
+
+    async def main() -> None:
+        assert await Work("answer").join(timeout=11) == "answer"
+
+    in_virtual_time(main)
+
+
+def caused() -> Exception:
+    error = ServerError("no", status=500)
+    error.__cause__ = LookupError("why")
+    return error
+
+
+def test_each_who_waits_raises_an_error_of_its_own() -> None:
+    """With the traceback and the cause of the one there was; and what is told to one is not told to the other."""
+
+    async def main() -> None:
+        work = Work(shared := caused())
+        first, second = await asyncio.gather(work.join(), work.join(), return_exceptions=True)
+        assert isinstance(first, ServerError)
+        assert isinstance(second, ServerError)
+        assert len({id(each) for each in (first, second, shared)}) == 3
+        assert str(first) == str(second) == "no"
+        assert first.status == second.status == 500
+        for each in (first, second):
+            assert each.__cause__ is shared.__cause__
+            assert "in __call__" in "".join(traceback.format_tb(each.__traceback__))
+        first.add_note("of the first")
+        first.may_have_been_applied = True
+        assert not second.may_have_been_applied
+        assert not hasattr(second, "__notes__")
+        assert work.kept == []
+        assert len(work.flights) == 0
+
+    in_virtual_time(main)
+
+
+class Uncopied(Exception):
+    """Made of more than what its base class is told."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(first)
+
+
+def test_an_error_whose_class_does_not_copy_passes_as_it_is() -> None:
+    """To all who wait."""
+
+    async def main() -> None:
+        work = Work(shared := Uncopied("a", "b"))
+        assert await asyncio.gather(work.join(), work.join(), return_exceptions=True) == [shared, shared]
+
+    in_virtual_time(main)
+
+
+# Of tokens: what two requests that wait for one say of themselves.
+
+
+def test_a_late_refusal_does_not_forget_a_newer_token() -> None:
+    """Only the one that was refused is asked for again; a text is asked for nowhere."""
+
+    async def main() -> None:
+        answers = ["first", "second", "third"]
+        tokens = Tokens(lambda _: answers.pop(0))
+        assert await tokens.get(ACME) == "first"
+        tokens.forget(ACME, "first")
+        assert await tokens.get(ACME) == "second"
+        tokens.forget(ACME, "first")
+        assert await tokens.get(ACME) == "second"
+        tokens.forget(ACME, "second")
+        assert await tokens.get(ACME) == "third"
+        assert (tokens.static, Tokens("text").static) == (None, "text")
+
+    in_virtual_time(main)
+
+
+def refreshing(second: Any) -> Any:
+    """A callable that has one token, and 10 s later what ``second`` gives."""
+    answers = ["first-token"]
+
+    async def ask(_: object) -> Any:
+        if answers:
+            return answers.pop()
+        await asyncio.sleep(10)
+        if isinstance(second, Exception):
+            raise second
+        return second
+
+    return ask
+
+
+async def update_and_find(second: Any) -> tuple[Any, Any]:
+    """An update that was lost once and a find: both are refused, and wait for the one token together."""
+    it = rig(Answer(502), Answer(401, takes=2), Answer(401), token=refreshing(second), retry=RetryPolicy(initial=0))
+    updating = asyncio.create_task(it.go(write()))
+    await asyncio.sleep(1)
+    found = await it.go(FIND)
+    assert len(it.transport.sent) == 3
+    return await updating, found
+
+
+def test_a_token_that_will_not_do_is_an_error_to_each_request() -> None:
+    """With its own attempts, and only the update may have been applied."""
+
+    async def main() -> None:
+        updated, found = await update_and_find("mal formed")
+        assert type(updated) is type(found) is InvalidRequestError
+        assert updated is not found
+        assert (updated.may_have_been_applied, found.may_have_been_applied) == (True, False)
+        assert [[each.status for each in error.attempts] for error in (updated, found)] == [[502, 401], [401]]
+
+    in_virtual_time(main)
+
+
+def test_a_users_error_is_told_to_each_request() -> None:
+    """The note is on the update's only."""
+
+    async def main() -> None:
+        updated, found = await update_and_find(OSError("the vault is closed"))
+        assert (str(updated), str(found)) == ("the vault is closed",) * 2
+        assert updated.__notes__ == ["An earlier attempt of this update may have been applied."]
+        assert not hasattr(found, "__notes__")
+
+    in_virtual_time(main)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks here")
+@pytest.mark.parametrize("waits", [False, True])
+def test_an_eager_task_factory_makes_no_difference(waits: bool) -> None:
+    """The work then begins, and may end, before there is a task of it to wait for."""
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        asked = 0
+
+        async def token(_: Organization) -> str:
+            nonlocal asked
+            asked += 1
+            if waits:
+                await asyncio.sleep(1)
+            return "late"
+
+        it = rig(200, token=token)
+        assert await asyncio.gather(it.go(), it.go()) == [200, 200]
+        assert asked == 1
+
+    in_virtual_time(main)

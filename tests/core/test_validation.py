@@ -1,0 +1,501 @@
+"""What callers pass in is refused before anything is sent, in one line that names the parameter."""
+
+from __future__ import annotations
+
+import enum
+import math
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transport.servers import ACME, NO_CALLS, TOKEN, RawServer
+
+from calls_in_progress_async import (
+    Call,
+    CallsInProgressClient,
+    CurrentCallsRequest,
+    InvalidRequestError,
+    Organization,
+    RetryPolicy,
+    UpdateCallRequest,
+)
+
+PHONE = "5309991234"
+
+
+class RaisingRepr:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+class RecursiveRepr:
+    def __repr__(self) -> str:
+        return repr(self)
+
+
+class HugeRepr:
+    def __repr__(self) -> str:
+        return "x" * 10_000_000
+
+
+class ManyLines:
+    def __repr__(self) -> str:
+        return "one\ntwo\r\nthree\u2028four\x1b[31m"
+
+
+class NotEvenText:
+    def __repr__(self) -> Any:
+        return 5
+
+
+OddName = type("Odd\nName\x1b[31m", (), {"__repr__": RaisingRepr.__repr__})
+HOSTILE: list[Any] = [
+    RaisingRepr(), RecursiveRepr(), HugeRepr(), ManyLines(), NotEvenText(), OddName(), b"\n" * 9, [], {}, object(),
+    10**5000
+]  # fmt: skip
+
+
+def each(*values: Any) -> Any:
+    """Parametrize ``value``; the values' own text would not do as the names of the tests."""
+    return pytest.mark.parametrize("value", [pytest.param(value, id=str(n)) for n, value in enumerate(values)])
+
+
+def find(**filters: Any) -> CurrentCallsRequest:
+    return CurrentCallsRequest(organization=ACME, **filters)
+
+
+def update(**changes: Any) -> UpdateCallRequest:
+    return UpdateCallRequest(**{"organization": ACME, "transaction_id": "T", "new_external_unique_id": "n", **changes})
+
+
+def client(**settings: Any) -> CallsInProgressClient:
+    return CallsInProgressClient(**{"token": TOKEN, **settings})
+
+
+def refusal(make: Callable[[], Any]) -> InvalidRequestError:
+    with pytest.raises(InvalidRequestError) as raised:
+        make()
+    error = raised.value
+    text = str(error)
+    assert isinstance(error, ValueError)
+    assert text.isprintable(), text
+    assert len(text) < 300
+    assert text.startswith(f"{error.parameter}: ")
+    assert PHONE not in text
+    assert TOKEN not in text
+    assert (str(pickle.loads(pickle.dumps(error))), error.attempts) == (text, ())
+    return error
+
+
+IDS: list[Any] = [0, -1, 2**63, 10**30, True, False, 1.0, 25.5, math.nan, "", " 25", "25 ", "+25", "-1", "1_0", "0x19",
+                  "25.0", "٢٥", "²", "0", str(2**63), "9" * 21, "9" * 5000, None, b"25", [25], *HOSTILE]  # fmt: skip
+
+
+@each(*IDS)
+def test_an_organizations_id_is_a_positive_integer(value: Any) -> None:
+    """Booleans, floats, zero, what is beyond 2^63-1 and text that is not digits are refused."""
+    assert refusal(lambda: Organization(value, "network")).parameter == "id"
+
+
+@each(1, 25, "25", "007", 2**63 - 1, str(2**63 - 1))
+def test_an_organizations_id_may_be_its_digits(value: Any) -> None:
+    """Text of digits is the number."""
+    assert Organization.network(value).id == Organization.advertiser(value).id == int(value)
+
+
+def test_an_id_of_an_enum_is_its_number() -> None:
+    """An int of a class of its own does not go to the wire by its name."""
+    mine = enum.Enum("Mine", {"ACME": 25}, type=int)
+    assert (type(Organization(mine.ACME, "network").id), str(Organization(mine.ACME, "network"))) == (int, "network:25")
+
+
+@each("", "networks", "net work", "advertiser\n", None, 1, True, *HOSTILE)
+def test_an_organizations_type_is_one_of_two(value: Any) -> None:
+    """Anything but network and advertiser is refused."""
+    assert refusal(lambda: Organization(1, value)).parameter == "type"
+
+
+@pytest.mark.parametrize("text", ["advertiser:25", "Advertiser:25", "ADVERTISER:25", " advertiser : 25 "])
+def test_an_organization_is_read_from_text(text: str) -> None:
+    """Parse reads what str writes, in any case."""
+    assert Organization.parse(text) == ACME == Organization.parse(str(ACME))
+    assert hash(Organization.parse(text)) == hash(ACME)
+
+
+@pytest.mark.parametrize(
+    ("text", "parameter"),
+    [("", "organization"), ("25", "organization"), ("advertiser", "organization"), ("advertiser:25:1", "organization"),
+     (None, "organization"), (25, "organization"), (b"advertiser:25", "organization"), ("advertiser:", "id"),
+     (":25", "type"), ("25:advertiser", "id"), ("advertiser:-5", "id"), ("advertiser:1.5", "id"),
+     *(pytest.param(value, "organization", id=f"hostile{n}") for n, value in enumerate(HOSTILE))],
+)  # fmt: skip
+def test_text_that_is_no_organization_is_refused(text: Any, parameter: str) -> None:
+    """Parse names what is wrong."""
+    assert refusal(lambda: Organization.parse(text)).parameter == parameter
+
+
+BAD_TRANSACTIONS = ["", " ", "A" * 33, "a_b", "a b", "a\n", "a\x00", "é", "\ud800", "a+b", "\u0661", 5, True, *HOSTILE]
+BAD_TEXTS = [
+    "",
+    " ",
+    "\t",
+    "a\nb",
+    "a\x00",
+    "\x7f",
+    "a\x85b",
+    "a\u2028b",
+    "a\u2029b",
+    "\ud800",
+    5,
+    True,
+    b"a",
+    *HOSTILE,
+]
+
+
+@each(*BAD_TRANSACTIONS)
+@pytest.mark.parametrize("make", [find, update])
+def test_a_transaction_id_is_up_to_32_letters_digits_and_hyphens(make: Any, value: Any) -> None:
+    """Anything else is refused, by a find and by an update."""
+    assert refusal(lambda: make(transaction_id=value)).parameter == "transaction_id"
+
+
+@each("A", "TransactionID-890", "a" * 32, "-")
+def test_a_transaction_id_may_be_in_lower_case(value: str) -> None:
+    """The vendor's own examples are."""
+    assert find(transaction_id=value).transaction_id == update(transaction_id=value).transaction_id == value
+
+
+@each(*BAD_TEXTS)
+@pytest.mark.parametrize(
+    ("make", "parameter"),
+    [(find, "external_unique_id"), (update, "external_unique_id"), (update, "new_external_unique_id")],
+)
+def test_an_external_id_is_text_without_control_characters(make: Any, parameter: str, value: Any) -> None:
+    """Empty, blank, with a control character, a lone surrogate or no text at all: refused."""
+    assert refusal(lambda: make(**{parameter: value})).parameter == parameter
+
+
+@each(*(value for value in BAD_TEXTS if value.__hash__))
+def test_a_name_of_custom_data_is_text_without_control_characters(value: Any) -> None:
+    """The rules of ids hold for names."""
+    assert refusal(lambda: update(custom_data={value: "x"})).parameter == "custom_data name"
+
+
+@each(None, "", 5, 5309991234, True, b"x", "\x00", "a\x08", "\x0b", "\x0c", "\x1f", "\x1b[31m", "\ud800", *HOSTILE)
+def test_a_value_of_custom_data_is_text(value: Any) -> None:
+    """Removal (None), emptiness, control characters and what is no text are refused; the value is not shown."""
+    assert (
+        refusal(lambda: update(custom_data={"Call Disposition": value})).parameter == "custom_data['Call Disposition']"
+    )
+
+
+@each(" ", "a\nb", "a\r\nb", "a\tb", "\x7f", "é\U0001f4de", "x" * 100_000)
+def test_a_value_of_custom_data_may_hold_newlines_and_tabs(value: str) -> None:
+    """Nothing else below a space may stand in it."""
+    assert update(custom_data={"n": value}).custom_data == {"n": value}
+
+
+@each("text", ["ab"], [("a", "b")], {"ab"}, 5, *(v for v in HOSTILE if v != {}))
+def test_custom_data_is_a_mapping(value: Any) -> None:
+    """What is not a mapping is refused: a list of two-letter texts is no dict."""
+    assert refusal(lambda: update(custom_data=value)).parameter == "custom_data"
+
+
+def test_an_update_keeps_its_own_copy_of_custom_data() -> None:
+    """What is done to the caller's dict later does not reach the request."""
+    mine = {"a": "b"}
+    request = update(custom_data=mine)
+    mine.clear()
+    assert request.custom_data == {"a": "b"}
+
+
+@pytest.mark.parametrize("named", [{}, {"transaction_id": None}, {"external_unique_id": None}])
+def test_an_update_names_its_call(named: Any) -> None:
+    """One of the two ids is needed."""
+    make = lambda: UpdateCallRequest(organization=ACME, new_external_unique_id="x", **named)  # noqa: E731
+    assert "name the call" in str(refusal(make))
+    assert refusal(make).parameter == "transaction_id"
+
+
+@pytest.mark.parametrize("custom", [None, {}])
+def test_an_update_changes_something(custom: Any) -> None:
+    """Neither a new id nor custom data: refused. Empty custom data is none."""
+    assert "nothing would change" in str(refusal(lambda: update(new_external_unique_id=None, custom_data=custom)))
+    assert update(custom_data=custom).custom_data is None
+
+
+@each("put", "GET", "DELETE", "", None, 5, *HOSTILE)
+def test_an_update_is_a_put_or_a_post(value: Any) -> None:
+    """No other method."""
+    assert refusal(lambda: update(method=value)).parameter == "method"
+
+
+@each(None, 25, "advertiser:25", (25, "advertiser"), Organization, *HOSTILE)
+@pytest.mark.parametrize("kind", [CurrentCallsRequest, UpdateCallRequest])
+def test_an_organization_is_an_organization(kind: Any, value: Any) -> None:
+    """Text and numbers are refused, with a hint how to make one."""
+    error = refusal(lambda: kind(organization=value, transaction_id="T"))
+    assert error.parameter == "organization"
+    assert "Organization.advertiser(25)" in str(error)
+
+
+MESSAGES: list[Any] = [
+    (lambda: Organization(True, "network"), "id: True is not a positive integer, such as 25"),
+    (lambda: Organization(0, "network"), "id: 0 is outside 1 to 2^63-1"),
+    (lambda: Organization(1, "net"), """type: 'net' is not an organization type, pass "network" or "advertiser\""""),
+    (lambda: Organization.parse("25"), """organization: '25' is not written as "advertiser:25\""""),
+    (lambda: find(transaction_id="a_b"), """transaction_id: 'a_b' is not 1 to 32 letters, digits and "-\""""),
+    (lambda: find(external_unique_id=5), "external_unique_id: 5 is not text, pass a str"),
+    (lambda: find(external_unique_id=""),
+     "external_unique_id: is empty, pass None (or leave it out) where there is none"),
+    (lambda: find(external_unique_id="a\n"), r"external_unique_id: 'a\n' holds a control character, remove it"),
+    (lambda: find(external_unique_id="\ud800"),
+     r"external_unique_id: '\ud800' holds a lone surrogate, which UTF-8 cannot carry"),
+    (lambda: find(calling_phone_number=PHONE),
+     "destination_phone_number: is missing: the API takes both phone numbers or neither"),
+    (lambda: find(calling_phone_number="", destination_phone_number=PHONE),
+     'calling_phone_number: is empty or not Unicode, pass text such as "+18005551234"'),
+    (lambda: find(calling_phone_number=5, destination_phone_number=PHONE),
+     """calling_phone_number: <class 'int'> is not text, pass text such as "+18005551234\""""),
+    (lambda: update(transaction_id=None), "transaction_id: is missing: name the call by it or by external_unique_id"),
+    (lambda: update(new_external_unique_id=None),
+     "new_external_unique_id: is missing, and so is custom_data: nothing would change"),
+    (lambda: update(custom_data=5), "custom_data: <class 'int'> is not a mapping of names to values"),
+    (lambda: update(custom_data={"a": None}),
+     "custom_data['a']: cannot be removed (None): the API adds and updates custom data only"),
+    (lambda: update(custom_data={"a": 5}), "custom_data['a']: <class 'int'> is not text, pass a str"),
+    (lambda: update(custom_data={"a": ""}),
+     "custom_data['a']: is empty, and the API has no removal; pass text or leave the name out"),
+    (lambda: update(custom_data={"a": "\x1b"}),
+     "custom_data['a']: holds a control character other than newline and tab, remove it"),
+    (lambda: update(method="GET"), "method: 'GET' is not one of 'PUT', 'POST'"),
+    (lambda: client(timeout=0), "timeout: 0 will not do, pass None or a finite number of seconds, more than 0"),
+    (lambda: client(connect_timeout=-1),
+     "connect_timeout: -1 will not do, pass a finite number of seconds, more than 0"),
+    (lambda: client(max_connections=0), "max_connections: 0 is not a whole number of at least 1"),
+    (lambda: client(strict=1), "strict: 1 will not do, pass True or False"),
+    (lambda: client(token=5),
+     "token: is not text, pass the API token: visible ASCII characters, no spaces or line ends"),
+    (lambda: client(token=""), "token: is empty, pass the API token: visible ASCII characters, no spaces or line ends"),
+    (lambda: client(token="a b"),
+     "token: is malformed, pass the API token: visible ASCII characters, no spaces or line ends"),
+    (lambda: client(network="a.b"),
+     """network: 'a.b' is not a subdomain, pass "acme" for https://acme.invoca.net"""),
+    (lambda: client(api_version="1"), """api_version: '1' is not a date such as "2022-08-01\""""),
+    (lambda: client(default_region="USA"), """default_region: 'USA' is not a two-letter region such as "US\""""),
+    (lambda: client(base_url="x"), 'base_url: is not a URL, pass one such as "https://invoca.net"'),
+    (lambda: client(base_url="https://a:b@c"),
+     "base_url: holds credentials, a query or a fragment, pass scheme, host and path only"),
+    (lambda: client(base_url="http://c"), "base_url: is http://, which would send the token in the clear, use https://"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "message"), MESSAGES, ids=range(len(MESSAGES)))
+def test_a_message_names_the_parameter_and_the_remedy(make: Any, message: str) -> None:
+    """Word by word."""
+    assert str(refusal(make)) == message
+
+
+def test_a_request_prints_no_phone_number_and_no_value() -> None:
+    """What it looks for and what it writes may be a caller's."""
+    asked = repr(find(transaction_id="T", calling_phone_number=PHONE, destination_phone_number="+18005551234"))
+    assert "transaction_id='T'" in asked
+    assert "calling_phone_number='...34', destination_phone_number='...34'" in asked
+    assert PHONE not in asked
+    assert "calling_phone_number=None" in repr(find())
+    for number, shown in (("1234", "..."), ("12345", "...5"), ("123456", "...56")):
+        assert f"calling_phone_number='{shown}'," in repr(
+            find(calling_phone_number=number, destination_phone_number=PHONE)
+        )
+    written = repr(update(custom_data={"Caller": PHONE, "b": "c"}))
+    assert "custom_data=['Caller', 'b']" in written
+    assert PHONE not in written
+    assert "custom_data=None" in repr(update())
+
+
+@pytest.mark.parametrize("given_one", ["calling_phone_number", "destination_phone_number"])
+def test_one_phone_number_needs_the_other(given_one: str) -> None:
+    """The error names the one that is missing."""
+    error = refusal(lambda: find(**{given_one: PHONE}))
+    assert {given_one, error.parameter} == {"calling_phone_number", "destination_phone_number"}
+
+
+@each("", " ", "\ud800" + PHONE, 5309991234, True, b"5309991234", *HOSTILE)
+@pytest.mark.parametrize("parameter", ["calling_phone_number", "destination_phone_number"])
+def test_a_phone_number_is_text(parameter: str, value: Any) -> None:
+    """What is no text is refused when the request is made; it is not shown."""
+    both = {"calling_phone_number": PHONE, "destination_phone_number": PHONE}
+    assert refusal(lambda: find(**{**both, parameter: value})).parameter == parameter
+
+
+NUMBERS: list[Any] = [
+    ("possible", PHONE + "99", "is not a possible phone number: it is too long"),
+    ("possible", "530999123", "is not a possible phone number: it is too short"),
+    ("possible", "9991234", "it can only be dialled locally, add the area code"),
+    ("possible", "+8005309991234567", "is not a possible phone number"),
+    ("possible", "+999 5309991234", "cannot be read as a phone number"),
+    ("possible", "hello", "cannot be read as a phone number"),
+    ("possible", "+", "cannot be read as a phone number"),
+    ("possible", "5" * 1000, "cannot be read as a phone number"),
+    ("possible", PHONE + " ext. 5", "has an extension"),
+    ("valid", "+15559999999", "is not a valid phone number"),
+    ("valid", "+1 555 99", "is not a possible phone number"),
+    ("possible", "+49 15 1", "is not a possible phone number"),
+    ("possible", "+722222222222", "it has a length that no number of its country has"),
+]
+
+
+@pytest.mark.parametrize(("validate", "number", "reason"), NUMBERS)
+async def test_a_number_that_cannot_be_is_refused(validate: Any, number: str, reason: str) -> None:
+    """The error says which of the two and why, does not show it, and nothing is sent."""
+    async with RawServer() as server, server.client(validate_phone_numbers=validate) as mine:
+        for parameter in ("calling_phone_number", "destination_phone_number"):
+            numbers = {"calling_phone_number": "+18005551234", "destination_phone_number": "+18005551234"}
+            with pytest.raises(InvalidRequestError) as raised:
+                await mine.find(ACME, **{**numbers, parameter: number})
+            error = refusal(lambda: (_ for _ in ()).throw(raised.value))
+            assert error.parameter == parameter
+            assert reason in str(error)
+            assert number not in str(error)
+        assert server.connections == 0
+
+
+@pytest.mark.parametrize("number", ["+15559999999", "555-999-9999", "1 (555) 999.9999", " +1\u00a0555 999 9999 "])
+async def test_the_vendors_own_example_is_possible(number: str) -> None:
+    """The default, "possible", takes +1 555 999 9999 in any format."""
+    async with RawServer([NO_CALLS]) as server, server.client() as mine:
+        await mine.find(ACME, calling_phone_number=number, destination_phone_number="866-555-1234")
+        assert server.seen[0].arguments["calling_phone_number"] == ["+15559999999"]
+
+
+SECONDS: list[Any] = [-1, math.nan, math.inf, -math.inf, 10**400, "5", True, b"", *HOSTILE]
+SETTINGS: list[Any] = [
+    ("token", ["", " ", "a b", "a\n", "é", "\x7f", "a\x00", None, 5, b"abc", "\ud800", *HOSTILE]),
+    ("base_url", ["", "invoca.net", "ftp://invoca.net", "https://", "https:///x", "https://x:99999", "https://x:a",
+                  "https://[::1", "https://user:pw@invoca.net", "https://invoca.net?x=1", "https://invoca.net?",
+                  "https://invoca.net#a", "https://invo ca.net", "https://invoca.net\n", "https://ünvoca.net",
+                  "https://invoca.net\\@evil.example", "https://invoca.net\\.evil.example", "//invoca.net", "https://a..b",
+                  "https://.", "https://x%2f.com", f"https://{'a' * 64}.com", f"https://{'a.' * 127}b", "https://127.256.0.1",
+                  "http://127.256.0.1", "https://2130706433", "https://[1]", None, 5, *HOSTILE]),
+    ("network", ["", "-a", "a-", "a.b", "a" * 64, "a_b", "a/b", "é", "\u017f", "a\n", 5, True, *HOSTILE]),
+    ("api_version", ["", "2022-8-1", "20220801", "2022-08-01/", "v1", "2022-08-01\n",
+     "\u0662\u0660\u0662\u0662-08-01", None, 2022, *HOSTILE]),
+    ("organization_type_case", ["", "Lower", "upper", None, True, *HOSTILE]),
+    ("default_region", ["", "USA", "1", "U1", "ÅÅ", None, 1, *HOSTILE]),
+    ("validate_phone_numbers", ["", "on", True, None, *HOSTILE]),
+    ("strict", [1, 0, "yes", None, *HOSTILE]),
+    ("trust_env", [1, 0, "yes", None, *HOSTILE]),
+    ("retry", [None, 3, RetryPolicy, *HOSTILE]),
+    ("rate_limit", [5, "5/s", True, *HOSTILE]),
+    ("timeout", [0, *SECONDS]),
+    ("attempt_timeout", [0, *SECONDS]),
+    ("connect_timeout", [0, None, *SECONDS]),
+    ("max_connections", [0, -1, 1.5, True, None, "5", *(v for v in HOSTILE if v != 10**5000)]),
+    ("max_response_size", [0, -1, 1.5, True, None, "5", *(v for v in HOSTILE if v != 10**5000)]),
+    ("ssl", [None, 1, "no", *HOSTILE]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [pytest.param(name, value, id=f"{name}-{n}") for name, values in SETTINGS for n, value in enumerate(values)],
+)
+def test_a_setting_out_of_its_range_is_refused(name: str, value: Any) -> None:
+    """The constructor names the setting."""
+    assert refusal(lambda: client(**{name: value})).parameter == name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"timeout": None},
+        {"attempt_timeout": None},
+        {"timeout": 5, "attempt_timeout": 0.1, "connect_timeout": 1e-3},
+        {"rate_limit": None},
+        {"token": "!~"},
+        {"default_region": "gb"},
+        {"base_url": "https://invoca.net", "network": "acme"},
+        {"base_url": f"https://{'a' * 63}.x-1.example."},
+        {"base_url": f"https://{'a.' * 126}b"},
+        {"base_url": "https://api_1:8443/path"},
+        {"base_url": "https://[2001:db8::1]:8443"},
+        {"base_url": "https://192.0.2.1"},
+    ],
+)
+def test_a_setting_within_its_range_is_taken(settings: Any) -> None:
+    """The limits themselves are within."""
+    assert "CallsInProgressClient" in repr(client(**settings))
+
+
+def test_network_and_base_url_exclude_each_other() -> None:
+    """Both name the host."""
+    assert refusal(lambda: client(network="acme", base_url="https://example.com")).parameter == "network"
+
+
+POLICY: list[Any] = [
+    ("max_attempts", [0, -1, 1.5, True, None]),
+    ("initial", SECONDS),
+    ("maximum", SECONDS),
+    ("multiplier", [0.99, 0, *SECONDS]),
+    ("max_retry_after", SECONDS),
+    ("budget", [-1, 1.5, True]),
+    ("organization_budget", [-1, 1.5, True]),
+    ("budget_refill", SECONDS),
+    ("statuses", [{200}, {399}, {600}, {"500"}, {401}, {404}, 5, None, *(v for v in HOSTILE if v not in ({}, []))]),
+    ("retry_post", [1, None, "yes"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [pytest.param(name, value, id=f"{name}-{n}") for name, values in POLICY for n, value in enumerate(values)],
+)
+def test_a_retry_setting_out_of_its_range_is_refused(name: str, value: Any) -> None:
+    """RetryPolicy names the setting."""
+    assert refusal(lambda: RetryPolicy(**{name: value})).parameter == name
+
+
+@each(0, *SECONDS)
+async def test_a_deadline_of_one_call_is_checked(value: Any) -> None:
+    """Find and update refuse it before anything is sent."""
+    async with RawServer() as server, server.client() as mine:
+        for send in (
+            lambda: mine.find(ACME, timeout=value),
+            lambda: mine.update(ACME, transaction_id="T", new_external_unique_id="x", timeout=value),
+        ):
+            with pytest.raises(InvalidRequestError, match=r"^timeout: "):
+                await send()
+        assert server.connections == 0
+
+
+@each(b"[]", b'"x"', b"\xff{", b"", [1], 5, "text", {"a": {1: 2, (3,): 4}})
+def test_a_payload_for_tests_is_an_object(value: Any) -> None:
+    """Call.from_payload refuses what is none, as every other input."""
+    assert refusal(lambda: Call.from_payload(value)).parameter == "payload"
+
+
+def test_a_payload_for_tests_may_be_strict() -> None:
+    """An unreadable field is then named."""
+    assert "call.city: is a number" in str(refusal(lambda: Call.from_payload({"city": 5}, strict=True)))
+
+
+@given(st.text())
+def test_whatever_is_text_is_refused_in_one_line_or_taken(value: str) -> None:
+    """No text makes a check fail with anything but InvalidRequestError."""
+    for make in (
+        lambda: find(transaction_id=value),
+        lambda: find(external_unique_id=value),
+        lambda: find(calling_phone_number=value, destination_phone_number=value),
+        lambda: update(custom_data={value: value}),
+        lambda: Organization.parse(value),
+        lambda: client(base_url=value),
+        lambda: client(network=value),
+        lambda: client(token=value),
+    ):
+        with suppress(InvalidRequestError):
+            make()

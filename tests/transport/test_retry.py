@@ -1,0 +1,899 @@
+"""Whether, when and how often a request is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transport.pipelines import FIND, Answer, rig, write
+from transport.servers import ACME, DONE, NO_CALLS, RawServer, hang, in_virtual_time, reply
+
+import calls_in_progress_async as sdk
+from calls_in_progress_async import Organization, RateLimit, RetryPolicy
+from calls_in_progress_async.transport.cancel_scopes import CancelScope, CancelScopes
+from calls_in_progress_async.transport.retry import Outcome, Retry, RetryBudgets, Stop, decide
+from calls_in_progress_async.transport.retry_after import retry_after
+from calls_in_progress_async.transport.wire import WireResponse
+
+PASSING = [408, 425, 429, 500, 502, 503, 504]
+LASTING = [400, 401, 403, 404, 405, 409, 410, 418, 422, 501, 505, 511, 599]
+
+
+def came_to(what: Any, wait: float | None = None) -> Outcome:
+    if isinstance(what, int):
+        return Outcome(response=WireResponse(what, {}, b""), retry_after=wait)
+    return Outcome(error=what)
+
+
+def verdict(what: Any, *, wait: float | None = None, policy: RetryPolicy | None = None, **facts: Any) -> Retry | Stop:
+    facts = {"attempt": 1, "repeatable": True, "remaining": None, "random": lambda: 1.0, **facts}
+    return decide(policy or RetryPolicy(), came_to(what, wait), **facts)
+
+
+# The pure decision.
+
+
+@pytest.mark.parametrize("status", PASSING)
+def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
+    """408, 425, 429, 500, 502, 503 and 504."""
+    assert verdict(status) == Retry(0.25)
+
+
+@pytest.mark.parametrize("status", [200, 202, 204, 301, 302, *LASTING])
+def test_a_status_that_lasts_is_not(status: int) -> None:
+    """Every other."""
+    assert verdict(status) == Stop()
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (sdk.ConnectionFailedError(), True),
+        (sdk.ConnectionLostError(), True),
+        (sdk.RequestTimeoutError(), True),
+        (sdk.DeadlineExceededError(), False),
+        (sdk.TlsError(), False),
+        (sdk.UnexpectedResponseError(), False),
+        (sdk.ResponseTooLargeError(), False),
+        (sdk.ClientClosedError(), False),
+        (sdk.RateLimitWaitError(), False),
+        (sdk.InvalidRequestError(), False),
+    ],
+)
+def test_only_failures_of_the_network_are_tried_again(error: Any, again: bool) -> None:
+    """Connections and timeouts; not TLS, not the deadline, not what is ours."""
+    assert verdict(error) == (Retry(0.25) if again else Stop())
+
+
+def test_what_may_have_been_carried_out_is_not_repeated_unless_it_may_be() -> None:
+    """And the reason is told; where it would not be tried again anyway, there is none."""
+    assert verdict(500, repeatable=False) == Stop("not repeated, since it may have been carried out")
+    assert verdict(404, repeatable=False) == Stop()
+
+
+def test_attempts_are_counted() -> None:
+    """max_attempts includes the first."""
+    three = RetryPolicy(max_attempts=3)
+    assert [type(verdict(500, policy=three, attempt=n)) for n in (1, 2, 3, 4)] == [Retry, Retry, Stop, Stop]
+    assert verdict(500, policy=RetryPolicy(max_attempts=1)) == Stop()
+
+
+def test_waits_grow_up_to_the_maximum() -> None:
+    """0.25, 0.5, 1, ... 20, however many attempts there were."""
+    policy = RetryPolicy(max_attempts=10**6)
+    delays = [verdict(500, policy=policy, attempt=n) for n in (1, 2, 3, 7, 8, 100, 10**5)]
+    assert delays == [Retry(each) for each in (0.25, 0.5, 1.0, 16.0, 20.0, 20.0, 20.0)]
+
+
+@pytest.mark.parametrize("random", [0.0, 0.5, 1.0])
+def test_jitter_is_full(random: float) -> None:
+    """From 0 to the longest wait; it only lengthens what the server asks for."""
+    assert verdict(500, random=lambda: random) == Retry(0.25 * random)
+    assert verdict(503, wait=3.0, random=lambda: random) == Retry(3.0 + 0.25 * random)
+
+
+def test_a_wait_that_is_too_long_raises_at_once() -> None:
+    """max_retry_after itself is waited for; ten years are not."""
+    assert verdict(429, wait=30.0) == Retry(30.25)
+    assert isinstance(verdict(429, wait=30.01), Stop)
+    stop = verdict(429, wait=10 * 365 * 86400.0)
+    assert stop == Stop("the server asks to wait 3.1536e+08 s, longer than max_retry_after")
+
+
+def test_an_attempt_after_the_deadline_is_not_waited_for() -> None:
+    """At the deadline is after it."""
+    assert verdict(500, remaining=0.2501) == Retry(0.25)
+    for remaining in (0.25, 0.1, 0.0, -1.0):
+        assert verdict(500, remaining=remaining) == Stop("the next attempt would be after the deadline")
+
+
+def test_the_statuses_are_a_setting() -> None:
+    """RetryPolicy(statuses=...)."""
+    assert verdict(418, policy=RetryPolicy(statuses={418})) == Retry(0.25)  # type: ignore[arg-type]
+    assert verdict(500, policy=RetryPolicy(statuses=frozenset())) == Stop()
+
+
+@given(st.integers(1, 10**9), st.floats(0, 1), st.floats(1, 65_535), st.floats(0, 1e10), st.floats(0, 1e300))
+def test_a_backoff_is_never_longer_than_its_maximum(
+    n: int, random: float, factor: float, first: float, most: float
+) -> None:
+    """And always a finite number."""
+    wait = RetryPolicy(initial=first, maximum=most, multiplier=factor).backoff(n, lambda: random)
+    assert 0 <= wait <= most
+    assert math.isfinite(wait)
+
+
+# Retry-After.
+
+NOW = datetime(2024, 2, 1, 12, tzinfo=UTC)
+DATE = format_datetime(NOW, usegmt=True)
+
+
+def http_date(seconds: float) -> str:
+    return format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        *((value, None) for value in ("-1", "-0.1", "nan", "inf", "-inf", "1e999", "9" * 500, "", " ", "soon", "\x00")),
+        *((value, None) for value in ("5 seconds", "5,6", "0x10", "Thu", "Thu, 99 Feb 2024 12:00:00 GMT")),
+        *((value, None) for value in ("Thu, 01 Feb 99999 12:00:00 GMT", "Thu, 01 Feb 2024 12:00:00 +9999")),
+        ("0", 0.0),
+        ("5", 5.0),
+        (" 5 ", 5.0),
+        ("1.5", 1.5),
+        ("315360000", 315360000.0),
+        (http_date(90), 90.0),
+        (http_date(0), 0.0),
+        (http_date(-90), 0.0),
+        (http_date(315360000), 315360000.0),
+        ("Thursday, 01-Feb-24 12:01:30 GMT", 90.0),
+        ("Thu Feb  1 12:01:30 2024", 90.0),
+        ("Thu, 01 Feb 2024 13:01:30 +0100", 90.0),
+        ("Thu, 01 Feb 2024 12:01:30 -0000", 90.0),
+    ],
+)
+def test_retry_after_is_read_in_all_its_forms(value: str, expected: float | None) -> None:
+    """Seconds, or an HTTP-date held against the answer's own Date; garbage is none."""
+    assert retry_after({"Retry-After": value, "Date": DATE}) == expected
+
+
+def test_a_date_without_a_date_is_held_against_our_own_clock() -> None:
+    """So is one whose Date cannot be read."""
+    later = format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True)
+    for headers in ({}, {"Date": ""}, {"Date": "garbage"}):
+        seconds = retry_after({"Retry-After": later, **headers})
+        assert seconds is not None
+        assert 364 * 86400 < seconds <= 365 * 86400
+    assert retry_after({}) is None
+
+
+@given(st.text(), st.text())
+def test_no_text_makes_retry_after_fail(value: str, date: str) -> None:
+    """It is a finite number of seconds or None."""
+    for each in (value, f"{value} GMT", f"Thu, 01 Feb 2024 {value}", f"Thu, {value} 2024 12:00:00 GMT"):
+        seconds = retry_after({"Retry-After": each, "Date": date})
+        assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
+
+
+# Budgets.
+
+A, B = Organization.advertiser(1), Organization.advertiser(2)
+
+
+def test_a_budget_of_an_organization_is_its_own() -> None:
+    """What one spends is there for the other."""
+    budgets = RetryBudgets(RetryPolicy(organization_budget=2))
+    assert [budgets.spend(A) for _ in range(3)] == [True, True, False]
+    assert budgets.spend(B)
+
+
+def test_a_budget_of_the_client_is_everybodys() -> None:
+    """When it is spent, nobody tries again."""
+    budgets = RetryBudgets(RetryPolicy(budget=3))
+    assert [budgets.spend(Organization.advertiser(n)) for n in range(1, 6)] == [True, True, True, False, False]
+    assert not RetryBudgets(RetryPolicy(budget=0)).spend(A)
+    assert not RetryBudgets(RetryPolicy(organization_budget=0)).spend(A)
+
+
+def test_a_success_returns_a_part() -> None:
+    """budget_refill to both, up to what they were."""
+    budgets = RetryBudgets(RetryPolicy(budget=2, organization_budget=2, budget_refill=0.5))
+    for _ in range(10):
+        budgets.earn(A)
+    assert [budgets.spend(A) for _ in range(3)] == [True, True, False]
+    budgets.earn(A)
+    assert not budgets.spend(A)
+    budgets.earn(A)
+    assert [budgets.spend(A) for _ in range(2)] == [True, False]
+    for _ in range(100):
+        budgets.earn(A)
+    assert [budgets.spend(A) for _ in range(3)] == [True, True, False]
+
+
+def test_a_refusal_costs_nothing() -> None:
+    """An organization that has nothing left does not spend the client's."""
+    budgets = RetryBudgets(RetryPolicy(budget=3, organization_budget=1))
+    assert [budgets.spend(A) for _ in range(5)] == [True, False, False, False, False]
+    assert [budgets.spend(B) for _ in range(2)] == [True, False]
+    assert budgets.spend(Organization.advertiser(3))
+
+
+def test_the_budgets_of_many_organizations_take_bounded_memory() -> None:
+    """10,000 are kept."""
+    budgets = RetryBudgets(RetryPolicy(budget=10**9))
+    for number in range(1, 10_102):
+        budgets.spend(number)
+    assert len(budgets._organizations) == 10_000
+
+
+def test_a_spent_budget_stops_and_says_so() -> None:
+    """Through the delivery: the third failure of an organization is final at once; a success helps."""
+
+    async def main() -> None:
+        it = rig(500, retry=RetryPolicy(organization_budget=3, budget_refill=1.0, max_attempts=3))
+        for expected in (3, 2, 1):
+            response, job = await it.pipeline.deliver(FIND, ACME, None)
+            assert (response.status, len(job.attempts)) == (500, expected)
+        assert job.stopped == "the retry budget is spent"
+        it.transport.script[:] = [Answer(200), Answer(500)]
+        assert await it.go() == 200
+        _, job = await it.pipeline.deliver(FIND, ACME, None)
+        assert len(job.attempts) == 2
+
+    in_virtual_time(main)
+
+
+def test_a_refusal_earns_nothing_back() -> None:
+    """The lowest of them, 400: no retry is left for the failure that follows."""
+
+    async def main() -> None:
+        it = rig(500, 400, 500, 200, retry=RetryPolicy(initial=0, organization_budget=1, budget_refill=1.0))
+        assert [await it.go(), await it.go()] == [400, 500]
+        assert len(it.transport.sent) == 3
+
+    in_virtual_time(main)
+
+
+# The loop around it.
+
+
+def test_waits_are_what_was_decided() -> None:
+    """Full jitter through the injected randomness, noted in the attempts; then the last answer."""
+
+    async def main() -> None:
+        numbers = iter([0.5, 1.0, 0.1])
+        it = rig(500, 502, 503, 504, randomness=lambda: next(numbers), retry=RetryPolicy(max_attempts=4))
+        response, job = await it.pipeline.deliver(FIND, ACME, None)
+        assert response.status == 504
+        assert it.slept == [0.125, 0.5, 0.1]
+        assert it.transport.times == [0.0, 0.125, 0.625, 0.725]
+        assert [(a.status, round(a.wait, 6)) for a in job.attempts] == [(500, 0.125), (502, 0.5), (503, 0.1), (504, 0)]
+
+    in_virtual_time(main)
+
+
+def test_a_first_success_waits_for_nothing() -> None:
+    """One attempt."""
+
+    async def main() -> None:
+        it = rig(200)
+        assert (await it.go(), it.slept, len(it.transport.sent)) == (200, [], 1)
+
+    in_virtual_time(main)
+
+
+def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
+    """In seconds and as a date; one that is too long raises at once."""
+
+    async def main() -> None:
+        after = [
+            Answer(503, {"Retry-After": "3"}),
+            Answer(503, {"Retry-After": http_date(7), "Date": DATE}),
+            Answer(200),
+        ]
+        it = rig(*after, randomness=lambda: 0.0)
+        assert (await it.go(), it.transport.times) == (200, [0.0, 3.0, 10.0])
+        it = rig(Answer(429, {"Retry-After": "31"}), 200)
+        _, job = await it.pipeline.deliver(FIND, ACME, None)
+        assert (len(job.attempts), it.slept) == (1, [])
+        assert "longer than max_retry_after" in job.stopped
+
+    in_virtual_time(main)
+
+
+def test_a_deadline_covers_attempts_and_waits() -> None:
+    """What would come after it is not waited for; what runs into it is ended."""
+
+    async def main() -> None:
+        it = rig(Answer(500, takes=1.0), retry=RetryPolicy(max_attempts=100, initial=1.0, multiplier=1.0))
+        response, job = await it.pipeline.deliver(FIND, ACME, 5.5)
+        assert (response.status, it.transport.times) == (500, [0.0, 2.0, 4.0])
+        assert job.stopped == "the next attempt would be after the deadline"
+        it = rig(Answer(200, takes=10.0))
+        error = await it.go(timeout=4.0)
+        assert type(error) is sdk.DeadlineExceededError
+        assert [(a.status, a.error, round(a.network, 3)) for a in error.attempts] == [
+            (None, "DeadlineExceededError", 4.0)
+        ]
+
+    in_virtual_time(main)
+
+
+def test_an_attempt_has_a_timeout_of_its_own() -> None:
+    """It is tried again; each attempt has the whole of it."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=10.0), Answer(200, takes=4.9), attempt_timeout=5.0, retry=RetryPolicy(initial=0))
+        assert (await it.go(), it.transport.times) == (200, [0.0, 5.0])
+        it = rig(Answer(200, takes=10.0), attempt_timeout=5.0, retry=RetryPolicy(max_attempts=2, initial=0))
+        error = await it.go()
+        assert type(error) is sdk.RequestTimeoutError
+        assert str(error) == "No answer within attempt_timeout (5 s). (2 attempts)"
+        it = rig(Answer(200, takes=10.0**6), attempt_timeout=None)
+        assert await it.go() == 200
+
+    in_virtual_time(main)
+
+
+def test_a_deadline_covers_the_wait_for_the_limiter() -> None:
+    """A request that waits for its token ends at its deadline, and gives the token back."""
+
+    async def main() -> None:
+        it = rig(200, rate_limit=RateLimit(rate=0.1, burst=1))
+        assert await it.go() == 200
+        error = await it.go(timeout=4.0)
+        assert type(error) is sdk.DeadlineExceededError
+        assert [(round(a.rate_limit_wait, 3), a.pool_wait, a.network) for a in error.attempts] == [(4.0, 0, 0)]
+        assert await it.go() == 200
+        assert it.transport.times == [0.0, 10.0]
+
+    in_virtual_time(main)
+
+
+def test_a_deadline_covers_the_wait_for_a_connection() -> None:
+    """And that wait is not network time."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=10.0), max_connections=1, attempt_timeout=None)
+        first = asyncio.create_task(it.go())
+        await asyncio.sleep(0)
+        error = await it.go(timeout=4.0)
+        assert type(error) is sdk.DeadlineExceededError
+        assert [a.network for a in error.attempts] == [0]
+        assert (await first, it.transport.most, len(it.transport.sent)) == (200, 1, 1)
+
+    in_virtual_time(main)
+
+
+def test_a_timeout_does_not_count_our_own_queues() -> None:
+    """An attempt's timeout begins when it has its connection slot."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=4.0), max_connections=1, attempt_timeout=5.0)
+        assert await asyncio.gather(*(it.go() for _ in range(5))) == [200] * 5
+        assert it.transport.times == [0.0, 4.0, 8.0, 12.0, 16.0]
+        it = rig(Answer(200, takes=4.0), attempt_timeout=5.0, rate_limit=RateLimit(rate=0.1, burst=1))
+        results = await asyncio.gather(*(it.pipeline.deliver(FIND, ACME, None) for _ in range(3)))
+        assert [round(job.attempts[0].rate_limit_wait, 3) for _, job in results] == [0.0, 10.0, 20.0]
+        assert [round(job.attempts[0].network, 3) for _, job in results] == [4.0] * 3
+
+    in_virtual_time(main)
+
+
+def test_an_attempt_that_waited_still_has_its_timeout() -> None:
+    """After a queue as well."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=4.0), Answer(200, takes=60.0), max_connections=1, attempt_timeout=5.0,
+                 retry=RetryPolicy(max_attempts=1))  # fmt: skip
+        first, second = await asyncio.gather(it.go(), it.go())
+        assert first == 200
+        assert type(second) is sdk.RequestTimeoutError
+        assert round(second.attempts[0].network, 3) == 5.0
+
+    in_virtual_time(main)
+
+
+def test_every_attempt_takes_a_token_of_the_limit() -> None:
+    """Retries are not free of it."""
+
+    async def main() -> None:
+        it = rig(500, 500, 200, rate_limit=RateLimit(rate=1, burst=1), retry=RetryPolicy(initial=0))
+        assert (await it.go(), it.transport.times) == (200, [0.0, 1.0, 2.0])
+
+    in_virtual_time(main)
+
+
+def test_a_cancelled_wait_for_a_connection_gives_the_token_back() -> None:
+    """The next request has it."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=5.0), max_connections=1, rate_limit=RateLimit(rate=0.001, burst=2))
+        first = asyncio.create_task(it.go())
+        second = asyncio.create_task(it.go())
+        await asyncio.sleep(1)
+        second.cancel()
+        assert await first == 200
+        assert await it.go() == 200
+        assert it.transport.times == [0.0, 5.0]
+
+    in_virtual_time(main)
+
+
+def test_a_429_slows_everybody_down() -> None:
+    """Other requests with the same token wait as long as it says, and its own retry too."""
+
+    async def main() -> None:
+        it = rig(Answer(429, {"Retry-After": "5"}), 200, randomness=lambda: 0.0)
+        first = asyncio.create_task(it.go())
+        await asyncio.sleep(1)
+        assert await it.go() == 200
+        assert await first == 200
+        assert it.transport.times == [0.0, 5.0, 5.0]
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("after", range(12))
+@pytest.mark.parametrize("request_", [FIND, write()], ids=["find", "update"])
+def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> None:
+    """At whatever step it is cancelled: the slot, the turn and the limiter's place are free again."""
+
+    async def main() -> None:
+        it = rig(Answer(500, takes=0.5), max_connections=1, rate_limit=RateLimit(rate=2, burst=1))
+        others = [asyncio.create_task(it.go(request_)) for _ in range(2)]
+        task = asyncio.create_task(it.go(request_))
+        await asyncio.sleep(after * 0.2)
+        task.cancel()
+        await asyncio.gather(task, *others, return_exceptions=True)
+        it.transport.script[:] = [Answer(200)]
+        assert await asyncio.wait_for(it.go(request_), 100) == 200
+        assert (it.transport.running, it.transport.most) == (0, 1)
+        assert not it.pipeline._turns._queues
+        assert it.pipeline._slots._value == 1
+        await asyncio.wait_for(it.pipeline.close(None), 1)
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("limit", [None, RateLimit(rate=1000, burst=100)])
+def test_a_pause_holds_back_whoever_has_a_turn_and_no_connection_yet(limit: RateLimit | None) -> None:
+    """They were let go before the 429, and waited for a slot: they go out after the pause, not into it."""
+
+    async def main() -> None:
+        answers = [Answer(429, {"Retry-After": "30"}, takes=1.0), Answer(200, takes=1.0)]
+        it = rig(*answers, max_connections=1, rate_limit=limit, retry=RetryPolicy(max_attempts=1))
+        results = await asyncio.gather(*(it.go() for _ in range(4)))
+        assert sorted(results) == [200, 200, 200, 429]
+        assert it.transport.times[:2] == [0.0, 31.0]
+        (bucket,) = it.pipeline._limiter.snapshot().shared.values()
+        assert (bucket.granted, len(it.transport.times)) == (4, 4)
+
+    in_virtual_time(main)
+
+
+def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
+    """Asking takes of the deadline only: attempt_timeout begins when there is a token to send, and so do the times."""
+
+    async def token(_: Organization) -> str:
+        await asyncio.sleep(5)
+        return "late"
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=0.5), token=token, attempt_timeout=1.0)
+        _, job = await it.pipeline.deliver(FIND, ACME, None)
+        assert (it.transport.times, job.attempts) == ([5.0], [sdk.Attempt(200, None, network=0.5, queued=5.0)])
+        it = rig(200, token=token, attempt_timeout=1.0)
+        error = await it.go(timeout=3.0)
+        assert type(error) is sdk.DeadlineExceededError
+        assert error.attempts == (sdk.Attempt(None, "DeadlineExceededError", queued=3.0),)
+        it = rig(Answer(200, takes=1.5), token=token, attempt_timeout=1.0, retry=RetryPolicy(max_attempts=1))
+        assert type(await it.go()) is sdk.RequestTimeoutError
+
+    in_virtual_time(main)
+
+
+def test_turns_do_not_pile_up_while_every_connection_is_taken() -> None:
+    """After a stall no window has more requests on the wire than the limit lets by, and those who waited keep order."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=9.0), 200, max_connections=1, rate_limit=RateLimit(rate=10, burst=2))
+        await asyncio.gather(*(it.go() for _ in range(20)))
+        times = it.transport.times
+        assert times[:4] == [0, 9, 9, 9.1]
+        for first in range(len(times)):
+            for last in range(first, len(times)):
+                assert last - first + 1 <= 2 + 10 * (times[last] - times[first]) + 0.01
+
+    in_virtual_time(main)
+
+
+def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
+    """However it ends: with another token, with the same, or with the deadline."""
+
+    async def main(tokens: list[str], deadline: float, wait: float, statuses: list[int]) -> None:
+        async def token(_: Organization) -> str:
+            if len(tokens) < 2:
+                await asyncio.sleep(2)
+            return tokens.pop()
+
+        it = rig(401, 200, token=token)
+        try:
+            _, job = await it.pipeline.deliver(FIND, ACME, deadline)
+            attempts = job.attempts
+        except sdk.DeadlineExceededError as error:
+            attempts = list(error.attempts)
+        assert [(attempt.status, attempt.backoff) for attempt in attempts] == list(
+            zip(statuses, [wait, 0], strict=False)
+        )
+        assert all(attempt.queued == 0 for attempt in attempts)
+
+    in_virtual_time(partial(main, ["new", "old"], 5.0, 2.0, [401, 200]))
+    in_virtual_time(partial(main, ["old", "old"], 5.0, 2.0, [401]))
+    in_virtual_time(partial(main, ["new", "old"], 1.0, 1.0, [401]))
+
+
+def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied() -> None:
+    """Its own error passes through, with a note where an earlier attempt may have been carried out."""
+
+    async def main(first: int) -> None:
+        answers = iter(["old", LookupError("vault")])
+
+        def token(_: Organization) -> str:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        it = rig(first, 401, token=token)
+        error = await it.go(write())
+        assert (type(error), str(error)) == (LookupError, "vault")
+        notes = ["An earlier attempt of this update may have been applied."]
+        assert getattr(error, "__notes__", []) == (notes if first == 500 else [])
+
+    for first in (500, 429):
+        in_virtual_time(lambda first=first: main(first))
+
+
+def test_a_timeout_of_a_token_callable_is_its_own() -> None:
+    """A TimeoutError that is not ours passes through as it is."""
+
+    async def token(_: Organization) -> str:
+        raise TimeoutError("vault")
+
+    async def main() -> None:
+        it = rig(200, token=token)
+        error = await it.go()
+        assert (type(error), str(error), it.transport.sent) == (TimeoutError, "vault", [])
+        it = rig(401, token=iter_tokens("old", TimeoutError("vault")))
+        assert str(await it.go()) == "vault"
+
+    def iter_tokens(*answers: Any) -> Any:
+        left = list(answers)
+
+        def ask(_: Organization) -> str:
+            answer = left.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return str(answer)
+
+        return ask
+
+    in_virtual_time(main)
+
+
+# Which requests, seen on a real socket.
+
+CARRIED_OUT = [None, reply(500), reply(502), reply(503), reply(504), reply(503, Retry_After="soon")]
+NOT_CARRIED_OUT = [reply(408, Retry_After="0"), reply(425), reply(429, Retry_After="0"), reply(503, Retry_After="0")]
+
+
+async def send(client: Any, method: str) -> Any:
+    if method == "GET":
+        return await client.find(ACME)
+    return await client.update(ACME, transaction_id="T", custom_data={"a": "b"}, method=method)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+@pytest.mark.parametrize("answer", NOT_CARRIED_OUT)
+async def test_what_was_not_carried_out_is_repeated(method: str, answer: bytes) -> None:
+    """Whatever the method."""
+    async with RawServer([answer, answer, NO_CALLS]) as server, server.client() as client:
+        result = await send(client, method)
+        assert (len(server.seen), len(result.attempts)) == (3, 3)
+        assert [seen.body for seen in server.seen] == [server.seen[0].body] * 3
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+@pytest.mark.parametrize("answer", CARRIED_OUT)
+async def test_what_may_have_been_carried_out_is_repeated_unless_it_is_a_post(method: str, answer: bytes) -> None:
+    """Each attempt is at most one request on the wire: aiohttp does not repeat by itself."""
+    async with RawServer([answer, answer, NO_CALLS]) as server, server.client() as client:
+        if method != "POST":
+            assert len((await send(client, method)).attempts) == 3
+            assert len(server.seen) == 3
+            return
+        with pytest.raises(
+            sdk.CallsInProgressError, match="not repeated, since it may have been carried out"
+        ) as raised:
+            await send(client, method)
+        assert (len(server.seen), len(raised.value.attempts), raised.value.may_have_been_applied) == (1, 1, True)
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("attempts", [1, 2, 5])
+async def test_a_lost_connection_costs_one_attempt(method: str, attempts: int) -> None:
+    """Also on a connection that was used before: aiohttp would send an idempotent request twice."""
+    async with RawServer([NO_CALLS, None]) as server:  # noqa: SIM117
+        async with server.client(retry=RetryPolicy(max_attempts=attempts, initial=0)) as client:
+            await client.find(ACME)
+            with pytest.raises(sdk.ConnectionLostError) as raised:
+                await send(client, method)
+            assert (len(server.seen), len(raised.value.attempts)) == (1 + attempts, attempts)
+
+
+async def test_a_post_may_be_repeated_if_the_user_says_so() -> None:
+    """RetryPolicy(retry_post=True)."""
+    async with RawServer([None, reply(500), DONE]) as server:
+        async with server.client(retry=RetryPolicy(retry_post=True, initial=0)) as client:
+            done = await send(client, "POST")
+        assert (done.accepted_only, len(server.seen)) == (True, 3)
+
+
+@pytest.mark.parametrize("status", LASTING)
+async def test_a_refusal_is_not_repeated(status: int) -> None:
+    """One request on the wire."""
+    async with RawServer([reply(status)]) as server, server.client() as client:
+        for method in ("GET", "PUT"):
+            with pytest.raises(sdk.ResponseError) as raised:
+                await send(client, method)
+            assert "attempts" not in str(raised.value)
+        assert len(server.seen) == 2
+
+
+async def test_a_result_knows_its_attempts() -> None:
+    """With their times, oldest first; a find's and an update's."""
+    async with RawServer([reply(500), NO_CALLS, reply(503), DONE]) as server, server.client() as client:
+        for method in ("GET", "PUT"):
+            first, second = (await send(client, method)).attempts
+            assert (first.status, second.status, first.error, second.error) == (
+                500 if method == "GET" else 503,
+                second.status,
+                None,
+                None,
+            )
+            assert min(*first[2:], *second[2:]) >= 0
+            assert second.network > 0
+
+
+async def test_the_deadline_of_one_call_wins_over_the_clients() -> None:
+    """Shorter, or none."""
+    async with RawServer([hang]) as server, server.client(retry=RetryPolicy(initial=0), attempt_timeout=5) as client:
+        with pytest.raises(sdk.DeadlineExceededError) as raised:
+            await client.find(ACME, timeout=0.01)
+        assert len(raised.value.attempts) == 1
+        with pytest.raises(sdk.DeadlineExceededError):
+            await client.update(ACME, transaction_id="T", custom_data={"a": "b"}, timeout=0.01)
+    async with RawServer() as server, server.client(timeout=1e-9) as client:
+        with pytest.raises(sdk.DeadlineExceededError):
+            await client.find(ACME)
+        assert list(await client.find(ACME, timeout=None)) == []
+
+
+def test_a_401_after_a_retry_is_still_a_401() -> None:
+    """With no other token, the last answer is what counts, not the first."""
+
+    async def main() -> None:
+        it = rig(500, 401, token=lambda _: "same", retry=RetryPolicy(initial=0))
+        response, job = await it.pipeline.deliver(FIND, ACME, None)
+        assert ([a.status for a in job.attempts], response.status) == ([500, 401], 401)
+
+    in_virtual_time(main)
+
+
+def test_a_refusal_is_over_with_the_token_after_it() -> None:
+    """What then fails for another reason is tried again for that, with the token that there is."""
+
+    async def main() -> None:
+        tokens = ["old", "new"]
+        it = rig(401, 500, 200, token=lambda _: tokens.pop(0), retry=RetryPolicy(initial=0))
+        assert await it.go() == 200
+        assert [token for _, token in it.transport.sent] == ["old", "new", "new"]
+
+    in_virtual_time(main)
+
+
+def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
+    """There is time for another attempt, and that is what the deadline ends."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=99.0), attempt_timeout=1.0, retry=RetryPolicy(initial=0))
+        error = await it.go(timeout=1.5)
+        assert [each.error for each in error.attempts] == ["RequestTimeoutError", "DeadlineExceededError"]
+
+    in_virtual_time(main)
+
+
+def test_the_refusal_of_a_text_is_final_at_once() -> None:
+    """There is nobody to ask for another token, so nothing is waited for, not even for no time."""
+
+    async def main() -> None:
+        it = rig(401)
+        assert (await it.go(), it.slept, len(it.transport.sent)) == (401, [], 1)
+
+    in_virtual_time(main)
+
+
+def test_a_400_is_tried_again_where_the_policy_says_so() -> None:
+    """It is the first status that is no success; and when the server says so."""
+
+    async def main() -> None:
+        it = rig(Answer(400, {"Retry-After": "2"}), 200, retry=RetryPolicy(initial=0, statuses={400}))
+        assert (await it.go(), it.transport.times) == (200, [0.0, 2.0])
+
+    in_virtual_time(main)
+
+
+def test_a_wait_for_a_connection_that_ends_there_is_time_in_the_pool() -> None:
+    """Not in the limiter, not on the network."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=10.0), max_connections=1, attempt_timeout=None)
+        first = asyncio.create_task(it.go())
+        await asyncio.sleep(0)
+        error = await it.go(timeout=4.0)
+        assert [(a.rate_limit_wait, round(a.pool_wait, 3), a.network) for a in error.attempts] == [(0, 4.0, 0)]
+        await first
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("multiplier", [1e300, 65_536.0])
+def test_a_steep_backoff_is_the_maximum(multiplier: float) -> None:
+    """A power that overflows is more than any maximum."""
+    policy = RetryPolicy(multiplier=multiplier, max_attempts=100)
+    assert [policy.backoff(n, lambda: 1.0) for n in (3, 70)] == [20.0, 20.0]
+
+
+def test_a_scope_that_has_ended_ends_once() -> None:
+    """Closing, at the moment a deadline passes, finds it ended already."""
+
+    async def main() -> None:
+        scopes, scope = CancelScopes(), CancelScope()
+        scopes.move(scope, 1.0)
+        with suppress(TimeoutError), scope:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                scopes.end_all()
+        assert scope.ended
+        scopes.end_all()
+        scopes.discard(scope)
+        scope.end()
+        assert asyncio.get_running_loop().time() == 1_000_001.0
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("before", [0, 1])
+def test_a_scope_that_ends_is_a_timeout_and_no_cancellation(before: int) -> None:
+    """However often it is told to: the task is cancelled no more than it was before."""
+
+    async def main() -> None:
+        task: Any = asyncio.current_task()
+        for _ in range(before):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+        scope = CancelScope()
+
+        async def ended_twice() -> None:
+            with scope:
+                scope.end()
+                scope.end()
+                await asyncio.sleep(10)
+
+        with pytest.raises(TimeoutError):
+            await ended_twice()
+        assert (scope.ended, task.cancelling()) == (True, before)
+
+    in_virtual_time(main)
+
+
+def test_what_came_of_a_scope_counts_though_it_was_ended() -> None:
+    """That it was done all the same, or another error."""
+
+    async def main() -> None:
+        task: Any = asyncio.current_task()
+
+        async def end_with(error: Exception | None) -> None:
+            scope = CancelScope()
+            with scope:
+                scope.end()
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(10)
+                assert scope.ended
+                if error is not None:
+                    raise error
+
+        await end_with(None)
+        with pytest.raises(LookupError):
+            await end_with(LookupError())
+        assert task.cancelling() == 0
+
+    in_virtual_time(main)
+
+
+def test_a_scope_that_was_left_ends_nothing_that_comes_after() -> None:
+    """Though it was told to end while it was open."""
+
+    async def main() -> None:
+        scope = CancelScope()
+        with scope:
+            scope.end()
+        await asyncio.sleep(1)
+        assert not scope.ended
+
+    in_virtual_time(main)
+
+
+async def wait_in(scope: CancelScope) -> None:
+    with scope:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            for _ in range(10):  # as a connection that takes its time to close
+                await asyncio.sleep(0)
+
+
+def test_all_scopes_end_at_once_those_without_an_end_too() -> None:
+    """And those that come after have their time as before."""
+
+    async def main() -> None:
+        scopes, endless, timed, later = CancelScopes(), CancelScope(), CancelScope(), CancelScope()
+        scopes.move(endless, None)
+        scopes.move(timed, 5.0)
+        waiting = [asyncio.create_task(wait_in(scope)) for scope in (endless, timed)]
+        await asyncio.sleep(1)
+        scopes.end_all()
+        for task in waiting:
+            with pytest.raises(TimeoutError):
+                await task
+        assert asyncio.get_running_loop().time() == 1_000_001.0
+        scopes.discard(timed)
+        scopes.move(later, 5.0)
+        with pytest.raises(TimeoutError):
+            await wait_in(later)
+        assert asyncio.get_running_loop().time() == 1_000_006.0
+
+    in_virtual_time(main)
+
+
+def test_a_scope_whose_time_is_over_is_told_once() -> None:
+    """However long its block then takes: the timer does not go on about it."""
+
+    class Counted(CancelScope):
+        told = 0
+
+        def end(self) -> None:
+            self.told += 1
+            super().end()
+
+    async def main() -> None:
+        scopes, scope = CancelScopes(), Counted()
+        scopes.move(scope, 1.0)
+        with pytest.raises(TimeoutError):
+            await wait_in(scope)
+        assert scope.told == 1
+
+    in_virtual_time(main)

@@ -1,0 +1,302 @@
+"""Updates of one call go out one at a time, in the order they were asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from transport.pipelines import Answer, rig, write
+from transport.servers import ACME, DONE, RawServer, in_virtual_time, reply
+
+import calls_in_progress_async as sdk
+from calls_in_progress_async import Attempt, Organization, RetryPolicy, UpdateCallRequest
+from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.transport.wire import WireRequest
+
+
+def value_of(request: Any) -> str:
+    custom = json.loads(request.body)["call_in_progress"]["custom_data"]
+    return str(custom[0]["value"])
+
+
+def change(value: str, **names: Any) -> Any:
+    return write(custom_data={"n": value}, **names)
+
+
+def test_updates_of_one_call_keep_their_order() -> None:
+    """However long each takes, one is over before the next begins."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=3.0), Answer(200, takes=1.0))
+        results = await asyncio.gather(*(it.go(change(str(n))) for n in range(5)))
+        assert results == [200] * 5
+        assert [value_of(each) for each in it.transport.requests] == list("01234")
+        assert (it.transport.most, it.transport.times) == (1, [0.0, 3.0, 4.0, 5.0, 6.0])
+        assert not it.pipeline._turns._queues
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ({"transaction_id": "T"}, {"transaction_id": "U"}, True),
+        ({"transaction_id": "T"}, {"external_unique_id": "T"}, True),
+        ({"transaction_id": "T"}, {"transaction_id": "T"}, False),
+        ({"external_unique_id": "E"}, {"external_unique_id": "E"}, False),
+        ({"transaction_id": "T", "external_unique_id": "E"}, {"external_unique_id": "E"}, False),
+        ({"transaction_id": "T", "new_external_unique_id": "E"}, {"external_unique_id": "E"}, False),
+        ({"external_unique_id": "E"}, {"transaction_id": "T", "new_external_unique_id": "E"}, False),
+        ({"transaction_id": "T", "method": "POST"}, {"transaction_id": "T"}, False),
+        ({"external_unique_id": "E", "new_external_unique_id": "E"}, {"external_unique_id": "E"}, False),
+    ],
+)
+def test_only_updates_that_share_a_name_wait_for_each_other(first: Any, second: Any, together: bool) -> None:
+    """The id a call is given counts as its name."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=1.0))
+        assert await asyncio.gather(it.go(change("1", **first)), it.go(change("2", **second))) == [200, 200]
+        assert it.transport.most == (2 if together else 1)
+        assert [value_of(each) for each in it.transport.requests] == ["1", "2"]
+        assert not it.pipeline._turns._queues
+
+    in_virtual_time(main)
+
+
+def test_a_transaction_id_is_the_calls_own_and_an_external_id_its_organizations() -> None:
+    """A network and its advertiser may both update a call; what they call their own calls does not mix."""
+
+    def of(organization: Organization, **names: str) -> Any:
+        request = UpdateCallRequest(organization=organization, custom_data={"a": "b"}, **names)
+        return request.wire(WireFormat()).ordering_keys
+
+    network = Organization.network(25)
+    assert of(ACME, transaction_id="T") == of(network, transaction_id="T")
+    assert not set(of(ACME, external_unique_id="x")) & set(of(network, external_unique_id="x"))
+    assert not set(of(ACME, external_unique_id="T")) & set(of(ACME, transaction_id="T"))
+    assert of(ACME, external_unique_id="x") == of(Organization.parse("Advertiser:25"), external_unique_id="x")
+
+
+def test_finds_do_not_wait_for_updates() -> None:
+    """Nor updates for finds."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=1.0))
+        assert await asyncio.gather(it.go(change("1")), it.go(), it.go()) == [200] * 3
+        assert it.transport.most == 3
+
+    in_virtual_time(main)
+
+
+def test_an_update_in_two_queues_waits_for_both() -> None:
+    """T and E are each being written to; what names both comes after both, and holds up what comes later."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=1.0), Answer(200, takes=5.0), Answer(200, takes=1.0))
+        await asyncio.gather(
+            it.go(change("1", transaction_id="T")),
+            it.go(change("2", external_unique_id="E")),
+            it.go(change("3", transaction_id="T", external_unique_id="E")),
+            it.go(change("4", transaction_id="T")),
+            it.go(change("5", external_unique_id="E")),
+        )
+        assert [value_of(each) for each in it.transport.requests] == ["1", "2", "3", "4", "5"]
+        assert it.transport.times == [0.0, 0.0, 5.0, 6.0, 6.0]
+
+    in_virtual_time(main)
+
+
+def test_a_cancelled_update_leaves_its_queue() -> None:
+    """While it waits, and while it runs."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=1.0))
+        tasks = [asyncio.create_task(it.go(change(str(n)))) for n in range(4)]
+        await asyncio.sleep(0.5)
+        tasks[1].cancel()
+        tasks[0].cancel()
+        assert await asyncio.gather(*tasks[2:]) == [200, 200]
+        assert [value_of(each) for each in it.transport.requests] == ["0", "2", "3"]
+
+    in_virtual_time(main)
+
+
+def test_the_time_behind_earlier_updates_is_told() -> None:
+    """It is before the attempt that it held up, and counts towards no timeout of it."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=4.0), attempt_timeout=5.0)
+        first = asyncio.create_task(it.go(write()))
+        await asyncio.sleep(1)
+        _, job = await it.pipeline.deliver(write(), ACME, None)
+        assert job.attempts == [Attempt(200, None, network=4.0, queued=3.0)]
+        assert await first == 200
+
+    in_virtual_time(main)
+
+
+def test_a_deadline_covers_the_wait_for_a_turn() -> None:
+    """Nothing was sent and nothing applied."""
+
+    async def main() -> None:
+        it = rig(Answer(200, takes=10.0), attempt_timeout=None)
+        first = asyncio.create_task(it.go(change("1")))
+        await asyncio.sleep(0)
+        error = await it.go(change("2"), timeout=4.0)
+        assert type(error) is sdk.DeadlineExceededError
+        (attempt,) = error.attempts
+        assert (attempt.error, attempt.queued, sum(attempt[2:])) == ("DeadlineExceededError", 4.0, 4.0)
+        assert (error.may_have_been_applied, await first, len(it.transport.sent)) == (False, 200, 1)
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("failure", [500, sdk.ConnectionLostError("lost")])
+def test_a_newer_update_ends_the_wait_of_one_that_may_have_been_applied(failure: Any) -> None:
+    """Repeating the older one could overwrite the newer; it raises SupersededError at once."""
+
+    async def main() -> None:
+        it = rig(failure, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+        older = asyncio.create_task(it.go(change("old")))
+        await asyncio.sleep(1)
+        assert await it.go(change("new")) == 200
+        error = await older
+        assert type(error) is sdk.SupersededError
+        assert (error.may_have_been_applied, len(error.attempts), round(error.attempts[0].backoff, 3)) == (True, 1, 1.0)
+        assert [value_of(each) for each in it.transport.requests] == ["old", "new"]
+        assert it.transport.times == [0.0, 1.0]
+
+    in_virtual_time(main)
+
+
+def test_a_newer_update_of_one_of_its_names_is_a_newer_update() -> None:
+    """Though no newer one has its other name."""
+
+    async def main() -> None:
+        it = rig(500, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+        older = asyncio.create_task(it.go(change("old", transaction_id="T", external_unique_id="E")))
+        await asyncio.sleep(1)
+        assert await it.go(change("new", external_unique_id="E")) == 200
+        assert type(await older) is sdk.SupersededError
+        assert it.transport.times == [0.0, 1.0]
+
+    in_virtual_time(main)
+
+
+def test_a_newer_update_that_waits_already_does_so_too() -> None:
+    """The older one is not even begun to be waited for."""
+
+    async def main() -> None:
+        it = rig(Answer(500, takes=1.0), 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+        older = asyncio.create_task(it.go(change("old")))
+        await asyncio.sleep(0.5)
+        assert await it.go(change("new")) == 200
+        assert type(await older) is sdk.SupersededError
+        assert (it.slept, it.transport.times) == ([], [0.0, 1.0])
+
+    in_virtual_time(main)
+
+
+def test_a_superseded_update_returns_its_turn_in_the_rate_limit() -> None:
+    """It was waiting for the limit: the newer one goes out in its place, and not a turn later."""
+
+    async def main() -> None:
+        limit = sdk.RateLimit(rate=0.1, burst=1)
+        it = rig(500, 200, rate_limit=limit, randomness=lambda: 0.0)
+        older = asyncio.create_task(it.go(change("old")))
+        await asyncio.sleep(1)
+        newer = asyncio.create_task(it.go(change("new")))
+        assert type(await older) is sdk.SupersededError
+        assert await newer == 200
+        assert [value_of(each) for each in it.transport.requests] == ["old", "new"]
+        assert it.transport.times == [0.0, 10.0]
+        (bucket,) = it.pipeline._limiter.snapshot().shared.values()
+        assert bucket.granted == 2
+
+    in_virtual_time(main)
+
+
+def test_an_update_that_surely_was_not_applied_is_not_superseded() -> None:
+    """After a 429 it goes out again, before the newer one."""
+
+    async def main() -> None:
+        it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
+        assert await asyncio.gather(it.go(change("old")), it.go(change("new"))) == [200, 200]
+        assert [value_of(each) for each in it.transport.requests] == ["old", "old", "new"]
+
+    in_virtual_time(main)
+
+
+def test_a_newer_update_does_not_wake_one_that_surely_was_not_applied() -> None:
+    """It waits as long as it was asked to, in one go."""
+
+    async def main() -> None:
+        it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
+        older = asyncio.create_task(it.go(change("old")))
+        await asyncio.sleep(1)
+        assert (await it.go(change("new")), await older) == (200, 200)
+        assert (it.slept, it.transport.times) == ([2.0], [0.0, 2.0, 2.0])
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize(
+    ("names", "repeated"),
+    [
+        ({"external_unique_id": "old", "new_external_unique_id": "new"}, False),
+        ({"external_unique_id": "old", "new_external_unique_id": "new", "transaction_id": "T"}, False),
+        ({"external_unique_id": "same", "new_external_unique_id": "same"}, True),
+        ({"transaction_id": "T", "new_external_unique_id": "new"}, True),
+        ({"external_unique_id": "old"}, True),
+    ],
+)
+async def test_a_rename_is_not_repeated_once_it_may_have_arrived(names: Any, repeated: bool) -> None:
+    """The call no longer has the id it is named by: a repetition would report a false 404."""
+    async with RawServer([None, DONE]) as server, server.client() as client:
+        update = client.update(ACME, custom_data={"a": "b"}, **names)
+        if repeated:
+            assert len((await update).attempts) == 2
+        else:
+            with pytest.raises(sdk.ConnectionLostError, match="not repeated") as raised:
+                await update
+            assert raised.value.may_have_been_applied
+        assert len(server.seen) == 1 + repeated
+
+
+async def test_a_rename_is_repeated_if_it_surely_did_not_arrive() -> None:
+    """After a 429."""
+    async with RawServer([reply(429, Retry_After="0"), DONE]) as server, server.client() as client:
+        done = await client.update(ACME, external_unique_id="old", new_external_unique_id="new")
+        assert (len(done.attempts), len(server.seen)) == (2, 2)
+
+
+def test_a_write_that_names_nothing_is_repeated_as_any_other() -> None:
+    """There is no turn that a newer one could have taken."""
+
+    async def main() -> None:
+        it = rig(500, 200, retry=RetryPolicy(initial=0))
+        assert await it.go(WireRequest(method="DELETE", target="/x")) == 200
+        assert len(it.transport.sent) == 2
+
+    in_virtual_time(main)
+
+
+@pytest.mark.parametrize("attempt_timeout", [10.0, None])
+def test_a_newer_update_that_is_cancelled_at_once_does_no_harm(attempt_timeout: float | None) -> None:
+    """The older one goes on waiting, and is then repeated, as if there had been none."""
+
+    async def main() -> None:
+        policy = RetryPolicy(initial=100.0, maximum=100.0)
+        it = rig(500, 200, retry=policy, attempt_timeout=attempt_timeout)
+        older = asyncio.create_task(it.go(write()))
+        await asyncio.sleep(1)
+        newer = asyncio.create_task(it.go(write()))
+        await asyncio.sleep(0)
+        newer.cancel()
+        assert await older == 200
+        assert (it.slept, it.transport.times) == ([100.0, 99.0], [0.0, 100.0])
+
+    in_virtual_time(main)

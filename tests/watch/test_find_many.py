@@ -1,0 +1,341 @@
+"""Fan-out: results as they complete, in bounded memory, and nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from watch.worlds import settle
+
+from calls_in_progress_async import (
+    CallsInProgressError,
+    ClientClosedError,
+    CurrentCalls,
+    InvalidRequestError,
+    Organization,
+    OrganizationResult,
+    ServerError,
+)
+from calls_in_progress_async.find_many import FindMany, FindManySettings
+
+
+class Finder:
+    """Finds nothing, slowly or not at all where told so."""
+
+    def __init__(self) -> None:
+        self.running = self.peak = self.finds = 0
+        self.gate: asyncio.Event | None = None
+        self.errors: dict[int, Exception] = {}
+
+    async def find(self, organization: Organization) -> CurrentCalls:
+        self.finds += 1
+        self.running += 1
+        self.peak = max(self.peak, self.running)
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            await asyncio.sleep(0)
+            if error := self.errors.get(getattr(organization, "id", 0)):
+                raise error
+            return CurrentCalls()
+        finally:
+            self.running -= 1
+
+    def many(self, organizations: Any, max_in_flight: int = 64) -> FindMany:
+        return FindMany(self.find, organizations, FindManySettings(max_in_flight=max_in_flight))
+
+
+@pytest.fixture
+def finder() -> Finder:
+    return Finder()
+
+
+def some(count: int) -> list[Organization]:
+    return [Organization.advertiser(number) for number in range(1, count + 1)]
+
+
+async def asynchronously(organizations: list[Organization]) -> AsyncIterator[Organization]:
+    for organization in organizations:
+        await asyncio.sleep(0)
+        yield organization
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 200])
+@pytest.mark.parametrize("how", [list, iter, asynchronously])
+async def test_every_organization_has_one_result(finder: Finder, count: int, how: Any) -> None:
+    """Lists, iterators and async iterators: one result each, and no more in flight than allowed."""
+    results = [result async for result in finder.many(how(some(count)), 7)]
+    assert sorted(result.organization.id for result in results) == list(range(1, count + 1))
+    assert all(result.calls == CurrentCalls() and result.error is None for result in results)
+    assert finder.peak <= min(count, 7)
+
+
+async def test_a_failure_is_a_result(finder: Finder) -> None:
+    """An organization that fails, of whatever kind the error is, does not end the loop."""
+    finder.errors = {2: ServerError("HTTP 500"), 3: KeyError("a token callable")}
+    results = {result.organization.id: result async for result in finder.many(some(4))}
+    assert results[2] == OrganizationResult(Organization.advertiser(2), error=finder.errors[2])
+    assert isinstance(results[3].error, KeyError)
+    assert results[4].calls == CurrentCalls()
+
+
+async def test_results_come_as_they_complete(finder: Finder) -> None:
+    """A slow organization holds up nobody."""
+    slow = asyncio.Event()
+
+    async def find(organization: Organization) -> CurrentCalls:
+        if organization.id == 1:
+            await slow.wait()
+        return CurrentCalls()
+
+    results = FindMany(find, some(5), FindManySettings(max_in_flight=2))
+    first = [(await anext(results)).organization.id for _ in range(4)]
+    assert first == [2, 3, 4, 5]
+    slow.set()
+    assert (await anext(results)).organization.id == 1
+    with pytest.raises(StopAsyncIteration):
+        await anext(results)
+
+
+async def test_only_what_is_in_flight_is_held(finder: Finder) -> None:
+    """Of an endless source, no more is read than has a place; a consumer that sleeps holds the source up."""
+    read = 0
+
+    def endless() -> Iterator[Organization]:
+        nonlocal read
+        while True:
+            read += 1
+            yield Organization.advertiser(read)
+
+    results = finder.many(endless(), 5)
+    await anext(results)
+    for _ in range(20):
+        await settle()
+    assert read <= 10
+    assert finder.running == 0
+    await results.aclose()
+    with pytest.raises(StopAsyncIteration):
+        await anext(results)
+
+
+async def test_leaving_the_loop_cancels_the_rest(finder: Finder) -> None:
+    """A break is enough: nothing goes on running, and no task is left."""
+    before = asyncio.all_tasks()
+    async for _ in finder.many(some(1000), 8):
+        finder.gate = asyncio.Event()
+        if finder.finds > 50 or finder.running == 0:
+            break
+    gc.collect()
+    await settle()
+    assert finder.running == 0
+    assert asyncio.all_tasks() == before
+
+
+async def test_leaving_the_loop_over_an_async_source(finder: Finder) -> None:
+    """The fetch of the next organization is cancelled too."""
+    before = asyncio.all_tasks()
+    never = asyncio.Event()
+
+    async def source() -> AsyncIterator[Organization]:
+        yield Organization.advertiser(1)
+        await never.wait()
+
+    async for _ in finder.many(source()):
+        break
+    gc.collect()
+    await settle()
+    assert asyncio.all_tasks() == before
+
+
+async def test_closing_waits_for_the_end(finder: Finder) -> None:
+    """After async with, or aclose, nothing is running any more."""
+    finder.gate = asyncio.Event()
+    async with finder.many(asynchronously(some(100)), 8) as results:
+        waiting = asyncio.create_task(anext(results))
+        while finder.running < 8:
+            await asyncio.sleep(0)
+        waiting.cancel()
+    assert finder.running == 0
+    await results.aclose()
+
+
+async def test_a_cancelled_wait_loses_no_result(finder: Finder) -> None:
+    """An __anext__ that is cancelled while it waits is as if it had not been, an async source included."""
+    finder.gate = asyncio.Event()
+    results = finder.many(asynchronously(some(20)), 4)
+    for _ in range(10):
+        waiting = asyncio.create_task(anext(results))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+    finder.gate.set()
+    assert sorted([result.organization.id async for result in results]) == list(range(1, 21))
+
+
+async def test_a_client_that_cannot_be_used_is_no_result(finder: Finder) -> None:
+    """A closed client is the program's fault, and ends the loop."""
+    finder.errors = {1: ClientClosedError("closed")}
+    results = finder.many(some(100), 2)
+    with pytest.raises(ClientClosedError):
+        [result async for result in results]
+    await settle()
+    assert finder.running == 0
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_a_source_that_fails(finder: Finder, how: str) -> None:
+    """What the source gave before it failed is found and told; then its exception is raised, once."""
+
+    def source() -> Iterator[Organization]:
+        yield from some(3)
+        raise ZeroDivisionError
+
+    async def async_source() -> AsyncIterator[Organization]:
+        for each in source():
+            yield each
+
+    results = finder.many(source() if how == "sync" else async_source())
+    assert {(await anext(results)).organization for _ in range(3)} == set(some(3))
+    with pytest.raises(ZeroDivisionError):
+        await anext(results)
+    with pytest.raises(StopAsyncIteration):
+        await anext(results)
+    assert finder.running == 0
+
+
+async def test_a_source_that_is_interrupted(finder: Finder) -> None:
+    """What is no failure of the source, such as Ctrl-C in it, is raised at once, and what is running is cancelled."""
+    finder.gate = asyncio.Event()
+
+    def source() -> Iterator[Organization]:
+        yield from some(3)
+        raise GeneratorExit
+
+    with pytest.raises(GeneratorExit):
+        await anext(finder.many(source()))
+    await settle()
+    assert finder.running == 0
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+async def test_none_in_a_source_is_not_its_end(finder: Finder, how: str) -> None:
+    """An entry that is no organization is handed on like any other, and the rest is read."""
+    entries: list[Any] = [*some(2), None, Organization.network(99)]
+
+    async def async_source() -> AsyncIterator[Organization]:
+        for each in entries:
+            yield each
+
+    source: Any = entries if how == "sync" else async_source()
+    assert {result.organization async for result in finder.many(source)} == set(entries)
+
+
+@pytest.mark.parametrize(("organizations", "places"), [(5, 64), (None, 64), ([], 0), ([], 1.5), ([], True)])
+def test_arguments_are_checked(finder: Finder, organizations: Any, places: Any) -> None:
+    """What is not iterable, and a number of places that is none, are refused at once."""
+    with pytest.raises(InvalidRequestError):
+        finder.many(organizations, places)
+
+
+def test_a_loop_that_ended_first(finder: Finder) -> None:
+    """An iterator that outlives its event loop goes quietly."""
+
+    async def start() -> FindMany:
+        results = finder.many(some(3))
+        await anext(results)
+        return results
+
+    results = asyncio.run(start())
+    del results
+    gc.collect()
+
+
+async def test_a_cancellation_from_within_is_a_result(finder: Finder) -> None:
+    """What a token callable waits for may be cancelled: that is the failure of one organization."""
+
+    async def find(organization: Organization) -> CurrentCalls:
+        if organization.id == 2:
+            raise asyncio.CancelledError
+        return await finder.find(organization)
+
+    many = FindMany(find, some(3), FindManySettings(max_in_flight=1))
+    results = {result.organization.id: result.error async for result in many}
+    assert results.keys() == {1, 2, 3}
+    assert isinstance(results[2], CallsInProgressError)
+    assert (results[1], results[3]) == (None, None)
+
+
+@pytest.mark.parametrize("told", [False, True])
+async def test_after_a_closed_client_what_is_running_still_ends(told: bool) -> None:
+    """With an answer, while the client drains; then comes the error, once, and nothing is asked any more."""
+    ready, asked = asyncio.Event(), []
+
+    async def find(organization: Organization) -> CurrentCalls:
+        asked.append(organization.id)
+        if organization.id == 1:
+            raise ClientClosedError("closed")
+        await ready.wait()
+        return CurrentCalls()
+
+    many = FindMany(find, some(100), FindManySettings(max_in_flight=3))
+    waiting = asyncio.create_task(anext(many))
+    await settle()
+    if told:
+        many.client_closed()
+    ready.set()
+    assert (await waiting).organization.id == 2
+    assert (await anext(many)).organization.id == 3
+    with pytest.raises(ClientClosedError):
+        await anext(many)
+    with pytest.raises(StopAsyncIteration):
+        await anext(many)
+    assert asked == [1, 2, 3]
+
+
+async def test_where_all_were_asked_already_closing_changes_nothing(finder: Finder) -> None:
+    """Every result is told, and the iteration ends as it would have."""
+    many = finder.many(some(3), 5)
+    results = [await anext(many)]
+    await settle()
+    many.client_closed()
+    results += [result async for result in many]
+    assert sorted(result.organization.id for result in results) == [1, 2, 3]
+    with pytest.raises(StopAsyncIteration):
+        await anext(many)
+
+
+async def test_a_source_that_waits_does_not_hold_up_a_closed_client() -> None:
+    """The iteration raises at once, and the source is told that it is over."""
+    ended = []
+
+    async def source() -> AsyncIterator[Organization]:
+        try:
+            yield Organization.advertiser(1)
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def find(_: Organization) -> CurrentCalls:
+        return CurrentCalls()
+
+    many = FindMany(find, source(), FindManySettings())
+    assert (await anext(many)).organization.id == 1
+    waiting = asyncio.create_task(anext(many))
+    await settle()
+    many.client_closed()
+    with pytest.raises(ClientClosedError):
+        await waiting
+    await settle()
+    assert ended == [True]
+
+
+async def test_results_that_nobody_takes_hold_places(finder: Finder) -> None:
+    """A slow consumer has no more results waiting than may be in flight."""
+    many = finder.many(some(100), 7)
+    for taken in range(1, 30):
+        await anext(many)
+        await settle()
+        assert finder.finds - taken <= 7
