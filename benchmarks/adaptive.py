@@ -27,7 +27,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, Organization, RateLimit
-from calls_in_progress_async.limits.rate_limits import RateLimiter
+from calls_in_progress_async.limits.limiter import RateLimiter
 from calls_in_progress_async.sandbox import SandboxServer
 
 LIMITS = (5.0, 12.0, 37.0, 120.0)

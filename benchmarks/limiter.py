@@ -25,7 +25,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from calls_in_progress_async.limits.rate_limits import RateLimit, RateLimiter
+from calls_in_progress_async.limits.limiter import RateLimiter
+from calls_in_progress_async.limits.settings import RateLimit
 from calls_in_progress_async.limits.token_bucket import TokenBucket
 
 Acquire = Callable[[], Awaitable[object]]

@@ -39,7 +39,7 @@ class InMemory:
     def __init__(self, body: bytes) -> None:
         self._body = body
 
-    async def send(self, request: WireRequest, token: str, outcome: Any) -> WireResponse:
+    async def send(self, request: WireRequest, token: str, state: Any) -> WireResponse:
         await asyncio.sleep(0)
         return WireResponse(200, {}, bytes(memoryview(self._body)))  # a copy, as of every answer
 
@@ -49,7 +49,7 @@ class InMemory:
 
 def client_in_memory(body: bytes) -> CallsInProgressClient:
     client = CallsInProgressClient(token="token")
-    client._delivery._transport = InMemory(body)
+    client._pipeline._transport = InMemory(body)
     return client
 
 

@@ -35,7 +35,9 @@ def layer(name: str) -> Callable[[str, int], Any]:
             wire, told = REQUEST.wire(client._wire_format), SimpleNamespace(sent=False)
             yield {
                 "transport": lambda: client._transport.send(wire, contenders.TOKEN, told),
-                "delivery": lambda: client._delivery.deliver(wire, contenders.ADVERTISER, 30.0),
+                "delivery": lambda: client._pipeline.execute(
+                    wire, contenders.ADVERTISER, 30.0, lambda response, _: response
+                ),
                 "send": lambda: client.send(REQUEST),
             }[name]
 
@@ -49,7 +51,7 @@ class Streams:
         self._host, self._port = url.removeprefix("http://").split(":")
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
-    async def send(self, request: WireRequest, token: str, outcome: Any) -> WireResponse:
+    async def send(self, request: WireRequest, token: str, state: Any) -> WireResponse:
         connection = self._idle.pop() if self._idle else await asyncio.open_connection(self._host, int(self._port))
         reader, writer = connection
         head = f"GET {request.target} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: {token}\r\n\r\n"
@@ -67,7 +69,7 @@ class Streams:
 @asynccontextmanager
 async def over_streams(url: str, at_once: int) -> AsyncIterator[contenders.Find]:
     async with contenders.our_client(url) as client:
-        client._delivery._transport = Streams(url)
+        client._pipeline._transport = Streams(url)
         yield lambda: client.find(contenders.ADVERTISER)
 
 

@@ -31,7 +31,7 @@ from calls_in_progress_async import CallsInProgressClient, Organization
 from calls_in_progress_async.sandbox import SandboxServer
 from calls_in_progress_async.watch.event_queue import EventQueue
 from calls_in_progress_async.watch.events import CallChanged
-from calls_in_progress_async.watch.fetch import asker
+from calls_in_progress_async.watch.fetch import make_fetch
 from calls_in_progress_async.watch.organization_state import OrganizationState
 
 CALLS = 200
@@ -97,7 +97,7 @@ def plain(session: aiohttp.ClientSession, url: str, which: int) -> Poll:
 def ours(client: CallsInProgressClient, which: int, *, look: bool) -> Poll:
     watched = OrganizationState(organization=Organization.advertiser(which), seen=0.0)
     events = EventQueue()
-    ask = asker(client._exchange, strict=False)
+    ask = make_fetch(client._execute, strict=False)
 
     async def poll() -> int:
         listing = await ask(watched.organization, watched.picture.listing)

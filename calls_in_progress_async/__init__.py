@@ -1,12 +1,10 @@
 """Async Python SDK for Invoca's Calls In Progress API: find the phone calls that are live right now, update them."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
 from ._version import __version__
 from .attempt import Attempt
 from .client import CallsInProgressClient
 from .endpoints.current_calls import CurrentCallsRequest
+from .endpoints.protocol import Endpoint
 from .endpoints.update_call import UpdateCallRequest
 from .errors import (
     AuthenticationError,
@@ -34,24 +32,26 @@ from .errors import (
     UnexpectedResponseError,
     WrongLoopError,
 )
-from .limits.rate_limits import LimiterSnapshot, RateLimit, RateLimiter
+from .find_many import FindMany, OrganizationResult
+from .limits.limiter import LimiterSnapshot, RateLimiter
+from .limits.settings import RateLimit
 from .limits.token_bucket import BucketSnapshot
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls, CustomDataField, Problem
+from .transport.protocol import SendState, Transport
 from .transport.retry import RetryPolicy
-
-if TYPE_CHECKING:
-    from .find_many import OrganizationResult
-    from .watch.events import (
-        CallChanged,
-        CallEnded,
-        CallEvent,
-        CallStarted,
-        OrganizationFailed,
-        OrganizationRecovered,
-    )
-    from .watch.stats import WatchStats
-    from .watch.watch import Watch
+from .transport.tokens import TokenSource
+from .transport.wire import WireRequest, WireResponse
+from .watch.events import (
+    CallChanged,
+    CallEnded,
+    CallEvent,
+    CallStarted,
+    OrganizationFailed,
+    OrganizationRecovered,
+)
+from .watch.stats import WatchStats
+from .watch.watch import Watch
 
 __all__ = [
     "Attempt",
@@ -74,6 +74,8 @@ __all__ = [
     "CurrentCallsRequest",
     "CustomDataField",
     "DeadlineExceededError",
+    "Endpoint",
+    "FindMany",
     "InvalidRequestError",
     "LimiterSnapshot",
     "NotFoundError",
@@ -93,36 +95,19 @@ __all__ = [
     "ResponseError",
     "ResponseTooLargeError",
     "RetryPolicy",
+    "SendState",
     "ServerError",
     "SupersededError",
     "TlsError",
+    "TokenSource",
+    "Transport",
     "TransportError",
     "UnexpectedResponseError",
     "UpdateCallRequest",
     "Watch",
     "WatchStats",
+    "WireRequest",
+    "WireResponse",
     "WrongLoopError",
     "__version__",
 ]
-
-_IMPORTED_WHEN_USED = {
-    "CallChanged": "events",
-    "CallEnded": "events",
-    "CallEvent": "events",
-    "CallStarted": "events",
-    "OrganizationFailed": "events",
-    "OrganizationRecovered": "events",
-    "OrganizationResult": "find_many",
-    "Watch": "watch",
-    "WatchStats": "stats",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import the names of polling when they are used: a third of the time that the package takes to import."""
-    if name not in _IMPORTED_WHEN_USED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = _IMPORTED_WHEN_USED[name]
-    if module != "find_many":  # who names these will watch: better now than amid the running loop
-        import_module(".watch.watch", __name__)
-    return getattr(import_module(f".{module}" if module == "find_many" else f".watch.{module}", __name__), name)

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import ssl as ssl_module
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 from weakref import WeakSet
 
 from . import environment, phone_numbers, validation
+from .attempt import Attempt
 from .endpoints.current_calls import CurrentCallsRequest
 from .endpoints.protocol import Endpoint
 from .endpoints.update_call import UpdateCallRequest
 from .endpoints.wire_format import WireFormat
-from .errors import CallsInProgressError, ClientClosedError
-from .limits.rate_limits import RateLimit, RateLimiter
+from .errors import ClientClosedError
+from .find_many import FindMany, FindManySettings
+from .limits.limiter import RateLimiter
+from .limits.settings import RateLimit
 from .loop_affinity import LoopAffinity
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls
-from .transport.aiohttp_transport import AiohttpTransport, HttpSettings
-from .transport.operation import Operation
+from .response_cache import ResponseCache
+from .transport.aiohttp_transport import AiohttpTransport, ClientSession, HttpSettings
 from .transport.pipeline import Pipeline, PipelineSettings
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
-    from .find_many import FindMany
-    from .response_cache import ResponseCache
-    from .watch.watch import Watch
+from .wait_for_call import wait_for_call
+from .watch.fetch import make_fetch
+from .watch.poller import WatchSettings
+from .watch.watch import Watch
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ class CallsInProgressClient:
         self._timeout = settings.timeout
         self._transport = AiohttpTransport(http, session)
         self._limiter = RateLimiter(settings.rate_limit)
-        self._delivery = Pipeline(self._transport, Tokens(token), self._limiter, settings, host=self._base_url)
+        self._pipeline = Pipeline(self._transport, Tokens(token), self._limiter, settings, host=self._base_url)
         self._place = LoopAffinity()
         self._closed = False
         self._answers: ResponseCache[CurrentCalls] | None = None
@@ -203,7 +203,6 @@ class CallsInProgressClient:
         )
         if max_age is None:
             return await self.send(request, timeout=timeout)
-        from .response_cache import ResponseCache  # noqa: PLC0415 - polling is imported when it is used
 
         validation.check_number("max_age", max_age, "seconds")
         self._check_place()
@@ -220,8 +219,6 @@ class CallsInProgressClient:
             organizations: Any iterable or async iterable, however long: it is read as places become free.
             max_in_flight: Finds at once. As many results are held, at most.
         """
-        from .find_many import FindMany, FindManySettings  # noqa: PLC0415
-
         self._ongoing.add(many := FindMany(self.find, organizations, FindManySettings(max_in_flight=max_in_flight)))
         return many
 
@@ -248,17 +245,13 @@ class CallsInProgressClient:
         Raises:
             InvalidRequestError: An argument is out of its range; ``resume_from`` is not a checkpoint.
         """
-        from .watch.fetch import asker  # noqa: PLC0415
-        from .watch.poller import WatchSettings  # noqa: PLC0415
-        from .watch.watch import Watch  # noqa: PLC0415
-
         settings = WatchSettings(
             interval=interval,
             missed_polls_before_end=missed_polls_before_end,
             max_in_flight=max_in_flight,
             max_pending=max_pending,
         )
-        ask = asker(self._exchange, strict=self._wire_format.strict)
+        ask = make_fetch(self._execute, strict=self._wire_format.strict)
         self._ongoing.add(watch := Watch(ask, organizations, settings, resume_from=resume_from))
         return watch
 
@@ -286,8 +279,6 @@ class CallsInProgressClient:
             TimeoutError: There was no such call; what went wrong last is its cause.
             CallsInProgressError: What will not pass by waiting.
         """
-        from .wait_for_call import wait_for_call  # noqa: PLC0415
-
         self._check_place()
         wanted = CurrentCallsRequest(
             organization=organization,
@@ -297,7 +288,7 @@ class CallsInProgressClient:
             destination_phone_number=destination_phone_number,
         )
         validation.check_number("timeout", timeout, "seconds", optional=True)
-        look, prepare = partial(self.find, organization), self._delivery.prepare
+        look, prepare = partial(self.find, organization), self._pipeline.prepare
         return await wait_for_call(look, wanted, self._wire_format, timeout, prepare)
 
     async def update(
@@ -351,22 +342,27 @@ class CallsInProgressClient:
         Raises:
             CallsInProgressError: As `find` and `update`.
         """
-        response, job = await self._exchange(request, timeout)
-        try:
-            return request.read(response, self._wire_format, tuple(job.attempts))
-        except CallsInProgressError as error:
-            job.annotate(error)
-            raise
+        return await self._execute(request, partial(_read, request, self._wire_format), timeout)
 
-    async def _exchange(self, request: Endpoint[Any], timeout: float | None = UNSET) -> tuple[WireResponse, Operation]:
-        """Send a request and return its answer as it came, whatever its status."""
+    async def _execute(
+        self,
+        request: Endpoint[Any],
+        read: Callable[[WireResponse, tuple[Attempt, ...]], T],
+        timeout: float | None = UNSET,
+        *,
+        operation: str | None = None,
+    ) -> T:
+        """Send a request and return what ``read`` makes of its response, whatever the status."""
         self._check_place()
         if isinstance(request, type) or not hasattr(request, "wire"):
             raise validation.invalid("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
         seconds = self._seconds(timeout)
         if request.has_phone_numbers:
-            seconds = await self._delivery.prepare(phone_numbers.load, seconds)
-        return await self._delivery.deliver(request.wire(self._wire_format), request.organization, seconds)
+            seconds = await self._pipeline.prepare(phone_numbers.load, seconds)
+        wire = request.wire(self._wire_format)
+        if operation is not None:
+            wire.operation = operation
+        return await self._pipeline.execute(wire, request.organization, seconds, read)
 
     def _seconds(self, timeout: float | None) -> float | None:
         """Settle what a call's deadline is."""
@@ -396,7 +392,7 @@ class CallsInProgressClient:
         if here:
             for each in self._ongoing:
                 each.client_closed()
-            await self._delivery.close(drain)
+            await self._pipeline.close(drain)
 
     async def __aenter__(self) -> Self:
         self._check_place()
@@ -409,3 +405,7 @@ class CallsInProgressClient:
 
     def __repr__(self) -> str:
         return f"<CallsInProgressClient {self._base_url}{' closed' if self._closed else ''}>"
+
+
+def _read(request: Endpoint[T], wire_format: WireFormat, response: WireResponse, attempts: tuple[Attempt, ...]) -> T:
+    return request.read(response, wire_format, attempts)

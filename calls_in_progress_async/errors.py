@@ -7,10 +7,9 @@ has ``attempts``; what an update raises has ``may_have_been_applied`` as well.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .attempt import Attempt
+from .attempt import Attempt
 
 
 class CallsInProgressError(Exception):

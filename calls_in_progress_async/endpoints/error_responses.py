@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from .. import errors
 from ..records.codec import PayloadError, parse_json
-from ..transport.retry_after import retry_after
 from ..transport.wire import WireResponse
 
 T = TypeVar("T")
@@ -43,7 +42,7 @@ def raise_for_status(response: WireResponse, *, update: bool) -> None:
     facts = _facts(response)
     text = f"HTTP {response.status}{f': {said}' if said else ''}"
     error = _error(response.status, text, facts, faults, update=update)
-    error.retry_after = retry_after(response.headers)
+    error.retry_after = response.retry_after
     if 400 <= response.status < 500 and b"organization_type" in response.body.lower():
         error.add_note(
             'The server objects to organization_type: try organization_type_case="capitalized" (or "lower").'

@@ -10,11 +10,12 @@ from __future__ import annotations
 import ssl
 import warnings
 from collections.abc import AsyncGenerator
-from typing import Any, Protocol
+from typing import Any
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp import ClientRequest, hdrs
+from aiohttp import ClientSession as ClientSession  # noqa: PLC0414 - re-exported for the client's type hints
 from aiohttp.http import HttpResponseParser
 from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from attrs import field, frozen
@@ -34,7 +35,7 @@ from ..errors import (
 )
 from . import session as through_session
 from .pooled import Connections, read_buffer
-from .retry import Outcome
+from .protocol import SendState
 from .wire import WireRequest, WireResponse
 
 _HEADERS = {
@@ -42,22 +43,6 @@ _HEADERS = {
     hdrs.ACCEPT_ENCODING: "gzip, deflate",
     hdrs.USER_AGENT: f"calls-in-progress-async/{__version__}",
 }
-
-
-class Transport(Protocol):
-    """What the rest of the client needs of HTTP."""
-
-    async def send(self, request: WireRequest, token: str, outcome: Outcome) -> WireResponse:
-        """Put one request on the wire, at most once, and read its answer whole.
-
-        Raises:
-            CallsInProgressError: A `TransportError`, or an answer that is not HTTP or too large.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Close the connections."""
-        ...
 
 
 @frozen(kw_only=True)
@@ -108,12 +93,13 @@ class AiohttpTransport:
             "proxy": settings.proxy or (_proxy_of_environment(url) if settings.trust_env else None),
         }
 
-    async def send(self, request: WireRequest, token: str, outcome: Outcome) -> WireResponse:
+    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
         """Put one request on the wire, at most once, and read its answer whole.
 
         Raises:
             CallsInProgressError: A `TransportError`, or an answer that is not HTTP or too large.
         """
+        state.may_have_been_sent = False
         if not (request.target.isascii() and request.target.isprintable()) or " " in request.target:
             raise validation.invalid("target", "is not percent-encoded")
         session = self._injected or self._own or await self._open()
@@ -125,9 +111,9 @@ class AiohttpTransport:
             if connections is None or through_session.is_patched():
                 options = {"headers": {hdrs.AUTHORIZATION: token, **_HEADERS}, **self._options}
                 url = self._base + request.target
-                answer = await through_session.exchange(session, url, request, outcome, limit=self._limit, **options)
+                answer = await through_session.exchange(session, url, request, state, limit=self._limit, **options)
             else:
-                answer = await connections.exchange(self._message(request, token), outcome)
+                answer = await connections.exchange(self._message(request, token), state)
         except (aiohttp.ClientError, OSError, HttpProcessingError, through_session.Lost) as reason:
             error = _translate(reason)
         except ValueError:

@@ -18,6 +18,7 @@ from typing import TypeVar
 from attrs import define, field, frozen
 
 from .. import validation
+from ..attempt import Attempt
 from ..errors import (
     CallsInProgressError,
     ClientClosedError,
@@ -25,13 +26,13 @@ from ..errors import (
     RequestTimeoutError,
     SupersededError,
 )
-from ..limits.rate_limits import RateLimit, RateLimiter
+from ..limits.limiter import RateLimiter
+from ..limits.settings import RateLimit
 from ..organization import Organization
-from .aiohttp_transport import Transport
 from .cancel_scopes import CancelScope, CancelScopes
 from .operation import Operation
+from .protocol import SendState, Transport
 from .retry import Outcome, Retry, RetryBudgets, RetryPolicy, Stop, decide
-from .retry_after import retry_after
 from .tokens import Tokens
 from .wire import WireRequest, WireResponse
 from .write_order import WriteOrder, WriteTicket
@@ -89,18 +90,23 @@ class Pipeline:
         self._budgets = RetryBudgets(self._settings.retry)
         self._slots = asyncio.Semaphore(self._settings.max_connections)
 
-    async def deliver(
-        self, request: WireRequest, organization: Organization, timeout: float | None
-    ) -> tuple[WireResponse, Operation]:
+    async def execute(
+        self,
+        request: WireRequest,
+        organization: Organization,
+        timeout: float | None,
+        read: Callable[[WireResponse, tuple[Attempt, ...]], T],
+    ) -> T:
         """Send a request until it has an answer that will not get better.
 
         Args:
             request: What to send.
             organization: Whose token and whose share of the rate limit it takes.
             timeout: Seconds for all of it; None for no deadline.
+            read: Turns the response and the attempts that it took into a result, or raises a `ResponseError`.
 
         Returns:
-            The answer, whatever its status, and what it took.
+            The result of ``read``.
 
         Raises:
             CallsInProgressError: There was no answer.
@@ -127,7 +133,11 @@ class Pipeline:
         if outcome.error is not None:
             raise job.annotate(outcome.error)
         assert outcome.response is not None  # noqa: S101 - for the type checker: it has one or the other
-        return outcome.response, job
+        try:
+            return read(outcome.response, tuple(job.attempts))
+        except CallsInProgressError as error:
+            job.annotate(error)
+            raise
 
     async def _in_turn(self, job: Operation) -> Outcome:
         job.turn = self._turns.take(job.request.ordering_keys)
@@ -225,7 +235,8 @@ class Pipeline:
         try:
             outcome.started = self._clock()
             self._scopes.move(scope, self._allowance(job, outcome.started))
-            outcome.response = await self._transport.send(job.request, token, outcome)
+            outcome.state = SendState()
+            outcome.response = await self._transport.send(job.request, token, outcome.state)
         finally:
             self._slots.release()
 
@@ -255,11 +266,13 @@ class Pipeline:
         status = None
         if outcome.response is not None:
             status = outcome.response.status
-            if status >= 400:
-                outcome.retry_after = retry_after(outcome.response.headers)
             limit, sent = (self._host, job.token), outcome.admitted or outcome.started
             self._limiter.on_response(
-                limit, job.organization, throttled=outcome.throttled, retry_after=outcome.retry_after, sent_at=sent
+                limit,
+                job.organization,
+                throttled=outcome.throttled,
+                retry_after=outcome.response.retry_after,
+                sent_at=sent,
             )
         if job.request.method != "GET":
             job.applied = job.applied or outcome.may_have_been_applied

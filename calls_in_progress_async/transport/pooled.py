@@ -19,7 +19,7 @@ from aiohttp.http import RawResponseMessage
 from yarl import URL
 
 from ..single_flight import retrieve_exception
-from .retry import Outcome
+from .protocol import SendState
 
 _READ_BUFFER = 2**18
 """Bytes; 64 KiB, aiohttp's default, pauses and resumes a body of 200 calls four times."""
@@ -47,12 +47,12 @@ class Connections(aiohttp.TCPConnector):
         self._body_limit, self._read_buffer = limit, read_buffer(limit)
         self._guards: dict[Any, _Guard] = {}
 
-    async def exchange(self, message: bytes, outcome: Outcome) -> tuple[int, Mapping[str, str], bytes | None]:
+    async def exchange(self, message: bytes, state: SendState) -> tuple[int, Mapping[str, str], bytes | None]:
         """Write one request, at most once, and read its answer.
 
         Args:
             message: The whole request, head and body.
-            outcome: Is told when the request may have left.
+            state: Is told when the request may have left.
 
         Returns:
             The status, the headers, and the body; None where that is longer than the limit.
@@ -69,7 +69,7 @@ class Connections(aiohttp.TCPConnector):
         try:
             no_body = message.startswith(b"HEAD ")  # of an endpoint of the user's own
             handler.set_response_params(skip_payload=no_body, read_until_eof=True, read_bufsize=self._read_buffer)
-            outcome.sent = True
+            state.may_have_been_sent = True
             transport.write(message)
             for _ in range(_MOST_INTERIM_ANSWERS + 1):
                 head, content = await handler.read()

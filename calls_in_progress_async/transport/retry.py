@@ -16,6 +16,7 @@ from ..errors import (
     DeadlineExceededError,
     RequestTimeoutError,
 )
+from .protocol import SendState
 from .wire import WireRequest, WireResponse
 
 # Surely not carried out: RFC 9110 (408), RFC 8470 (425), RFC 6585 (429).
@@ -84,10 +85,8 @@ class Outcome:
 
     response: WireResponse | None = None
     error: CallsInProgressError | None = None
-    retry_after: float | None = None
-    """What the server asks to wait."""
-    sent: bool = False
-    """Of a write: whether anything of it may have left."""
+    state: SendState | None = None
+    """Set when the transport begins to send."""
     began: float = 0.0
     ready: float = 0.0
     """When its turn had come and a token callable had answered, if it needs them; infinity until then."""
@@ -110,17 +109,16 @@ class Outcome:
     def may_have_been_applied(self) -> bool:
         """Whether the server may have carried the request out."""
         if self.response is None:
-            return self.sent and not isinstance(self.error, ConnectionFailedError)
-        status = self.response.status
-        if status in _NOT_CARRIED_OUT or (status == 503 and self.retry_after is not None):
+            sent = self.state is not None and self.state.may_have_been_sent
+            return sent and not isinstance(self.error, ConnectionFailedError)
+        if self.response.status in _NOT_CARRIED_OUT or self.response.throttled:
             return False
-        return not 400 <= status < 500
+        return not 400 <= self.response.status < 500
 
     @property
     def throttled(self) -> bool:
         """Whether the server asks everybody to slow down."""
-        status = self.response and self.response.status
-        return status == 429 or (status == 503 and self.retry_after is not None)
+        return self.response is not None and self.response.throttled
 
 
 @frozen
@@ -168,7 +166,7 @@ def decide(
         return Stop("not repeated, since it may have been carried out")
     if attempt >= policy.max_attempts:
         return Stop()
-    wait = outcome.retry_after or 0.0
+    wait = (outcome.response and outcome.response.retry_after) or 0.0
     if wait > policy.max_retry_after:
         return Stop(f"the server asks to wait {wait:.6g} s, longer than max_retry_after")
     # Jitter only lengthens what the server asks for: all who were refused would come back at once.

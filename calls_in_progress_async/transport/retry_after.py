@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Read Retry-After as seconds from now; None where it is absent, negative or not to be read.
 
     A date is held against the answer's own ``Date``, since the two clocks may differ. A date that has passed is 0.

@@ -18,7 +18,7 @@ from yarl import URL
 
 from ..errors import WrongLoopError
 from .pooled import MOST_UNSENT, read_body
-from .retry import Outcome
+from .protocol import SendState
 from .wire import WireRequest
 
 
@@ -29,7 +29,7 @@ def is_patched() -> bool:
 
 
 async def exchange(
-    session: aiohttp.ClientSession, url: str, request: WireRequest, outcome: Outcome, *, limit: int, **options: Any
+    session: aiohttp.ClientSession, url: str, request: WireRequest, state: SendState, *, limit: int, **options: Any
 ) -> tuple[int, Mapping[str, str], bytes | None]:
     """Send one request, at most once, and read its answer.
 
@@ -37,7 +37,7 @@ async def exchange(
         session: Sends it.
         url: Host, path and query, percent-encoded.
         request: Method and body.
-        outcome: Is told when the request may have left.
+        state: Is told when the request may have left.
         limit: Bytes of the answer's decoded body.
         **options: Of ``ClientSession.request``, headers among them.
 
@@ -49,8 +49,8 @@ async def exchange(
     """
     if getattr(session, "_loop", loop := asyncio.get_running_loop()) is not loop:
         raise WrongLoopError("The aiohttp session passed as session= belongs to another event loop; make one in each.")
-    body = None if request.body is None else _WatchedBody(request.body, outcome)
-    outcome.sent = body is None  # nothing tells when a request without a body leaves
+    body = None if request.body is None else _WatchedBody(request.body, state)
+    state.may_have_been_sent = body is None  # nothing tells when a request without a body leaves
     middlewares = (_send_once, *getattr(session, "_middlewares", ()))  # those of a request displace the session's
     response = received = None
     try:
@@ -69,10 +69,10 @@ async def exchange(
 class _WatchedBody(Payload):
     """A body that tells when it begins to be written: aiohttp holds the headers back until then."""
 
-    def __init__(self, body: bytes, outcome: Outcome) -> None:
+    def __init__(self, body: bytes, state: SendState) -> None:
         super().__init__(body, content_type="application/json")
         self._body = body
-        self._outcome = outcome
+        self._state = state
         self._transport: asyncio.WriteTransport | None = None
 
     @property
@@ -83,7 +83,7 @@ class _WatchedBody(Payload):
         return self._body.decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        self._outcome.sent = True
+        self._state.may_have_been_sent = True
         self._transport = getattr(writer, "transport", None)
         await writer.write(self._body)
 

@@ -1,33 +1,50 @@
-"""What goes to the wire and what comes from it, as plain values."""
+"""Requests and responses as plain values, between the endpoints and a transport."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from functools import cached_property
 
 from attrs import define, field
+
+from .retry_after import parse_retry_after
 
 
 @define(kw_only=True)
 class WireRequest:
     """One HTTP request, without the token."""
 
+    operation: str = ""
+    """The name of the operation for telemetry and logs, such as ``find``, ``update`` or ``poll``."""
     method: str
     target: str = field(repr=False)
     """Path and query, percent-encoded."""
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    """Further headers, such as the context of a trace."""
     body: bytes | None = field(default=None, repr=False)
     """JSON, or None where the method has no body."""
     repeatable: bool = True
-    """Whether carrying it out twice is the same as once, and is answered the same."""
+    """Whether a second request changes nothing and gets the same response."""
     ordering_keys: tuple[Hashable, ...] = field(default=(), repr=False)
-    """Of a write: what it changes. Writes that share a key go out in order, one at a time."""
+    """Names of the things that a write changes. Writes that share a key go out in order, one at a time."""
 
 
 @define
 class WireResponse:
-    """One HTTP answer, whatever its status, read whole."""
+    """One HTTP response of any status, read whole."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    """Looked up without regard to case."""
+    """Names are found without regard to case."""
     body: bytes = field(repr=False)
     """Decoded from its Content-Encoding."""
+
+    @cached_property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait (RFC 9110, section 10.2.3); None where it does not say."""
+        return parse_retry_after(self.headers)
+
+    @property
+    def throttled(self) -> bool:
+        """Whether the server asks its clients to slow down: 429, or 503 with Retry-After."""
+        return self.status == 429 or (self.status == 503 and self.retry_after is not None)

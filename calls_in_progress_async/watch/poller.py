@@ -18,7 +18,7 @@ from ..errors import CallsInProgressError, ClientStateError
 from ..organization import Organization
 from .concurrency_limit import AIMDLimit
 from .event_queue import EventQueue
-from .fetch import Ask
+from .fetch import FetchCalls
 from .listing import Listing
 from .organization_state import OrganizationState, is_refusal
 from .schedule import Schedule
@@ -74,7 +74,7 @@ class Poller:
     """Asks for one organization after the other, and puts what happens into the pending events.
 
     Args:
-        ask: Asks for the calls of one organization.
+        fetch: FetchCallss for the calls of one organization.
         settings: How often and how many.
         events: Where events go.
         surroundings: Clock, timers and randomness.
@@ -83,7 +83,7 @@ class Poller:
 
     def __init__(
         self,
-        ask: Ask,
+        fetch: FetchCalls,
         settings: WatchSettings,
         events: EventQueue,
         surroundings: Clock,
@@ -93,7 +93,7 @@ class Poller:
         self.error: BaseException | None = None
         """What ended the polling, if anything did."""
         self.schedule: Schedule[OrganizationState] = Schedule(settings.interval, settings.max_in_flight)
-        self._ask = ask
+        self._fetch = fetch
         self._settings = settings
         self._events = events
         self._clock = surroundings.clock
@@ -182,7 +182,7 @@ class Poller:
         self.counts.requests += 1
         self._asked.add(watched.organization)
         try:
-            listing = await self._ask(watched.organization, last)
+            listing = await self._fetch(watched.organization, last)
         except asyncio.CancelledError as error:
             self._fail(watched, failure_of(error))
         except ClientStateError:

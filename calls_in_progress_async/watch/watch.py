@@ -7,7 +7,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from .. import errors, validation
 from ..organization import Organization
@@ -15,13 +15,11 @@ from ..records import Call
 from . import checkpoint
 from .checkpoint import Entry
 from .event_queue import EventQueue
-from .fetch import Ask
+from .events import CallEvent
+from .fetch import FetchCalls
 from .organization_state import OrganizationState
 from .poller import Clock, Poller, WatchSettings
-
-if TYPE_CHECKING:
-    from .events import CallEvent
-    from .stats import WatchStats
+from .stats import WatchStats, effective_intervals, mean
 
 _EVENTS_AT_ONCE = 100
 """Events after which a consumer that never waits for anything lets others run."""
@@ -45,20 +43,20 @@ class Watch:
 
     def __init__(
         self,
-        ask: Ask,
+        fetch: FetchCalls,
         organizations: Iterable[Organization],
         settings: WatchSettings,
         *,
         resume_from: Any = None,
         surroundings: Clock | None = None,
     ) -> None:
-        self._ask = ask
+        self._fetch = fetch
         self._settings = settings
         self._surroundings = surroundings or Clock()
         self._watched: dict[Organization, OrganizationState] = {}
         self._events = EventQueue()
         self._arrived = asyncio.Event()
-        self._polls = Poller(ask, settings, self._events, self._surroundings, self._arrived.set)
+        self._polls = Poller(fetch, settings, self._events, self._surroundings, self._arrived.set)
         self._stage = "new"
         self._in_a_row = 0
         self._requests_due = 0.0  # of organizations that were removed
@@ -178,8 +176,6 @@ class Watch:
     @property
     def stats(self) -> WatchStats:
         """How the watch is doing."""
-        from .stats import WatchStats, effective_intervals, mean  # noqa: PLC0415 - imported when used
-
         self._place()
         now = self._surroundings.clock()
         watched = self._watched.values()

@@ -609,7 +609,7 @@ async def test_a_failure_nobody_waited_for_is_no_warning() -> None:
         task.cancel()
         await asyncio.sleep(0)
         gate.set()
-        await until(lambda: len(client._delivery._tokens._asking) == 0)
+        await until(lambda: len(client._pipeline._tokens._asking) == 0)
         assert task.cancelled()
     gc.collect()
 
@@ -628,7 +628,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def token_of(client: CallsInProgressClient) -> str:
-    return await client._delivery._tokens.get(ACME)
+    return await client._pipeline._tokens.get(ACME)
 
 
 async def test_a_client_is_made_from_the_environment(environment: Any, tmp_path: Path) -> None:

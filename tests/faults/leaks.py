@@ -28,7 +28,7 @@ async def settle() -> None:
 
 def left_behind(client: CallsInProgressClient) -> dict[str, Any]:
     """What is still held for requests, while none is running."""
-    delivery, connector = client._delivery, connector_of(client)
+    delivery, connector = client._pipeline, connector_of(client)
     waiting = [bucket.waiting for bucket in client._limiter.snapshot().shared.values()]
     found = {
         "running": delivery._running,

@@ -172,7 +172,7 @@ def test_wherever_it_waits(place: str, loop: Any) -> None:
                 if settings.get("token") is stale_token:
                     settings["token"] = stale_token()
                 client = server.client(**settings)
-                client._delivery._randomness = lambda: 1.0
+                client._pipeline._randomness = lambda: 1.0
                 if at.before is not None:
                     await at.before(client)
                 beside = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
@@ -215,7 +215,7 @@ def test_a_cancellation_wins_over_whatever_else_ends_it(act: Any, other: str, lo
                 await steps(count + 1)
                 closing = None
                 if other == "timeout":
-                    for scope in list(client._delivery._scopes._due):
+                    for scope in list(client._pipeline._scopes._due):
                         scope.end()
                 else:
                     closing = asyncio.create_task(client.close())

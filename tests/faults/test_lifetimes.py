@@ -47,7 +47,7 @@ def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any) -> None:
             if settings.get("token") is stale_token:
                 settings["token"] = stale_token()
             client = server.client(**settings)
-            client._delivery._randomness = lambda: 1.0
+            client._pipeline._randomness = lambda: 1.0
             if at.before is not None:
                 await at.before(client)
             tasks = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
@@ -252,7 +252,7 @@ async def use(client, background=False):
     await asyncio.gather(*(client.find(ACME) for _ in range(3)))
     if background:
         task = asyncio.create_task(client.update(ACME, external_unique_id="hang", custom_data={"a": "b"}))
-        while not client._delivery._slots._value == 99:
+        while not client._pipeline._slots._value == 99:
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
         return task
@@ -492,7 +492,7 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
 
     async def main() -> None:
         it = rig(Answer(200, takes=1.0), max_connections=1, attempt_timeout=1.5)
-        calls = [it.pipeline.deliver(request, ORGANIZATION, None) for request in finds(20)]
+        calls = [it.deliver(request, ORGANIZATION, None) for request in finds(20)]
         jobs = [job for _, job in await asyncio.gather(*calls)]
         assert [round(job.attempts[0].pool_wait) for job in jobs] == list(range(20))
         assert {round(job.attempts[0].network, 3) for job in jobs} == {1.0}

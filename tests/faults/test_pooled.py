@@ -57,7 +57,7 @@ async def given_up(client: CallsInProgressClient, task: asyncio.Task[Any], how: 
     if how == "cancelled":
         task.cancel()
     else:
-        (scope,) = client._delivery._scopes._due
+        (scope,) = client._pipeline._scopes._due
         scope.end()
     with pytest.raises(asyncio.CancelledError if how == "cancelled" else sdk.RequestTimeoutError) as raised:
         await task

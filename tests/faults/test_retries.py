@@ -28,7 +28,7 @@ def test_in_an_outage_retries_stop_adding_load() -> None:
 
     async def main() -> None:
         it = rig(500, retry=RetryPolicy(initial=0, budget=20, organization_budget=5))
-        calls = [it.pipeline.deliver(FIND, Organization.advertiser(1 + n % 100), None) for n in range(1000)]
+        calls = [it.deliver(FIND, Organization.advertiser(1 + n % 100), None) for n in range(1000)]
         jobs = [job for _, job in await asyncio.gather(*calls)]
         assert len(it.transport.sent) == 1020
         told = [job.stopped for job in jobs if len(job.attempts) < 3]
@@ -215,7 +215,7 @@ def test_the_times_of_the_attempts_add_up() -> None:
             it = rig(*script, rate_limit=RateLimit(rate=0.2, burst=1), max_connections=1, attempt_timeout=None)
             loop = asyncio.get_running_loop()
             began = loop.time()
-            _, job = await it.pipeline.deliver(FIND, ORGANIZATION, None)
+            _, job = await it.deliver(FIND, ORGANIZATION, None)
             took = loop.time() - began
             total = sum(a.rate_limit_wait + a.pool_wait + a.network + a.backoff for a in job.attempts)
             assert total == pytest.approx(took, abs=1e-3)

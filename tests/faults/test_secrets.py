@@ -167,7 +167,7 @@ async def test_no_repr_shows_a_token() -> None:
     async with FaultServer([say_and_hang()]) as server, server.client(rate_limit=RateLimit.adaptive()) as client:
         task = asyncio.create_task(update(client))
         await server.until(lambda: server.seen)
-        delivery = client._delivery
+        delivery = client._pipeline
         things = [client, delivery, delivery._tokens, delivery._settings, client._transport, client._limiter, task]
         things += [client._limiter.snapshot(), client._limiter.export_state(), *delivery._scopes._due]
         things += [frame.f_locals for frame in task.get_stack()]

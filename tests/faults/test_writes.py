@@ -149,7 +149,7 @@ def test_it_is_false_as_long_as_nothing_can_have_been_applied() -> None:
         for first in (NEVER(), Answer(429, {"Retry-After": "99"}), 401, 403):
             it = rig(first)
             try:
-                _, job = await it.pipeline.deliver(write(), ACME, None)
+                _, job = await it.deliver(write(), ACME, None)
                 outcomes.append(job.applied)
             except sdk.CallsInProgressError as error:
                 outcomes.append(error.may_have_been_applied)

@@ -10,7 +10,8 @@ import pytest
 
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
 from calls_in_progress_async.limits.adaptive import Adaptation
-from calls_in_progress_async.limits.rate_limits import DEFAULT_PAUSE, RateLimit, RateLimiter
+from calls_in_progress_async.limits.limiter import DEFAULT_PAUSE, RateLimiter
+from calls_in_progress_async.limits.settings import RateLimit
 
 SCOPE = ("example.invoca.net", "secret-token")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from attrs import define, field
@@ -12,6 +13,7 @@ from transport.servers import ACME, TOKEN
 from calls_in_progress_async import CurrentCallsRequest, RetryPolicy, UpdateCallRequest
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.transport import pipeline as pipelines
+from calls_in_progress_async.transport.protocol import SendState
 from calls_in_progress_async.transport.tokens import Tokens
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
@@ -45,11 +47,11 @@ class ScriptedTransport:
     most: int = 0
     closed: bool = False
 
-    async def send(self, request: WireRequest, token: str, outcome: Any) -> WireResponse:
+    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
         self.sent.append((asyncio.get_running_loop().time() - 1_000_000.0, token))
         self.requests.append(request)
         answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        outcome.sent = request.body is not None
+        state.may_have_been_sent = request.body is not None
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -102,10 +104,16 @@ class Rig:
         self.slept.append(round(seconds, 6))
         return await asyncio.sleep(seconds, result)
 
+    async def deliver(self, request: WireRequest, organization: Any, timeout: float | None) -> Any:
+        """Return the response as it came, and its attempts as ``.attempts``."""
+        return await self.pipeline.execute(
+            request, organization, timeout, lambda response, attempts: (response, SimpleNamespace(attempts=[*attempts]))
+        )
+
     async def go(self, request: WireRequest = FIND, timeout: float | None = None) -> Any:
         """Deliver one request; the status, or the error."""
         try:
-            response, _ = await self.pipeline.deliver(request, ACME, timeout)
+            response, _ = await self.deliver(request, ACME, timeout)
         except Exception as error:
             return error
         return response.status

@@ -20,7 +20,7 @@ import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
 from calls_in_progress_async.transport.cancel_scopes import CancelScope, CancelScopes
 from calls_in_progress_async.transport.retry import Outcome, Retry, RetryBudgets, Stop, decide
-from calls_in_progress_async.transport.retry_after import retry_after
+from calls_in_progress_async.transport.retry_after import parse_retry_after
 from calls_in_progress_async.transport.wire import WireResponse
 
 PASSING = [408, 425, 429, 500, 502, 503, 504]
@@ -164,24 +164,24 @@ def http_date(seconds: float) -> str:
 )
 def test_retry_after_is_read_in_all_its_forms(value: str, expected: float | None) -> None:
     """Seconds, or an HTTP-date held against the answer's own Date; garbage is none."""
-    assert retry_after({"Retry-After": value, "Date": DATE}) == expected
+    assert parse_retry_after({"Retry-After": value, "Date": DATE}) == expected
 
 
 def test_a_date_without_a_date_is_held_against_our_own_clock() -> None:
     """So is one whose Date cannot be read."""
     later = format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True)
     for headers in ({}, {"Date": ""}, {"Date": "garbage"}):
-        seconds = retry_after({"Retry-After": later, **headers})
+        seconds = parse_retry_after({"Retry-After": later, **headers})
         assert seconds is not None
         assert 364 * 86400 < seconds <= 365 * 86400
-    assert retry_after({}) is None
+    assert parse_retry_after({}) is None
 
 
 @given(st.text(), st.text())
 def test_no_text_makes_retry_after_fail(value: str, date: str) -> None:
     """It is a finite number of seconds or None."""
     for each in (value, f"{value} GMT", f"Thu, 01 Feb 2024 {value}", f"Thu, {value} 2024 12:00:00 GMT"):
-        seconds = retry_after({"Retry-After": each, "Date": date})
+        seconds = parse_retry_after({"Retry-After": each, "Date": date})
         assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
 
 
@@ -242,12 +242,12 @@ def test_a_spent_budget_stops_and_says_so() -> None:
     async def main() -> None:
         it = rig(500, retry=RetryPolicy(organization_budget=3, budget_refill=1.0, max_attempts=3))
         for expected in (3, 2, 1):
-            response, job = await it.pipeline.deliver(FIND, ACME, None)
+            response, job = await it.deliver(FIND, ACME, None)
             assert (response.status, len(job.attempts)) == (500, expected)
         assert job.stopped == "the retry budget is spent"
         it.transport.script[:] = [Answer(200), Answer(500)]
         assert await it.go() == 200
-        _, job = await it.pipeline.deliver(FIND, ACME, None)
+        _, job = await it.deliver(FIND, ACME, None)
         assert len(job.attempts) == 2
 
     in_virtual_time(main)
@@ -273,11 +273,16 @@ def test_waits_are_what_was_decided() -> None:
     async def main() -> None:
         numbers = iter([0.5, 1.0, 0.1])
         it = rig(500, 502, 503, 504, randomness=lambda: next(numbers), retry=RetryPolicy(max_attempts=4))
-        response, job = await it.pipeline.deliver(FIND, ACME, None)
+        response, job = await it.deliver(FIND, ACME, None)
         assert response.status == 504
         assert it.slept == [0.125, 0.5, 0.1]
         assert it.transport.times == [0.0, 0.125, 0.625, 0.725]
-        assert [(a.status, round(a.wait, 6)) for a in job.attempts] == [(500, 0.125), (502, 0.5), (503, 0.1), (504, 0)]
+        assert [(a.status, round(a.backoff, 6)) for a in job.attempts] == [
+            (500, 0.125),
+            (502, 0.5),
+            (503, 0.1),
+            (504, 0),
+        ]
 
     in_virtual_time(main)
 
@@ -304,7 +309,7 @@ def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
         it = rig(*after, randomness=lambda: 0.0)
         assert (await it.go(), it.transport.times) == (200, [0.0, 3.0, 10.0])
         it = rig(Answer(429, {"Retry-After": "31"}), 200)
-        _, job = await it.pipeline.deliver(FIND, ACME, None)
+        _, job = await it.deliver(FIND, ACME, None)
         assert (len(job.attempts), it.slept) == (1, [])
         assert "longer than max_retry_after" in job.stopped
 
@@ -316,7 +321,7 @@ def test_a_deadline_covers_attempts_and_waits() -> None:
 
     async def main() -> None:
         it = rig(Answer(500, takes=1.0), retry=RetryPolicy(max_attempts=100, initial=1.0, multiplier=1.0))
-        response, job = await it.pipeline.deliver(FIND, ACME, 5.5)
+        response, job = await it.deliver(FIND, ACME, 5.5)
         assert (response.status, it.transport.times) == (500, [0.0, 2.0, 4.0])
         assert job.stopped == "the next attempt would be after the deadline"
         it = rig(Answer(200, takes=10.0))
@@ -383,7 +388,7 @@ def test_a_timeout_does_not_count_our_own_queues() -> None:
         assert await asyncio.gather(*(it.go() for _ in range(5))) == [200] * 5
         assert it.transport.times == [0.0, 4.0, 8.0, 12.0, 16.0]
         it = rig(Answer(200, takes=4.0), attempt_timeout=5.0, rate_limit=RateLimit(rate=0.1, burst=1))
-        results = await asyncio.gather(*(it.pipeline.deliver(FIND, ACME, None) for _ in range(3)))
+        results = await asyncio.gather(*(it.deliver(FIND, ACME, None) for _ in range(3)))
         assert [round(job.attempts[0].rate_limit_wait, 3) for _, job in results] == [0.0, 10.0, 20.0]
         assert [round(job.attempts[0].network, 3) for _, job in results] == [4.0] * 3
 
@@ -491,7 +496,7 @@ def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
 
     async def main() -> None:
         it = rig(Answer(200, takes=0.5), token=token, attempt_timeout=1.0)
-        _, job = await it.pipeline.deliver(FIND, ACME, None)
+        _, job = await it.deliver(FIND, ACME, None)
         assert (it.transport.times, job.attempts) == ([5.0], [sdk.Attempt(200, None, network=0.5, queued=5.0)])
         it = rig(200, token=token, attempt_timeout=1.0)
         error = await it.go(timeout=3.0)
@@ -529,7 +534,7 @@ def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
 
         it = rig(401, 200, token=token)
         try:
-            _, job = await it.pipeline.deliver(FIND, ACME, deadline)
+            _, job = await it.deliver(FIND, ACME, deadline)
             attempts = job.attempts
         except sdk.DeadlineExceededError as error:
             attempts = list(error.attempts)
@@ -695,7 +700,7 @@ def test_a_401_after_a_retry_is_still_a_401() -> None:
 
     async def main() -> None:
         it = rig(500, 401, token=lambda _: "same", retry=RetryPolicy(initial=0))
-        response, job = await it.pipeline.deliver(FIND, ACME, None)
+        response, job = await it.deliver(FIND, ACME, None)
         assert ([a.status for a in job.attempts], response.status) == ([500, 401], 401)
 
     in_virtual_time(main)

@@ -131,7 +131,7 @@ def test_the_time_behind_earlier_updates_is_told() -> None:
         it = rig(Answer(200, takes=4.0), attempt_timeout=5.0)
         first = asyncio.create_task(it.go(write()))
         await asyncio.sleep(1)
-        _, job = await it.pipeline.deliver(write(), ACME, None)
+        _, job = await it.deliver(write(), ACME, None)
         assert job.attempts == [Attempt(200, None, network=4.0, queued=3.0)]
         assert await first == 200
 

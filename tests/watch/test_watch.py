@@ -128,7 +128,7 @@ async def test_a_rate_limit_is_not_the_failure_of_one(server: Server, clock: Clo
         return await server.ask(organization, last)
 
     watch = server.watch(ACME, interval=5.0)
-    watch._polls._ask = refuse
+    watch._polls._fetch = refuse
     async with watch:
         await clock.turn(6)
         assert refusals >= 4
@@ -155,7 +155,7 @@ async def test_refusals_make_the_window_smaller(server: Server, clock: Clock) ->
         return await server.ask(organization, last)
 
     watch = server.watch(*organizations, interval=5.0, max_in_flight=8)
-    watch._polls._ask = ask
+    watch._polls._fetch = ask
     async with watch:
         await clock.turn(20)
         assert server.peak == 8
@@ -188,7 +188,7 @@ async def test_slow_organizations_delay_nobody(server: Server, clock: Clock) -> 
         return await server.ask(organization, last)
 
     watch = server.watch(*organizations, interval=5.0, max_in_flight=8)
-    watch._polls._ask = ask
+    watch._polls._fetch = ask
     async with watch:
         await clock.turn(60)
         server.requests.clear()
@@ -225,7 +225,7 @@ async def test_a_slow_server_stretches_the_interval(server: Server, clock: Clock
         return await ask(organization, last)
 
     watch = server.watch(*organizations, interval=5.0, max_in_flight=4)
-    watch._polls._ask = slowly
+    watch._polls._fetch = slowly
     async with watch:
         await clock.turn(100)
         assert watch.stats.effective_interval == pytest.approx(10.0, rel=0.1)
@@ -348,7 +348,7 @@ async def test_a_cancellation_from_within_is_a_failure(server: Server, clock: Cl
 
     server.calls[GLOBEX] = [call("G")]
     watch = server.watch(ACME, GLOBEX, interval=5.0, max_in_flight=2)
-    watch._polls._ask = ask
+    watch._polls._fetch = ask
     async with watch:
         await clock.turn(60)
         told = await taken(watch)
@@ -370,7 +370,7 @@ async def test_closing_where_a_cancellation_is_swallowed(server: Server, clock: 
             raise KeyError("token") from None
 
     watch = server.watch(ACME, interval=5.0)
-    watch._polls._ask = ask
+    watch._polls._fetch = ask
     async with watch:
         await clock.turn(6)
     assert all(worker.done() for worker in watch._polls._workers)
@@ -392,7 +392,7 @@ async def test_waiting_for_a_rate_limit_beyond_the_deadline_is_no_failure(server
         return await server.ask(organization, last)
 
     watch = server.watch(*organizations, interval=1.0, max_in_flight=64)
-    watch._polls._ask = ask
+    watch._polls._fetch = ask
     async with watch:
         await clock.turn(60)
         assert await taken(watch) == []
