@@ -23,7 +23,7 @@ from .loop_affinity import LoopAffinity
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls
 from .response_cache import ResponseCache
-from .transport.aiohttp_transport import AiohttpTransport, ClientSession, HttpSettings
+from .transport.aiohttp_transport import AiohttpTransport, ClientSession, Fingerprint, HttpSettings
 from .transport.pipeline import Pipeline, PipelineSettings
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
@@ -67,7 +67,7 @@ class CallsInProgressClient:
         connect_timeout: Seconds to make a connection, within that.
         max_connections: Requests on the network at once; further ones queue, first come first served.
         max_response_size: Bytes of an answer's decoded body.
-        ssl: An `ssl.SSLContext` of your own.
+        ssl: An `ssl.SSLContext` of your own, or an `aiohttp.Fingerprint`: the only certificate to trust.
         proxy: The URL of an HTTP proxy.
         trust_env: Take the proxy from the environment.
         session: An `aiohttp.ClientSession` of your own to send with. It is never closed here; its connection limit,
@@ -95,7 +95,7 @@ class CallsInProgressClient:
         connect_timeout: float = 5.0,
         max_connections: int = 100,
         max_response_size: int = 32 * 2**20,
-        ssl: ssl_module.SSLContext | bool = True,
+        ssl: ssl_module.SSLContext | Fingerprint | bool = True,
         proxy: str | None = None,
         trust_env: bool = False,
         session: ClientSession | None = None,

@@ -31,7 +31,6 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.transport.pooled import Connections
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
@@ -810,10 +809,8 @@ async def test_a_slow_parser_is_told() -> None:
     """Aiohttp without its C parser accepts what it should refuse."""
     from aiohttp.http_parser import HttpResponseParserPy  # noqa: PLC0415
 
-    from calls_in_progress_async.transport import aiohttp_transport  # noqa: PLC0415
-
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(aiohttp_transport, "HttpResponseParser", HttpResponseParserPy)
+        patched.setattr("aiohttp.http.HttpResponseParser", HttpResponseParserPy)
         async with RawServer() as server, server.client() as client:
             with pytest.warns(RuntimeWarning, match="without its C parser"):
                 await client.find(ACME)
@@ -876,14 +873,6 @@ async def test_what_is_sent_is_a_request(request_: Any) -> None:
     async with CallsInProgressClient(token=TOKEN) as client:
         with pytest.raises(sdk.InvalidRequestError, match=r"^request: "):
             await client.send(request_)
-
-
-async def test_a_connection_that_is_gone_already_is_not_kept_in_mind() -> None:
-    """One without a transport does not stay with the connector."""
-    connector = Connections("http://127.0.0.1", ssl=True, timeout=5.0, limit=1)
-    connector._remember(None, None)
-    assert connector._guards == {}
-    await connector.close()
 
 
 @pytest.mark.parametrize("attempts", [1, 3])

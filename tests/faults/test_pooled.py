@@ -15,14 +15,14 @@ import pytest
 import trustme
 from attrs import field, frozen
 from faults.fault_server import ACME, EMPTY_LIST, NO_CALLS, Exchange, FaultServer, answer, say, say_and_reset
-from faults.leaks import connector_of, idle_connections, settle
+from faults.leaks import connector_of, guards_of, idle_connections, settle
 from faults.test_bad_servers import request, serving, trusting
 from faults.test_cancellation import LOOPS, find, run, steps, update
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.transport.session import say as say_what
+from calls_in_progress_async.transport.translation import describe_error
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 MIB = 2**20
@@ -133,7 +133,7 @@ def test_a_connection_that_was_given_up_ends_at_once(act: Any, how: str, link: L
                 connection = socket_of(client)
                 await given_up(client, task, how)
                 await settle()
-                assert connector_of(client)._guards == {}
+                assert guards_of(client) == {}
                 assert connection.fileno() == -1
                 on.set()
                 await server.until(lambda: server.open == 0)
@@ -162,7 +162,7 @@ def test_of_a_body_that_is_too_large_nothing_more_is_read(link: Link, loop: Any)
                 with pytest.raises(sdk.ResponseTooLargeError):
                     await client.find(ACME)
                 await settle()
-                assert connector_of(client)._guards == {}
+                assert guards_of(client) == {}
                 async with asyncio.timeout(5):
                     await poured.wait()
                 await server.until(lambda: server.open == 0)
@@ -194,7 +194,7 @@ def test_a_connection_with_a_body_that_is_too_large_ends_at_once(link: Link, loo
                 with pytest.raises(sdk.ResponseTooLargeError):
                     await task
                 await settle()
-                assert connector_of(client)._guards == {}
+                assert guards_of(client) == {}
                 assert connection.fileno() == -1
                 on.set()
                 await server.until(lambda: server.open == 0)
@@ -204,7 +204,7 @@ def test_a_connection_with_a_body_that_is_too_large_ends_at_once(link: Link, loo
 
 @ON_EVERY_LOOP
 @pytest.mark.parametrize("act", [None, find], ids=["idle", "given up"])
-def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: Link, loop: Any, way: str) -> None:
+def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: Link, loop: Any) -> None:
     """After however many steps: no transport is left, and the server need not agree to that."""
 
     async def main() -> None:
@@ -225,7 +225,7 @@ def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: L
                 task = asyncio.create_task(client.find(ACME))
                 await server.until(lambda: server.seen)
                 connector = connector_of(client)
-                (transport,) = connector._guards
+                (transport,) = guards_of(client)
                 if act is None:
                     await task
                 else:
@@ -238,7 +238,7 @@ def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: L
                 await settle()
                 connection = transport.get_extra_info("socket")
                 gone = connection is None or connection.fileno() == -1
-                assert (connector.closed, connector._guards, gone) == (True, {}, True), count
+                assert (connector.closed, guards_of(client), gone) == (True, {}, True), count
             on.set()
             await server.until(lambda: server.open == 0)
 
@@ -257,7 +257,7 @@ def test_a_connection_that_is_reset_is_no_complaint(act: Any, loop: Any) -> None
         async with FaultServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
             with suppress(sdk.ConnectionLostError):
                 await client.find(ACME)
-            while connector_of(client)._guards:
+            while guards_of(client):
                 await asyncio.sleep(0)
         gc.collect()
         assert complaints == []
@@ -281,7 +281,6 @@ UNASKED = {
 }
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("unasked", UNASKED)
 @ON_EVERY_LOOP
 def test_whatever_comes_on_an_idle_connection_ends_it(unasked: str, link: Link, loop: Any) -> None:
@@ -303,7 +302,7 @@ def test_whatever_comes_on_an_idle_connection_ends_it(unasked: str, link: Link, 
                 idle.set()
                 await server.until(lambda: server.open == 0)
                 await settle()
-                assert connector_of(client)._guards == {}
+                assert guards_of(client) == {}
                 assert list(await client.find(ACME)) == []
                 assert [each.connection for each in server.seen] == [1, 2]
 
@@ -334,7 +333,7 @@ def test_an_idle_connection_on_which_something_came_ends_at_once(link: Link, loo
             while handler.transport is not None:
                 await asyncio.sleep(0)
             await settle()
-            assert connector_of(client)._guards == {}
+            assert guards_of(client) == {}
             on.set()
             await server.until(lambda: server.open == 0)
 
@@ -350,7 +349,7 @@ def test_a_connection_on_which_nothing_came_is_used_again(link: Link, loop: Any)
             for _ in range(5):
                 assert list(await client.find(ACME)) == []
                 (handler,) = idle_connections(client)
-                assert handler.transport.get_protocol() is connector_of(client)._guards[handler.transport]
+                assert handler.transport.get_protocol() is guards_of(client)[handler.transport]
             assert server.connections == 1
 
     run(loop, main)
@@ -446,7 +445,7 @@ async def tunnel() -> AsyncIterator[tuple[str, list[bytes]]]:
 
 @HOWS
 @ON_EVERY_LOOP
-def test_in_a_proxys_tunnel_connections_are_used_again_guarded_and_ended_at_once(how: str, loop: Any) -> None:
+def test_in_a_proxys_tunnel_connections_are_used_again_and_ended_at_once(how: str, loop: Any) -> None:
     """As without a proxy: a find that is given up leaves nothing behind, though nobody agrees to that."""
     authority = trustme.CA()
 
@@ -467,14 +466,11 @@ def test_in_a_proxys_tunnel_connections_are_used_again_guarded_and_ended_at_once
             async with server.client(**settings) as client:
                 for _ in range(2):
                     assert list(await client.find(ACME)) == []
-                    (handler,) = idle_connections(client)
-                    assert handler.transport.get_protocol() is connector_of(client)._guards[handler.transport]
                 task = asyncio.create_task(client.find(ACME))
                 await hangs.wait()
                 connection = socket_of(client)
                 await given_up(client, task, how)
                 await settle()
-                assert connector_of(client)._guards == {}
                 assert connection.fileno() == -1
                 on.set()
                 await server.until(lambda: server.open == 0)
@@ -575,7 +571,7 @@ TOLD: list[tuple[Exception, str]] = [
 @pytest.mark.parametrize(("error", "text"), TOLD, ids=lambda each: type(each).__name__)
 def test_what_is_said_of_an_exception_names_no_url(error: Exception, text: str) -> None:
     """Its class, and the system's own words for its number."""
-    assert say_what(error) == text
+    assert describe_error(error) == text
 
 
 # TLS.
@@ -680,7 +676,7 @@ async def test_a_connection_is_kept_after_so_much_and_no_more(way: str) -> None:
     """After 64 KiB of a request: of a longer one, some may still be on its way."""
     async with FaultServer() as server, server.client() as client:
         await client.send(Own("PUT", body=b"x" * 10_000))
-        most = 2**16 - (len(server.seen[0].head) if way == "connections" else 0)
+        most = 2**16 - (len(server.seen[0].head) if way == "pooled" else 0)
         for size in (most, most + 1, 1):
             await client.send(Own("PUT", body=b"x" * size))
     assert [each.connection for each in server.seen] == [1, 1, 1, 2]
