@@ -24,6 +24,7 @@ from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls
 from .response_cache import ResponseCache
 from .transport.aiohttp_transport import AiohttpTransport, ClientSession, Fingerprint, HttpSettings
+from .transport.protocol import Transport
 from .transport.pipeline import Pipeline, PipelineSettings
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
@@ -72,6 +73,7 @@ class CallsInProgressClient:
         trust_env: Take the proxy from the environment.
         session: An `aiohttp.ClientSession` of your own to send with. It is never closed here; its connection limit,
             cookies and proxy settings are yours.
+        transport: A transport of your own, instead of aiohttp.
 
     Raises:
         InvalidRequestError: A setting is out of its range; it names the setting.
@@ -99,6 +101,7 @@ class CallsInProgressClient:
         proxy: str | None = None,
         trust_env: bool = False,
         session: ClientSession | None = None,
+        transport: Transport | None = None,
     ) -> None:
         if network is not None:
             if base_url != _HOST:
@@ -128,7 +131,7 @@ class CallsInProgressClient:
         )
         self._base_url = http.base_url
         self._timeout = settings.timeout
-        self._transport = AiohttpTransport(http, session)
+        self._transport = transport or AiohttpTransport(http, session)
         self._limiter = RateLimiter(settings.rate_limit)
         self._pipeline = Pipeline(self._transport, Tokens(token), self._limiter, settings, host=self._base_url)
         self._place = LoopAffinity()

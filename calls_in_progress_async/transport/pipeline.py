@@ -22,6 +22,7 @@ from ..attempt import Attempt
 from ..errors import (
     CallsInProgressError,
     ClientClosedError,
+    ConnectionLostError,
     DeadlineExceededError,
     RequestTimeoutError,
     SupersededError,
@@ -236,9 +237,19 @@ class Pipeline:
             outcome.started = self._clock()
             self._scopes.move(scope, self._allowance(job, outcome.started))
             outcome.state = SendState()
-            outcome.response = await self._transport.send(job.request, token, outcome.state)
+            outcome.response = await self._send_once(job.request, token, outcome.state)
         finally:
             self._slots.release()
+
+    async def _send_once(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
+        """Send through the transport, and raise errors of this package only."""
+        try:
+            return await self._transport.send(request, token, state)
+        except CallsInProgressError:
+            raise
+        except Exception as reason:
+            error = ConnectionLostError(f"The transport raised {type(reason).__name__}.")
+        raise error
 
     async def _admit(self, job: Operation, outcome: Outcome, limit: tuple[str, str]) -> None:
         """Wait for a turn in the limiter, then for a connection slot; again if the server wanted a pause meanwhile."""

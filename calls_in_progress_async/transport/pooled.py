@@ -35,10 +35,7 @@ _Arguments = tuple[tuple[Any, ...], dict[str, Any]] | None
 _INTERNALS: dict[str, _Arguments] = {
     "ClientRequest": (("GET", "url"), {"loop": None, "ssl": True}),
     "ClientRequest.POST_METHODS": None,
-    "ClientTimeout": ((), {"total": None, "connect": 1.0}),
-    "TCPConnector": ((), {"limit": 0}),
     "TCPConnector.connect": (("self", "request", [], "timeout"), {}),
-    "TCPConnector.close": (("self",), {}),
     "connector.Connection.transport": None,
     "connector.Connection.protocol": None,
     "connector.Connection.release": (("self",), {}),

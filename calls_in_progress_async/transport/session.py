@@ -212,12 +212,13 @@ class _Attempt:
 
 
 async def _is_clean(connection: Any, transport: Any) -> bool:
+    """Return True if nothing came on a connection that is about to be used."""
     probe = make_probe(transport)
     if probe():
         await let_loop_read(probe)
-        if connection.transport is None or transport.is_closing():
+        if transport.is_closing():
             return False
-    return not getattr(connection.protocol, "should_close", False)
+    return not getattr(getattr(connection, "protocol", None), "should_close", False)
 
 
 def _clash(reason: Exception, attempt: _Attempt) -> CallsInProgressError | None:

@@ -893,36 +893,6 @@ async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
     assert next(tokens, "none is left") == "none is left"
 
 
-async def test_an_instrumentation_of_all_sessions_sees_our_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of OpenTelemetry and others add their trace hooks when a session is made."""
-    seen = []
-
-    async def on_start(_: Any, __: Any, request: aiohttp.TraceRequestStartParams) -> None:
-        seen.append(request.method)
-
-    hooks = aiohttp.TraceConfig()
-    hooks.on_request_start.append(on_start)
-    make = aiohttp.ClientSession.__init__
-    monkeypatch.setattr(aiohttp.ClientSession, "__init__", partialmethod(make, trace_configs=[hooks]))
-    async with RawServer() as server, server.client() as client:
-        await client.find(ACME)
-    assert (seen, len(server.seen)) == (["GET"], 1)
-
-
-async def test_a_session_that_does_not_go_with_a_token_is_refused() -> None:
-    """What aiohttp then raises is a ValueError, of credentials given twice for example: no reason to try again."""
-
-    async def refuse(_: Any, __: Any) -> Any:
-        raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument")
-
-    async with RawServer() as server, aiohttp.ClientSession(middlewares=[refuse]) as session:
-        async with server.client(session=session) as client:
-            with pytest.raises(sdk.InvalidRequestError, match=r"^session: ") as raised:
-                await client.find(ACME)
-        assert (len(raised.value.attempts), server.seen) == (1, [])
-        assert raised.value.__context__ is None  # which may hold the request's headers
-
-
 async def test_what_the_limits_have_learnt_goes_to_the_next_start() -> None:
     """A 429 cuts the rate; the next client, given the exported state as JSON, begins with what is left of it."""
     limit = RateLimit.adaptive(initial=40.0)

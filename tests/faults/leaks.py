@@ -45,7 +45,7 @@ def left_behind(client: CallsInProgressClient) -> dict[str, Any]:
 
 def connector_of(client: CallsInProgressClient) -> Any:
     """Aiohttp's connector, if there is one by now."""
-    opened = client._transport._opened
+    opened = getattr(client._transport, "_opened", None)
     session = getattr(opened, "_session", None)
     return getattr(opened, "_connector", None) if session is None else session.connector
 
