@@ -25,7 +25,7 @@ from .protocol import SendState
 from .request_head import format_headers
 from .response_body import MAX_UNSENT, read_body, read_buffer
 from .translation import body_too_large, translate
-from .unread_input import let_loop_read, make_probe
+from .unread_input import is_harmless, make_probe
 from .wire import WireRequest, WireResponse
 
 _MAX_INTERIM_RESPONSES = 16
@@ -45,7 +45,6 @@ _INTERNALS: dict[str, _Arguments] = {
         {"skip_payload": False, "read_until_eof": True, "read_bufsize": 1},
     ),
     "client_proto.ResponseHandler.read": (("self",), {}),
-    "client_proto.ResponseHandler.is_connected": (("self",), {}),
     "client_proto.ResponseHandler.should_close": None,
     "client_proto.ResponseHandler.closed": None,
     "client_proto.ResponseHandler.abort": (("self",), {}),
@@ -212,12 +211,11 @@ async def _is_clean(connection: Any, transport: Any, handler: Any, guard: _Guard
     """Return True if nothing came on a connection that is about to be used, with its guard still in place."""
     if guard.has_unread_input():
         try:
-            await let_loop_read(guard.has_unread_input)
+            if not await is_harmless(transport, guard.has_unread_input):
+                return False
         except asyncio.CancelledError:
             _discard(connection, transport)
             raise
-        if not handler.is_connected():
-            return False
     return not handler.should_close
 
 

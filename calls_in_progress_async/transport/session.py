@@ -24,7 +24,7 @@ from .protocol import SendState
 from .request_head import format_headers
 from .response_body import MAX_UNSENT, read_body, read_buffer
 from .translation import body_too_large, translate
-from .unread_input import let_loop_read, make_probe
+from .unread_input import is_harmless, make_probe
 from .wire import WireRequest, WireResponse
 
 _MAX_PLAIN_BODY = 2**20
@@ -214,10 +214,8 @@ class _Attempt:
 async def _is_clean(connection: Any, transport: Any) -> bool:
     """Return True if nothing came on a connection that is about to be used."""
     probe = make_probe(transport)
-    if probe():
-        await let_loop_read(probe)
-        if transport.is_closing():
-            return False
+    if probe() and not await is_harmless(transport, probe):
+        return False
     return not getattr(getattr(connection, "protocol", None), "should_close", False)
 
 

@@ -29,13 +29,36 @@ def make_probe(transport: Any) -> Callable[[], Any]:
     return lambda: poller.poll(0)
 
 
-async def let_loop_read(probe: Callable[[], Any]) -> None:
-    """Let the event loop read what a socket holds, and stop when nothing is left.
+async def is_harmless(transport: Any, probe: Callable[[], Any]) -> bool:
+    """Let the event loop read what a socket holds; return True if none of it is for the application.
 
-    The loop's own reader must see the bytes, because those of a TLS connection may be a session ticket or a key update
+    The loop must read, because the unread bytes of a TLS connection may be a session ticket or a key update
     (RFC 8446, section 4.6), and these are no response.
     """
-    for _ in range(_STEPS):
-        await asyncio.sleep(0)
-        if not probe():
-            return
+    recorder = _Recorder(transport.get_protocol())
+    transport.set_protocol(recorder)
+    try:
+        for _ in range(_STEPS):
+            await asyncio.sleep(0)
+            if not probe():
+                break
+    finally:
+        transport.set_protocol(recorder.displaced)
+    return not (recorder.has_input or transport.is_closing())
+
+
+class _Recorder(asyncio.Protocol):
+    """Notes that something came on a connection, in place of the connection's protocol."""
+
+    def __init__(self, displaced: Any) -> None:
+        self.displaced = displaced
+        self.has_input = False
+
+    def data_received(self, data: bytes) -> None:
+        self.has_input = True
+
+    def eof_received(self) -> None:
+        self.has_input = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.displaced.connection_lost(exc)
