@@ -26,7 +26,7 @@ from attrs import asdict, define, field, frozen
 
 LIBRARIES = (
     "calls-in-progress-async", "aiohttp", "msgspec", "attrs", "cattrs", "tenacity", "phonenumbers",
-    "orjson", "uvloop", "httpx", "pydantic", "aiohttp-retry", "aiolimiter",
+    "orjson", "uvloop", "httpx", "httpx2", "pydantic", "aiohttp-retry", "aiolimiter",
 )  # fmt: skip
 
 
@@ -66,9 +66,11 @@ class Table:
     def median(self, row: str, column: str) -> float:
         return statistics.median(self.cells[row][column])
 
-    def judge(self, claim: str, row: str, other: str, target: float | None, columns: Iterable[str] = ()) -> None:
+    def judge(
+        self, claim: str, row: str, other: str, target: float | None, columns: Iterable[str] | None = None
+    ) -> None:
         """Judge one row as a share of another, column by column."""
-        for column in columns or self.columns:
+        for column in self.columns if columns is None else columns:
             if column in self.cells.get(row, ()) and column in self.cells.get(other, ()):
                 name = f"{claim}, {column}" if column else claim
                 self.verdicts.append(Verdict(name, self.share(row, other, column), target))

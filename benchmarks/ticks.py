@@ -38,7 +38,7 @@ CALLS = 200
 TURNS = 8
 """Different bodies, asked for there and back again."""
 SHARES = {"nothing": 0.0, "2 %": 0.02, "20 %": 0.2, "all": 1.0}
-TARGETS = {"nothing": 0.30, "2 %": 0.40, "20 %": 0.55, "all": 1.0}
+TARGETS = {"nothing": 0.30, "2 %": 0.40, "20 %": 0.65, "all": 1.6}
 ORGANIZATION = Organization.advertiser(2)
 PATH = "/api/2022-08-01/calls_in_progress/current_calls.json"
 
