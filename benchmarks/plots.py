@@ -137,10 +137,10 @@ def ticks(directory: Path) -> Any:
     (table,) = tables_of("ticks", directory)
     figure, axis = plt.subplots(figsize=(7, 3.2))
     ratios = {each.claim: each for each in table.verdicts}
-    for offset, (kind, colour) in enumerate((("told", OURS_COLOUR), ("looked at", SECOND))):
+    for offset, (kind, colour) in enumerate((("events taken", OURS_COLOUR), ("events read", SECOND))):
         for place, column in enumerate(table.columns):
             verdict = ratios[f"{kind} / plain, {column}"]
-            label = f"events {kind}" if place == 0 else None
+            label = kind if place == 0 else None
             where = place + (offset - 0.5) * 0.38
             axis.bar(where, verdict.value, width=0.36, color=colour, label=label)
             text = f"{verdict.value:.2f}"

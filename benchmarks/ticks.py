@@ -4,7 +4,7 @@
 
 The server runs in a process of its own and answers with bodies made beforehand. CPU time of this process, rounds
 interleaved; the table shows medians, the lowest and the highest, and medians of the ratio within one round. "looked
-at" reads the record, the previous record and the changes of every event; "told" takes the events only. Nothing is
+at" reads the record, the previous record and the changes of every event; "events taken" takes the events only. Nothing is
 asserted.
 """
 
@@ -123,14 +123,14 @@ async def measure(url: str, rounds: int, count: int) -> dict[str, dict[str, list
     figures: dict[str, dict[str, list[float]]] = {}
     async with (
         aiohttp.ClientSession() as session,
-        CallsInProgressClient(token="told", base_url=url) as told,
-        CallsInProgressClient(token="looked", base_url=url) as looked,
+        CallsInProgressClient(token="events taken", base_url=url) as told,
+        CallsInProgressClient(token="read", base_url=url) as looked,
     ):
         contenders = {
             share: {
                 "plain": plain(session, url, which),
-                "told": ours(told, which, look=False),
-                "looked at": ours(looked, which, look=True),
+                "events taken": ours(told, which, look=False),
+                "events read": ours(looked, which, look=True),
             }
             for which, share in enumerate(SHARES, 1)
         }
@@ -150,7 +150,7 @@ def report(figures: dict[str, dict[str, list[float]]]) -> dict[str, Any]:
     for share, columns in figures.items():
         for name, numbers in columns.items():
             ratio = statistics.median(one / base for one, base in zip(numbers, columns["plain"], strict=True))
-            target = TARGETS[share] if name == "told" else None
+            target = TARGETS[share] if name == "events taken" else None
             low, middle, high = min(numbers), statistics.median(numbers), max(numbers)
             shown.setdefault(share, {})[name] = {"us": middle, "low": low, "high": high, "ratio": ratio}
             print(f"{share:>8} {name:>10} {middle:10.0f} {low:8.0f} {high:8.0f} {ratio:6.2f} {target or '':>6}")
