@@ -163,7 +163,7 @@ def pydantic_body() -> Any:
 
 
 def read_every_field_of_models(body: Any) -> None:
-    """Read each field of each pydantic model, each custom value and what is known of the caller."""
+    """Read each field of each pydantic model, each custom value and the demographics."""
     for call in body.current_calls:
         fields_of_a_call.read_all(call)
         for name, field in (call.custom_data or {}).items():
@@ -203,7 +203,7 @@ async def ours(url: str, at_once: int) -> AsyncIterator[Find]:
 
 
 def read_every_field(calls: CurrentCalls) -> None:
-    """Read each field of each call, each custom value and the data about the caller."""
+    """Read each field of each call, each custom value and the demographics."""
     for call in calls:
         fields_of_a_call.read_all(call)
         for field in (call.custom_data or {}).values():
@@ -239,4 +239,4 @@ ALL: dict[str, Callable[[str, int], Any]] = {
 OURS, PLAIN, DIY = "ours", "plain: aiohttp + orjson", "DIY: aiohttp_retry + aiolimiter"
 OURS_READ, PYDANTIC_READ = "ours, every field read", "aiohttp + pydantic, every field read"
 SLOW = ("httpx + orjson", "httpx2 + orjson")
-"""Contenders that take a tenth of the repetitions."""
+"""Contenders with a tenth of the repetitions."""

@@ -90,7 +90,7 @@ def decoding(quick: bool) -> Iterator[Table]:
 
 
 async def nothing() -> None:
-    """Stand for a request that succeeds at once."""
+    """Stand for a request without a failure."""
 
 
 async def through_tenacity() -> None:
@@ -105,8 +105,8 @@ async def cpu_of_await(work: Callable[[], Any], count: int) -> float:
 
 
 def retry_loops(quick: bool) -> Iterator[Table]:
-    """Measure the cost of a retry loop for a call that never fails."""
-    table = Table("A call that succeeds at once", "us a call")
+    """Measure the cost of a retry loop for a call without a failure."""
+    table = Table("A retry loop around a call without a failure", "us a call")
     count = 500 if quick else 5000
     works = {"awaited": nothing, "through tenacity's AsyncRetrying": through_tenacity}
     timed = {name: (lambda work=work: asyncio.run(cpu_of_await(work, count))) for name, work in works.items()}

@@ -1,6 +1,6 @@
-"""The documented fields of a call, listed by hand so that no contender depends on another's records.
+"""The documented fields of a call, listed by hand: no contender depends on another's records.
 
-Source: the field table of the API's 2024-02 page, which has every field of the revisions since 2023-04.
+Source: the field table of the API's 2024-02 page. It has every field of the revisions since 2023-04.
 """
 
 from __future__ import annotations

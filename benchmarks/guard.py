@@ -2,7 +2,7 @@
 
     python benchmarks/guard.py [--base REF]
 
-Each path runs in a process of its own. Memory is the number of blocks that one kept result holds. Instructions are
+Each path runs in a process of its own. Memory is the number of blocks of one kept result. Instructions are
 callgrind's count, without the interpreter's start; they are left out if valgrind is not installed. Unlike seconds,
 both are nearly the same in every run, so a change beyond the tolerance has a cause in the code. Exits 1 if a path
 became more expensive than `TOLERANCE` allows.
@@ -33,7 +33,7 @@ from calls_in_progress_async import CallsInProgressClient, Organization, RateLim
 
 ROOT = Path(__file__).parents[1]
 TOLERANCE = 0.25
-"""The share by which a path may become more expensive: more than dependencies and layout of memory account for."""
+"""The share by which a path may become more expensive: new dependencies and memory layouts stay below it."""
 SLACK = {"blocks": 4, "instructions": 0}
 """Absolute amounts added to the limit, because 25 % of a few blocks is less than one object."""
 COUNT = 300
@@ -42,14 +42,14 @@ ORGANIZATION = Organization.advertiser(25)
 
 
 class InMemory:
-    """A transport that returns one body at once."""
+    """A transport without a network; every response has the same body."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
         self.requests = 0
 
     async def send(self, request: WireRequest, token: str, state: Any) -> WireResponse:
-        """Return a copy of the body, so that no path sees the same object twice."""
+        """Return a copy of the body, because a network never returns the same object twice."""
         self.requests += 1
         await asyncio.sleep(0)
         return WireResponse(200, {}, bytes(bytearray(self._body)))
@@ -59,7 +59,7 @@ class InMemory:
 
 
 def make_client(calls: int) -> tuple[CallsInProgressClient, InMemory]:
-    """Make a client whose every response has this many calls."""
+    """Make a client and its transport; every response has ``calls`` calls."""
     transport = InMemory(bodies.body(calls))
     return CallsInProgressClient(token="token", transport=transport, rate_limit=RateLimit(rate=1e9)), transport
 
@@ -91,7 +91,7 @@ async def update(count: int) -> list[Any]:
 
 
 async def poll(count: int) -> list[Any]:
-    """Watch an organization whose 20 calls do not change, for about as many polls."""
+    """Watch an organization with 20 unchanging calls for about ``count`` polls."""
     client, transport = make_client(20)
     async with client, client.watch([ORGANIZATION], interval=0.0005):
         while transport.requests < count:
@@ -109,7 +109,7 @@ PATHS: dict[str, Callable[[int], Awaitable[list[Any]]]] = {
 
 
 def run_path(name: str, count: int) -> None:
-    """Run one path in this process and print the blocks that one result keeps."""
+    """Run one path in this process and print the memory blocks of one kept result."""
     asyncio.run(PATHS[name](20))  # fills the caches
     gc.collect()
     before = sys.getallocatedblocks()
@@ -164,7 +164,7 @@ def base_of(reference: str) -> str:
 
 
 def failures(before: Path, now: Path) -> Iterator[str]:
-    """Compare each path in both trees; print the figures and yield a line for each path that costs too much."""
+    """Compare each path in both trees; print the figures and yield a line for each failure."""
     for name in PATHS:
         was, is_now = measure(before, name), measure(now, name)
         if is_now is None:

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from docs.blocks import PAGES, ROOT, programs, write
@@ -58,7 +59,7 @@ async def test_every_program_runs(source: str) -> None:
     assert output
 
 
-def test_programs_are_written_for_type_checkers(tmp_path) -> None:
+def test_programs_are_written_for_type_checkers(tmp_path: Path) -> None:
     """Each program becomes a file of its own, and files of removed programs go."""
     (tmp_path / "removed_0.py").touch()
     write(tmp_path)
