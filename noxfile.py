@@ -96,6 +96,21 @@ def wheel(session: nox.Session) -> None:
     session.run(str(empty / "bin" / "calls-in-progress"), "demo", "--seconds", "2", external=True)
 
 
+@nox.session(python=STABLE)  # Sphinx needs 3.12
+def docs(session: nox.Session) -> None:
+    """Build the documentation site; a warning is an error."""
+    session.install(
+        "-e",
+        ".[cli]",
+        "sphinx==9.2.0",
+        "furo==2025.12.19",
+        "myst-parser==5.2.0",
+        "sphinx-copybutton==0.5.2",
+        "sphinx-click==6.2.0",
+    )
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
 @nox.session
 def cost_guard(session: nox.Session) -> None:
     """Compare memory and instructions of the hot paths with the merge base; ``-- --base REF`` names another."""

@@ -15,11 +15,13 @@ from pathlib import Path
 import pytest
 from docs.blocks import PAGES, ROOT, programs, write
 
+import calls_in_progress_async
 from calls_in_progress_async import CallsInProgressClient, RetryPolicy, errors
 from calls_in_progress_async.cli.exit_codes import EPILOG, ExitCode
 from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.sandbox import SandboxServer
 
+PACKAGE = ROOT / "calls_in_progress_async"
 PROGRAMS = [pytest.param(source, id=name) for name, source in programs().items()]
 
 
@@ -119,3 +121,19 @@ def test_relative_links_lead_to_files() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """The reference documents each name that the package exports; errors come with their module."""
+    pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
+    documented = set(re.findall(r"auto(?:class|data):: (\w+)$", pages, re.MULTILINE)) | set(vars(errors))
+    assert set(calls_in_progress_async.__all__) - {"__version__"} - documented == set()
+
+
+def test_the_table_of_modules_names_existing_files() -> None:
+    """Each module named under "Where each thing lives" exists."""
+    page = (ROOT / "docs" / "how-it-works.md").read_text()
+    table = page.partition("## Where each thing lives")[2].partition("\n## ")[0]
+    modules = re.findall(r"`([\w/]+\.py)`", table)
+    assert len(modules) > 5
+    assert [name for name in modules if not (PACKAGE / name).exists()] == []
