@@ -22,7 +22,7 @@ def _is_installed(version: str) -> bool:
 
 
 PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14", "3.15") if _is_installed(version)]
-STABLE = "3.13"
+STABLE = ["3.13"] if "3.13" in PYTHONS else PYTHONS[-1:]
 """The Python of the checks that run on one version only."""
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 
