@@ -1,4 +1,4 @@
-"""A response that came while the event loop was busy is never read as the next one, and an unread end is seen.
+"""No response to nobody is read as the next one, though the loop was busy when it came; an unread end is seen.
 
 The servers run in threads, so that they can write while the client's loop does something else.
 """
@@ -85,7 +85,7 @@ class ThreadServer:
                     if not (chunk := connection.recv(65536)):
                         return
                     received += chunk
-                if b"\r\n\r\n" in received:  # what the tests send comes in one piece
+                if b"\r\n\r\n" in received:  # the tests send one piece a request
                     self.seen.append((number, received.split(b"\r\n", 1)[0]))
                     received = b""
                     connection.sendall(NO_CALLS)
@@ -157,7 +157,7 @@ def test_what_came_while_the_loop_was_busy_answers_nobody(
 
 @ON_EVERY_LOOP
 def test_several_stale_connections_are_all_passed_over(tls: Any, loop: Any) -> None:
-    """As many as there are, with one request on the wire."""
+    """All are skipped, and one request is on the wire."""
 
     async def main() -> None:
         with ThreadServer(tls[0]).running() as server:
@@ -174,7 +174,7 @@ def test_several_stale_connections_are_all_passed_over(tls: Any, loop: Any) -> N
 
 @ON_EVERY_LOOP
 def test_a_connection_is_kept_though_the_loop_was_busy(tls: Any, loop: Any) -> None:
-    """Nothing came, so nothing is given up."""
+    """Without unread input one connection serves all finds."""
 
     async def main() -> None:
         with ThreadServer(tls[0]).running() as server:
