@@ -24,8 +24,8 @@ from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls
 from .response_cache import ResponseCache
 from .transport.aiohttp_transport import AiohttpTransport, ClientSession, Fingerprint, HttpSettings
-from .transport.protocol import Transport
 from .transport.pipeline import Pipeline, PipelineSettings
+from .transport.protocol import Transport
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse

@@ -1,4 +1,4 @@
-"""Fixtures that tests of all rooms share."""
+"""Fixtures shared by all tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(params=["pooled", "session"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Run a test through both transports: the pooled one, and the session that stands in where aiohttp differs."""
+    """Run a test through the pool and through a session, chosen as if aiohttp lacked an internal."""
     if request.param == "session":
         monkeypatch.setattr("calls_in_progress_async.transport.pooled.is_supported", lambda: False)
     return str(request.param)

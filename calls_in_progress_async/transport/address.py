@@ -32,7 +32,7 @@ def base_url(value: Any) -> str:
         )
     if url.scheme == "http" and not _is_loopback(url.hostname):
         raise validation.invalid("base_url", "is http://, which would send the token in the clear, use https://")
-    if not _is_host(url.hostname) or not _is_readable_by_yarl(value):
+    if not _is_host(url.hostname, bracketed="[" in url.netloc) or not _is_readable_by_yarl(value):
         raise validation.invalid("base_url", _NOT_A_URL)
     return str(value).rstrip("/")
 
@@ -126,8 +126,9 @@ def _is_readable_by_yarl(value: str) -> bool:
         return False
 
 
-def _is_host(host: str) -> bool:
-    return bool(_HOST_NAME.fullmatch(host.removesuffix("."))) or _ip_address(host) is not None
+def _is_host(host: str, *, bracketed: bool) -> bool:
+    is_name = not bracketed and bool(_HOST_NAME.fullmatch(host.removesuffix(".")))
+    return is_name or _ip_address(host) is not None
 
 
 def _is_loopback(host: str) -> bool:

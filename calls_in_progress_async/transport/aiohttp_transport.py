@@ -23,11 +23,11 @@ _logger = logging.getLogger("calls_in_progress_async")
 
 
 class AiohttpTransport:
-    """Sends requests through aiohttp, with everything off that this API does not need.
+    """Sends requests through aiohttp, without the features this API does not need.
 
     Cookies, redirects, aiohttp's own resending and its connection limit are off. Requests go out on connections of a
-    pool, without a session. They go through a session if one is passed, if there is a proxy, or if this aiohttp has
-    not the internals that the pool needs; a line at level INFO then says why.
+    pool, without a session. They go through a session if one is passed, if there is a proxy, or if this aiohttp
+    lacks an internal of the pool's; a line at level INFO then says why.
 
     Args:
         settings: Host, limits, TLS and proxy.
@@ -46,7 +46,7 @@ class AiohttpTransport:
         self._settings = settings
         self._session = session
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The event loop in which the transport was opened."""
+        """The event loop of the open connections."""
         self._opened: pooled.PooledTransport | SessionTransport | None = None
         self._closing: AsyncGenerator[None] | None = None
 
@@ -83,11 +83,11 @@ class AiohttpTransport:
             return "there is a proxy"
         if not pooled.is_supported():
             missing = ", ".join(pooled.missing_internals())
-            return f"aiohttp {aiohttp.__version__} differs in what the faster way uses ({missing})"
+            return f"aiohttp {aiohttp.__version__} lacks internals of the faster way ({missing})"
         return None
 
     async def _forget_closed_loop(self) -> None:
-        """Drop the connections of an event loop that was closed without closing its asynchronous generators.
+        """Drop the connections of an event loop closed without closing its asynchronous generators.
 
         Nothing can be ended gently in a closed loop: the garbage collector closes the sockets. Its warnings are
         silenced, because the user can do nothing about them.
@@ -102,7 +102,7 @@ class AiohttpTransport:
             gc.collect()
 
     async def close(self) -> None:
-        """Close the connections. A session that was passed stays open."""
+        """Close the connections. An injected session stays open."""
         closing, self._closing = self._closing, None
         if closing is not None:
             await closing.aclose()
@@ -118,8 +118,8 @@ def _warn_without_c_parser() -> None:
 async def _close_with_loop(transport: pooled.PooledTransport | SessionTransport) -> AsyncGenerator[None]:
     """Close a transport when this generator is closed.
 
-    The event loop closes its asynchronous generators before it ends, and when they are garbage. So a client that
-    nobody closes leaves no connection open.
+    The event loop closes its asynchronous generators before it ends, and when they are garbage. So even a client
+    without a call of close() leaves no connection open.
     """
     try:
         yield

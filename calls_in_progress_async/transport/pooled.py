@@ -3,7 +3,7 @@
 Pool, name service, TLS and the HTTP parser are aiohttp's. A session adds cookies, redirects, merged headers and its own
 resending to each request. This API needs none of that, and it costs as much as all the rest: see docs/performance.md.
 
-The fast path uses names that aiohttp does not document. `is_supported` looks for every one of them; without them
+The module uses names aiohttp does not document. `is_supported` looks for every one of them; without them
 `SessionTransport` does the work.
 """
 
@@ -29,7 +29,7 @@ from .unread_input import is_harmless, make_probe
 from .wire import WireRequest, WireResponse
 
 _MAX_INTERIM_RESPONSES = 16
-"""Responses 100 to 199 that may come before the final one; the API sends none."""
+"""The most interim responses (100 to 199) before the final one; the API sends none."""
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]] | None
 _INTERNALS: dict[str, _Arguments] = {
@@ -53,16 +53,16 @@ _INTERNALS: dict[str, _Arguments] = {
     "http.RawResponseMessage.headers": None,
     "http.RawResponseMessage.chunked": None,
 }
-"""Each name of aiohttp that the fast path uses, and the arguments that it calls the name with."""
+"""The undocumented names of aiohttp used here; for a function, also the arguments it is called with."""
 
 
 def missing_internals() -> list[str]:
-    """Return the names of `_INTERNALS` that this aiohttp has not, or that cannot be called as the fast path does."""
+    """Return the names of `_INTERNALS` this aiohttp lacks, or has with another signature."""
     return [name for name, arguments in _INTERNALS.items() if not _is_usable(name, arguments)]
 
 
 def is_supported() -> bool:
-    """Return True if this aiohttp has everything that `PooledTransport` uses."""
+    """Return True if this aiohttp has every name `PooledTransport` uses."""
     return not missing_internals()
 
 
@@ -77,9 +77,9 @@ def _is_usable(name: str, arguments: _Arguments) -> bool:
 
 
 class PooledTransport:
-    """Sends requests as bytes on connections of aiohttp's pool. Must be made in the event loop that uses it.
+    """Sends requests as bytes on connections of aiohttp's pool. Make it in the event loop where it is used.
 
-    No connection is left behind, and no response that came too early is ever read.
+    No connection is left behind, and no early response is ever read.
     """
 
     def __init__(self, settings: HttpSettings) -> None:
@@ -183,7 +183,7 @@ class PooledTransport:
         return f"{head}{kind}".encode() + body
 
     async def close(self) -> None:
-        """Close all connections, those that are still closing included."""
+        """Close all connections, those still closing included."""
         try:
             await self._connector.close()
         finally:
@@ -208,7 +208,7 @@ class _Guard(asyncio.Protocol):
 
 
 async def _is_clean(connection: Any, transport: Any, handler: Any, guard: _Guard) -> bool:
-    """Return True if nothing came on a connection that is about to be used, with its guard still in place."""
+    """Return True if nothing came on a connection about to be used; its guard is still in place."""
     if guard.has_unread_input():
         try:
             if not await is_harmless(transport, guard.has_unread_input):
@@ -220,7 +220,7 @@ async def _is_clean(connection: Any, transport: Any, handler: Any, guard: _Guard
 
 
 def _discard(connection: Any, transport: Any) -> None:
-    """End a connection at once: closed gently, it would first send what is left of the request."""
+    """End a connection at once: closed gently, it would first send the rest of the request."""
     connection.close()
     if transport is not None:
         transport.abort()

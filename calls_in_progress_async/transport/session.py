@@ -28,11 +28,11 @@ from .unread_input import is_harmless, make_probe
 from .wire import WireRequest, WireResponse
 
 _MAX_PLAIN_BODY = 2**20
-"""Bytes; aiohttp warns of longer bodies that are bytes, with a ResourceWarning."""
+"""Bytes; aiohttp warns of a longer ``bytes`` body with a ResourceWarning."""
 
 
 class SessionTransport:
-    """Sends requests through a session. Must be made in the event loop that uses it.
+    """Sends requests through a session. Make it in the event loop where it is used.
 
     Args:
         settings: Host, limits, TLS and proxy.
@@ -84,7 +84,7 @@ class SessionTransport:
         session, headers = self._session, {**self._headers, **request.headers, hdrs.AUTHORIZATION: token}
         if request.body is not None:
             headers[hdrs.CONTENT_TYPE] = "application/json"
-        # Middlewares that are passed with a request displace the session's own.
+        # Middlewares passed with a request displace the session's own.
         middlewares = (attempt.send_once, *getattr(session, "_middlewares", ()), attempt.send_on_clean_connection)
         url = attempt.url.with_query(None) if foreign_instrumentation.has_trace_hooks(session) else attempt.url
         response = body = None
@@ -102,7 +102,7 @@ class SessionTransport:
             body = await read_body(response.content, self._body_limit)
         finally:
             if response is not None and not response.closed:
-                response.close()  # 101: what follows is not HTTP
+                response.close()  # after a 101 follows no HTTP
             if body is None or len(request.body or b"") > MAX_UNSENT:
                 attempt.abort()
         return response.status, response.headers, body
@@ -137,12 +137,12 @@ def refuse_proxies_of(session: aiohttp.ClientSession, settings: HttpSettings) ->
 
 
 def _payload(body: bytes | None) -> bytes | _LargeBody | None:
-    # Plain bytes where aiohttp takes them, since test tools such as vcrpy copy and record what is passed.
+    # Plain bytes up to the size aiohttp accepts, because test tools such as vcrpy copy and record the body.
     return body if body is None or len(body) <= _MAX_PLAIN_BODY else _LargeBody(body)
 
 
 class _LargeBody(aiohttp.Payload):
-    """A body that aiohttp takes without a warning about its size."""
+    """A body of any size; aiohttp accepts it without a warning."""
 
     def __init__(self, body: bytes) -> None:
         super().__init__(body, content_type="application/json")
@@ -160,7 +160,7 @@ class _LargeBody(aiohttp.Payload):
 
 
 class _StaleConnectionError(Exception):
-    """A kept connection has ended, or holds a response that nobody asked for. Nothing was sent on it."""
+    """A kept connection has ended or holds an unexpected response. Nothing was sent on it."""
 
 
 class _Attempt:
@@ -187,7 +187,7 @@ class _Attempt:
     async def send_on_clean_connection(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Take another connection as long as a kept one turns out to be stale."""
         send = getattr(request, "send", None)
-        if send is None:  # an aiohttp that names it otherwise: nothing tells when the request leaves
+        if send is None:  # aiohttp names it otherwise: nothing tells when the request leaves
             self.state.may_have_been_sent = True
             return await handler(request)
         request.send = lambda connection: self._send(send, connection)  # type: ignore[method-assign, assignment]
@@ -206,13 +206,13 @@ class _Attempt:
         return await send(connection)
 
     def abort(self) -> None:
-        """End the connection at once: closed gently, it would first send what is left of the request."""
+        """End the connection at once: closed gently, it would first send the rest of the request."""
         if self._transport is not None:
             self._transport.abort()
 
 
 async def _is_clean(connection: Any, transport: Any) -> bool:
-    """Return True if nothing came on a connection that is about to be used."""
+    """Return True if nothing came on a connection about to be used."""
     probe = make_probe(transport)
     if probe() and not await is_harmless(transport, probe):
         return False
@@ -220,7 +220,7 @@ async def _is_clean(connection: Any, transport: Any) -> bool:
 
 
 def _clash(reason: Exception, attempt: _Attempt) -> CallsInProgressError | None:
-    """Translate aiohttp's refusal of credentials and headers that the session adds to every request."""
+    """Translate aiohttp's refusal of the credentials and headers of the session itself."""
     frames = reason.__traceback__
     while frames is not None and frames.tb_next is not None:
         frames = frames.tb_next

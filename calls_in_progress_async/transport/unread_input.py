@@ -1,7 +1,7 @@
-"""Unread input: bytes or an end that the system has received on a connection and the event loop has not yet seen.
+"""Unread input: bytes or an end received by the system on a connection, and not yet seen by the event loop.
 
-A response that nobody asked for, read as the response to the next request, would show one organization the calls of
-another. So a transport looks at the socket before it writes on a connection that was idle.
+A stray response, read as the response to the next request, would show one organization the calls of another. So a
+transport looks at the socket before it writes on an idle connection.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import Any
 
 _STEPS = 4
-"""Steps of the event loop in which a loop reads what a socket holds: asyncio's needs two, uvloop's one."""
+"""Steps in which an event loop reads from a socket, amply: asyncio needs two, uvloop one."""
 
 
 def make_probe(transport: Any) -> Callable[[], Any]:
-    """Make a function that tells, without waiting, if a transport's socket has unread input.
+    """Make a function to ask, without waiting, if a transport's socket has unread input.
 
-    Where the system has no ``poll`` (Windows), or the transport no socket, the function always returns True: a step
-    of the event loop then shows what there is.
+    Where the system has no ``poll`` (Windows), or the transport no socket, the function always returns True: the event
+    loop must then be given a step to read.
     """
     connection = transport.get_extra_info("socket")
     if connection is None or not hasattr(select, "poll"):
@@ -30,7 +30,7 @@ def make_probe(transport: Any) -> Callable[[], Any]:
 
 
 async def is_harmless(transport: Any, probe: Callable[[], Any]) -> bool:
-    """Let the event loop read what a socket holds; return True if none of it is for the application.
+    """Let the event loop read from a socket; return True if nothing was for the application.
 
     The loop must read, because the unread bytes of a TLS connection may be a session ticket or a key update
     (RFC 8446, section 4.6), and these are no response.
@@ -48,7 +48,7 @@ async def is_harmless(transport: Any, probe: Callable[[], Any]) -> bool:
 
 
 class _Recorder(asyncio.Protocol):
-    """Notes that something came on a connection, in place of the connection's protocol."""
+    """Notes any input, in place of the connection's protocol."""
 
     def __init__(self, displaced: Any) -> None:
         self.displaced = displaced

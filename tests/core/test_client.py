@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 

@@ -75,9 +75,8 @@ async def test_a_connection_that_is_refused_applies_nothing(
 @METHODS
 async def test_the_request_arrives_as_it_was_asked_for(method: str, make_transport: MakeTransport) -> None:
     """Target, token and JSON body are on the wire."""
-    async with FaultServer() as server:
-        async with nothing_left(server, transport=make_transport(server)) as client:
-            await request(client, method)
+    async with FaultServer() as server, nothing_left(server, transport=make_transport(server)) as client:
+        await request(client, method)
     (sent,) = server.seen
     assert b"Authorization: top-secret-token-9b2f\r\n" in sent.head
     assert sent.method == method

@@ -1,8 +1,8 @@
 """Users who test with aioresponses pass ``session=``; each mocked response then needs the `MockedResponse` below.
 
-aioresponses 0.7.9 alone does not work with aiohttp 3.14: it makes responses without ``stream_writer``, which aiohttp
-requires since. With ``response_class=MockedResponse`` for each URL it works. A client without ``session=`` sends through
-aiohttp's pool, which aioresponses does not replace; pass ``transport=`` to test without any HTTP library.
+aioresponses 0.7.9 alone does not work with aiohttp 3.14: its responses lack the ``stream_writer`` aiohttp requires
+since. With ``response_class=MockedResponse`` for each URL it works. A client without ``session=`` sends through
+aiohttp's pool, and aioresponses does not replace the pool; pass ``transport=`` to test without any HTTP library.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ async def test_aioresponses_alone_does_not_work(invoca: aioresponses, client: Ca
 
 
 async def test_a_client_without_a_session_is_not_mocked(invoca: aioresponses) -> None:
-    """The pool sends requests over the network whatever stands in the place of aiohttp's sessions."""
+    """The pool sends requests over the network, though aiohttp's sessions are replaced."""
     invoca.get(re.compile(".*"), payload={"current_calls": [{}]}, response_class=MockedResponse)
     async with RawServer() as server, server.client() as client:
         assert (len(await client.find(ACME)), len(server.seen)) == (0, 1)

@@ -1,4 +1,4 @@
-"""AiohttpTransport chooses between pool and session once, and any aiohttp that lacks an internal still works."""
+"""AiohttpTransport chooses between pool and session once, and works with an aiohttp without its internals."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def lines_about_the_choice(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 async def test_the_pool_is_used_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
-    """With the aiohttp that is installed, no session is made and nothing is logged."""
+    """With the installed aiohttp, no session is made and nothing is logged."""
     caplog.set_level(logging.INFO)
     async with RawServer([NO_CALLS, NO_CALLS, DONE]) as server, server.client() as client:
         await find_and_update(client)
@@ -55,7 +55,7 @@ async def test_the_session_is_used_and_one_line_says_why(
 ) -> None:
     """One INFO line for a client, however many requests it sends."""
     caplog.set_level(logging.INFO)
-    reasons = {"session": "passed as session=", "proxy": "a proxy", "environment": "a proxy", "internals": "differs"}
+    reasons = {"session": "passed as session=", "proxy": "a proxy", "environment": "a proxy", "internals": "lacks"}
     async with RawServer([NO_CALLS, NO_CALLS, DONE]) as server, aiohttp.ClientSession() as session:
         monkeypatch.setenv("http_proxy", server.url)
         settings: dict[str, dict[str, Any]] = {
@@ -77,7 +77,7 @@ async def test_the_session_is_used_and_one_line_says_why(
 
 
 class SeenOtherwise:
-    """A class attribute that this package sees otherwise than aiohttp, as if aiohttp had changed all its own uses."""
+    """A class attribute with another value for this package, as if aiohttp had changed all its own uses."""
 
     def __init__(self, original: Any, otherwise: Callable[..., Any] | None) -> None:
         self._original, self._otherwise = original, otherwise
@@ -116,7 +116,7 @@ def changed(*_: Any, something_new: Any) -> Any:
 
 
 def less(self: Any) -> Any:
-    """Stand for a function that takes no arguments any more."""
+    """Stand for a function without arguments."""
     raise AssertionError("called, though its signature has changed")
 
 
@@ -161,7 +161,7 @@ async def test_without_the_hook_on_send_an_update_that_failed_may_have_been_appl
 ) -> None:
     """A session whose requests have no ``send`` tells nothing, so the transport claims nothing."""
     change(monkeypatch, "ClientRequest.send", None)
-    async with RawServer([NO_CALLS, NO_CALLS, DONE, None]) as server, aiohttp.ClientSession() as session:
+    async with RawServer([NO_CALLS, NO_CALLS, DONE, None]) as server, aiohttp.ClientSession() as session:  # noqa: SIM117
         async with server.client(session=session) as client:
             await find_and_update(client)
             with pytest.raises(Exception, match="lost") as raised:
@@ -184,7 +184,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("renamed", ["set_response_params", "is_connected", "ResponseHandler", "POST_METHODS"])
+@pytest.mark.parametrize("renamed", ["set_response_params", "ResponseHandler", "POST_METHODS"])
 async def test_an_aiohttp_that_renames_a_name_everywhere_works(renamed: str, tmp_path: Path) -> None:
     """A copy of aiohttp's source, with one name replaced in all its modules."""
     source = Path(aiohttp.__file__).parent

@@ -1,4 +1,4 @@
-"""A client may be used in the next event loop once its own is closed, and nothing complains of what it leaves."""
+"""A transport works in the next event loop once its own is closed, and leaves no warning behind."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from transport.servers import ACME, TOKEN
+from transport.servers import TOKEN
 
 from calls_in_progress_async.transport.aiohttp_transport import AiohttpTransport
 from calls_in_progress_async.transport.http_settings import HttpSettings
@@ -29,7 +29,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is the library's
+    def do_GET(self) -> None:
         body = b'{"current_calls": []}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """Return the URL of a server that runs in a thread, whatever becomes of the event loops."""
+    """Return the URL of a server in a thread, apart from the event loops."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     server.daemon_threads = True
     thread = Thread(target=server.serve_forever)
@@ -128,7 +128,7 @@ def test_within_one_loop_connections_are_kept(url: str) -> None:
 
 
 def test_a_client_that_was_never_used_survives_a_fork(url: str) -> None:
-    """The child of a fork uses a transport that its parent only made."""
+    """The child of a fork uses a transport its parent only made."""
     transport = AiohttpTransport(HttpSettings(base_url=url))
     ours, theirs = socket.socketpair()
     with warnings.catch_warnings():
