@@ -58,10 +58,9 @@ def test_the_clock_is_turned_by_hand() -> None:
     async def main() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, virtual_loop.VirtualLoop)
+        loop.call_soon(loop.advance, 6)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(5):
-                loop.advance(6)
-                await asyncio.sleep(1)
+            await asyncio.wait_for(asyncio.sleep(5.5), 5)
         assert clock.now() == virtual_loop.START + 6
 
     virtual_loop.run(main)
