@@ -33,6 +33,7 @@ from .errors import (
     WrongLoopError,
 )
 from .find_many import FindMany, OrganizationResult
+from .instrumentation import AttemptInfo, Instrumentation, OperationInfo
 from .limits.limiter import LimiterSnapshot, RateLimiter
 from .limits.settings import RateLimit
 from .limits.token_bucket import BucketSnapshot
@@ -55,6 +56,7 @@ from .watch.watch import Watch
 
 __all__ = [
     "Attempt",
+    "AttemptInfo",
     "AuthenticationError",
     "BucketSnapshot",
     "Call",
@@ -76,9 +78,11 @@ __all__ = [
     "DeadlineExceededError",
     "Endpoint",
     "FindMany",
+    "Instrumentation",
     "InvalidRequestError",
     "LimiterSnapshot",
     "NotFoundError",
+    "OperationInfo",
     "Organization",
     "OrganizationFailed",
     "OrganizationRecovered",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import sys
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from typing import Any
 
 import attrs
 
+from ..clock import now
 from .adaptive import AdaptiveRate
 from .settings import STATE_VERSION, RateLimit, default_burst, read_state
 from .token_bucket import BucketSnapshot, Timer, TokenBucket
@@ -55,7 +55,7 @@ class RateLimiter:
         call_at: Callable[[float, Callable[[], None]], Timer] | None = None,
     ) -> None:
         self._settings = settings or _UNLIMITED
-        self._clock = clock or time.monotonic
+        self._clock = clock or now
         self._call_at = call_at
         self._state = read_state(self._settings.state) if self._settings.state else {}
         # Of both, the longest not looked at first.
@@ -118,7 +118,7 @@ class RateLimiter:
         own.use()
         return waited
 
-    async def hold(self, scope: Hashable, key: Hashable, wait: Awaitable[object]) -> None:
+    async def reserve(self, scope: Hashable, key: Hashable, wait: Awaitable[object]) -> None:
         """Wait for something else with a turn in hand, which takes room in its buckets meanwhile.
 
         So turns do not pile up before whatever it is, to be used all at once when that is over.
@@ -146,7 +146,7 @@ class RateLimiter:
         """Those that a turn is of; one that was forgotten was full."""
         return [each for each in (self._shared.get(scope), self._own.get((scope, key))) if each is not None]
 
-    def is_paused(self, scope: Hashable) -> bool:
+    def is_paused(self, scope: Hashable, key: Hashable) -> bool:
         """Whether nothing of a host and token may be sent for now, since the server said so."""
         bucket = self._shared.get(scope)
         return bucket is not None and bucket.paused
