@@ -33,9 +33,9 @@ from .errors import (
     WrongLoopError,
 )
 from .find_many import FindMany, OrganizationResult
-from .limits.limiter import LimiterSnapshot, RateLimiter
+from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
-from .limits.token_bucket import BucketSnapshot
+from .limits.snapshots import BucketSnapshot, LimiterSnapshot
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls, CustomDataField, Problem
 from .transport.protocol import SendState, Transport
@@ -88,7 +88,7 @@ __all__ = [
     "RateLimit",
     "RateLimitWaitError",
     "RateLimitedError",
-    "RateLimiter",
+    "RateLimits",
     "RedirectRefusedError",
     "RequestRejectedError",
     "RequestTimeoutError",

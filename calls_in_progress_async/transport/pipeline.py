@@ -250,13 +250,13 @@ class Pipeline:
             slot: Awaitable[object] = self._slots.acquire()
             if queued:
                 outcome.admitted = outcome.admitted or self._clock()
-                slot = self._limiter.hold(limit, job.organization, slot)
+                slot = self._limiter.reserve(limit, job.organization, slot)
             try:
                 await slot
             except BaseException:
                 self._limiter.give_back(limit, job.organization)
                 raise
-            if not (job.superseded or (queued and self._limiter.is_paused(limit))):
+            if not (job.superseded or (queued and self._limiter.is_paused(limit, job.organization))):
                 return
             self._slots.release()
             self._limiter.give_back(limit, job.organization)
@@ -267,11 +267,12 @@ class Pipeline:
         if outcome.response is not None:
             status = outcome.response.status
             limit, sent = (self._host, job.token), outcome.admitted or outcome.started
+            wanted, longest = outcome.response.retry_after, self._settings.retry.max_retry_after
             self._limiter.on_response(
                 limit,
                 job.organization,
                 throttled=outcome.throttled,
-                retry_after=outcome.response.retry_after,
+                retry_after=None if wanted is None else min(wanted, longest),
                 sent_at=sent,
             )
         if job.request.method != "GET":

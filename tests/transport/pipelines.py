@@ -92,7 +92,7 @@ class Rig:
         self.pipeline = pipelines.Pipeline(
             self.transport,
             Tokens(self.token),
-            pipelines.RateLimiter(settings.rate_limit, clock=loop.time),
+            pipelines.RateLimiter(settings.rate_limit),
             settings,
             host="h",
             clock=loop.time,
