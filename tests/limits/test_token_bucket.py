@@ -3,13 +3,16 @@
 import asyncio
 import itertools
 import math
+import time
 from collections import deque
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timer_loop import now, on_timer_loop, passes, run, settle, the_loop
+from virtual_loop import START
 
+from calls_in_progress_async import clock
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
 from calls_in_progress_async.limits.token_bucket import TIMER_STEP, UNLIMITED, TokenBucket
 
@@ -847,3 +850,33 @@ def test_a_pause_goes_on_in_the_next_loop():
     run(pause())
     assert run(wait()) == pytest.approx(6)
     assert run(wait()) == 0.0
+
+
+def test_the_reader_of_the_clock_is_the_running_loops():
+    """It is monotonic time in asyncio's loops, one shared function per other loop, and works outside loops."""
+
+    async def read():
+        assert clock.reader() == clock.reader()
+        reader, loop = clock.reader(), asyncio.get_running_loop()
+        assert loop.time() <= reader() <= loop.time()
+        return reader
+
+    assert asyncio.run(read()) is time.monotonic
+    first, second = run(read()), run(read())
+    assert (first(), second()) == (START, START)
+    assert first.__self__ is not second.__self__
+    assert clock.reader() is clock.now
+
+
+def test_a_loop_with_a_clock_of_its_own_is_never_read_as_asyncios():
+    """A clock patched into one asyncio loop counts, as a subclass does."""
+
+    async def read():
+        loop = asyncio.get_running_loop()
+        loop.time = lambda: 5.0
+        try:
+            return clock.reader()()
+        finally:
+            del loop.time
+
+    assert asyncio.run(read()) == 5.0
