@@ -19,6 +19,7 @@ from .errors import ClientClosedError
 from .find_many import FindMany, FindManySettings
 from .instrumentation import Hooks, Instrumentation
 from .limits.limiter import RateLimiter
+from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
 from .loop_affinity import LoopAffinity
 from .organization import Organization
@@ -168,12 +169,12 @@ class CallsInProgressClient:
         return self._base_url
 
     @property
-    def rate_limits(self) -> RateLimiter:
+    def rate_limits(self) -> RateLimits:
         """The limits in force: ``snapshot()`` for a dashboard, ``export_state()`` for the next start.
 
-        What the latter returns is JSON, and goes to ``RateLimit.adaptive(state=...)``.
+        ``set_share(1 / 4)`` makes this process use a quarter of the limits.
         """
-        return self._limiter
+        return self._limiter.view
 
     async def find(
         self,

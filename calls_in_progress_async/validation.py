@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 from attrs import Attribute
@@ -179,6 +180,13 @@ def check_number(
         bound = f"{'more than' if above else 'at least'} {minimum:g}"
         either = "None or " if optional else ""
         raise invalid(parameter, f"{describe(value)} will not do, pass {either}a finite number of {unit}, {bound}")
+
+
+def plain_number(value: Any) -> Any:
+    """Return a number of numpy or another library as Python's own; return anything else as it is, for the validator."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
 
 
 def count(minimum: int = 1) -> Validator:
