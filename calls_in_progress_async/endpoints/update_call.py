@@ -95,5 +95,5 @@ class UpdateCallRequest:
         accepted_only = response.status == 202
         if not response.body.strip():
             return CallUpdate(accepted_only=accepted_only, attempts=attempts)
-        calls, problems = parse_body(structure_update, response, strict=wire_format.strict)
-        return CallUpdate(accepted_only=accepted_only, calls=calls, problems=problems, attempts=attempts)
+        found = parse_body(structure_update, response, strict=wire_format.strict)
+        return CallUpdate(accepted_only=accepted_only, calls=found.calls, problems=found.problems, attempts=attempts)
