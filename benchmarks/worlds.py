@@ -18,7 +18,6 @@ from calls_in_progress_async import (
     CallChanged,
     CallEnded,
     CallStarted,
-    Organization,
     OrganizationFailed,
     OrganizationRecovered,
     Watch,
