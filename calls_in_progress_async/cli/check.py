@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 from attrs import evolve
+from rich.table import Table
 from rich.text import Text
 
 from .. import RetryPolicy
@@ -33,7 +34,7 @@ from .settings import ClientSettings, takes_client_settings, wire_format_of
 
 _PORTS = {"https": 443, "http": 80}
 _SPELLINGS = ("lower", "capitalized")
-_STEP_WIDTH = 14
+_WORD_WIDTH, _STEP_WIDTH = 6, 12
 
 _TOKEN_ACCEPTED = Finding(step="token", message="the server accepts the token")
 
@@ -68,10 +69,13 @@ def _write(finding: Finding, *, as_json: bool) -> None:
         write_json({"step": finding.step, "ok": finding.ok, "message": finding.message, "next": finding.remedy or None})
         return
     word, style = ("ok", "green") if finding.ok else ("FAILED", "bold red")
-    console = stdout_console()
-    console.print(Text.assemble((f"{word:<8}", style), f"{finding.step:<{_STEP_WIDTH}}{printable(finding.message)}"))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for width in (_WORD_WIDTH, _STEP_WIDTH, None):
+        table.add_column(width=width)
+    table.add_row(Text(word, style), finding.step, Text(printable(finding.message)))
     if finding.remedy:
-        console.print(Text(f"{'':8}{'next:':<{_STEP_WIDTH}}{printable(finding.remedy)}"))
+        table.add_row("", "next:", Text(printable(finding.remedy)))
+    stdout_console().print(table)
 
 
 async def _findings(settings: ClientSettings, organization: Organization) -> AsyncIterator[Finding]:

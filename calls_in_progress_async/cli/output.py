@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -49,9 +51,13 @@ def is_live(console: Console) -> bool:
 
 
 def say(text: str) -> None:
-    """Write a line for the person, on stderr."""
+    """Write a line for the person, on stderr; a terminal gets it wrapped between words."""
+    text = printable(text)
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
     # Not by click: it does not know the stream that rich puts here behind a progress bar.
-    sys.stderr.write(f"{printable(text)}\n")
+    sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 

@@ -46,7 +46,7 @@ class WatchFooter:
         age = f"data {stats.staleness:.1f} s old, at most {stats.max_staleness:.1f} s"
         return [
             one_line(f"{interval}, {rate:.1f} requests/s, {age}", "bold"),
-            one_line(f"{self._tally.summary(stats)}. Ctrl-C stops.", "bold"),
+            one_line(f"Ctrl-C stops. {self._tally.summary(stats)}", "bold"),
         ]
 
 

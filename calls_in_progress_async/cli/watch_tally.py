@@ -45,7 +45,7 @@ class Tally:
             count(stats.requests, "request"),
         ]
         if failed := counts[OrganizationFailed]:
-            parts.append(f"{count(failed, 'failure')} of organizations, {counts[OrganizationRecovered]:,} recovered")
+            parts.append(f"{count(failed, 'failure')}, {counts[OrganizationRecovered]:,} recovered")
         if stats.merges:
             parts.append(count(stats.merges, "merged event"))
         return ", ".join(parts)

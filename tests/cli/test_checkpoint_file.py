@@ -75,8 +75,8 @@ async def test_a_file_that_is_not_regular(command_line, tmp_path, make, kind) ->
     path = tmp_path / "checkpoint"
     make(path)
     async with command_line() as line:
-        done = await line.execute("watch", "advertiser:2", "--checkpoint", str(path))
-        assert done.code == 2
+        done = await line.invoke("watch", "advertiser:2", "--checkpoint", str(path))
+        assert done.exit_code == 2
         assert done.stderr.endswith(f"error: --checkpoint {path}: must be a regular file, and is {kind}\n")
         assert not line.sandbox.requests
 

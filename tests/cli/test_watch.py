@@ -67,7 +67,7 @@ async def test_lines_of_json_and_ctrl_c(command_line) -> None:
         assert done.code == 130
         assert re.fullmatch(
             r"watched 1 organization: 1 call started, 1 changed, 1 ended, \d+ requests, "
-            r"1 failure of organizations, 1 recovered\n",
+            r"1 failure, 1 recovered\n",
             done.stderr,
         )
 
@@ -293,7 +293,7 @@ def test_recoveries_and_merges_are_counted(capsysbinary) -> None:
     assert not tally.failing
     stats = {field.name: 2 for field in WatchStats.__attrs_attrs__}
     summary = tally.summary(WatchStats(**stats))
-    assert summary.endswith("2 requests, 1 failure of organizations, 1 recovered, 2 merged events")
+    assert summary.endswith("2 requests, 1 failure, 1 recovered, 2 merged events")
 
 
 @pytest.mark.parametrize(
