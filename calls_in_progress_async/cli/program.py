@@ -21,6 +21,7 @@ from .list_calls import list_calls
 from .output import say
 from .sandbox import sandbox
 from .update_call import update
+from .wallboard import wallboard
 from .watch import watch
 
 
@@ -108,5 +109,5 @@ def program() -> None:
     """
 
 
-for _command in (demo, list_calls, update, watch, check, sandbox):
+for _command in (demo, list_calls, update, watch, wallboard, check, sandbox):
     program.add_command(_command)
