@@ -91,8 +91,9 @@ def live_counts(events: Iterable[Event], *, until: float, step: float) -> list[t
 async def _fail_in_turn(server: SandboxServer) -> None:
     """Let one organization after another fail for a while, as a wallboard must show."""
     await asyncio.sleep(_FIRST_CALM)
-    for organization in itertools.cycle(server.organizations[2:]):
-        server.faults = [Fault(status=503, organization=organization)]
+    turns = itertools.cycle(server.organizations[2:])
+    while True:
+        server.faults = [Fault(status=503, organization=next(turns))]
         await asyncio.sleep(_OUTAGE)
         server.faults = []
         await asyncio.sleep(_CALM)

@@ -30,14 +30,15 @@ class Subscription:
     """Breaks the browser's connection, so that a write that waits for it ends."""
     limit: int
     """Bytes that may wait before the browser is taken for too slow."""
+    waiting: list[bytes]
+    """Messages not taken yet. Those to begin with may be large, and do not count for the limit."""
     closed: bool = False
-    _waiting: list[bytes] = field(factory=list)
-    _size: int = 0
-    _arrived: asyncio.Event = field(factory=asyncio.Event)
+    _size: int = field(init=False, default=0)
+    _arrived: asyncio.Event = field(init=False, factory=asyncio.Event)
 
     def put(self, message: bytes) -> None:
         """Queue a message."""
-        self._waiting.append(message)
+        self.waiting.append(message)
         self._size += len(message)
         self._arrived.set()
 
@@ -53,11 +54,10 @@ class Subscription:
 
     async def take(self) -> bytes:
         """Wait for messages and return all of them; ``b""`` once the subscription is closed."""
-        await self._arrived.wait()
-        self._arrived.clear()
-        messages, self._waiting, self._size = b"".join(self._waiting), [], 0
-        if self.closed:
-            self._arrived.set()
+        if not (self.waiting or self.closed):
+            self._arrived.clear()
+            await self._arrived.wait()
+        messages, self.waiting, self._size = b"".join(self.waiting), [], 0
         return messages
 
 
@@ -107,11 +107,10 @@ class Broadcast:
 
     def subscribe(self, last_event_id: str, disconnect: Callable[[], None]) -> Subscription:
         """Add a browser, with the messages since its last one; a snapshot if the ring no longer has all of them."""
-        subscription = Subscription(disconnect, self.settings.queue_bytes)
         missed = self._missed(last_event_id)
-        first = b"".join(missed) if missed is not None else self._current_snapshot()
-        subscription.put(b"retry: 2000\n\n" + encode_message("status", self.make_status()) + first)
-        subscription.limit += len(first)
+        messages = [self._current_snapshot()] if missed is None else missed
+        status = encode_message("status", self.make_status())
+        subscription = Subscription(disconnect, self.settings.queue_bytes, [b"retry: 2000\n\n", status, *messages])
         self.subscriptions.add(subscription)
         return subscription
 

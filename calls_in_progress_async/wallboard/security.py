@@ -94,7 +94,7 @@ class Gate:
         form = await request.post()
         if self._token is None or self._cookie is None or not _equal(str(form.get("token", "")).strip(), self._token):
             return sign_in_page()
-        response = web.HTTPSeeOther("./")
+        response = web.Response(status=303, headers={"Location": "./"})
         response.set_cookie(
             _COOKIE,
             self._cookie,

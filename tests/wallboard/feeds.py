@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -100,10 +100,3 @@ async def serving(feed: ScriptedFeed, port: int = 0, **settings: Any) -> AsyncIt
     """Serve the board of a feed."""
     async with serve(board_application(lambda: feed, **{**SETTINGS, **settings}), "127.0.0.1", port) as url:
         yield url
-
-
-def numbers() -> Iterator[int]:
-    """Count from 1."""
-    number = 0
-    while True:
-        yield (number := number + 1)
