@@ -73,6 +73,7 @@ function drawAll() {
   root.dataset.failing = Object.keys(store.failures).length > 0;
   root.dataset.stopped = store.stopped !== null;
   if (store.loaded) grid.show(items);
+  headline.tick(view.link, stream.silence);
   headline.draw({ link: view.link, listed: items.length, matches, filtered, total, counts, heard: store.statusAt });
   organizations.draw(counts, view.chosen);
   if (store.loaded) chart.draw(store.points, total, clock.now() / 1000);
