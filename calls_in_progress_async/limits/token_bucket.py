@@ -250,7 +250,6 @@ class TokenBucket:
         if self._queue is not _NO_WAITERS:
             self._queue.add(waiter)
             if expires < self._queue.due:
-                self._refill()
                 self._arm()
             return waiter
         self._refill()
