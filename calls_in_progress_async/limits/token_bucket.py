@@ -170,7 +170,6 @@ class TokenBucket:
         self._rate = rate
         self._room += burst - self._burst
         self._burst = burst
-        self._refill()
         self._serve()
 
     def close(self, make_error: Callable[[], BaseException]) -> None:
