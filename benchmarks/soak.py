@@ -225,7 +225,7 @@ def left_over(soak: Soak) -> list[str]:
     """What is still held for requests that have ended."""
     client = soak.client
     (bucket,) = client._limiter.snapshot().shared.values()
-    delivery, connector = client._pipeline, client._transport._own.connector  # type: ignore[union-attr]
+    delivery, connector = client._pipeline, client._transport._opened._connector  # type: ignore[union-attr]
     left = {
         "running": delivery._running,
         "scopes": len(delivery._scopes._due),
