@@ -225,12 +225,9 @@ def left_over(soak: Soak) -> list[str]:
     """Find resources still held after all requests have ended."""
     client = soak.client
     (bucket,) = client._limiter.snapshot().shared.values()
-    delivery, connector = client._pipeline, client._transport._own.connector  # type: ignore[union-attr]
+    connector = client._transport._own.connector  # type: ignore[union-attr]
     left = {
-        "running": delivery._running,
-        "scopes": len(delivery._scopes._due),
-        "slots": SLOTS - delivery._slots._value,
-        "turns": len(delivery._turns._queues),
+        **client._pipeline.in_use(),
         "waiting": bucket.waiting,
         "in use": len(connector._acquired),  # type: ignore[union-attr]
         "tasks": len(asyncio.all_tasks()) - 1,

@@ -6,9 +6,9 @@ import asyncio
 import json
 import multiprocessing
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,6 @@ from calls_in_progress_async import (
     CallChanged,
     CallEnded,
     CallStarted,
-    Organization,
     OrganizationFailed,
     OrganizationRecovered,
     Watch,
@@ -38,33 +37,22 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-class _Clock:
-    """The monotonic clock, with a stop."""
-
-    def __init__(self) -> None:
-        self.stopped_at: float | None = None
-
-    def __call__(self) -> float:
-        return time.monotonic() if self.stopped_at is None else self.stopped_at
-
-
 def _serve(settings: dict[str, Any], pipe: Any) -> None:
-    """Serve, and obey commands from the pipe."""
-    clock = _Clock()
+    """Serve, and do what the pipe says."""
 
     async def main() -> None:
-        async with SandboxServer(**settings, seed=7, clock=clock) as sandbox:
-            for key in sandbox.organizations:
-                sandbox.live(key)  # creates the organization now, because creation takes time
+        loop: Any = asyncio.get_running_loop()
+        async with SandboxServer(**settings, seed=7) as sandbox:
+            for organization in sandbox.organizations:
+                sandbox.live(organization)  # an organization is made when it is first asked for, which takes its time
             pipe.send((sandbox.url, sandbox.token, sandbox.organizations))
             while True:
-                while not pipe.poll():
-                    await asyncio.sleep(0.02)
+                await asyncio.to_thread(pipe.poll, None)  # a loop with a stopped clock cannot sleep
                 command, *arguments = pipe.recv()
                 if command == "stop":
                     return
                 if command == "freeze":
-                    clock.stopped_at = time.monotonic()
+                    loop.time = partial(float, loop.time())
                 elif command == "set":
                     setattr(sandbox, *arguments)
                 elif command == "now":
@@ -78,9 +66,9 @@ def _serve(settings: dict[str, Any], pipe: Any) -> None:
 def _log(sandbox: SandboxServer) -> dict[str, Any]:
     """Return the history and the live calls of each organization, as text."""
     found = {}
-    for number, kind in sandbox.organizations:
-        live = {call["transaction_id"]: digest(call) for call in sandbox.live((number, kind))}
-        found[f"{kind}:{number}"] = [tuple(event) for event in sandbox.history((number, kind))], live
+    for organization in sandbox.organizations:
+        live = {call["transaction_id"]: digest(call) for call in sandbox.live(organization)}
+        found[str(organization)] = [tuple(event) for event in sandbox.history(organization)], live
     return {"now": sandbox.now, "refused": sandbox.stats.refused, "organizations": found}
 
 
@@ -91,8 +79,7 @@ class Sandbox:
         self._pipe, there = multiprocessing.Pipe()
         self._process = multiprocessing.get_context("spawn").Process(target=_serve, args=(settings, there), daemon=True)
         self._process.start()
-        self.url, self.token, keys = self._pipe.recv()
-        self.organizations = [Organization(*key) for key in keys]
+        self.url, self.token, self.organizations = self._pipe.recv()
 
     def set(self, name: str, value: Any) -> None:
         """Assign a live setting."""

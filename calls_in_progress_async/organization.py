@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any  # noqa: F401 - attrs copies the annotation of a converter
+
 from attrs import field, frozen
 
 from . import validation

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from numbers import Integral, Real
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from attrs import Attribute
 
@@ -31,9 +30,6 @@ _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _DNS_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")  # RFC 1123, section 2.1
 _API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}")
-# RFC 1123, section 2.1, and the "_" of local networks; what ends in a number is an IP address or nothing.
-_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}")
-_NOT_A_URL = 'is not a URL, pass one such as "https://invoca.net"'
 _MAX_SHOWN = 60
 
 
@@ -186,6 +182,13 @@ def check_number(
         raise invalid(parameter, f"{describe(value)} will not do, pass {either}a finite number of {unit}, {bound}")
 
 
+def plain_number(value: Any) -> Any:
+    """Return a number of numpy or another library as Python's own; return anything else as it is, for the validator."""
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
+
+
 def count(minimum: int = 1) -> Validator:
     """Make a check for a whole number of at least ``minimum``."""
 
@@ -223,49 +226,3 @@ def region(value: Any) -> str:
     if isinstance(value, str) and value.isascii() and value.isalpha() and len(value) == 2:
         return value.upper()
     raise invalid("default_region", f'{describe(value)} is not a two-letter region such as "US"')
-
-
-def base_url(value: Any) -> str:
-    """Check the URL of the host: HTTPS, or HTTP to this machine; no credentials, query or fragment."""
-    # A refused URL is not shown: it may hold credentials.
-    try:
-        url = urlsplit(value if isinstance(value, str) and not re.search(r"[^\x21-\x7e]", value) else "")
-        host, _ = url.hostname, url.port
-    except ValueError:
-        host = None
-    if not host or url.scheme not in ("https", "http"):
-        raise invalid("base_url", _NOT_A_URL)
-    if "@" in url.netloc or "?" in value or "#" in value:
-        raise invalid("base_url", "holds credentials, a query or a fragment, pass scheme, host and path only")
-    if url.scheme == "http" and not _is_loopback(host):
-        raise invalid("base_url", "is http://, which would send the token in the clear, use https://")
-    if not _is_host(host):
-        raise invalid("base_url", _NOT_A_URL)
-    return str(value).rstrip("/")
-
-
-def proxy(_: Any, attribute: Attribute[Any], value: Any) -> None:
-    """Check the URL of a proxy, or None. It is never shown: it may hold a password."""
-    try:
-        url = urlsplit(value) if isinstance(value, str) else None
-        fine = value is None or bool(url and url.scheme and url.hostname and (url.port is None or url.port))
-    except ValueError:
-        fine = False
-    if not fine:
-        raise invalid(attribute.name, "is not the URL of a proxy, such as http://proxy.example:3128")
-
-
-def _is_host(host: str) -> bool:
-    return bool(_HOST_NAME.fullmatch(host.removesuffix("."))) or _ip_address(host) is not None
-
-
-def _is_loopback(host: str) -> bool:
-    address = _ip_address(host)
-    return host == "localhost" if address is None else address.is_loopback
-
-
-def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None

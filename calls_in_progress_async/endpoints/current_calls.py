@@ -60,7 +60,7 @@ class CurrentCallsRequest:
         """Turn the request into method, path and query string."""
         filters = self._filters(wire_format) if self.has_filter else {}
         target = wire_format.target("calls_in_progress/current_calls", self.organization, filters)
-        return WireRequest(method="GET", target=target)
+        return WireRequest(operation="find", method="GET", target=target)
 
     def _filters(self, wire_format: WireFormat) -> dict[str, str | None]:
         return {
@@ -80,8 +80,7 @@ class CurrentCallsRequest:
         if response.status == 404 and self.has_filter and says_record_not_found(response):
             return CurrentCalls(attempts=attempts)
         raise_for_status(response, update=False)
-        calls, problems = parse_body(structure_calls, response, strict=wire_format.strict)
-        return CurrentCalls(calls, problems, attempts)
+        return CurrentCalls._of(parse_body(structure_calls, response, strict=wire_format.strict), attempts)
 
 
 def _e164(parameter: str, number: str | None, wire_format: WireFormat) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any  # noqa: F401 - attrs copies the annotation of a converter
 
 from attrs import field, frozen
 
@@ -65,7 +66,16 @@ class UpdateCallRequest:
         ids = ((None, self.transaction_id), (self.organization, old), (self.organization, new))
         keys = tuple(key for key in ids if key[1] is not None)
         body = self._body()
-        return WireRequest(method=self.method, target=target, body=body, repeatable=not renames, ordering_keys=keys)
+        fields = tuple(("custom_data", name) for name in self.custom_data or ())
+        return WireRequest(
+            operation="update",
+            method=self.method,
+            target=target,
+            body=body,
+            repeatable=not renames,
+            ordering_keys=keys,
+            written_fields=fields if new is None else (*fields, "external_unique_id"),
+        )
 
     def _body(self) -> bytes:
         changes: dict[str, object] = {}
@@ -85,5 +95,5 @@ class UpdateCallRequest:
         accepted_only = response.status == 202
         if not response.body.strip():
             return CallUpdate(accepted_only=accepted_only, attempts=attempts)
-        calls, problems = parse_body(structure_update, response, strict=wire_format.strict)
-        return CallUpdate(accepted_only=accepted_only, calls=calls, problems=problems, attempts=attempts)
+        found = parse_body(structure_update, response, strict=wire_format.strict)
+        return CallUpdate(accepted_only=accepted_only, calls=found.calls, problems=found.problems, attempts=attempts)
