@@ -6,8 +6,8 @@ polls and the sandbox together. Chance is one generator, so that one seed repeat
 
 from __future__ import annotations
 
-import asyncio
 import time
+from asyncio import get_running_loop
 from datetime import UTC, datetime
 from random import Random
 
@@ -23,7 +23,7 @@ def seed(number: int) -> None:
 def now() -> float:
     """Return the running event loop's time in seconds; outside a loop, the monotonic clock that asyncio's loops use."""
     try:
-        return asyncio.get_running_loop().time()
+        return get_running_loop().time()
     except RuntimeError:
         return time.monotonic()
 
@@ -34,7 +34,7 @@ def unix_time() -> float:
     A loop whose clock is turned by hand may offer ``unix_time()``, so that both clocks move together.
     """
     try:
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
     except RuntimeError:
         return time.time()
     return float(getattr(loop, "unix_time", time.time)())

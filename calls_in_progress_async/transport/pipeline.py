@@ -144,11 +144,13 @@ class Pipeline:
 
     async def _run(self, operation: Operation, read: Callable[[WireResponse, tuple[Attempt, ...]], T]) -> T:
         self._lifetime.running += 1
+        result: AttemptResult | None = None
         try:
             result = await (self._send_in_order if operation.request.ordering_keys else self._send)(operation)
             return self._read(operation, result, read)
         except CallsInProgressError as error:
             operation.annotate(error)
+            result = None  # it holds the error, and the error this frame: garbage that only a collection would free
             raise
         except Exception as error:  # raised by a token callable
             if operation.may_have_been_applied:
@@ -180,8 +182,9 @@ class Pipeline:
         result = await self._attempt(operation)
         if not result.succeeded:
             result = await self._recover(operation, result)
-        if result.succeeded:
-            self._budgets.earn(operation.organization)
+            if not result.succeeded:
+                return result
+        self._budgets.earn(operation.organization)
         return result
 
     async def _recover(self, operation: Operation, result: AttemptResult) -> AttemptResult:
