@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import trustme
 import uvloop
@@ -129,6 +130,79 @@ async def test_closing_while_draining_ends_it() -> None:
         await draining
         with pytest.raises(ClientClosedError):
             await task
+
+
+@pytest.mark.parametrize("way_out", ["while it is left", "while a find runs"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_cancelled_anyio_scope_leaves_no_socket_open(way_out: str, loop: Any) -> None:
+    """anyio cancels a task again at every step of the loop, so nothing that leaves the client may wait in it."""
+
+    async def main() -> None:
+        tasks = asyncio.all_tasks()
+        async with FaultServer([say(NO_CALLS), say_and_hang()]) as server:
+            ours = asyncio.all_tasks()
+            with anyio.move_on_after(30) as scope:
+                async with server.client() as client:
+                    await client.find(ACME)
+                    scope.cancel()
+                    if way_out == "while a find runs":
+                        await client.find(ACME)
+            assert scope.cancelled_caught is (way_out == "while a find runs") or scope.cancel_called
+            await server.until(lambda: server.open == 0)
+            assert left_behind(client) == {}
+            assert others(server) <= ours
+        assert asyncio.all_tasks() == tasks
+
+    run(loop, main)
+
+
+async def test_a_transport_that_does_not_close_is_not_waited_for_after_a_cancellation() -> None:
+    """Only for a second; then it is cancelled too."""
+
+    class Stubborn:
+        cancelled = False
+
+        async def send(self, *_: Any) -> Any:
+            raise AssertionError
+
+        async def close(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+
+    async def main() -> float:
+        transport = Stubborn()
+        began = clock.now()
+        task = asyncio.create_task(CallsInProgressClient(token=TOKEN, transport=transport).close())
+        await asyncio.sleep(5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await settle()
+        assert transport.cancelled
+        return clock.now() - began
+
+    assert await asyncio.to_thread(virtual_loop.run, main) == 6.0
+
+
+async def test_an_error_of_a_transport_that_closes_is_raised() -> None:
+    """And the client is closed."""
+
+    class Failing:
+        async def send(self, *_: Any) -> Any:
+            raise AssertionError
+
+        async def close(self) -> None:
+            raise OSError("cannot close")
+
+    client = CallsInProgressClient(token=TOKEN, transport=Failing())
+    with pytest.raises(OSError, match="cannot close"):
+        await client.close()
+    await client.close()
+    with pytest.raises(ClientClosedError):
+        await client.find(ACME)
 
 
 async def test_a_cancelled_drain_closes_at_once() -> None:
@@ -329,11 +403,11 @@ ENDINGS = {
             pass
     """,
     "asyncio.run twice": """
-    "asyncio.run twice": """
         client = make()
         asyncio.run(use(client))
         asyncio.run(use(client))
     """,
+    "made in one loop, closed in another": """
         client = make()
         asyncio.run(use(client))
         asyncio.run(client.close())
@@ -418,7 +492,9 @@ async def test_no_end_of_a_program_warns(ending: str, tls: bool, tmp_path: Path)
         )
         async with asyncio.timeout(40):
             out, err = await process.communicate()
-    assert (err.decode(), out.decode(), process.returncode) == ("", "fine\n", 0)
+    # A step that is slow because the machine is busy is no fault of the program.
+    warnings = [line for line in err.decode().splitlines() if not line.startswith("Executing <")]
+    assert (warnings, out.decode(), process.returncode) == ([], "fine\n", 0)
     assert server.seen
 
 
