@@ -49,6 +49,7 @@ from .watch.events import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
 )
 from .watch.stats import WatchStats
 from .watch.watch import Watch
@@ -83,6 +84,7 @@ __all__ = [
     "OrganizationFailed",
     "OrganizationRecovered",
     "OrganizationResult",
+    "OrganizationResumed",
     "PermissionDeniedError",
     "Problem",
     "RateLimit",

@@ -17,6 +17,7 @@ from ..watch.events import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
 )
 from ..watch.watch import Watch
 from .call_table import clock_time
@@ -62,7 +63,7 @@ class JsonLines:
         match event:
             case OrganizationFailed(_, error):
                 fields |= {"error": type(error).__name__, "message": str(error)}
-            case OrganizationRecovered(_, gap):
+            case OrganizationRecovered(_, gap) | OrganizationResumed(_, gap):
                 payloads = {"gap": json.dumps(gap).encode()}
             case CallChanged():
                 payloads = {"call": event.call.raw_json, "changes": _changes(event)}
@@ -110,6 +111,8 @@ def describe(event: CallEvent, *, masked: bool) -> str:
             return f"ended    {call.transaction_id} after {clock_time(call.duration()) or 'an unknown time'}"
         case OrganizationFailed(_, error):
             return f"failed   {error}"
+        case OrganizationResumed(_, gap):
+            return f"resumed after {gap:.1f} s, in which short calls may have gone unseen"
     return f"recovered after {event.gap:.1f} s, in which short calls may have gone unseen"
 
 

@@ -19,6 +19,7 @@ from ..watch.events import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
 )
 from ..watch.watch import Watch
 from .call_table import Row, call_table
@@ -54,7 +55,7 @@ class LiveTable:
 
     def tell(self, event: CallEvent) -> None:
         """Take note of an event for the next picture."""
-        if not isinstance(event, OrganizationFailed | OrganizationRecovered):
+        if not isinstance(event, OrganizationFailed | OrganizationRecovered | OrganizationResumed):
             self._highlight(Row(event.organization, event.call, _STYLES[type(event)]))
 
     def _highlight(self, row: Row) -> None:
