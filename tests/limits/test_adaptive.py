@@ -207,6 +207,17 @@ def test_a_share_is_a_share_of_the_pace_too():
     assert rates[0] > 120
 
 
+def test_a_window_counts_eight_responses_of_this_process():
+    """With a share of 2 of 40 requests per second a window takes 4 s, not 0.2 s."""
+    adaptive = AdaptiveRate(Adaptation(initial=40), share=0.05)
+    rates = []
+    for step in range(9):
+        adaptive.on_success(step / 2, step / 2 - 0.1)
+        rates.append(adaptive.rate)
+    assert rates[:-1] == [40] * 8
+    assert rates[-1] > 40
+
+
 def test_a_cut_can_be_taken_back_once():
     """The rate and its limit are as before the cut, unless the rate has grown beyond; a second time changes nothing."""
     adaptive = AdaptiveRate(Adaptation(initial=100))
