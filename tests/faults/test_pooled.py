@@ -52,8 +52,8 @@ async def given_up(client: CallsInProgressClient, task: asyncio.Task[Any], how: 
     if how == "cancelled":
         task.cancel()
     else:
-        (scope,) = client._pipeline._scopes._due
-        scope.end()
+        (scope,) = client._pipeline._lifetime.scopes
+        scope.cancel()
     with pytest.raises(asyncio.CancelledError if how == "cancelled" else sdk.RequestTimeoutError) as raised:
         await task
     return raised.value

@@ -80,7 +80,7 @@ async def test_a_connection_is_kept_after_at_most_64_kib(way: str) -> None:
 async def test_a_target_must_be_percent_encoded_on_the_wire(target: str, method: str) -> None:
     """The error names the target; nothing is sent, retried or applied."""
     async with FaultServer() as server, server.client() as client:
-        with pytest.raises(sdk.InvalidRequestError, match=r"^target: is not percent-encoded") as raised:
+        with pytest.raises(sdk.InvalidRequestError, match=r"^target is not percent-encoded") as raised:
             await client.send(Own(method, target, None if method == "GET" else b"{}"))
         assert (raised.value.parameter, raised.value.may_have_been_applied) == ("target", False)
         assert (server.seen, server.connections) == ([], 0)
