@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 _STEPS = 4
@@ -26,7 +27,7 @@ def make_probe(transport: Any) -> Callable[[], Any]:
         return lambda: True
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
-    return lambda: poller.poll(0)
+    return partial(poller.poll, 0)
 
 
 async def is_harmless(transport: Any, probe: Callable[[], Any]) -> bool:
