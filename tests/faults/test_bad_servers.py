@@ -73,7 +73,7 @@ def lost(name: str, act: Act) -> Fault:
 
 
 def slow(name: str, act: Act) -> Fault:
-    return Fault(name, act, "RequestTimeoutError", "GET PUT", settings={"attempt_timeout": 0.04})
+    return Fault(name, act, "RequestTimeoutError", "GET PUT", settings={"attempt_timeout": 0.15})
 
 
 def unexpected(name: str, act: Act) -> Fault:
