@@ -21,6 +21,7 @@ from calls_in_progress_async import (
     Organization,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
     Watch,
 )
 from calls_in_progress_async.sandbox import SandboxServer
@@ -135,7 +136,7 @@ class Journal:
         """Write an event down."""
         if isinstance(event, OrganizationFailed):
             line = ["failed", str(event.organization), type(event.error).__name__]
-        elif isinstance(event, OrganizationRecovered):
+        elif isinstance(event, OrganizationRecovered | OrganizationResumed):
             line = ["recovered", str(event.organization), event.gap]
         else:
             line = [_KINDS[type(event)], str(event.organization), event.call.transaction_id, digest(event.call.raw)]

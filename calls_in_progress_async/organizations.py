@@ -1,4 +1,4 @@
-"""Checks of arguments that are many organizations."""
+"""Checks of arguments with many organizations."""
 
 from __future__ import annotations
 

@@ -14,21 +14,21 @@ class ListedCall(Part, frozen=False, eq=False, gc=False):  # type: ignore[misc]
     """One entry of a list of calls. Thousands are kept, so each is a `Part`: small, and no work for the collector."""
 
     identity: str | None
-    """The name under which the call is followed; None if the entry is not a call."""
+    """The name to follow the call by; None if the entry is not a call."""
     json: bytes
     """The exact JSON of the entry."""
     _digest: str | None = None
 
     @property
     def digest(self) -> str:
-        """A short text that stands for the meaning of the JSON. Computed once."""
+        """A digest of the meaning of the JSON. Computed once."""
         if self._digest is None:
             self._digest = _digest_of(self.json)
         return self._digest
 
     @property
     def names(self) -> CallNames | None:
-        """The texts that tell the call from others; None if the entry is not a call."""
+        """Texts to tell the call from others; None if the entry is not a call."""
         return names_of(self.json)
 
     def call(self) -> Call:
@@ -45,7 +45,7 @@ class CheckpointedCall(NamedTuple):
 
     @property
     def names(self) -> CallNames:
-        """The texts that tell the call from others, as far as the identity gives them."""
+        """Texts to tell the call from others, as far as the identity gives any."""
         return names_of_identity(self.identity)
 
     def call(self) -> Call:
@@ -74,7 +74,7 @@ def equivalent(one: CallState, other: CallState) -> bool:
 
 
 class _Texts(Part, frozen=True, gc=False):
-    """Fields that change while a call lasts. Decoding these alone takes a quarter of the time of decoding a call."""
+    """The fields likely to change during a call. Decoding them takes a quarter of the time of a whole call."""
 
     external_unique_id: str | int | None = None
     call_status: str | int | None = None
@@ -89,7 +89,7 @@ _TEXTS = tuple(_Texts.__annotations__)
 
 
 def _texts_differ(one: bytes, other: bytes) -> bool:
-    """Return True if a text of `_Texts` surely differs, which saves comparing the meaning of the whole."""
+    """Return True if a text of `_Texts` surely differs. True saves comparing the meaning of the whole."""
     before, after = try_decode(_Texts, one), try_decode(_Texts, other)
     if before is None or after is None:
         return False

@@ -1,4 +1,4 @@
-"""The fields that differ between two states of one call. Pure."""
+"""The differences between two states of one call, by field. Pure."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class WatchStats:
     organizations: int
     """Number of organizations under watch."""
     failing: int
-    """Number of organizations that fail at present."""
+    """Number of organizations failing at present."""
     interval: float
     """The interval asked for."""
     effective_interval: float
@@ -51,17 +51,17 @@ class WatchStats:
     requests: int
     """Number of polls, without the client's own retries."""
     requests_saved: int
-    """Number of polls that were not made because an organization backed off, or because all were stretched."""
+    """Number of polls not made because an organization backed off, or because all were stretched."""
     unchanged: int
-    """Number of responses that were the same as the last, byte for byte. Nothing of these was decoded."""
+    """Number of responses equal to the last, byte for byte. Nothing of these was decoded."""
     failures: int
-    """Number of polls that failed."""
+    """Number of failed polls."""
     events: int
-    """Number of events that happened."""
+    """Number of events so far."""
     pending: int
-    """Number of events that nobody has taken yet."""
+    """Number of events not taken yet."""
     merges: int
-    """Number of events that were merged into others, or undone by others, before anybody took them."""
+    """Number of events merged into others, or undone by others, before anybody took them."""
     paused: bool
     """True while polling waits because ``max_pending`` events are pending."""
 

@@ -63,7 +63,7 @@ def test_calls_without_any_trait() -> None:
 
 @pytest.mark.parametrize("payload", [b"1", b"null", b'"text"', b"[]", b"{", b"[{}]"])
 def test_payloads_that_are_not_objects_have_no_identity(payload: bytes) -> None:
-    """An entry that is not an object is not a call."""
+    """Only objects are calls."""
     assert identity_of(payload) is None
     assert ListedCall(None, payload).names is None
 
