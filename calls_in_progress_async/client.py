@@ -1,9 +1,9 @@
-"""The client: settings, endpoints and transport put together."""
+"""The client: composes settings, endpoints and transport."""
 
 from __future__ import annotations
 
 import ssl as ssl_module
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -17,14 +17,17 @@ from .endpoints.update_call import UpdateCallRequest
 from .endpoints.wire_format import WireFormat
 from .errors import ClientClosedError
 from .find_many import FindMany, FindManySettings
+from .instrumentation import Hooks, Instrumentation
 from .limits.limiter import RateLimiter
+from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
 from .loop_affinity import LoopAffinity
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls
 from .response_cache import ResponseCache
-from .transport.aiohttp_transport import AiohttpTransport, ClientSession, HttpSettings
+from .transport.aiohttp_transport import AiohttpTransport, ClientSession, Fingerprint, HttpSettings
 from .transport.pipeline import Pipeline, PipelineSettings
+from .transport.protocol import Transport
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse
@@ -37,7 +40,7 @@ T = TypeVar("T")
 
 _HOST = "https://invoca.net"
 UNSET: Any = object()
-"""The default of ``timeout``, where None means none."""
+"""The default of ``timeout``, because None means no deadline."""
 
 
 class CallsInProgressClient:
@@ -67,11 +70,12 @@ class CallsInProgressClient:
         connect_timeout: Seconds to make a connection, within that.
         max_connections: Requests on the network at once; further ones queue, first come first served.
         max_response_size: Bytes of an answer's decoded body.
-        ssl: An `ssl.SSLContext` of your own.
+        ssl: An `ssl.SSLContext` of your own, or an `aiohttp.Fingerprint`: the only certificate to trust.
         proxy: The URL of an HTTP proxy.
         trust_env: Take the proxy from the environment.
         session: An `aiohttp.ClientSession` of your own to send with. It is never closed here; its connection limit,
             cookies and proxy settings are yours.
+        transport: A transport of your own, instead of aiohttp.
 
     Raises:
         InvalidRequestError: A setting is out of its range; it names the setting.
@@ -95,10 +99,12 @@ class CallsInProgressClient:
         connect_timeout: float = 5.0,
         max_connections: int = 100,
         max_response_size: int = 32 * 2**20,
-        ssl: ssl_module.SSLContext | bool = True,
+        ssl: ssl_module.SSLContext | Fingerprint | bool = True,
         proxy: str | None = None,
         trust_env: bool = False,
         session: ClientSession | None = None,
+        transport: Transport | None = None,
+        instrumentation: Sequence[Instrumentation] = (),
     ) -> None:
         if network is not None:
             if base_url != _HOST:
@@ -126,15 +132,24 @@ class CallsInProgressClient:
             retry=retry,
             rate_limit=rate_limit,
         )
+        if transport is not None:
+            _check_transport(transport, session=session, proxy=proxy, trust_env=trust_env, ssl=ssl)
         self._base_url = http.base_url
         self._timeout = settings.timeout
         self._retry = settings.retry
-        self._transport = AiohttpTransport(http, session)
+        self._transport = AiohttpTransport(http, session) if transport is None else transport
         self._limiter = RateLimiter(settings.rate_limit)
-        self._pipeline = Pipeline(self._transport, Tokens(token), self._limiter, settings, host=self._base_url)
-        self._place = LoopAffinity()
+        pipeline = self._pipeline = Pipeline(
+            self._transport,
+            Tokens(token),
+            self._limiter,
+            settings,
+            base_url=self._base_url,
+            hooks=_hooks(instrumentation),
+        )
+        self._affinity = LoopAffinity(may_move=lambda: pipeline.idle)
         self._closed = False
-        self._answers: ResponseCache[CurrentCalls] | None = None
+        self._cache: ResponseCache[CurrentCalls] = ResponseCache()
         self._ongoing: WeakSet[Watch | FindMany] = WeakSet()
 
     @classmethod
@@ -155,12 +170,12 @@ class CallsInProgressClient:
         return self._base_url
 
     @property
-    def rate_limits(self) -> RateLimiter:
+    def rate_limits(self) -> RateLimits:
         """The limits in force: ``snapshot()`` for a dashboard, ``export_state()`` for the next start.
 
-        What the latter returns is JSON, and goes to ``RateLimit.adaptive(state=...)``.
+        ``set_share(1 / 4)`` makes this process use a quarter of the limits.
         """
-        return self._limiter
+        return self._limiter.view
 
     async def find(
         self,
@@ -206,10 +221,9 @@ class CallsInProgressClient:
             return await self.send(request, timeout=timeout)
 
         validation.check_number("max_age", max_age, "seconds")
-        self._check_place()
-        self._answers = self._answers or ResponseCache()
-        ask = partial(self.send, request, timeout=None)
-        return await self._answers.get(request, ask, max_age, self._seconds(timeout))
+        self._check_usable()
+        fetch = partial(self.send, request, timeout=None)
+        return await self._cache.get(request, fetch, max_age, self._seconds(timeout))
 
     def find_many(
         self, organizations: Iterable[Organization] | AsyncIterable[Organization], max_in_flight: int = 64
@@ -225,7 +239,7 @@ class CallsInProgressClient:
                 checked as it is read, and ends the iteration.
         """
         settings = FindManySettings(max_in_flight=max_in_flight)
-        many = FindMany(self.find, organizations, settings, check_usable=self._check_place)
+        many = FindMany(self.find, organizations, settings, check_usable=self._check_usable)
         self._ongoing.add(many)
         return many
 
@@ -264,7 +278,7 @@ class CallsInProgressClient:
             max_retry_after=self._retry.max_retry_after,
         )
         fetch = make_fetch(self._execute, strict=self._wire_format.strict)
-        watch = Watch(fetch, organizations, settings, check_usable=self._check_place, resume_from=resume_from)
+        watch = Watch(fetch, organizations, settings, check_usable=self._check_usable, resume_from=resume_from)
         self._ongoing.add(watch)
         if self._closed:
             watch._end_with_client()
@@ -297,7 +311,7 @@ class CallsInProgressClient:
             CallsInProgressError: The error that stood in the way until the end, or an error that will not pass by
                 waiting. `DeadlineExceededError` is a TimeoutError too: catch CallsInProgressError first.
         """
-        self._check_place()
+        self._check_usable()
         request = CurrentCallsRequest(
             organization=organization,
             transaction_id=transaction_id,
@@ -312,7 +326,7 @@ class CallsInProgressClient:
             calling_phone_number=calling_phone_number,
             destination_phone_number=destination_phone_number,
         )
-        return await wait_for_call(fetch, request, self._wire_format, timeout, self._pipeline.prepare)
+        return await wait_for_call(fetch, request, self._wire_format, timeout, self._pipeline.run_until_closed)
 
     async def update(
         self,
@@ -376,29 +390,31 @@ class CallsInProgressClient:
         operation: str | None = None,
     ) -> T:
         """Send a request and return what ``read`` makes of its response, whatever the status."""
-        self._check_place()
+        self._check_usable()
         if isinstance(request, type) or not hasattr(request, "wire"):
             raise validation.invalid("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
         seconds = self._seconds(timeout)
-        if request.has_phone_numbers:
-            seconds = await self._pipeline.prepare(phone_numbers.load, seconds)
+        if isinstance(request, CurrentCallsRequest) and request.has_phone_numbers:
+            seconds = await self._pipeline.run_until_closed(phone_numbers.load, seconds)
         wire = request.wire(self._wire_format)
         if operation is not None:
             wire.operation = operation
         return await self._pipeline.execute(wire, request.organization, seconds, read)
 
     def _seconds(self, timeout: float | None) -> float | None:
-        """Settle what a call's deadline is."""
+        """Return the seconds for a call: its own, or the client's."""
         if timeout is UNSET:
             return self._timeout
         validation.check_number("timeout", timeout, "seconds", above=True, optional=True)
         return timeout
 
-    def _check_place(self) -> None:
-        """Refuse to work when closed, in a forked child or in another event loop."""
+    def _check_usable(self) -> None:
+        """Raise if the client is closed, or belongs to another process or event loop."""
         if self._closed:
             raise ClientClosedError("The client is closed; make a new one.")
-        self._place.enter()
+        if self._affinity.check():  # the loop of before is closed; the transport notices by itself
+            self._pipeline.reset()
+            self._cache = ResponseCache()
 
     async def close(self, *, drain: float | None = None) -> None:
         """Close the client. Every call that is still running raises `ClientClosedError`. Idempotent.
@@ -410,15 +426,15 @@ class CallsInProgressClient:
             WrongLoopError: Its event loop runs in another thread.
         """
         validation.check_number("drain", drain, "seconds", optional=True)
-        here = self._place.leave()
+        current = self._affinity.is_current()
         self._closed = True
-        if here:
+        if current:
             for each in self._ongoing:
                 each._end_with_client()
             await self._pipeline.close(drain)
 
     async def __aenter__(self) -> Self:
-        self._check_place()
+        self._check_usable()
         return self
 
     async def __aexit__(
@@ -428,6 +444,30 @@ class CallsInProgressClient:
 
     def __repr__(self) -> str:
         return f"<CallsInProgressClient {self._base_url}{' closed' if self._closed else ''}>"
+
+
+def _check_transport(transport: Transport, **others: Any) -> None:
+    """Check a transport, and that no setting of the built-in transport comes with it."""
+    if isinstance(transport, type) or not all(callable(getattr(transport, name, None)) for name in ("send", "close")):
+        shown = validation.describe(transport)
+        raise validation.invalid("transport", f"must be an object with send() and close(), got {shown}")
+    defaults = {"session": None, "proxy": None, "trust_env": False, "ssl": True}
+    for name, value in others.items():
+        if value is not defaults[name]:
+            raise validation.invalid("transport", f"comes with {name}, pass one of them: the transport connects")
+
+
+def _hooks(instrumentation: Sequence[Instrumentation]) -> Hooks | None:
+    hooks = tuple(instrumentation) if isinstance(instrumentation, Iterable) else (instrumentation,)
+    if isinstance(instrumentation, str) or not isinstance(instrumentation, Iterable) or any(map(_is_no_hook, hooks)):
+        shown = validation.describe(instrumentation)
+        raise validation.invalid("instrumentation", f"must be a list of Instrumentation objects, got {shown}")
+    return Hooks(hooks) if hooks else None
+
+
+def _is_no_hook(hook: object) -> bool:
+    names = [name for name in vars(Instrumentation) if name.startswith(("on_", "operation", "attempt"))]
+    return isinstance(hook, type) or not any(callable(getattr(hook, name, None)) for name in names)
 
 
 def _read(request: Endpoint[T], wire_format: WireFormat, response: WireResponse, attempts: tuple[Attempt, ...]) -> T:

@@ -54,7 +54,7 @@ OrganizationResult: TypeAlias = OrganizationCalls | OrganizationError
 class FindManySettings:
     """The number of finds at once."""
 
-    max_in_flight: int = field(validator=validation.count())
+    max_in_flight: int = field(converter=validation.plain_integer, validator=validation.count())
 
 
 _NOTHING: Any = object()

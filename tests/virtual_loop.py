@@ -73,7 +73,14 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]] | Coroutine[Any, Any, T], seed: int = 0) -> T:
-    """Run a coroutine, or a function that makes one, in a `VirtualLoop`; ``seed`` repeats every random number."""
+    """Run a coroutine, or a function that makes one, in a `VirtualLoop`; ``seed`` repeats every random number.
+
+    A test may set ``clock.randomness`` to a source of its own. The package's own is back afterwards.
+    """
+    randomness = clock.randomness
     clock.seed(seed)
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        return runner.run(main() if callable(main) else main)
+    try:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(main() if callable(main) else main)
+    finally:
+        clock.randomness = randomness

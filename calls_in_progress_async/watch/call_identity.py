@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from ..records.codec import Part, PayloadError, parse_json, try_decode, try_decode_all
+from ..records.bodies import try_decode_all
+from ..records.codec import Part, PayloadError, json_text, parse_json, try_decode
 
 _RECORD, _TRAITS, _WHOLE, _ESCAPE = "~record:", "~traits:", "~whole:", "~:"
 """Prefixes of identities other than a plain transaction id. ``~:`` escapes a transaction id starting with ``~``."""
@@ -64,8 +65,7 @@ def identity_of_object(payload: bytes) -> str | None:
 
 def identities_of(body: bytes, payloads: Sequence[bytes]) -> list[str | None]:
     """Return the identity of every entry of a body, decoding the body once."""
-    # try_decode_all is typed for records; ids are a part of one.
-    found: Any = try_decode_all(_Ids, body)
+    found = try_decode_all(_Ids, body)
     if found is None or len(found) != len(payloads):
         return [identity_of(payload) for payload in payloads]
     return [_identity(ids.transaction_id, ids.call_record_id, each) for ids, each in zip(found, payloads, strict=True)]
@@ -123,7 +123,5 @@ def _traits_identity(names: CallNames) -> str:
 
 
 def _text(value: Any) -> str | None:
-    """Return the text of a field: a scalar where text is documented is its JSON text; lists and objects are none."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode() or None
-    return json.dumps(value) if isinstance(value, bool | int | float) else None
+    """Return the text of a field; None for a value without one."""
+    return json_text(value) or None

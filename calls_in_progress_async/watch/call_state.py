@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ..records import Call
-from ..records.codec import Part, PayloadError, parse_json, structure, try_decode
+from ..records.call import meaning, structure_call
+from ..records.codec import Part, try_decode
 from .call_identity import CallNames, digest, names_of, names_of_identity
 
 
@@ -33,7 +34,7 @@ class ListedCall(Part, frozen=False, eq=False, gc=False):  # type: ignore[misc]
 
     def call(self) -> Call:
         """Make the record."""
-        return structure(Call, self.json, "call", strict=False)
+        return structure_call(self.json, "call", strict=False)
 
 
 class CheckpointedCall(NamedTuple):
@@ -51,7 +52,7 @@ class CheckpointedCall(NamedTuple):
     def call(self) -> Call:
         """Make a record with the id and nothing else."""
         ids = {name: value for name, value in self.names._asdict().items() if name != "traits" and value is not None}
-        return structure(Call, json.dumps(ids).encode(), "call", strict=False)
+        return structure_call(json.dumps(ids).encode(), "call", strict=False)
 
 
 CallState: TypeAlias = ListedCall | CheckpointedCall
@@ -109,19 +110,5 @@ def _digest_of(payload: bytes) -> str:
 def _meaning_of(payload: bytes) -> object:
     try:
         return meaning(payload)
-    except (PayloadError, RecursionError):
+    except RecursionError:
         return payload  # nested too deeply to compare
-
-
-def meaning(payload: bytes) -> object:
-    """Return the JSON of a call in a canonical form: two payloads mean the same exactly if their forms are equal."""
-    return canonical(parse_json(payload))
-
-
-def canonical(value: Any) -> Any:
-    """Return a JSON value without null and "" in objects, and with numbers and flags as their JSON text."""
-    if isinstance(value, dict):
-        return {name: canonical(each) for name, each in value.items() if each is not None and each != ""}
-    if isinstance(value, list):
-        return [canonical(each) for each in value]
-    return value if isinstance(value, str) or value is None else json.dumps(value)

@@ -10,7 +10,7 @@ from ..organization import Organization
 from .organization_state import OrganizationState
 
 
-class Intervals(Mapping[Organization, float]):
+class SecondsByOrganization(Mapping[Organization, float]):
     """Seconds by organization. Immutable. ``attrs.asdict`` cannot take organizations as keys, and leaves this whole."""
 
     def __init__(self, seconds: Mapping[Organization, float]) -> None:
@@ -26,7 +26,7 @@ class Intervals(Mapping[Organization, float]):
         return len(self._seconds)
 
     def __repr__(self) -> str:
-        return f"Intervals({self._seconds!r})"
+        return f"SecondsByOrganization({self._seconds!r})"
 
 
 @frozen(kw_only=True)
@@ -48,6 +48,8 @@ class WatchStats:
     """The mean age of the last good responses."""
     max_staleness: float
     """The age of the oldest last good response."""
+    staleness_by_organization: Mapping[Organization, float]
+    """The age of the last good response of each organization; before the first, the time since its watch began."""
     requests: int
     """Number of polls, without the client's own retries."""
     requests_saved: int
@@ -66,9 +68,9 @@ class WatchStats:
     """True while polling waits because ``max_pending`` events are pending."""
 
 
-def effective_intervals(states: Iterable[OrganizationState]) -> Intervals:
+def effective_intervals(states: Iterable[OrganizationState]) -> SecondsByOrganization:
     """Return the time between the last two good responses of each organization."""
-    return Intervals({each.organization: each.period for each in states if each.period is not None})
+    return SecondsByOrganization({each.organization: each.period for each in states if each.period is not None})
 
 
 def mean(numbers: Iterable[float], default: float) -> float:

@@ -26,7 +26,7 @@ from .poller import Poller
 from .queue_sink import QueueSink
 from .schedule import Schedule
 from .settings import WatchSettings
-from .stats import WatchStats, effective_intervals, mean
+from .stats import SecondsByOrganization, WatchStats, effective_intervals, mean
 
 _EVENTS_AT_ONCE = 100
 """Number of events after which a busy consumer lets other tasks run."""
@@ -192,7 +192,7 @@ class Watch:
         self._schedule_noted()
         now, states = clock.now(), self._states.values()
         intervals = effective_intervals(states)
-        ages = [now - each.last_response_at for each in states]
+        ages = SecondsByOrganization({each.organization: now - each.last_response_at for each in states})
         due = self._polls_due_of_removed + sum(self._polls_due(each, now) for each in states)
         counters = self._poller.counters
         return WatchStats(
@@ -201,8 +201,9 @@ class Watch:
             interval=self._settings.interval,
             effective_interval=mean(intervals.values(), self._settings.interval),
             effective_intervals=intervals,
-            staleness=mean(ages, 0.0),
-            max_staleness=max(ages, default=0.0),
+            staleness=mean(ages.values(), 0.0),
+            max_staleness=max(ages.values(), default=0.0),
+            staleness_by_organization=ages,
             requests_saved=max(0, int(due) - counters.requests),
             events=self._sink.events,
             pending=len(self._sink.queue),

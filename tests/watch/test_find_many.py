@@ -250,7 +250,7 @@ async def test_a_wrong_entry_of_an_iterator_ends_the_loop(finder: Finder, how: s
 
     results = finder.many(iter(entries) if how == "sync" else async_source())
     assert {(await anext(results)).organization for _ in range(2)} == set(some(2))
-    with pytest.raises(InvalidRequestError, match="is not an Organization") as caught:
+    with pytest.raises(InvalidRequestError, match="must be Organization objects") as caught:
         await anext(results)
     assert caught.value.parameter == "organizations"
     with pytest.raises(StopAsyncIteration):

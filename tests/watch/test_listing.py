@@ -107,7 +107,6 @@ ODD = {
     "another key beside the list": b'{"page":1,"current_calls":[{"transaction_id":"A"}]}',
     "a key after the list": b'{"current_calls":[{"transaction_id":"A"}],"page":1}',
     "irregular spaces": b'{"current_calls":[{"transaction_id":"A"}, {"transaction_id":"B"},{"transaction_id":"C"}]}',
-    "not a number": b'{"current_calls":[{"transaction_id":"A","x":NaN}]}',
     "one call, not a list": b'{"current_call":{"transaction_id":"A"}}',
     "the list twice": b'{"current_calls":[{"transaction_id":"A"}],"current_calls":[{"transaction_id":"B"}]}',
 }
@@ -247,7 +246,7 @@ def test_a_poll_refuses_what_a_find_refuses(body: Any, before: Any, strict: bool
     with contextlib.suppress(PayloadError):
         last = read(json.dumps(before, separators=(",", ":")).encode(), None, strict=strict)
     try:
-        calls, _ = structure_calls(raw, strict=strict)
+        calls = structure_calls(raw, strict=strict).calls
     except PayloadError:
         with pytest.raises(PayloadError):
             read(raw, last, strict=strict)
