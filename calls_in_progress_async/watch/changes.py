@@ -15,6 +15,7 @@ Change: TypeAlias = tuple[Any, Any]
 _CUSTOM_DATA = "custom_data"
 _AS_PRINTED = {"key presses": "keypresses"}
 _FIELDS = keys(Call)
+_FLAG = "repeat_calling_phone_number"  # "yes" means the same as "true"
 _NO_FIELD = CustomDataField(None)
 
 
@@ -49,7 +50,9 @@ def _fields_of(call: Call) -> dict[str, Any]:
 
 
 def _mean_the_same(name: str, old: Any, new: Any) -> bool:
-    if old == new and type(old) is type(new):
+    if isinstance(old, str) and isinstance(new, str) and name != _FLAG:
+        return old == new
+    if old == new and repr(old) == repr(new):  # 1 equals True, and does not mean the same
         return True
     one, other = (meaning(json.dumps({name: value}).encode()) for value in (old, new))
     return one == other
