@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Iterable
-from contextlib import suppress
 from typing import Protocol
 
 from attrs import define
@@ -163,14 +162,17 @@ class Poller:
             worker.cancel()
 
     async def _work(self) -> None:
-        with suppress(asyncio.CancelledError):
-            try:
-                while not self._ended:  # a token callable may swallow a cancellation
-                    async with self._taking:
-                        entry = await self._next()
-                    await self._poll(entry)
-            except Exception as error:
-                self.end(error)
+        try:
+            while True:
+                async with self._taking:
+                    entry = await self._next()
+                await self._poll(entry)
+                if self._ended:  # a token callable may have swallowed the cancellation
+                    return
+        except asyncio.CancelledError:
+            return
+        except Exception as error:
+            self.end(error)
 
     async def _next(self) -> ScheduleEntry[OrganizationState]:
         """Wait until a poll is due, and return its entry."""

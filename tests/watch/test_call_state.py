@@ -104,10 +104,12 @@ def test_equivalent() -> None:
     assert not equivalent(CheckpointedCall("A", "another"), respelled)
 
 
-def test_a_payload_nested_too_deeply_has_a_digest() -> None:
-    """Equal bytes have equal digests, however deep the payload is."""
-    deep = b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"
+@pytest.mark.parametrize("depth", [100, *range(800, 1001), 5000])
+def test_a_payload_nested_too_deeply_has_a_digest(depth: int) -> None:
+    """Equal bytes have equal digests, whichever parser or writer the depth is too much for."""
+    deep = b'{"a":' + b"[" * depth + b"]" * depth + b"}"
     assert ListedCall("A", deep).digest == ListedCall("A", deep).digest
+    assert not equivalent(ListedCall("A", deep), ListedCall("A", deep.replace(b"[]", b"[1]")))
 
 
 def test_states_pickle() -> None:
