@@ -410,6 +410,20 @@ async def test_a_sink_that_raises_ends_the_polling(server: ScriptedServer, monke
 
 
 @on_virtual_loop
+async def test_a_sink_may_end_the_polling(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`end`, called by a sink during a poll, ends all polling after that poll."""
+    log = Log()
+    poller = poller_of(server, log, places=1)
+    monkeypatch.setattr(log, "on_listing", lambda *_: poller.end(DOWN))
+    poller.add(OrganizationState(ACME, clock.now()))
+    poller.start()
+    await turn(60)
+    assert log.ended is DOWN
+    assert server.requests[ACME] == 1
+    await poller.close()
+
+
+@on_virtual_loop
 async def test_an_organization_is_polled_by_one_state(server: ScriptedServer) -> None:
     """Adding a second state of an organization is refused; removing returns the first."""
     poller, state = poller_of(server, Log()), OrganizationState(ACME, clock.now())
