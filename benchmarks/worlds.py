@@ -20,6 +20,7 @@ from calls_in_progress_async import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
     Watch,
 )
 from calls_in_progress_async.sandbox import SandboxServer
@@ -122,7 +123,7 @@ class Journal:
         """Append an event."""
         if isinstance(event, OrganizationFailed):
             line = ["failed", str(event.organization), type(event.error).__name__]
-        elif isinstance(event, OrganizationRecovered):
+        elif isinstance(event, OrganizationRecovered | OrganizationResumed):
             line = ["recovered", str(event.organization), event.gap]
         else:
             line = [_KINDS[type(event)], str(event.organization), event.call.transaction_id, digest(event.call.raw)]
