@@ -1,6 +1,7 @@
 """``watch`` shows each event once, stops cleanly, and resumes from a checkpoint."""
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from typing import cast
 
 import click
 import pytest
+from rich.console import Console
 from rich.live import Live
 
 from calls_in_progress_async import Call, CallsInProgressClient, Organization
@@ -273,6 +275,21 @@ def test_highlighted_calls_come_first_if_there_are_too_many(others: int, last: i
     names = [row.call.transaction_id for row in table.rows(5)]
     assert {changed.transaction_id, "E"} <= set(names[:4])
     assert len(names) == len(set(names)) == min(5, others + last + 2)
+
+
+def test_highlights_fade_and_are_bounded(monkeypatch) -> None:
+    """A call stands out for 3 seconds; of very many, the latest 200."""
+    watch = SimpleNamespace(calls={})
+    live = Live(console=Console(file=io.StringIO(), width=80), auto_refresh=False)
+    table = LiveTable(live, cast(Watch, watch), list, TableOptions())
+    monkeypatch.setattr(table_module.clock, "now", lambda: 100.0)
+    for number in range(300):
+        table.show(CallEnded(ACME, Call.from_payload({"transaction_id": str(number)})))
+    assert [row.call.transaction_id for row in table.rows(1_000)] == [str(number) for number in range(299, 99, -1)]
+    for seconds, shown in ((102.9, 200), (103.1, 0)):
+        monkeypatch.setattr(table_module.clock, "now", lambda seconds=seconds: seconds)
+        table.tick()
+        assert len(table.rows(1_000)) == shown
 
 
 def test_recoveries_and_merges_are_counted(capsysbinary) -> None:

@@ -211,8 +211,10 @@ async def test_organizations_cost_nothing_until_they_are_asked_for(clock):
     assert made == [Organization.advertiser(77_777)]
 
 
-async def test_it_lives_now_unless_told(clock):
+@pytest.mark.parametrize("is_in_use", [True, False])
+async def test_it_lives_now_unless_told(clock, is_in_use):
     sandbox = SandboxServer(calls_per_organization=0)
+    assert not is_in_use or sandbox.now == 0
     clock.seconds += 3_600
     sandbox.start_call(ORGANIZATION)
     clock.seconds += 90.0
