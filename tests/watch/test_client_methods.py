@@ -264,9 +264,9 @@ async def test_waiting_in_another_event_loop_is_refused_before_anything_is_done(
                 await client.wait_for_call(ACME, **numbers, timeout=0.5)
 
         numbers = {"calling_phone_number": CALLER, "destination_phone_number": DESTINATION}
-        timer = client._pipeline._scopes._timer
+        timer = client._pipeline._lifetime.scopes.next_look
         await asyncio.to_thread(asyncio.run, wait())
-        assert client._pipeline._scopes._timer is timer
+        assert client._pipeline._lifetime.scopes.next_look == timer
 
 
 async def test_closing_the_client_ends_what_waits_for_nothing_of_the_client() -> None:
