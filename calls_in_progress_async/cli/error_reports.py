@@ -70,13 +70,13 @@ def message_of(error: errors.CallsInProgressError) -> str:
     """Return an error's message, with flags in place of Python's parameters."""
     if not isinstance(error, errors.InvalidRequestError):
         return error.message
-    name, problem = error.parameter, error.message.removeprefix(f"{error.parameter}: ")
-    return f"{_flag_of(name)}: {_IN_TEXT.sub(lambda found: _short(found[0]), problem)}"
+    name, problem = error.parameter, error.message.removeprefix(error.parameter).strip()
+    return f"{_flag_of(name)} {_IN_TEXT.sub(lambda found: _short(found[0]), problem)}"
 
 
 def _flag_of(parameter: str) -> str:
     if parameter.startswith("custom_data["):
-        return parameter.replace("custom_data", "--set", 1)
+        return f"--set {parameter.removeprefix('custom_data[').removesuffix(']')}"
     return _FLAGS.get(parameter, parameter)
 
 

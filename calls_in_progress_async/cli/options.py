@@ -26,7 +26,7 @@ class OrganizationArgument(click.ParamType):  # type: ignore[type-arg]  # click 
         try:
             return Organization.parse(value)
         except InvalidRequestError as error:
-            self.fail(message_of(error).removeprefix("ORG: "), param, ctx)
+            self.fail(message_of(error), param, ctx)
 
 
 ORGANIZATION = OrganizationArgument()

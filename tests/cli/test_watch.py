@@ -28,6 +28,7 @@ from calls_in_progress_async.watch.events import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
 )
 from calls_in_progress_async.watch.stats import WatchStats
 from calls_in_progress_async.watch.watch import Watch
@@ -125,13 +126,13 @@ async def test_a_checkpoint_survives_a_restart(command_line, tmp_path, monkeypat
         line.sandbox.end_call(ORGANIZATION, gone)
         line.sandbox.change_call(ORGANIZATION, changed, keypress_1="7")
         new = line.sandbox.start_call(ORGANIZATION)
-        _leave_after(monkeypatch, JsonLines, {"CallChanged", "CallEnded", "CallStarted", "OrganizationRecovered"})
+        _leave_after(monkeypatch, JsonLines, {"CallChanged", "CallEnded", "CallStarted", "OrganizationResumed"})
         done = await line.invoke(*arguments)
         assert done.exit_code == 0
         told = [json.loads(text) for text in done.stdout.splitlines()]
         calls = {(each["event"], each["call"]["transaction_id"]) for each in told if "call" in each}
         assert calls == {("changed", changed), ("ended", gone), ("started", new)}
-        assert "recovered" in [each["event"] for each in told]
+        assert "resumed" in [each["event"] for each in told]
         assert kept in file.read_text()
 
 
@@ -240,7 +241,10 @@ def test_events_in_words() -> None:
     )
     assert "calling_phone_number: +18055551234 -> +18055559999" in describe(changed, masked=False)
     assert describe(CallChanged(ACME, after, None), masked=True) == "changed  AB-1 since the checkpoint"
-    assert describe(OrganizationRecovered(ACME, 2.04), masked=True).startswith("recovered after 2.0 s")
+    assert describe(OrganizationRecovered(ACME, 2.04), masked=True).startswith(
+        "recovered after 2.0 s without a response"
+    )
+    assert describe(OrganizationResumed(ACME, 2.04), masked=True).startswith("resumed  after 2.0 s without a watch")
     unknown = Call.from_payload({"transaction_id": "AB-1"})
     assert describe(CallStarted(ACME, unknown), masked=True) == "started  AB-1 from an unknown number"
     assert describe(CallEnded(ACME, unknown), masked=True) == "ended    AB-1 after an unknown time"
