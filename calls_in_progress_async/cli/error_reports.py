@@ -45,6 +45,7 @@ _FLAGS = {
     "type": "ORG",
 }
 """The flag or variable of each Python parameter."""
+_PYTHON_REMEDY = " or pass None if there is none"
 _IN_TEXT = re.compile(r"(?<![\w\"'`-])(?:new_external_unique_id|\w+_(?:id|number|data|url|case))\b(?![\"'`\[])")
 
 
@@ -70,8 +71,13 @@ def message_of(error: errors.CallsInProgressError) -> str:
     """Return an error's message, with flags in place of Python's parameters."""
     if not isinstance(error, errors.InvalidRequestError):
         return error.message
-    name, problem = error.parameter, error.message.removeprefix(error.parameter).strip()
-    return f"{_flag_of(name)} {_IN_TEXT.sub(lambda found: _short(found[0]), problem)}"
+    return f"{_flag_of(error.parameter)} {problem_of(error)}"
+
+
+def problem_of(error: errors.InvalidRequestError) -> str:
+    """Return an error's message after the name of its parameter, without Python's own remedies."""
+    problem = error.message.removeprefix(error.parameter).strip().replace(_PYTHON_REMEDY, "")
+    return _IN_TEXT.sub(lambda found: _short(found[0]), problem)
 
 
 def _flag_of(parameter: str) -> str:

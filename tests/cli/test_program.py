@@ -50,6 +50,7 @@ def test_usage_errors(arguments, capsys) -> None:
     shown = capsys.readouterr().err
     assert shown.startswith("Usage: ")
     assert shown.splitlines()[-1].startswith("error: ")
+    assert "ORG must" not in shown
     assert "\x1b" not in shown
 
 
@@ -374,6 +375,11 @@ def test_the_summaries_of_the_commands_are_whole(capsys, monkeypatch) -> None:
             "transaction_id",
             "is missing, pass transaction_id or external_unique_id",
             "--transaction-id is missing, pass --transaction-id or --external-unique-id",
+        ),
+        (
+            "transaction_id",
+            "is empty, leave it out or pass None if there is none",
+            "--transaction-id is empty, leave it out",
         ),
         ("base_url", "comes with network", "--base-url (CALLS_IN_PROGRESS_BASE_URL) comes with network"),
         (
