@@ -215,7 +215,7 @@ def request_problems(soak: Soak, seen: Counter[str]) -> list[str]:
         found.append(f"{len(unknown)} unknown requests on the wire")
     # A token is taken before its request is sent. A request that ends in between has used its token.
     wire = sum(seen.values())
-    (bucket,) = soak.client._limiter.snapshot().shared.values()
+    (bucket,) = soak.client.rate_limits.snapshot().shared.values()
     if not wire <= bucket.granted <= wire + unseen + cancelled:
         found.append(f"{bucket.granted} tokens granted for {wire} requests on the wire")
     return found
@@ -224,8 +224,8 @@ def request_problems(soak: Soak, seen: Counter[str]) -> list[str]:
 def left_over(soak: Soak) -> list[str]:
     """Find resources still held after all requests have ended."""
     client = soak.client
-    (bucket,) = client._limiter.snapshot().shared.values()
-    connector = client._transport._own.connector  # type: ignore[union-attr]
+    (bucket,) = client.rate_limits.snapshot().shared.values()
+    connector = client._transport._opened._connector  # type: ignore[union-attr]
     left = {
         **client._pipeline.in_use(),
         "waiting": bucket.waiting,
@@ -287,7 +287,7 @@ async def run(url: str, options: argparse.Namespace) -> dict[str, Any]:
         await asyncio.sleep(0)
     if descriptors() > open_before:
         found.append(f"{descriptors() - open_before} descriptors left after close()")
-    (bucket,) = client._limiter.snapshot().shared.values()
+    (bucket,) = client.rate_limits.snapshot().shared.values()
     return {
         "requests": options.requests,
         "seconds": round(seconds, 1),
