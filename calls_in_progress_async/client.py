@@ -371,7 +371,7 @@ class CallsInProgressClient:
         if isinstance(request, type) or not hasattr(request, "wire"):
             raise validation.invalid("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
         seconds = self._seconds(timeout)
-        if request.has_phone_numbers:
+        if isinstance(request, CurrentCallsRequest) and request.has_phone_numbers:
             seconds = await self._pipeline.run_until_closed(phone_numbers.load, seconds)
         wire = request.wire(self._wire_format)
         if operation is not None:

@@ -12,6 +12,7 @@ from attrs import field, fields, frozen
 
 from .. import clock, validation
 from ..frozen_dict import FrozenDict
+from ..phone_numbers import masked
 from .codec import (
     Json,
     JsonFlag,
@@ -126,7 +127,7 @@ class Call(_Unread):
         try:
             return structure_call(_to_json(payload), "call", strict=strict)
         except PayloadError as error:
-            problem = f"{error.path}: {error.reason}"
+            problem = f"cannot be read: {error.path}: {error.reason}"
         except (TypeError, ValueError, RecursionError):
             problem = "is not a mapping, or holds what JSON cannot"
         raise validation.invalid("payload", problem)
@@ -198,7 +199,7 @@ class Call(_Unread):
             object.__setattr__(self, "_custom_data", unread.copy())
 
     def __repr__(self) -> str:
-        caller = validation.masked(self.calling_phone_number)
+        caller = masked(self.calling_phone_number)
         return f"<Call {self.transaction_id!r} {self.call_status!r} from {caller} bridged_at={self.bridged_at}>"
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:  # rich would print every field, the caller's number among them

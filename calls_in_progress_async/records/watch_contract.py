@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import codec
 from .bodies import split, split_tolerantly, try_decode_all
 from .call import Call, meaning, structure_call
 from .codec import Part as Record
-from .codec import PayloadError, decode_or_structure
+from .codec import (
+    PayloadError,
+    decode_or_structure,
+    msgspec,  # type: ignore[attr-defined]
+)
 
 __all__ = ["Record", "meaning", "split", "split_tolerantly", "structure", "try_decode_all"]
 
@@ -18,9 +21,9 @@ def structure(kind: Any, payload: bytes, path: str, *, strict: bool) -> Any:
     if kind is Call:
         return structure_call(payload, path, strict=strict)
     record, problems = decode_or_structure(kind, payload, path)
-    for each in codec.msgspec.structs.fields(kind):
+    for each in msgspec.structs.fields(kind):
         if getattr(record, each.name) == "":
-            codec.msgspec.structs.force_setattr(record, each.name, None)
+            msgspec.structs.force_setattr(record, each.name, None)
     if strict and problems:
         raise PayloadError(problems[0].path, problems[0].reason)
     return record

@@ -72,7 +72,7 @@ async def test_a_dry_run_shows_the_request_and_sends_none(command_line) -> None:
     ("arguments", "complaint"),
     [
         (("advertiser:2", "--transaction-id", "AB-1"), "nothing would change"),
-        (("advertiser:2", "--set", "a=b"), "--transaction-id: is missing"),
+        (("advertiser:2", "--set", "a=b"), "--transaction-id is missing"),
         (("advertiser:2", "--transaction-id", "AB-1", "--set", "a"), "must be NAME=VALUE, got 'a'"),
         (("advertiser:2", "--transaction-id", "AB-1", "--set", "a=1", "--set", "a=2"), "set twice"),
         (("advertiser:2", "--transaction-id", "AB-1", "--set", "a="), "has no removal"),

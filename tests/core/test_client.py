@@ -299,7 +299,7 @@ async def test_a_drain_has_an_end() -> None:
         await client.close(drain=0.001)
         with pytest.raises(sdk.ClientClosedError):
             await call
-        with pytest.raises(sdk.InvalidRequestError, match=r"^drain: "):
+        with pytest.raises(sdk.InvalidRequestError, match=r"^drain "):
             await client.close(drain=-1)
 
 
@@ -555,7 +555,7 @@ async def test_a_refused_update_is_sent_again_with_the_new_token(method: Any) ->
 async def test_a_token_of_a_callable_is_checked(bad: Any) -> None:
     """Nothing is sent with it, and the error names the token without showing it."""
     async with RawServer() as server, server.client(token=lambda _: bad) as client:
-        with pytest.raises(sdk.InvalidRequestError, match=r"^token: "):
+        with pytest.raises(sdk.InvalidRequestError, match=r"^token "):
             await client.find(ACME)
         assert server.connections == 0
 
@@ -687,10 +687,10 @@ async def test_what_is_passed_wins_over_the_environment(environment: Any) -> Non
         ({"TOKEN": "se cret"}, "token", "is malformed"),
         ({"TOKEN_FILE": "/no/such/file"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: No such file"),
         ({"TOKEN_FILE": "/"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: Is a directory"),
-        ({"TOKEN": "a", "NETWORK": "a.b"}, "network", "is not a subdomain"),
+        ({"TOKEN": "a", "NETWORK": "a.b"}, "network", "must be a subdomain"),
         ({"TOKEN": "a", "NETWORK": "a", "BASE_URL": "https://b"}, "network", "comes with base_url"),
         ({"TOKEN": "a", "BASE_URL": "http://b"}, "base_url", "use https://"),
-        ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", "is not one of"),
+        ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", "must be \"lower\" or"),
     ],
 )
 def test_an_environment_that_will_not_do_is_refused(environment: Any, names: Any, parameter: str, words: str) -> None:
@@ -803,14 +803,14 @@ def test_a_call_after_closing_is_told_so() -> None:
 @pytest.mark.parametrize("proxy", [5, "", "not a url", "http://[::1", "http://x:99999", b"http://x", object()])
 async def test_a_proxy_is_checked(proxy: Any) -> None:
     """What is not the URL of a proxy is refused, and not shown."""
-    with pytest.raises(sdk.InvalidRequestError, match=r"^proxy: "):
+    with pytest.raises(sdk.InvalidRequestError, match=r"^proxy "):
         CallsInProgressClient(token=TOKEN, proxy=proxy)
 
 
 @pytest.mark.parametrize("session", [5, "", aiohttp.ClientSession])
 async def test_a_session_is_checked(session: Any) -> None:
     """What is not an aiohttp session is refused."""
-    with pytest.raises(sdk.InvalidRequestError, match=r"^session: "):
+    with pytest.raises(sdk.InvalidRequestError, match=r"^session "):
         CallsInProgressClient(token=TOKEN, session=session)
 
 
@@ -894,7 +894,7 @@ def test_what_is_passed_wins_over_the_other_name_of_the_host(
 async def test_what_is_sent_is_a_request(request_: Any) -> None:
     """Anything but a request is refused by name."""
     async with CallsInProgressClient(token=TOKEN) as client:
-        with pytest.raises(sdk.InvalidRequestError, match=r"^request: "):
+        with pytest.raises(sdk.InvalidRequestError, match=r"^request "):
             await client.send(request_)
 
 

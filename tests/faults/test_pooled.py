@@ -355,6 +355,7 @@ def test_a_connection_on_which_nothing_came_is_used_again(link: Link, loop: Any)
     run(loop, main)
 
 
+@pytest.mark.usefixtures("way")
 async def test_what_comes_before_a_request_answers_nobody(monkeypatch: pytest.MonkeyPatch, link: Link) -> None:
     """A server speaking first gets no request, and its bytes are not read."""
     connect = aiohttp.TCPConnector.connect
@@ -690,7 +691,7 @@ async def test_a_connection_is_kept_after_so_much_and_no_more(way: str) -> None:
 async def test_a_target_that_is_not_percent_encoded_is_refused(target: str, method: str) -> None:
     """The error names the target; nothing is sent, retried or applied."""
     async with FaultServer() as server, server.client() as client:
-        with pytest.raises(sdk.InvalidRequestError, match=r"^target: is not percent-encoded") as raised:
+        with pytest.raises(sdk.InvalidRequestError, match=r"^target is not percent-encoded") as raised:
             await client.send(Own(method, target, None if method == "GET" else b"{}"))
         assert (raised.value.parameter, raised.value.may_have_been_applied) == ("target", False)
         assert (server.seen, server.connections) == ([], 0)
