@@ -45,6 +45,13 @@ def oldest(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python=PYTHONS[-1:])
+def browser(session: nox.Session) -> None:
+    """The wallboard in a real browser: chromium must be installed, or the tests are skipped."""
+    session.install("-e", ".[cli,test]", "playwright==1.65.2")
+    session.run("pytest", "tests/wallboard", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff: rules and format."""

@@ -44,7 +44,7 @@ async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def host_check(settings: BoardSettings) -> Middleware:
-    """Make the middleware that rejects requests addressed to a host name that is not allowed."""
+    """Make the middleware against requests under other host names than the allowed ones."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:

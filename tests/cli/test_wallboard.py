@@ -123,7 +123,7 @@ async def test_the_demo_needs_no_account(command_line, monkeypatch) -> None:
 
 
 async def test_it_runs_until_it_is_stopped(command_line) -> None:
-    """As a program of its own; a stream that is open ends with it."""
+    """Ctrl-C ends the program, and an open stream with it."""
     async with command_line() as line, aiohttp.ClientSession() as session:
         process = await line.start("wallboard", "advertiser:2", "--port", "0")
         async with asyncio.timeout(20):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -341,6 +343,14 @@ def test_a_setting_that_is_wrong_is_told_before_anything_is_served() -> None:
         board_application(ScriptedFeed, title="")
 
 
+def test_users_of_the_client_do_not_pay_for_the_wallboard() -> None:
+    """Neither the package nor aiohttp's server is imported with the client."""
+    script = "import sys, calls_in_progress_async; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "aiohttp" in loaded
+    assert not {"calls_in_progress_async.wallboard", "aiohttp.web"} & set(loaded)
+
+
 async def test_an_address_in_use_is_an_error_of_the_server() -> None:
     """And everything that had started ends."""
     feed = ScriptedFeed()
@@ -352,6 +362,6 @@ async def test_an_address_in_use_is_an_error_of_the_server() -> None:
 
 
 async def test_an_ipv6_address_is_written_in_brackets() -> None:
-    """So that the line can be pasted into a browser."""
+    """The printed line can be pasted into a browser."""
     async with serve(board_application(ScriptedFeed, **SETTINGS), "::1", 0) as url:
         assert url.startswith("http://[::1]:")

@@ -67,7 +67,7 @@ async def test_calls_appear_change_and_go(browser: Any) -> None:
 
 
 async def test_timers_follow_the_servers_clock(browser: Any) -> None:
-    """A browser whose clock is a day off shows the right time, and timers that run."""
+    """A browser with a wrong clock shows the right time and running timers."""
     feed = ScriptedFeed()
     feed.calls = {ACME: [make_call(65)]}
     async with serving(feed) as url, open_page(browser, "about:blank", timezone_id="UTC") as page:
@@ -131,7 +131,7 @@ async def test_a_killed_server_that_comes_back_is_found_again(browser: Any) -> N
 
 
 async def test_a_broken_stream_catches_up_without_a_gap(browser: Any) -> None:
-    """A browser that was disconnected asks for what came after its last message, and gets no snapshot."""
+    """A disconnected browser asks for the messages after its last one, and gets no snapshot."""
     feed = ScriptedFeed()
     feed.calls = {ACME: [make_call(40)]}
     app = board_application(lambda: feed, **SETTINGS)
@@ -293,7 +293,7 @@ async def test_axe_finds_nothing(browser: Any, scheme: str, width: int) -> None:
 
 
 async def test_axe_finds_nothing_when_the_server_is_gone_or_asks_for_the_token(browser: Any) -> None:
-    """What is out of date is pale on purpose; the words about it are not."""
+    """Outdated parts are pale on purpose and left out; the words about them are checked."""
     server = serving(ScriptedFeed(), page_token=TOKEN)
     url = await server.__aenter__()
     async with open_page(browser, url) as page:
@@ -363,8 +363,18 @@ FRAMES = """
 """
 
 
+async def busy_seconds(session: Any) -> float:
+    """Return the processor time that the page's main thread has used."""
+    metrics = (await session.send("Performance.getMetrics"))["metrics"]
+    return sum(each["value"] for each in metrics if each["name"] == "TaskDuration")
+
+
 async def test_two_thousand_calls_stay_smooth(browser: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """While 150 calls a second start, change and end, most frames come in time and few rows exist."""
+    """While 150 calls a second start, change and end, a frame takes a fraction of its 16.7 ms and few rows exist.
+
+    The limit is on processor time, which other programs of the machine do not lengthen; the times that frames took to
+    come are printed.
+    """
     organizations = [Organization.advertiser(number) for number in range(1, 41)]
     feed = ScriptedFeed(*organizations)
     calls = [make_call(number) for number in range(2000)]
@@ -372,6 +382,9 @@ async def test_two_thousand_calls_stay_smooth(browser: Any, capsys: pytest.Captu
         feed.calls.setdefault(organizations[number % 40], []).append(call)
     async with serving(feed, batch_seconds=0.1) as url, open_page(browser, url) as page:
         await until(page, "() => document.querySelector('#total').textContent === '2,000'")
+        session = await page.context.new_cdp_session(page)
+        await session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        busy = await busy_seconds(session)
         measuring = asyncio.create_task(page.evaluate(FRAMES, 3))
         number = 0
         while not measuring.done():
@@ -382,13 +395,14 @@ async def test_two_thousand_calls_stay_smooth(browser: Any, capsys: pytest.Captu
             number = min(number + 1, 999)
             await asyncio.wait([measuring], timeout=0.02)
         times = await measuring
+        busy = 1000 * (await busy_seconds(session) - busy) / len(times)
         middle, late = times[len(times) // 2], times[len(times) * 95 // 100]
         shown = f"{len(times)} frames: median {middle:.1f} ms, 95 % {late:.1f} ms, longest {times[-1]:.1f} ms"
+        shown += f"; busy {busy:.1f} ms a frame"
         with capsys.disabled():
             print(f"\n{shown}")
         assert await page.locator(".body .row").count() < 60
-        assert middle < 25, shown
-        assert late < 150, shown
+        assert busy < 12, shown
 
 
 async def test_weeks_of_calls_leave_nothing_behind(browser: Any) -> None:
