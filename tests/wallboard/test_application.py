@@ -21,6 +21,8 @@ from calls_in_progress_async.sandbox import SandboxServer
 from calls_in_progress_async.wallboard import application, board_application, serve
 from calls_in_progress_async.wallboard.application import _abort
 from calls_in_progress_async.wallboard.assets import assets
+from calls_in_progress_async.wallboard.broadcast import Broadcast
+from calls_in_progress_async.wallboard.publisher import Publisher
 
 TOKEN = "a page token of some length"
 
@@ -191,28 +193,45 @@ async def test_streams_end_with_the_server() -> None:
                 pass
 
 
-async def test_a_browser_that_does_not_read_is_dropped_and_one_that_leaves_is_forgotten() -> None:
-    """Neither holds anything of the server."""
-    feed = ScriptedFeed()
-    app = board_application(lambda: feed, **SETTINGS, queue_bytes=100_000)
-    publisher = None
-    async with serve(app, "127.0.0.1", 0) as url:
-        publisher = next(value for value in app.values() if hasattr(value, "broadcast"))
+@pytest.fixture
+def dropped(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set when a browser is dropped, for any reason."""
+    event, drop = asyncio.Event(), Broadcast.drop
+    monkeypatch.setattr(Broadcast, "drop", lambda self, subscription: (drop(self, subscription), event.set()))
+    return event
+
+
+async def test_a_browser_that_does_not_read_is_disconnected(dropped: asyncio.Event) -> None:
+    """The server does not wait for it, and keeps nothing of it."""
+    app = board_application(ScriptedFeed, **SETTINGS, queue_bytes=100_000)
+    async with serve(app, "127.0.0.1", 0) as url, asyncio.timeout(20):
+        (broadcast,) = (value.broadcast for value in app.values() if isinstance(value, Publisher))
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].rstrip("/")), limit=1000)
         writer.write(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await reader.readline()
-        async with asyncio.timeout(20):
-            while publisher.broadcast.subscriptions:
-                publisher.broadcast.publish("update", {"calls": [], "ended": ["x" * 50_000], "health": {}})
-                await asyncio.sleep(0)
+        while not dropped.is_set():
+            broadcast.publish("update", {"calls": [], "ended": ["x" * 50_000], "health": {}})
+            await asyncio.sleep(0)
+        assert not broadcast.subscriptions
         writer.close()
+
+
+async def test_a_browser_that_leaves_is_forgotten(dropped: asyncio.Event) -> None:
+    """With the next message that cannot be written to it."""
+    async with serving(ScriptedFeed()) as url, asyncio.timeout(20):
         async with open_stream(url) as stream:
             await stream.until("snapshot")
-            assert len(publisher.broadcast.subscriptions) == 1
-        async with asyncio.timeout(20):
-            while publisher.broadcast.subscriptions:
-                publisher.broadcast.publish("update", {"calls": [], "ended": [], "health": {}})
-                await asyncio.sleep(0)
+            assert not dropped.is_set()
+        await dropped.wait()
+
+
+async def test_nothing_runs_on_after_the_server() -> None:
+    """Its tasks have ended."""
+    before = asyncio.all_tasks()
+    async with serving(ScriptedFeed()) as url, open_stream(url) as stream:
+        await stream.until("snapshot")
+        assert asyncio.all_tasks() > before
+    assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
 
 
 async def test_two_hundred_browsers_hear_the_same() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from calls_in_progress_async import CallsInProgressClient, CallStarted, Organization, RateLimit
 from calls_in_progress_async.sandbox import SandboxServer
 from calls_in_progress_async.wallboard import WatchFeed
@@ -26,6 +28,8 @@ async def test_a_watch_feeds_the_board() -> None:
             assert all(0 <= age < 10 for age in status.staleness.values())
             assert status.requests >= 1
             assert (status.rate, status.interval) == (50.0, 0.05)
+        async with asyncio.timeout(5):
+            assert [event async for event in feed] == []  # leaving the block ended the watch
 
 
 def test_one_limit_that_is_none_means_no_limit() -> None:
