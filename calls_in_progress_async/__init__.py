@@ -33,9 +33,10 @@ from .errors import (
     WrongLoopError,
 )
 from .find_many import FindMany, OrganizationResult
-from .limits.limiter import LimiterSnapshot, RateLimiter
+from .instrumentation import AttemptInfo, Instrumentation, OperationInfo
+from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
-from .limits.token_bucket import BucketSnapshot
+from .limits.snapshots import BucketSnapshot, LimiterSnapshot
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls, CustomDataField, Problem
 from .transport.protocol import SendState, Transport
@@ -49,12 +50,14 @@ from .watch.events import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
 )
 from .watch.stats import WatchStats
 from .watch.watch import Watch
 
 __all__ = [
     "Attempt",
+    "AttemptInfo",
     "AuthenticationError",
     "BucketSnapshot",
     "Call",
@@ -76,19 +79,22 @@ __all__ = [
     "DeadlineExceededError",
     "Endpoint",
     "FindMany",
+    "Instrumentation",
     "InvalidRequestError",
     "LimiterSnapshot",
     "NotFoundError",
+    "OperationInfo",
     "Organization",
     "OrganizationFailed",
     "OrganizationRecovered",
     "OrganizationResult",
+    "OrganizationResumed",
     "PermissionDeniedError",
     "Problem",
     "RateLimit",
     "RateLimitWaitError",
     "RateLimitedError",
-    "RateLimiter",
+    "RateLimits",
     "RedirectRefusedError",
     "RequestRejectedError",
     "RequestTimeoutError",

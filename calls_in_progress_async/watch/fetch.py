@@ -1,4 +1,4 @@
-"""Fetches the calls of one organization: a response as a listing, or the error that a find would raise."""
+"""Fetching the calls of one organization: a listing, or the error that a find would raise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..transport.wire import WireResponse
 from .listing import Listing, read
 
 FetchCalls = Callable[[Organization, Listing | None], Awaitable[Listing]]
-"""Fetches the calls of an organization; the last listing makes the next one cheap."""
+"""Fetches the calls of an organization; the last listing makes reading the next one cheap."""
 
 
 class Execute(Protocol):
@@ -42,5 +42,5 @@ def make_fetch(execute: Execute, *, strict: bool) -> FetchCalls:
 
 
 def _read(last: Listing | None, strict: bool, response: WireResponse, _: tuple[Attempt, ...]) -> Listing:
-    raise_for_status(response, update=False)
+    raise_for_status(response)
     return parse_body(partial(read, last=last), response, strict=strict)

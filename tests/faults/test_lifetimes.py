@@ -10,15 +10,15 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import trustme
-import uvloop
+import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, say, say_and_hang
 from faults.leaks import connector_of, left_behind, settle
 from faults.test_cancellation import LOOPS, PLACES, find, others, run, stale_token, steps, timers, update
 from transport.pipelines import Answer, rig
 from transport.servers import ACME as ORGANIZATION
-from transport.servers import in_virtual_time
 
 from calls_in_progress_async import (
     CallsInProgressClient,
@@ -27,7 +27,7 @@ from calls_in_progress_async import (
     CurrentCallsRequest,
     RequestTimeoutError,
     RetryPolicy,
-    WrongLoopError,
+    clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 
@@ -36,7 +36,7 @@ from calls_in_progress_async.endpoints.wire_format import WireFormat
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("place", PLACES)
-def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any) -> None:
+def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """ClientClosedError, in every queue and wait, before close() returns; then no task, timer or connection is left."""
     at = PLACES[place]
 
@@ -47,7 +47,7 @@ def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any) -> None:
             if settings.get("token") is stale_token:
                 settings["token"] = stale_token()
             client = server.client(**settings)
-            client._pipeline._randomness = lambda: 1.0
+            monkeypatch.setattr(clock.randomness, "random", lambda: 1.0)
             if at.before is not None:
                 await at.before(client)
             tasks = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
@@ -130,8 +130,81 @@ async def test_closing_while_draining_ends_it() -> None:
             await task
 
 
-async def test_closing_may_be_cancelled_and_done_again() -> None:
-    """A cancelled drain leaves a client that the next close() closes."""
+@pytest.mark.parametrize("way_out", ["while it is left", "while a find runs"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_cancelled_anyio_scope_leaves_no_socket_open(way_out: str, loop: Any) -> None:
+    """Anyio cancels a task again at every step of the loop, so nothing that leaves the client may wait in it."""
+
+    async def main() -> None:
+        tasks = asyncio.all_tasks()
+        async with FaultServer([say(NO_CALLS), say_and_hang()]) as server:
+            ours = asyncio.all_tasks()
+            with anyio.move_on_after(30) as scope:
+                async with server.client() as client:
+                    await client.find(ACME)
+                    scope.cancel()
+                    if way_out == "while a find runs":
+                        await client.find(ACME)
+            assert scope.cancelled_caught is (way_out == "while a find runs") or scope.cancel_called
+            await server.until(lambda: server.open == 0)
+            assert left_behind(client) == {}
+            assert others(server) <= ours
+        assert asyncio.all_tasks() == tasks
+
+    run(loop, main)
+
+
+async def test_a_transport_that_does_not_close_is_not_waited_for_after_a_cancellation() -> None:
+    """Only for a second; then it is cancelled too."""
+
+    class Stubborn:
+        cancelled = False
+
+        async def send(self, *_: Any) -> Any:
+            raise AssertionError
+
+        async def close(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+
+    async def main() -> float:
+        transport = Stubborn()
+        began = clock.now()
+        task = asyncio.create_task(CallsInProgressClient(token=TOKEN, transport=transport).close())
+        await asyncio.sleep(5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await settle()
+        assert transport.cancelled
+        return clock.now() - began
+
+    assert await asyncio.to_thread(virtual_loop.run, main) == 6.0
+
+
+async def test_an_error_of_a_transport_that_closes_is_raised() -> None:
+    """And the client is closed."""
+
+    class Failing:
+        async def send(self, *_: Any) -> Any:
+            raise AssertionError
+
+        async def close(self) -> None:
+            raise OSError("cannot close")
+
+    client = CallsInProgressClient(token=TOKEN, transport=Failing())
+    with pytest.raises(OSError, match="cannot close"):
+        await client.close()
+    await client.close()
+    with pytest.raises(ClientClosedError):
+        await client.find(ACME)
+
+
+async def test_a_cancelled_drain_closes_at_once() -> None:
+    """The cancellation goes on, running calls end, and no connection is left; closing again does nothing."""
     async with FaultServer([say_and_hang()]) as server:
         client = server.client()
         task = asyncio.create_task(client.find(ACME))
@@ -141,11 +214,10 @@ async def test_closing_may_be_cancelled_and_done_again() -> None:
         draining.cancel()
         with pytest.raises(asyncio.CancelledError):
             await draining
-        assert not task.done()
-        await client.close()
         with pytest.raises(ClientClosedError):
             await task
         await server.until(lambda: server.open == 0)
+        await client.close()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -182,7 +254,7 @@ def test_a_drain_waits_for_the_last_of_several() -> None:
         await it.pipeline.close(10.0)
         assert await asyncio.gather(*tasks) == [200, 200]
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
@@ -195,7 +267,7 @@ def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
         await it.pipeline.close(None)
         assert type(await task) is ClientClosedError
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
@@ -213,7 +285,7 @@ def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
         assert type(await task) is ClientClosedError
         assert (it.slept, it.transport.times, asyncio.get_running_loop().time()) == ([], [0.0], 1_000_001.0)
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() -> None:
@@ -230,9 +302,9 @@ def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() 
         await asyncio.create_task(close_at_one())
         first, second = await asyncio.gather(*tasks)
         assert (first, type(second), it.transport.times) == (200, ClientClosedError, [0.0])
-        assert it.pipeline._scopes._timer is None
+        assert it.pipeline._lifetime.scopes.next_look is None
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 # The end of the program.
@@ -252,7 +324,7 @@ async def use(client, background=False):
     await asyncio.gather(*(client.find(ACME) for _ in range(3)))
     if background:
         task = asyncio.create_task(client.update(ACME, external_unique_id="hang", custom_data={"a": "b"}))
-        while not client._pipeline._slots._value == 99:
+        while not client._pipeline.in_use()['slots'] == 1:
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
         return task
@@ -331,12 +403,7 @@ ENDINGS = {
     "asyncio.run twice": """
         client = make()
         asyncio.run(use(client))
-        try:
-            asyncio.run(use(client))
-        except WrongLoopError:
-            asyncio.run(use(make()))
-        else:
-            print("not refused")
+        asyncio.run(use(client))
     """,
     "made in one loop, closed in another": """
         client = make()
@@ -369,13 +436,8 @@ ENDINGS = {
         for _ in range(2):
             child = os.fork()
             if child == 0:
-                try:
-                    asyncio.run(use(client))
-                except WrongLoopError as error:
-                    assert "make one in each process" in str(error)
-                    asyncio.run(use(make()))
-                    sys.exit(7)  # an ordinary end, with all that runs then
-                sys.exit(1)
+                asyncio.run(use(client))
+                sys.exit(7)  # an ordinary end, with all that runs then
             children.append(child)
         statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         assert statuses == [7, 7], statuses
@@ -428,25 +490,10 @@ async def test_no_end_of_a_program_warns(ending: str, tls: bool, tmp_path: Path)
         )
         async with asyncio.timeout(40):
             out, err = await process.communicate()
-    assert (err.decode(), out.decode(), process.returncode) == ("", "fine\n", 0)
+    # A step that is slow because the machine is busy is no fault of the program.
+    warnings = [line for line in err.decode().splitlines() if not line.startswith("Executing <")]
+    assert (warnings, out.decode(), process.returncode) == ([], "fine\n", 0)
     assert server.seen
-
-
-def test_two_loops_have_two_clients() -> None:
-    """Each loop its own client; the other loop's is refused by name."""
-    clients: list[CallsInProgressClient] = []
-
-    async def main() -> None:
-        async with FaultServer() as server:
-            clients.append(server.client())
-            await clients[-1].find(ACME)
-            for client in clients[:-1]:
-                with pytest.raises(WrongLoopError, match="another event loop"):
-                    await client.find(ACME)
-                await client.close()
-
-    asyncio.run(main())
-    uvloop.run(main())
 
 
 async def test_a_client_whose_session_was_closed_says_so() -> None:
@@ -484,7 +531,7 @@ def test_the_gate_is_fair() -> None:
         assert it.transport.requests == kept
         assert it.transport.most == 2
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_time_in_the_gate_is_not_time_on_the_network() -> None:
@@ -493,11 +540,11 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
     async def main() -> None:
         it = rig(Answer(200, takes=1.0), max_connections=1, attempt_timeout=1.5)
         calls = [it.deliver(request, ORGANIZATION, None) for request in finds(20)]
-        jobs = [job for _, job in await asyncio.gather(*calls)]
-        assert [round(job.attempts[0].pool_wait) for job in jobs] == list(range(20))
-        assert {round(job.attempts[0].network, 3) for job in jobs} == {1.0}
+        all_attempts = [attempts for _, attempts in await asyncio.gather(*calls)]
+        assert [round(attempts[0].pool_wait) for attempts in all_attempts] == list(range(20))
+        assert {round(attempts[0].network, 3) for attempts in all_attempts} == {1.0}
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
@@ -513,7 +560,7 @@ def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
         assert type(second) is RequestTimeoutError
         assert [(round(a.pool_wait, 2), round(a.network, 2)) for a in second.attempts] == [(1.0, 1.5)]
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 async def test_the_gate_holds_on_the_wire() -> None:

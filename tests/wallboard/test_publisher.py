@@ -63,7 +63,7 @@ async def test_calls_of_an_organization_that_left_do_not_come_back() -> None:
     publisher.board.apply(CallStarted(BOLT, make_call(1)), clock.unix_time())
     feed.organizations = [ACME]
     publisher.tick()
-    assert await messages(publisher) [0] == "snapshot"
+    assert (await messages(publisher))[0] == "snapshot"
     assert publisher.board.take_update() is None
     assert publisher.board.snapshot()["calls"] == []
 
