@@ -338,8 +338,9 @@ async def test_it_is_mounted_under_a_prefix_behind_another_authentication(sessio
         CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client,
     ):
         outer = web.Application(middlewares=[authenticate])
-        organizations = [Organization(number, kind) for number, kind in sandbox.organizations]
-        outer.add_subapp("/calls/", application(client, organizations, interval=0.05, **SETTINGS, page_token=TOKEN))
+        outer.add_subapp(
+            "/calls/", application(client, sandbox.organizations, interval=0.05, **SETTINGS, page_token=TOKEN)
+        )
         async with serve(outer, "127.0.0.1", 0) as url:
             async with session.get(f"{url}calls/") as got:
                 assert got.status == 403
