@@ -126,9 +126,13 @@ class Board:
         }
 
     def status(self, status: FeedStatus, now: float, requests_per_second: float) -> dict[str, Any]:
-        """Return the server's time and the feed's health, as the data of a ``status`` message."""
+        """Return the server's time and the feed's health, as the data of a ``status`` message.
+
+        ``next`` says in how many seconds the next status comes, so that a browser knows when silence is a failure.
+        """
         return {
             "at": round(now, 3),
+            "next": self.settings.status_seconds,
             "ages": [round(age) for age in status.staleness.values()],
             "interval": round(status.interval, 1),
             "requests": round(requests_per_second, 1),

@@ -287,7 +287,7 @@ async def test_the_page_token_guards_all_but_the_files(session: aiohttp.ClientSe
 async def test_signing_in_gives_a_cookie_that_is_not_the_token(session: aiohttp.ClientSession) -> None:
     """It is for this site and for HTTP only, and stays good over a restart of the server."""
     for known in (False, True):
-        async with serving(ScriptedFeed(), page_token=TOKEN) as url:
+        async with serving(ScriptedFeed(), page_token=f"{TOKEN} ") as url:
             if not known:
                 async with session.post(f"{url}sign-in", data={"token": "wrong"}) as got:
                     assert (got.status, dict(got.cookies)) == (401, {})

@@ -220,7 +220,7 @@ def test_an_organization_that_leaves_takes_its_calls_and_its_failure_along() -> 
 def test_the_status_is_short(rate: float | None, told: float | None) -> None:
     """Ages are whole seconds in the order of the organizations."""
     status = FeedStatus(staleness={ACME: 1.4, BOLT: 61.6}, interval=5.04, requests=9, rate=rate)
-    expected = {"at": NOW, "ages": [1, 62], "interval": 5.0, "requests": 1.2, "rate": told}
+    expected = {"at": NOW, "next": 2.0, "ages": [1, 62], "interval": 5.0, "requests": 1.2, "rate": told}
     assert make_board().status(status, NOW, 1.23) == expected
 
 

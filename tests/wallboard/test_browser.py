@@ -111,6 +111,18 @@ async def test_no_calls_no_connection_and_failures_do_not_look_alike(browser: An
         assert await page.evaluate("getComputedStyle(document.querySelector('#grid')).filter") == "grayscale(1)"
 
 
+async def test_a_feed_that_ended_is_not_a_quiet_day(browser: Any) -> None:
+    """The page says so, and its timers stand still."""
+    feed = ScriptedFeed()
+    feed.calls = {ACME: [make_call(100)]}
+    async with serving(feed) as url, open_page(browser, url) as page:
+        await until(page, ROWS, 1)
+        feed.put(None)
+        await until(page, "() => document.querySelector('#notice').textContent.startsWith('No feed')")
+        assert await text(page, "#link-text") == "No feed"
+        await until(page, "() => getComputedStyle(document.querySelector('#grid')).filter === 'grayscale(1)'")
+
+
 async def test_a_killed_server_that_comes_back_is_found_again(browser: Any) -> None:
     """The calls of the new run replace the old ones; timers stood still in between."""
     before, after = ScriptedFeed(), ScriptedFeed()
@@ -344,7 +356,7 @@ async def test_print_has_every_call(browser: Any) -> None:
         assert await page.locator(".tools").is_hidden()
         await page.emulate_media(media="screen")
         await page.evaluate("dispatchEvent(new Event('afterprint'))")
-        assert await page.locator(".body .row").count() < 60
+        await until(page, "() => document.querySelectorAll('.body .row').length < 60")
 
 
 FRAMES = """

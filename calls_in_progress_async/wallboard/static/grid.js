@@ -232,6 +232,7 @@ export class Grid {
 
   #print(everything) {
     this.#everything = everything;
+    this.measure();
     this.draw(this.clock.now());
   }
 }

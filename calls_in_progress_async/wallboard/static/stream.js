@@ -1,6 +1,7 @@
 // The stream of events: comes back after any failure, from after the last event, and knows when nothing is heard.
 
-const SILENCE = 8_000; // milliseconds; the server speaks every two seconds
+const SILENCE = 8_000; // milliseconds; the server speaks every two seconds, unless it says otherwise
+const MISSED = 4; // messages that the server said would come, and that did not
 const FIRST_DELAY = 1_000;
 const LONGEST_DELAY = 15_000;
 const EVENTS = ["snapshot", "update", "point", "status", "stopped"];
@@ -11,6 +12,7 @@ export class Stream {
   #heard = 0;
   #failures = 0;
   #timer = 0;
+  #patience = SILENCE;
   #receive;
   #change;
 
@@ -32,7 +34,7 @@ export class Stream {
     const after = this.#last ? `?after=${encodeURIComponent(this.#last)}` : "";
     const source = new EventSource(`events${after}`);
     this.#source = source;
-    this.#watch(SILENCE);
+    this.#watch(this.#patience);
     for (const name of EVENTS) source.addEventListener(name, (event) => this.#hear(source, name, event));
     source.addEventListener("error", () => this.#fail(source));
   }
@@ -41,9 +43,11 @@ export class Stream {
     if (source !== this.#source) return;
     this.#heard = performance.now();
     this.#failures = 0;
-    this.#watch(SILENCE);
     if (event.lastEventId) this.#last = event.lastEventId;
-    this.#receive(name, JSON.parse(event.data));
+    const data = JSON.parse(event.data);
+    if (name === "status") this.#patience = Math.max(SILENCE, MISSED * 1000 * data.next);
+    this.#watch(this.#patience);
+    this.#receive(name, data);
     this.#change("live");
   }
 
