@@ -264,6 +264,8 @@ async def test_an_organization_and_a_column_can_be_chosen(browser: Any) -> None:
         assert await page.get_attribute(".head .campaign", "aria-sort") == "ascending"
         await page.click(".body .row >> nth=0")
         assert await page.locator("[aria-selected=true]").count() == 1
+        await page.fill("#filter", "matches nothing")
+        await until(page, "() => !document.querySelector('#grid').hasAttribute('aria-activedescendant')")
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 568), (844, 390), (3840, 2160)])
@@ -358,6 +360,40 @@ async def test_print_has_every_call(browser: Any) -> None:
         await page.evaluate("dispatchEvent(new Event('afterprint'))")
         await until(page, "() => document.querySelectorAll('.body .row').length < 60")
 
+
+async def test_a_reader_who_has_scrolled_keeps_the_same_calls_in_view(browser: Any) -> None:
+    """New calls come in above without moving the rows under the eyes."""
+    feed = ScriptedFeed()
+    feed.calls = {ACME: [make_call(number) for number in range(1, 101)]}
+    async with serving(feed) as url, open_page(browser, url) as page:
+        await page.wait_for_selector(".body .row")
+        await page.evaluate("document.querySelector('#grid').scrollTop = 2000")
+        middle = "() => document.elementFromPoint(600, 600).closest('.row').id"
+        await until(page, "() => document.querySelector('#grid').scrollTop === 2000")
+        await page.wait_for_selector(".body .row[aria-rowindex='50']")
+        seen = await page.evaluate(middle)
+        feed.start(make_call(1000, age=1), make_call(1001, age=1))
+        await until(page, "() => document.querySelector('#total').textContent === '102'")
+        await until(page, "() => document.querySelector('#grid').scrollTop > 2000")
+        assert await page.evaluate(middle) == seen
+
+
+async def test_a_screen_at_rest_is_spared(browser: Any) -> None:
+    """Controls fade after a minute, the page wanders, and a key brings the controls back."""
+    async with serving(ScriptedFeed()) as url, open_page(browser, "about:blank") as page:
+        await page.clock.install()
+        await page.goto(url)
+        await until(page, LIVE)
+        await page.clock.run_for(61_000)
+        assert await page.evaluate("'idle' in document.documentElement.dataset")
+        assert await page.evaluate("getComputedStyle(document.querySelector('#board')).transform") in WHERE_IT_WAS
+        await page.clock.run_for(30_000)
+        assert await page.evaluate("getComputedStyle(document.querySelector('#board')).transform") not in WHERE_IT_WAS
+        await page.keyboard.press("d")
+        assert not await page.evaluate("'idle' in document.documentElement.dataset")
+
+
+WHERE_IT_WAS = ("none", "matrix(1, 0, 0, 1, 0, 0)")
 
 FRAMES = """
     seconds => new Promise((done) => {

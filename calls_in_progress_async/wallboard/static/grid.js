@@ -93,6 +93,7 @@ export class Grid {
     this.#items = items;
     this.#place();
     if (anchor) this.#restore(anchor);
+    if (this.#selected !== null && !items.some((item) => keyOf(item) === this.#selected)) this.#deselect();
     this.#grid.setAttribute("aria-rowcount", items.length + 1);
   }
 
@@ -223,6 +224,11 @@ export class Grid {
     this.draw(this.clock.now());
     for (const [key, each] of this.#views) this.#markSelected(each, key === this.#selected);
     this.#grid.setAttribute("aria-activedescendant", `row-${this.#selected}`);
+  }
+
+  #deselect() {
+    this.#selected = null;
+    this.#grid.removeAttribute("aria-activedescendant");
   }
 
   #markSelected(view, selected) {
