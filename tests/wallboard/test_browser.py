@@ -151,11 +151,21 @@ async def test_a_broken_stream_catches_up_without_a_gap(browser: Any) -> None:
         await until(page, ROWS, 1)
         broadcast = next(value.broadcast for value in app.values() if hasattr(value, "broadcast"))
         broadcast.make_snapshot = lambda: pytest.fail("a snapshot is not needed")
+        await page.evaluate(WATCH_LINK)
         async with page.expect_request(lambda request: "events?after=" in request.url):
             broadcast.close()
             feed.start(make_call(1))
         await until(page, ROWS, 2)
+        assert await page.evaluate("window.links") == []  # nobody saw a lost connection
 
+
+WATCH_LINK = """
+    () => {
+      window.links = [];
+      const observer = new MutationObserver(() => window.links.push(document.documentElement.dataset.link));
+      observer.observe(document.documentElement, {attributeFilter: ["data-link"]});
+    }
+"""
 
 HOSTILE = [
     "<img src=x onerror=\"document.title='hacked'\">",

@@ -2,7 +2,8 @@
 
 const SILENCE = 8_000; // milliseconds; the server speaks every two seconds, unless it says otherwise
 const MISSED = 4; // messages that the server said would come, and that did not
-const FIRST_DELAY = 1_000;
+const PING_TIMEOUT = 3_000;
+const FIRST_DELAY = 300;
 const LONGEST_DELAY = 15_000;
 const EVENTS = ["snapshot", "update", "point", "status", "stopped"];
 
@@ -53,14 +54,15 @@ export class Stream {
 
   #watch(delay) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#fail(this.#source), delay);
+    this.#timer = setTimeout(() => this.#fail(this.#source, true), delay);
   }
 
-  #fail(source) {
+  /** Try again. One broken stream is no lost connection yet: the server drops a slow browser, which soon comes back. */
+  #fail(source, silent = false) {
     if (source !== this.#source) return;
     source.close();
     this.#source = null;
-    this.#change("lost");
+    if (silent || this.#failures) this.#change("lost");
     const delay = Math.min(FIRST_DELAY * 2 ** this.#failures++, LONGEST_DELAY);
     clearTimeout(this.#timer);
     // Many browsers lose their server in the same moment, so each comes back at a time of its own.
@@ -69,10 +71,10 @@ export class Stream {
 
   async #reopen() {
     try {
-      const response = await fetch("ping", { cache: "no-store", signal: AbortSignal.timeout(SILENCE) });
+      const response = await fetch("ping", { cache: "no-store", signal: AbortSignal.timeout(PING_TIMEOUT) });
       if (response.status === 401) location.reload(); // signed out: the page becomes the sign-in page
     } catch {
-      // the stream itself finds out
+      this.#change("lost");
     }
     this.open();
   }
