@@ -34,9 +34,9 @@ from .errors import (
 )
 from .find_many import FindMany, OrganizationResult
 from .instrumentation import AttemptInfo, Instrumentation, OperationInfo
-from .limits.limiter import LimiterSnapshot, RateLimiter
+from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
-from .limits.token_bucket import BucketSnapshot
+from .limits.snapshots import BucketSnapshot, LimiterSnapshot
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls, CustomDataField, Problem
 from .transport.protocol import SendState, Transport
@@ -92,7 +92,7 @@ __all__ = [
     "RateLimit",
     "RateLimitWaitError",
     "RateLimitedError",
-    "RateLimiter",
+    "RateLimits",
     "RedirectRefusedError",
     "RequestRejectedError",
     "RequestTimeoutError",

@@ -19,12 +19,13 @@ from .errors import ClientClosedError
 from .find_many import FindMany, FindManySettings
 from .instrumentation import Hooks, Instrumentation
 from .limits.limiter import RateLimiter
+from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
 from .loop_affinity import LoopAffinity
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls
 from .response_cache import ResponseCache
-from .transport.aiohttp_transport import AiohttpTransport, ClientSession, HttpSettings
+from .transport.aiohttp_transport import AiohttpTransport, ClientSession, Fingerprint, HttpSettings
 from .transport.pipeline import Pipeline, PipelineSettings
 from .transport.protocol import Transport
 from .transport.retry import RetryPolicy
@@ -69,11 +70,12 @@ class CallsInProgressClient:
         connect_timeout: Seconds to make a connection, within that.
         max_connections: Requests on the network at once; further ones queue, first come first served.
         max_response_size: Bytes of an answer's decoded body.
-        ssl: An `ssl.SSLContext` of your own.
+        ssl: An `ssl.SSLContext` of your own, or an `aiohttp.Fingerprint`: the only certificate to trust.
         proxy: The URL of an HTTP proxy.
         trust_env: Take the proxy from the environment.
         session: An `aiohttp.ClientSession` of your own to send with. It is never closed here; its connection limit,
             cookies and proxy settings are yours.
+        transport: A transport of your own, instead of aiohttp.
 
     Raises:
         InvalidRequestError: A setting is out of its range; it names the setting.
@@ -97,7 +99,7 @@ class CallsInProgressClient:
         connect_timeout: float = 5.0,
         max_connections: int = 100,
         max_response_size: int = 32 * 2**20,
-        ssl: ssl_module.SSLContext | bool = True,
+        ssl: ssl_module.SSLContext | Fingerprint | bool = True,
         proxy: str | None = None,
         trust_env: bool = False,
         session: ClientSession | None = None,
@@ -167,12 +169,12 @@ class CallsInProgressClient:
         return self._base_url
 
     @property
-    def rate_limits(self) -> RateLimiter:
+    def rate_limits(self) -> RateLimits:
         """The limits in force: ``snapshot()`` for a dashboard, ``export_state()`` for the next start.
 
-        What the latter returns is JSON, and goes to ``RateLimit.adaptive(state=...)``.
+        ``set_share(1 / 4)`` makes this process use a quarter of the limits.
         """
-        return self._limiter
+        return self._limiter.view
 
     async def find(
         self,
@@ -369,7 +371,7 @@ class CallsInProgressClient:
         if isinstance(request, type) or not hasattr(request, "wire"):
             raise validation.invalid("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
         seconds = self._seconds(timeout)
-        if request.has_phone_numbers:
+        if isinstance(request, CurrentCallsRequest) and request.has_phone_numbers:
             seconds = await self._pipeline.run_until_closed(phone_numbers.load, seconds)
         wire = request.wire(self._wire_format)
         if operation is not None:

@@ -19,6 +19,11 @@ _REASONS = {
 }
 
 
+def masked(number: str | None) -> str:
+    """Show the end of a caller's phone number, or nothing of a number that is too short."""
+    return repr(number if number is None else f"...{number[4:][-2:]}")
+
+
 async def load() -> None:
     """Import the library in a thread, unless it is imported already."""
     if not _warm.cache_info().currsize:

@@ -7,10 +7,11 @@ from attrs import field, frozen
 from .. import validation
 from ..attempt import Attempt
 from ..organization import Organization
-from ..phone_numbers import e164
+from ..phone_numbers import e164, masked
 from ..records import CurrentCalls
 from ..records.results import structure_calls
 from ..transport.wire import WireRequest, WireResponse
+from .arguments import is_optional_text, is_organization, is_phone_number, is_transaction_id
 from .error_responses import parse_body, raise_for_status, says_record_not_found
 from .wire_format import WireFormat
 
@@ -22,23 +23,19 @@ class CurrentCallsRequest:
     """Ask for the calls that are live now. Filters may be combined; without any, all calls are meant.
 
     Raises:
-        InvalidRequestError: A filter is malformed, or one phone number comes without the other. That a number is
-            not a phone number is found when the request is sent, since it depends on the client's settings.
+        InvalidRequestError: A filter is malformed, or one phone number comes without the other. Sending the request
+            checks the phone numbers themselves, since they depend on the client's settings.
     """
 
-    organization: Organization = field(
-        validator=validation.instance(Organization, "an Organization, such as Organization.advertiser(25)")
-    )
-    transaction_id: str | None = field(default=None, validator=validation.transaction_id)
+    organization: Organization = field(validator=is_organization)
+    transaction_id: str | None = field(default=None, validator=is_transaction_id)
     """The API's own id of a call."""
-    external_unique_id: str | None = field(default=None, validator=validation.optional_text)
+    external_unique_id: str | None = field(default=None, validator=is_optional_text)
     """The id that an update gave a call."""
-    calling_phone_number: str | None = field(default=None, validator=validation.phone_number, repr=validation.masked)
+    calling_phone_number: str | None = field(default=None, validator=is_phone_number, repr=masked)
     """The caller's number; only together with the other one."""
-    destination_phone_number: str | None = field(
-        default=None, validator=validation.phone_number, repr=validation.masked
-    )
-    """The number that the call was transferred to."""
+    destination_phone_number: str | None = field(default=None, validator=is_phone_number, repr=masked)
+    """The number to which the call was transferred."""
 
     def __attrs_post_init__(self) -> None:
         """Refuse one phone number without the other."""
@@ -48,12 +45,12 @@ class CurrentCallsRequest:
 
     @property
     def has_phone_numbers(self) -> bool:
-        """Whether it filters by phone numbers."""
+        """True if the request filters by phone numbers."""
         return self.calling_phone_number is not None
 
     @property
     def has_filter(self) -> bool:
-        """Whether it asks for less than all calls."""
+        """True if the request asks for less than all calls."""
         return not (self.transaction_id is None and self.external_unique_id is None and not self.has_phone_numbers)
 
     def wire(self, wire_format: WireFormat) -> WireRequest:
@@ -71,17 +68,16 @@ class CurrentCallsRequest:
         }
 
     def read(self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...] = ()) -> CurrentCalls:
-        """Turn the answer into records.
+        """Turn the response into records.
 
         Raises:
-            ResponseError: The server refused, or its answer does not say which calls there are.
+            ResponseError: The server refused, or its response does not say which calls there are.
         """
-        # The 2022-09 revisions answer a find by phone number that finds nothing with a 404.
+        # The 2022-09 revisions respond to a find by phone number without a match with a 404.
         if response.status == 404 and self.has_filter and says_record_not_found(response):
             return CurrentCalls(attempts=attempts)
-        raise_for_status(response, update=False)
-        calls, problems = parse_body(structure_calls, response, strict=wire_format.strict)
-        return CurrentCalls(calls, problems, attempts)
+        raise_for_status(response)
+        return CurrentCalls._of(parse_body(structure_calls, response, strict=wire_format.strict), attempts)
 
 
 def _e164(parameter: str, number: str | None, wire_format: WireFormat) -> str | None:

@@ -1,4 +1,4 @@
-"""Answers that are not what was asked for, as errors: what a status and its body mean in this API."""
+"""Responses other than the one that was asked for, as errors: the meaning of a status and a body in this API."""
 
 from __future__ import annotations
 
@@ -15,84 +15,131 @@ T = TypeVar("T")
 _HANDLE = re.compile(r"error handle (\w{1,64})")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _NOT_FIELDS = ("class", "invalid_data")
-"""What else stands among the errors: the kind of the refusal, and its reason."""
-_LONGEST = 2000
+"""The keys among the errors that are no fields: the class of the error, and its reason."""
+_MAX_SAID = 2000
 """Characters of a server's own words in an error."""
-_KINDS: Mapping[int, type[errors.ResponseError]] = {
+_MAX_BODY = 2**18
+"""Bytes of an error's body that is read: the API's are far shorter, and a longer one would hold the event loop."""
+_BY_STATUS: Mapping[int, type[errors.ResponseError]] = {
+    400: errors.RequestRejectedError,
     401: errors.AuthenticationError,
     403: errors.PermissionDeniedError,
     404: errors.NotFoundError,
+    422: errors.RequestRejectedError,
     429: errors.RateLimitedError,
 }
-_HINTS = {401: " (is the token right, and for this organization?)"}
+# The classes on the vendor's pages, those of the Signal API included. Classes that begin with "Unauthorized" are
+# about permission.
+_BY_CLASS: Mapping[str, type[errors.ResponseError]] = {
+    "NotAuthorized": errors.AuthenticationError,
+    "RecordNotFound": errors.NotFoundError,
+    "InvalidInput": errors.RequestRejectedError,
+    "RecordInvalid": errors.RequestRejectedError,
+    "InternalServiceError": errors.ServerError,
+}
+_HINTS: Mapping[type[errors.ResponseError], str] = {
+    errors.AuthenticationError: " (is the token right, and for this organization?)",
+    errors.RedirectRefusedError: " (redirects are not followed: set base_url or network)",
+}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-def raise_for_status(response: WireResponse, *, update: bool) -> None:
-    """Raise what an answer outside 200 to 299 means.
+def raise_for_status(response: WireResponse) -> None:
+    """Raise the error that a status outside 200 to 299 means.
 
     Raises:
         ResponseError: Of the class that says what the caller can do about it.
     """
-    if 200 <= response.status < 300:
-        return
+    if (error := error_of(response)) is not None:
+        raise error
+
+
+def error_of(response: WireResponse, *, within_success: bool = False) -> errors.ResponseError | None:
+    """Return the error that a response means, or None for a success.
+
+    Args:
+        response: The response.
+        within_success: True if a body with ``error`` or ``errors`` is an error even with a status of 200 to 299.
+    """
+    success = 200 <= response.status < 300
+    if success and not (within_success and b'"error' in response.body):
+        return None
     payload = _payload(response)
+    if success and not (payload.get("error") or payload.get("errors")):
+        return None
     faults = _faults(payload)
-    said = _said(payload, faults)
-    facts = _facts(response)
-    text = f"HTTP {response.status}{f': {said}' if said else ''}"
-    error = _error(response.status, text, facts, faults, update=update)
+    kind = _kind_within_success(payload, faults) if success else _kind(response.status, payload, faults)
+    error = _make_error(kind, response, payload, faults)
     error.retry_after = response.retry_after
-    if 400 <= response.status < 500 and b"organization_type" in response.body.lower():
+    if kind is not errors.ServerError and b"organization_type" in response.body[:_MAX_BODY].lower():
         error.add_note(
             'The server objects to organization_type: try organization_type_case="capitalized" (or "lower").'
         )
-    raise error
+    return error
 
 
 def says_record_not_found(response: WireResponse) -> bool:
-    """Whether the body is one of the API's two ways to say that nothing was found."""
+    """Return True if the body is one of the API's two ways to say that nothing was found."""
     payload = _payload(response)
     return payload.get("error") == "RecordNotFound" or _faults(payload).get("class") == "RecordNotFound"
 
 
 def parse_body(structure: Callable[..., T], response: WireResponse, *, strict: bool) -> T:
-    """Turn the body of a 2xx into records, by one of the functions that do so.
+    """Turn the body of a 2xx into records with a function such as `structure_calls`.
 
     Raises:
-        UnexpectedResponseError: It cannot be read.
+        UnexpectedResponseError: The body cannot be read.
     """
     try:
         return structure(response.body, strict=strict)
     except PayloadError as error:
         path, reason = _one_line(error.path), error.reason
     text = f"HTTP {response.status}: {f'{path}: ' if path else ''}{reason}"
-    raise errors.UnexpectedResponseError(text, path=path, **_facts(response))
-
-
-def _error(
-    status: int, text: str, facts: dict[str, Any], faults: dict[str, Any], *, update: bool
-) -> errors.ResponseError:
-    fields = _field_errors(faults)
-    if status in (400, 422) or (status == 403 and fields):
-        return errors.RequestRejectedError(text, field_errors=fields, **facts)
-    if status in _REDIRECTS:
-        return errors.RedirectRefusedError(f"{text} (redirects are not followed: set base_url or network)", **facts)
-    if status >= 500:
-        handle = _HANDLE.search(str(faults.get("invalid_data")))
-        return errors.ServerError(text, error_handle=handle and handle[1], **facts)
-    if status == 404 and update:
-        return errors.CallNotFoundError(f"{text} (no such call is in progress)", **facts)
-    kind = _KINDS.get(status, errors.UnexpectedResponseError)
-    return kind(f"{text}{_HINTS.get(status, '')}", **facts)
-
-
-def _facts(response: WireResponse) -> dict[str, Any]:
     request_id = response.headers.get("X-Request-Id")
-    return {"status": response.status, "request_id": request_id and _one_line(request_id)}
+    raise errors.UnexpectedResponseError(
+        text, path=path, status=response.status, request_id=request_id and _one_line(request_id)
+    )
+
+
+def _kind(status: int, payload: Mapping[str, Any], faults: Mapping[str, Any]) -> type[errors.ResponseError]:
+    if status in _REDIRECTS:
+        return errors.RedirectRefusedError
+    if status >= 500:
+        return errors.ServerError
+    if status == 403 and (_field_errors(faults) or _kind_named(payload, faults) is errors.RequestRejectedError):
+        return errors.RequestRejectedError
+    return _BY_STATUS.get(status, errors.UnexpectedResponseError)
+
+
+def _kind_named(payload: Mapping[str, Any], faults: Mapping[str, Any]) -> type[errors.ResponseError] | None:
+    name = faults.get("class") or payload.get("error")
+    if not isinstance(name, str):
+        return None
+    return errors.PermissionDeniedError if name.startswith("Unauthorized") else _BY_CLASS.get(name)
+
+
+def _kind_within_success(payload: Mapping[str, Any], faults: Mapping[str, Any]) -> type[errors.ResponseError]:
+    fallback = errors.RequestRejectedError if _field_errors(faults) else errors.UnexpectedResponseError
+    return _kind_named(payload, faults) or fallback
+
+
+def _make_error(
+    kind: type[errors.ResponseError], response: WireResponse, payload: Mapping[str, Any], faults: Mapping[str, Any]
+) -> errors.ResponseError:
+    said = _said(payload, faults)
+    request_id = response.headers.get("X-Request-Id")
+    attributes: dict[str, Any] = {"status": response.status, "request_id": request_id and _one_line(request_id)}
+    if kind is errors.RequestRejectedError:
+        attributes["field_errors"] = _field_errors(faults)
+    if kind is errors.ServerError:
+        handle = _HANDLE.search(str(faults.get("invalid_data")))
+        attributes["error_handle"] = handle and handle[1]
+    return kind(f"HTTP {response.status}{f': {said}' if said else ''}{_HINTS.get(kind, '')}", **attributes)
 
 
 def _payload(response: WireResponse) -> dict[str, Any]:
+    if len(response.body) > _MAX_BODY:
+        return {}
     try:
         payload = parse_json(response.body)
     except PayloadError:
@@ -106,7 +153,7 @@ def _faults(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _field_errors(faults: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What is said of each field: ``{"<field>": ["can't be blank"]}``, or without the list."""
+    """Return the server's words on each field: ``{"<field>": ["can't be blank"]}``, or without the list."""
     return {
         _one_line(name): tuple(_one_line(str(text)) for text in (texts if isinstance(texts, list) else [texts]))
         for name, texts in faults.items()
@@ -115,11 +162,11 @@ def _field_errors(faults: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _said(payload: Mapping[str, Any], faults: Mapping[str, Any]) -> str:
-    """The body's own words in one short line, or nothing where it has none that the API documents."""
+    """Return the body's own words in one short line; nothing if it has none in the API's form."""
     fields = _field_errors(faults)
-    words = [payload.get("error"), faults.get("class"), faults.get("invalid_data")]
+    words = [payload.get("error"), payload.get("errors"), faults.get("class"), faults.get("invalid_data")]
     words += [f"{name}: {'; '.join(texts)}" for name, texts in fields.items()]
-    return ", ".join(_one_line(word) for word in words if isinstance(word, str) and word)[:_LONGEST]
+    return ", ".join(_one_line(word) for word in words if isinstance(word, str) and word)[:_MAX_SAID]
 
 
 def _one_line(text: str) -> str:

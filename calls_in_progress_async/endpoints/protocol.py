@@ -1,4 +1,4 @@
-"""One thin module an endpoint: a request class, how it goes to the wire, and how its answer is read.
+"""The protocol of a request class: the way to the wire, and the reading of the response.
 
 To add an endpoint, write one module with a class that satisfies `Endpoint`; `CallsInProgressClient.send` takes it.
 """
@@ -16,16 +16,11 @@ Result_co = TypeVar("Result_co", covariant=True)
 
 
 class Endpoint(Protocol[Result_co]):
-    """What the client needs of a request. Both functions are pure."""
+    """A request as the client sends it. Both functions are pure."""
 
     @property
     def organization(self) -> Organization:
-        """Whose token and whose share of the rate limit the request takes."""
-        ...
-
-    @property
-    def has_phone_numbers(self) -> bool:
-        """Whether the phone number library will be needed."""
+        """The organization for the token and the rate limit."""
         ...
 
     def wire(self, wire_format: WireFormat) -> WireRequest:
@@ -33,5 +28,5 @@ class Endpoint(Protocol[Result_co]):
         ...
 
     def read(self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...]) -> Result_co:
-        """Turn the answer into records, or raise a `ResponseError`."""
+        """Turn the response into records, or raise a `ResponseError`."""
         ...

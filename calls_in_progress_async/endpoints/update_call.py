@@ -10,11 +10,13 @@ from attrs import field, frozen
 
 from .. import validation
 from ..attempt import Attempt
+from ..errors import CallNotFoundError, NotFoundError
 from ..organization import Organization
 from ..records import CallUpdate
 from ..records.results import structure_update
 from ..transport.wire import WireRequest, WireResponse
-from .error_responses import parse_body, raise_for_status
+from .arguments import is_optional_text, is_organization, is_transaction_id, show_names, to_custom_data
+from .error_responses import error_of, parse_body
 from .wire_format import WireFormat
 
 
@@ -26,18 +28,14 @@ class UpdateCallRequest:
         InvalidRequestError: No call is named, nothing is to change, or a value is malformed.
     """
 
-    organization: Organization = field(
-        validator=validation.instance(Organization, "an Organization, such as Organization.advertiser(25)")
-    )
-    transaction_id: str | None = field(default=None, validator=validation.transaction_id)
+    organization: Organization = field(validator=is_organization)
+    transaction_id: str | None = field(default=None, validator=is_transaction_id)
     """The API's own id of the call."""
-    external_unique_id: str | None = field(default=None, validator=validation.optional_text)
+    external_unique_id: str | None = field(default=None, validator=is_optional_text)
     """The id that an earlier update gave the call."""
-    new_external_unique_id: str | None = field(default=None, validator=validation.optional_text)
+    new_external_unique_id: str | None = field(default=None, validator=is_optional_text)
     """The id to give the call now."""
-    custom_data: Mapping[str, str] | None = field(
-        default=None, converter=validation.custom_data, repr=validation.names_alone
-    )
+    custom_data: Mapping[str, str] | None = field(default=None, converter=to_custom_data, repr=show_names)
     """Names and values to add or to change. The API has no removal."""
     method: str = field(default="PUT", validator=validation.one_of("PUT", "POST"))
     """Both do the same; a POST is not repeated once it may have been carried out."""
@@ -50,11 +48,6 @@ class UpdateCallRequest:
             raise validation.invalid(
                 "new_external_unique_id", "is missing, and so is custom_data: nothing would change"
             )
-
-    @property
-    def has_phone_numbers(self) -> bool:
-        """An update names its call by ids only."""
-        return False
 
     def wire(self, wire_format: WireFormat) -> WireRequest:
         """Turn the request into method, path, query string and body."""
@@ -86,14 +79,19 @@ class UpdateCallRequest:
         return json.dumps({"call_in_progress": changes}, ensure_ascii=False, separators=(",", ":")).encode()
 
     def read(self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...] = ()) -> CallUpdate:
-        """Turn the answer into a record. A 2xx without a body is a success.
+        """Turn the response into a record. A 2xx without a body is a success.
 
         Raises:
-            ResponseError: The server refused, or its answer cannot be read.
+            CallNotFoundError: No such call is in progress (404).
+            ResponseError: The server refused, or its response cannot be read.
         """
-        raise_for_status(response, update=True)
+        error = error_of(response, within_success=True)
+        if isinstance(error, NotFoundError):
+            error = CallNotFoundError(f"{error.message} (no such call is in progress)", **vars(error))
+        if error is not None:
+            raise error
         accepted_only = response.status == 202
         if not response.body.strip():
             return CallUpdate(accepted_only=accepted_only, attempts=attempts)
-        calls, problems = parse_body(structure_update, response, strict=wire_format.strict)
-        return CallUpdate(accepted_only=accepted_only, calls=calls, problems=problems, attempts=attempts)
+        found = parse_body(structure_update, response, strict=wire_format.strict)
+        return CallUpdate(accepted_only=accepted_only, calls=found.calls, problems=found.problems, attempts=attempts)

@@ -1,33 +1,52 @@
-"""How requests are spelled on the wire: the settings that all endpoints share."""
+"""The spelling of requests on the wire: settings that all endpoints share."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from attrs import field, frozen
 
 from .. import validation
 from ..organization import Organization
+from ..regions import MISTAKEN, REGIONS
+
+_API_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+
+
+def _to_api_version(value: Any) -> str:
+    if isinstance(value, str) and _API_VERSION.fullmatch(value):
+        return value
+    raise validation.unexpected("api_version", 'a date such as "2022-08-01"', value)
+
+
+def _to_region(value: Any) -> str:
+    region = value.upper() if isinstance(value, str) else ""
+    if region in REGIONS:
+        return region
+    hint = f' ("{MISTAKEN[region]}" is meant)' if region in MISTAKEN else ""
+    raise validation.unexpected("default_region", f'the two letters of a region, such as "US"{hint}', value)
 
 
 @frozen(kw_only=True)
 class WireFormat:
     """The client's settings that shape a request."""
 
-    api_version: str = field(default="2022-08-01", converter=validation.api_version)
+    api_version: str = field(default="2022-08-01", converter=_to_api_version)
     """The date in the path: the vendor never changed it."""
     organization_type_case: str = field(default="lower", validator=validation.one_of("lower", "capitalized"))
     """The seed documents ``network``; the vendor's page from 2022-09-28 on ``Network``."""
-    default_region: str = field(default="US", converter=validation.region)
+    default_region: str = field(default="US", converter=_to_region)
     """The country of phone numbers that are written without a ``+``."""
     validate_phone_numbers: str = field(default="possible", validator=validation.one_of("possible", "valid", "off"))
     """``"possible"`` because the vendor's own examples, +1 555 999 9999, are not valid numbers."""
     strict: bool = field(default=False, validator=validation.flag)
-    """Whether an unreadable field raises, rather than being listed in ``problems``."""
+    """True to raise for an unreadable field instead of listing it in ``problems``."""
 
     def target(self, resource: str, organization: Organization, parameters: Mapping[str, str | None]) -> str:
-        """Path and query of a request: the two parameters that every request has, and those that are not None.
+        """Write the path and the query of a request, with the parameters that are not None.
 
         Everything but the unreserved characters of RFC 3986, section 2.3, is percent-encoded. A ``+`` becomes
         ``%2B``: left bare in a query, servers read it as a space.

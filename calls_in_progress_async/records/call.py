@@ -1,180 +1,336 @@
-"""One live call, in the fields of every revision of the API."""
+"""One live call, with the fields of every revision of the API."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from datetime import datetime, timedelta
+from typing import Any, get_type_hints
 
-from .. import validation
-from .codec import Json, PayloadError, Problem, Record, Time, json_key, keys, structure, to_json
-from .custom_data import CustomData, CustomDataField, Demographic, read_custom_data, read_plain_custom_data
+from attrs import field, fields, frozen
+
+from .. import clock, validation
+from ..frozen_dict import FrozenDict
+from ..phone_numbers import masked
+from .codec import (
+    Json,
+    JsonFlag,
+    PayloadError,
+    Problem,
+    Text,
+    TextOrList,
+    Time,
+    add_decoding_class,
+    decode_or_structure,
+    decoding_class_of,
+    flag_of,
+    json_text,
+    keys,
+    parse_json,
+    time_text,
+)
+from .custom_data import (
+    DEMOGRAPHICS,
+    CustomDataField,
+    Demographic,
+    freeze_fields,
+    read_custom_data,
+    read_plain_custom_data,
+)
+from .meaning import canonical
+from .record import Body, LazyField, PendingField, Record
 
 
-class Call(Record, frozen=True, kw_only=True, eq=False, gc=False):
-    """A call in progress. What has no value (null, ``""`` or left out) is None.
+def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
+    return None if value is None else FrozenDict(value)
 
-    Two calls are equal if their payloads say the same. A call pickles, and `from_payload` makes one for tests.
+
+class _Unread(Record):
+    """The parts of a payload that a call reads when asked."""
+
+    __slots__ = ("_custom_data", "_printed_keypresses")
+
+
+@frozen(kw_only=True, eq=False, repr=False)
+class Call(_Unread):
+    """A call in progress. A field without a value (null, ``""`` or left out) is None.
+
+    A field that the vendor documents as text holds the JSON text of any scalar: the id 83 is ``"83"``. Two calls are
+    equal if their payloads mean the same. A call pickles, and `from_payload` makes a call for tests.
     """
 
-    _custom_data: Json = json_key(default=Json(), name="custom_data")
-    # From 2022-09 on.
-    transaction_id: str | None = None
+    # In the order of the vendor's page of 2024-02, which is the order in which msgspec finds a key at once.
+    transaction_id: Text | None = None
     """The primary key of the call."""
-    call_status: str | None = None
+    call_status: Text | None = None
     """``"bridged"`` in every example."""
-    external_unique_id: str | None = None
+    external_unique_id: Text | None = None
     """The id that an update gave the call."""
-    calling_phone_number: str | None = None
+    calling_phone_number: Text | None = None
     """The caller's number, as sent."""
-    destination_phone_number: str | None = None
-    """The number that the call was transferred to, as sent: digits and ``- # * x ,``."""
+    destination_phone_number: Text | None = None
+    """The number to which the call was transferred, as sent: digits and ``- # * x ,``."""
+    called_phone_number: Text | None = None
+    bridge_start_time: Time | None = None
+    call_record_id: Text | None = None
+    phone_type: Text | None = None
+    advertiser_campaign_country: Text | None = None
+    advertiser_campaign_id: Text | None = None
+    advertiser_campaign_id_from_network: Text | None = None
+    advertiser_campaign_name: Text | None = None
+    advertiser_id: Text | None = None
+    advertiser_id_from_network: Text | None = None
+    advertiser_name: Text | None = None
+    affiliate_campaign_id_from_network: Text | None = None
+    affiliate_commissions_ranking: Text | None = None
+    affiliate_conversion_rate_ranking: Text | None = None
+    affiliate_id: Text | None = None
+    affiliate_id_from_network: Text | None = None
+    affiliate_name: Text | None = None
+    affiliate_volume_ranking: Text | None = None
+    city: Text | None = None
+    keypress_1: Text | None = None
+    keypress_2: Text | None = None
+    keypress_3: Text | None = None
+    keypress_4: Text | None = None
+    keypresses: TextOrList | None = None
+    """The keys that the caller pressed: documented as ``keypresses``, printed as ``key presses``."""
+    media_type: Text | None = None
+    promo_number_description: Text | None = None
+    promo_number_id: Text | None = None
+    qualified_regions: TextOrList | None = None
+    region: Text | None = None
+    source: Text | None = None
+    start_time: Time | None = None
+    verified_zip_code: Text | None = None
+    zip_code: Text | None = None
+    repeat_calling_phone_number: bool | None = None
+    """True if the caller has called before. The texts "true", "false", "yes" and "no" are read as well."""
     # 2022-09 only.
     call_start_time_utc: Time | None = None
     transfer_start_time_utc: Time | None = None
-    # From 2023-04 on.
-    called_phone_number: str | None = None
-    bridge_start_time: Time | None = None
-    phone_type: str | None = None
-    # From 2023-09 on.
-    call_record_id: str | None = None
-    # 2024-02.
-    start_time: Time | None = None
-    advertiser_campaign_country: str | None = None
-    advertiser_campaign_id: str | None = None
-    advertiser_campaign_id_from_network: str | None = None
-    advertiser_campaign_name: str | None = None
-    advertiser_id: str | None = None
-    advertiser_id_from_network: str | None = None
-    advertiser_name: str | None = None
-    affiliate_campaign_id_from_network: str | None = None
-    affiliate_commissions_ranking: str | None = None
-    affiliate_conversion_rate_ranking: str | None = None
-    affiliate_id: str | None = None
-    affiliate_id_from_network: str | None = None
-    affiliate_name: str | None = None
-    affiliate_volume_ranking: str | None = None
-    city: str | None = None
-    keypress_1: str | None = None
-    keypress_2: str | None = None
-    keypress_3: str | None = None
-    keypress_4: str | None = None
-    _keypresses: str | None = json_key(default=None, name="keypresses")
-    _keypresses_as_printed: str | None = json_key(default=None, name="key presses")
-    media_type: str | None = None
-    promo_number_description: str | None = None
-    promo_number_id: str | None = None
-    qualified_regions: str | None = None
-    region: str | None = None
-    repeat_calling_phone_number: bool | str | None = None
-    """Whether the caller called before."""
-    source: str | None = None
-    verified_zip_code: str | None = None
-    zip_code: str | None = None
+    custom_data: Mapping[str, CustomDataField] | None = field(default=None, converter=freeze_fields)
+    """The custom fields by name, from any of the API's shapes."""
+    demographics_data: Mapping[str, Demographic] | None = field(default=None, converter=_freeze)
+    """The caller's demographics, by ``*_data_append`` key."""
+    extra: Mapping[str, Any] = field(factory=dict, converter=FrozenDict)
+    """The fields that this version does not know, as Python values."""
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any] | bytes, *, strict: bool = False) -> Call:
-        """Make a call from its JSON, or from a mapping that holds the same.
+        """Make a call from its JSON, or from a mapping with the same content.
 
         Raises:
-            InvalidRequestError: It is not an object or, if ``strict``, a field cannot be read.
+            InvalidRequestError: The payload is not an object or, if ``strict``, has a field that cannot be read.
         """
         try:
-            return structure(cls, to_json(payload), "call", strict=strict)
+            return structure_call(_to_json(payload), "call", strict=strict)
         except PayloadError as error:
-            problem = f"{error.path}: {error.reason}"
+            problem = f"cannot be read: {error.path}: {error.reason}"
         except (TypeError, ValueError, RecursionError):
             problem = "is not a mapping, or holds what JSON cannot"
         raise validation.invalid("payload", problem)
 
     @property
-    def keypresses(self) -> str | None:
-        """The keys the caller pressed: documented as ``keypresses``, printed as ``key presses``."""
-        return self._keypresses or self._keypresses_as_printed
-
-    def _custom(self) -> CustomData:
-        origin = self._origin
-        if origin.read_later is None:
-            origin.read_later = read_plain_custom_data(self._custom_data) or read_custom_data(
-                self.raw.get("custom_data"), f"{origin.path}.custom_data"
-            )
-        return cast(CustomData, origin.read_later)
-
-    @property
-    def custom_data(self) -> Mapping[str, CustomDataField] | None:
-        """The custom fields by name, whichever of the API's shapes they came in."""
-        return self._custom().fields
-
-    @property
-    def demographics_data(self) -> Mapping[str, Demographic] | None:
-        """What is known of the caller, by ``*_data_append`` key."""
-        return self._custom().demographics
-
-    @property
     def problems(self) -> tuple[Problem, ...]:
         """The fields that could not be read, and why. They are None here, and as sent in `raw`."""
-        return super().problems + self._custom().problems
-
-    @property
-    def extra(self) -> dict[str, Any]:
-        """The fields that this version does not know, as Python values."""
-        known = keys(Call) | {"custom_data"}
-        return {key: value for key, value in self.raw.items() if key not in known}
+        _ = self.custom_data  # adds its own
+        return super().problems
 
     @property
     def bridged_at(self) -> datetime | None:
-        """When the call was connected to its destination, whichever revision's field says so."""
+        """The time at which the call was connected to its destination, from the field of any revision."""
         return self.bridge_start_time or self.transfer_start_time_utc
 
     @property
     def started_at(self) -> datetime | None:
-        """When the caller dialled, whichever revision's field says so."""
+        """The time at which the caller dialled, from the field of any revision."""
         return self.start_time or self.call_start_time_utc
 
     def duration(self, now: datetime | None = None) -> timedelta | None:
-        """How long the call has been bridged (or, where that is not said, has lasted); None where neither is known.
+        """Return the time since the call was bridged or else since it started; None if neither time is known.
 
         Args:
-            now: An aware time; the present by default. Where it is before the start, the answer is zero.
+            now: An aware time; the present by default. Before the start, the duration is zero.
 
         Raises:
             InvalidRequestError: ``now`` has no UTC offset.
         """
-        now = datetime.now(UTC) if now is None else now
+        now = clock.utc_now() if now is None else now
         if now.tzinfo is None:
             raise validation.invalid("now", "has no UTC offset, pass datetime.now(UTC)")
         since = self.bridged_at or self.started_at
         return None if since is None else max(now - since, timedelta())
 
     def custom_value(self, name: str) -> str | None:
-        """The value of a custom field, or None where the call has no such field."""
+        """Return the value of a custom field, or None if the call has no such field."""
         found = (self.custom_data or {}).get(name)
         return None if found is None else found.value
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the call as its JSON in Python values: times in ISO 8601, unknown fields included.
+
+        Custom data is ``{name: {"value": ..., "source": ...}}``, with the demographics under ``demographics_data`` as
+        in the API. Fields without a value are left out, so that `from_payload` makes an equal call of the result.
+        """
+        values = {name: value for name in _PLAIN if (value := getattr(self, name)) is not None}
+        fields = freeze_fields(self.custom_data)
+        custom: dict[str, Any] = {} if fields is None else dict(fields.entries())
+        if self.demographics_data is not None:
+            custom[DEMOGRAPHICS] = dict(self.demographics_data)
+        if custom or self.custom_data is not None:
+            values["custom_data"] = custom
+        ready: dict[str, Any] = _json_ready({**values, **self.extra})
+        return ready
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+    def _to_payload(self) -> bytes:
+        return self.to_json().encode()
+
+    def detach(self) -> None:
+        """Keep a copy of this call's own JSON instead of the whole body."""
+        super().detach()
+        unread = getattr(self, "_custom_data", None)
+        if isinstance(unread, Json):
+            object.__setattr__(self, "_custom_data", unread.copy())
+
     def __repr__(self) -> str:
-        caller = validation.masked(self.calling_phone_number)
+        caller = masked(self.calling_phone_number)
         return f"<Call {self.transaction_id!r} {self.call_status!r} from {caller} bridged_at={self.bridged_at}>"
 
-    def __rich_repr__(self) -> list[tuple[str, Any]]:  # what msgspec has rich print would be every field
+    def __rich_repr__(self) -> list[tuple[str, Any]]:  # rich would print every field, the caller's number among them
         return [("", repr(self))]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Call):
             return NotImplemented
-        return self.raw_json == other.raw_json or self.raw == other.raw
-
-    def __ne__(self, other: object) -> bool:  # msgspec's own would not ask __eq__
-        return not self == other
+        mine, others = self.raw_json, other.raw_json
+        return mine == others or meaning(mine) == meaning(others)
 
     def __hash__(self) -> int:
         return hash(self.transaction_id)
-
-    def __replace__(self, **changes: Any) -> Call:  # `copy.replace`: msgspec's own would leave the payload as it was
-        return Call.from_payload({**self.raw, **changes})
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restore, (self.raw_json, self.path)
 
 
+# How a call is decoded.
+
+
+def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
+    """Turn the JSON of one call into a `Call`.
+
+    Args:
+        payload: The JSON.
+        path: The call's place in the body.
+        strict: True to raise for a field that cannot be read.
+
+    Raises:
+        PayloadError: The payload is not an object or, in strict mode, a field cannot be read.
+    """
+    decoded, problems = decode_or_structure(decoding_class_of(Call), payload, path)
+    return adopt_call(decoded, (Body(payload, path), None), problems, strict=strict)
+
+
+def adopt_call(
+    decoded: Call, source: tuple[Body, int | None], problems: tuple[Problem, ...] = (), *, strict: bool
+) -> Call:
+    """Complete a call of the decoding class."""
+    _set_source(decoded, source)
+    _set_class(decoded, Call)
+    if _get_printed(decoded) is not None and decoded.keypresses is None:
+        _set_keypresses(decoded, _get_printed(decoded))
+    if (repeat := _get_repeat(decoded)).__class__ is str:
+        _set_repeat(decoded, flag_of(repeat))
+    if problems:
+        _set_problems(decoded, problems)
+    if strict and (found := decoded.problems):
+        raise PayloadError(found[0].path, found[0].reason)
+    return decoded
+
+
+def meaning(payload: bytes) -> object:
+    """Return the content of a call's JSON, equal for two payloads exactly if they mean the same."""
+    return canonical(payload, _DOCUMENTED)
+
+
+def _read_custom_data(call: Call) -> None:
+    unread = _get_unread(call)
+    found = read_plain_custom_data(unread) if isinstance(unread, Json) else None
+    fields, demographics, problems = found or read_custom_data(_value_of(unread), f"{call.path}.custom_data")
+    _set_custom_data(call, fields)
+    _set_demographics(call, demographics)
+    if problems:
+        _set_problems(call, (*getattr(call, "_problems", ()), *problems))
+    _set_unread(call, None)  # since it may hold the whole body
+
+
+def _value_of(unread: Any) -> Any:
+    """Return custom data in Python values; it is already in them if the call was structured field by field."""
+    if not isinstance(unread, Json):
+        return unread
+    return parse_json(bytes(unread)) if bytes(unread) else None
+
+
+def _read_extra(call: Call) -> None:
+    extra = {key: value for key, value in call.raw.items() if key not in _KNOWN}
+    object.__setattr__(call, "extra", FrozenDict(extra))
+
+
+_LAZY = ("custom_data", "demographics_data", "extra")
+_HINTS = get_type_hints(Call, include_extras=True)
+DecodedCall = add_decoding_class(
+    Call,
+    {
+        **{each.name: (_HINTS[each.name], each.name) for each in fields(Call) if each.name not in _LAZY},
+        "repeat_calling_phone_number": (JsonFlag | None, "repeat_calling_phone_number"),
+        "custom_data": (Json, "_custom_data"),
+        "key presses": (TextOrList | None, "_printed_keypresses"),
+    },
+)
+"""The class that msgspec decodes a call into."""
+
+# A slot's own getter and setter take half the time of getattr and ``object.__setattr__``.
+_set_source = vars(Record)["_source"].__set__
+_set_problems = vars(Record)["_problems"].__set__
+_set_class = vars(object)["__class__"].__set__
+_get_unread, _set_unread = vars(_Unread)["_custom_data"].__get__, vars(_Unread)["_custom_data"].__set__
+_get_printed = vars(_Unread)["_printed_keypresses"].__get__
+_set_keypresses = vars(Call)["keypresses"].__set__
+_get_repeat, _set_repeat = (getattr(vars(Call)["repeat_calling_phone_number"], name) for name in ("__get__", "__set__"))
+_set_custom_data = vars(Call)["custom_data"].__set__
+_set_demographics = vars(Call)["demographics_data"].__set__
+
+for _name in ("custom_data", "demographics_data"):
+    setattr(Call, _name, PendingField(vars(Call)[_name], _read_custom_data, vars(_Unread)["_custom_data"]))
+setattr(Call, "extra", LazyField(vars(Call)["extra"], _read_extra))  # noqa: B010 - for the type checker it is a field
+
+_DOCUMENTED = keys(Call)
+_KNOWN = _DOCUMENTED | {"custom_data"}
+_PLAIN = tuple(each.name for each in fields(Call) if each.name not in ("custom_data", "demographics_data", "extra"))
+
+
 def _restore(payload: bytes, path: str) -> Call:
-    return structure(Call, payload, path, strict=False)
+    return structure_call(payload, path, strict=False)
+
+
+def _to_json(payload: Mapping[str, Any] | bytes) -> bytes:
+    """Write a mapping as JSON, with times in ISO 8601; bytes are JSON already."""
+    return payload if isinstance(payload, bytes) else json.dumps({**payload}, default=datetime.isoformat).encode()
+
+
+def _json_ready(value: Any) -> Any:
+    """Replace times by text, and anything that JSON cannot hold by the nearest value."""
+    if isinstance(value, Mapping):
+        return {_json_ready(str(key)): _json_ready(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_ready(each) for each in value]
+    if isinstance(value, str):
+        return json_text(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return time_text(value) if isinstance(value, datetime) else value

@@ -1,108 +1,102 @@
-"""JSON that a strict parser refuses: by the standard library's, and what is too deep for any parser by cutting.
+"""JSON that a strict parser rejects, read by the standard library's parser.
 
-That is NaN, enormous numbers, lone surrogates, bytes that are not UTF-8, and fields nested a thousand levels or more.
+Such JSON holds NaN, enormous numbers, lone surrogates or bytes that are not UTF-8.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from collections.abc import Iterator
 
-_WHITE_SPACE = " \t\r\n"  # RFC 8259, section 2
-_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_MARKS = re.compile(rf'{_STRING}|".*+|[\[{{]+|[\]}}]+|,', re.DOTALL)
-"""What the structure of JSON shows in: strings are among them only to be skipped, the last even where it has no end."""
-_NAME = re.compile(rf"({_STRING})[{_WHITE_SPACE}]*:[{_WHITE_SPACE}]*", re.DOTALL)
+_WHITE_SPACE = re.compile(r"[ \t\r\n]*")  # RFC 8259, section 2
 
 
-def parse(body: bytes, lost: list[str]) -> Any:
-    """Parse what is nearly JSON.
+def _parse_int(digits: str) -> int | float:
+    # int() refuses more than 4,300 digits (CVE-2020-10735).
+    return int(digits) if len(digits) < 400 else float(digits)
+
+
+_decoder = json.JSONDecoder(parse_int=_parse_int)
+
+
+def parse(body: bytes) -> object:
+    """Parse nearly any JSON.
+
+    Raises:
+        ValueError: The body is not JSON.
+        RecursionError: The body is nested too deeply.
+    """
+    return _decoder.decode(body.decode("utf-8-sig", "replace"))
+
+
+def cut(body: bytes, most: int) -> dict[str, bytes | list[bytes]]:
+    """Cut an object into the exact JSON of its fields, and each field that is a list into that of its entries.
 
     Args:
-        body: The text. Of an object with fields that are nested too deeply for the parser, these are None; a list of
-            such entries is empty.
-        lost: Where to put the names of those fields.
+        body: The JSON.
+        most: Fields or entries that are cut before the body is refused.
+
+    Returns:
+        The fields by name; none if the body is anything but an object.
 
     Raises:
-        ValueError: It is not JSON.
+        ValueError: The body is not JSON, or has too many parts.
+        RecursionError: The body is nested too deeply.
     """
-    text = _text_of(body)
-    try:
-        return _loads(text)
-    except RecursionError:
-        return [] if text.startswith("[") else _parse_fields(text, lost)
-
-
-def fields_of(body: bytes) -> dict[str, str]:
-    """The JSON of each field of an object, however deep; nothing where it is not an object.
-
-    Raises:
-        ValueError: It is not JSON.
-    """
-    text = _text_of(body)
-    try:
-        parsed = _loads(text)
-        return {name: json.dumps(value) for name, value in parsed.items()} if isinstance(parsed, dict) else {}
-    except RecursionError:
-        return cut_fields(text) if text.startswith("{") else {}
-
-
-def _text_of(body: bytes) -> str:
-    return body.decode("utf-8-sig", "replace").strip(_WHITE_SPACE)
-
-
-def _loads(text: str) -> Any:
-    # int() refuses more than 4,300 digits (CVE-2020-10735).
-    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
-
-
-def _parse_fields(text: str, lost: list[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in cut_fields(text).items():
-        try:
-            values[name] = _loads(value)
-        except RecursionError:
-            values[name] = None
-            lost.append(name)
-    return values
-
-
-def cut_fields(text: str) -> dict[str, str]:
-    """Cut an object, however deep, into the JSON of its fields.
-
-    Raises:
-        ValueError: It is not JSON.
-    """
-    fields = {}
-    for part in cut(text, "{}"):
-        name = _NAME.match(part)
-        if name is None:
-            raise ValueError("a field has no name")
-        fields[str(_loads(name[1]))] = part[name.end() :]
+    cutter = _Cutter(body.decode("utf-8-sig", "surrogateescape"), most)
+    fields: dict[str, bytes | list[bytes]] = {}
+    if cutter.next_character() != "{":
+        cutter.value()
+    else:
+        for _ in cutter.members("{", "}"):
+            name = str(json.loads(cutter.value()))
+            cutter.expect(":")
+            fields[name] = cutter.entries() if cutter.next_character() == "[" else cutter.value()
+    if cutter.next_character():
+        raise ValueError("more follows the JSON")
     return fields
 
 
-def cut(text: str, ends: str) -> list[str]:
-    """Cut a list or an object, however deep, into its parts, by brackets and commas alone.
+class _Cutter:
+    """A position in a text, moved from one JSON value to the next."""
 
-    Args:
-        text: Its JSON.
-        ends: ``"[]"`` or ``"{}"``.
+    def __init__(self, text: str, most: int) -> None:
+        self._text = text
+        self._left = most
+        self._position = 0
 
-    Raises:
-        ValueError: It is not JSON.
-    """
-    parts: list[str] = []
-    depth, start = 0, 1
-    for mark in _MARKS.finditer(text):
-        kind = mark[0][0]
-        if kind in "[{]}":
-            depth += len(mark[0]) if kind in "[{" else -len(mark[0])
-        elif kind == "," and depth == 1:
-            parts.append(text[start : mark.start()].strip(_WHITE_SPACE))
-            start = mark.end()
-    if depth or text[:1] != ends[0] or text[-1:] != ends[1]:
-        raise ValueError("a bracket is missing")
-    last = text[start:-1].strip(_WHITE_SPACE)
-    return [*parts, last] if parts or last else []
+    def next_character(self) -> str:
+        """Skip white space and return the character that follows; nothing at the end of the text."""
+        match = _WHITE_SPACE.match(self._text, self._position)
+        self._position = match.end() if match else self._position
+        return self._text[self._position : self._position + 1]
+
+    def expect(self, mark: str) -> None:
+        if self.next_character() != mark:
+            raise ValueError(f"{mark} is missing")
+        self._position += 1
+
+    def value(self) -> bytes:
+        """Return the JSON of the next value."""
+        self.next_character()
+        beginning = self._position
+        _, self._position = _decoder.raw_decode(self._text, beginning)
+        return self._text[beginning : self._position].encode("utf-8", "surrogateescape")
+
+    def members(self, opening: str, closing: str) -> Iterator[None]:
+        """Stop at each member of a list or an object."""
+        self.expect(opening)
+        if self.next_character() != closing:
+            yield
+        while self.next_character() == ",":
+            self.expect(",")
+            self._left -= 1
+            if self._left < 0:
+                raise ValueError("too many parts")
+            yield
+        self.expect(closing)
+
+    def entries(self) -> list[bytes]:
+        """Return the JSON of each entry of the next list."""
+        return [self.value() for _ in self.members("[", "]")]

@@ -1,26 +1,41 @@
-"""What a find and an update come to, and the bodies they come in."""
+"""The results of a find and of an update, and the reading of their bodies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from typing import Self, overload
 
 from attrs import field, frozen
 
 from ..attempt import Attempt
+from .bodies import Release, StructuredCalls, structure_each, structure_list
 from .call import Call
-from .codec import PayloadError, Problem, structure_all
+from .codec import PayloadError, Problem
+
+
+class _Releasing:
+    """A list of calls that share the body of one response as long as the list exists."""
+
+    __slots__ = ("_release",)
+
+    _release: Release | None
 
 
 @frozen
-class CurrentCalls(Sequence[Call]):
+class CurrentCalls(_Releasing, Sequence[Call]):
     """The calls in progress, in the server's order: newest first. Immutable."""
 
     _calls: tuple[Call, ...] = ()
     problems: tuple[Problem, ...] = ()
-    """The entries of the list that are not calls, and why. What is wrong within a call is in its own ``problems``."""
+    """The entries of the list that are not calls, and why. A call lists its own unreadable fields in ``problems``."""
     attempts: tuple[Attempt, ...] = field(default=(), eq=False)
-    """What it took to get them."""
+    """The attempts that the find took."""
+
+    @classmethod
+    def _of(cls, structured: StructuredCalls, attempts: tuple[Attempt, ...]) -> Self:
+        calls = cls(structured.calls, structured.problems, attempts)
+        object.__setattr__(calls, "_release", structured.release)
+        return calls
 
     @overload
     def __getitem__(self, index: int) -> Call: ...
@@ -40,34 +55,34 @@ class CurrentCalls(Sequence[Call]):
 
 @frozen(kw_only=True)
 class CallUpdate:
-    """What the server answered to an update."""
+    """The server's response to an update."""
 
     accepted_only: bool = False
-    """Whether it was accepted (202) rather than done."""
+    """True if the update was accepted (202) and is not yet done."""
     calls: tuple[Call, ...] = ()
     """The call as the server shows it, if it does. Updated custom data is not visible in it."""
     problems: tuple[Problem, ...] = ()
-    """What of the answer could not be read."""
+    """The parts of the response that could not be read."""
     attempts: tuple[Attempt, ...] = field(default=(), eq=False)
-    """What it took."""
+    """The attempts that the update took."""
 
 
-def structure_calls(body: bytes, *, strict: bool) -> tuple[tuple[Call, ...], tuple[Problem, ...]]:
-    """Read the body of a find: the calls, and what is wrong with the entries that are none.
+def structure_calls(body: bytes, *, strict: bool) -> StructuredCalls:
+    """Read the body of a find.
 
     Raises:
         PayloadError: The body does not say which calls there are.
     """
-    parse_body = structure_all(Call, body, strict=strict)
-    if parse_body is None or (parse_body[1] and any(each.path == "current_call" for each in parse_body[1])):
-        raise PayloadError("", "the answer has no list of calls (current_calls)")
-    return parse_body
+    found = structure_list(body, strict=strict)
+    if found is None or any(each.path == "current_call" for each in found.problems):
+        raise PayloadError("", "the response has no list of calls (current_calls)")
+    return found
 
 
-def structure_update(body: bytes, *, strict: bool) -> tuple[tuple[Call, ...], tuple[Problem, ...]]:
-    """Read the body of an update, which may show the call or not.
+def structure_update(body: bytes, *, strict: bool) -> StructuredCalls:
+    """Read the body of a response to an update, with or without the call.
 
     Raises:
         PayloadError: The body is not an object.
     """
-    return structure_all(Call, body, strict=strict) or ((), ())
+    return structure_each(body, strict=strict) or StructuredCalls(())

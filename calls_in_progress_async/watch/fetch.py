@@ -42,5 +42,5 @@ def make_fetch(execute: Execute, *, strict: bool) -> FetchCalls:
 
 
 def _read(last: Listing | None, strict: bool, response: WireResponse, _: tuple[Attempt, ...]) -> Listing:
-    raise_for_status(response, update=False)
+    raise_for_status(response)
     return parse_body(partial(read, last=last), response, strict=strict)

@@ -29,6 +29,8 @@ class WatchStats:
     """The mean age of the last good answers."""
     max_staleness: float
     """The age of the oldest one."""
+    staleness_by_organization: Mapping[Organization, float]
+    """The age of the last good response of each organization; before the first, the time since its watch began."""
     requests: int
     """Finds made, without the client's own retries."""
     requests_saved: int

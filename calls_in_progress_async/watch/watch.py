@@ -180,7 +180,7 @@ class Watch:
         now = self._surroundings.clock()
         watched = self._watched.values()
         intervals = effective_intervals(watched)
-        ages = [now - each.seen for each in watched]
+        ages = {each.organization: now - each.seen for each in watched}
         due = self._requests_due + sum(map(self._due, self._watched))
         return WatchStats(
             organizations=len(watched),
@@ -188,8 +188,9 @@ class Watch:
             interval=self._settings.interval,
             effective_interval=mean(intervals.values(), self._settings.interval),
             effective_intervals=intervals,
-            staleness=mean(ages, 0.0),
-            max_staleness=max(ages, default=0.0),
+            staleness=mean(ages.values(), 0.0),
+            max_staleness=max(ages.values(), default=0.0),
+            staleness_by_organization=ages,
             requests_saved=max(0, int(due) - self._polls.counts.requests),
             pending=len(self._events),
             merges=self._events.merges,

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,6 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.transport.pooled import Connections
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
@@ -301,7 +299,7 @@ async def test_a_drain_has_an_end() -> None:
         await client.close(drain=0.001)
         with pytest.raises(sdk.ClientClosedError):
             await call
-        with pytest.raises(sdk.InvalidRequestError, match=r"^drain: "):
+        with pytest.raises(sdk.InvalidRequestError, match=r"^drain "):
             await client.close(drain=-1)
 
 
@@ -557,7 +555,7 @@ async def test_a_refused_update_is_sent_again_with_the_new_token(method: Any) ->
 async def test_a_token_of_a_callable_is_checked(bad: Any) -> None:
     """Nothing is sent with it, and the error names the token without showing it."""
     async with RawServer() as server, server.client(token=lambda _: bad) as client:
-        with pytest.raises(sdk.InvalidRequestError, match=r"^token: "):
+        with pytest.raises(sdk.InvalidRequestError, match=r"^token "):
             await client.find(ACME)
         assert server.connections == 0
 
@@ -689,10 +687,10 @@ async def test_what_is_passed_wins_over_the_environment(environment: Any) -> Non
         ({"TOKEN": "se cret"}, "token", "is malformed"),
         ({"TOKEN_FILE": "/no/such/file"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: No such file"),
         ({"TOKEN_FILE": "/"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: Is a directory"),
-        ({"TOKEN": "a", "NETWORK": "a.b"}, "network", "is not a subdomain"),
+        ({"TOKEN": "a", "NETWORK": "a.b"}, "network", "must be a subdomain"),
         ({"TOKEN": "a", "NETWORK": "a", "BASE_URL": "https://b"}, "network", "comes with base_url"),
         ({"TOKEN": "a", "BASE_URL": "http://b"}, "base_url", "use https://"),
-        ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", "is not one of"),
+        ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", "must be \"lower\" or"),
     ],
 )
 def test_an_environment_that_will_not_do_is_refused(environment: Any, names: Any, parameter: str, words: str) -> None:
@@ -805,14 +803,14 @@ def test_a_call_after_closing_is_told_so() -> None:
 @pytest.mark.parametrize("proxy", [5, "", "not a url", "http://[::1", "http://x:99999", b"http://x", object()])
 async def test_a_proxy_is_checked(proxy: Any) -> None:
     """What is not the URL of a proxy is refused, and not shown."""
-    with pytest.raises(sdk.InvalidRequestError, match=r"^proxy: "):
+    with pytest.raises(sdk.InvalidRequestError, match=r"^proxy "):
         CallsInProgressClient(token=TOKEN, proxy=proxy)
 
 
 @pytest.mark.parametrize("session", [5, "", aiohttp.ClientSession])
 async def test_a_session_is_checked(session: Any) -> None:
     """What is not an aiohttp session is refused."""
-    with pytest.raises(sdk.InvalidRequestError, match=r"^session: "):
+    with pytest.raises(sdk.InvalidRequestError, match=r"^session "):
         CallsInProgressClient(token=TOKEN, session=session)
 
 
@@ -834,10 +832,8 @@ async def test_a_slow_parser_is_told() -> None:
     """Aiohttp without its C parser accepts what it should refuse."""
     from aiohttp.http_parser import HttpResponseParserPy  # noqa: PLC0415
 
-    from calls_in_progress_async.transport import aiohttp_transport  # noqa: PLC0415
-
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(aiohttp_transport, "HttpResponseParser", HttpResponseParserPy)
+        patched.setattr("aiohttp.http.HttpResponseParser", HttpResponseParserPy)
         async with RawServer() as server, server.client() as client:
             with pytest.warns(RuntimeWarning, match="without its C parser"):
                 await client.find(ACME)
@@ -898,16 +894,8 @@ def test_what_is_passed_wins_over_the_other_name_of_the_host(
 async def test_what_is_sent_is_a_request(request_: Any) -> None:
     """Anything but a request is refused by name."""
     async with CallsInProgressClient(token=TOKEN) as client:
-        with pytest.raises(sdk.InvalidRequestError, match=r"^request: "):
+        with pytest.raises(sdk.InvalidRequestError, match=r"^request "):
             await client.send(request_)
-
-
-async def test_a_connection_that_is_gone_already_is_not_kept_in_mind() -> None:
-    """One without a transport does not stay with the connector."""
-    connector = Connections("http://127.0.0.1", ssl=True, timeout=5.0, limit=1)
-    connector._remember(None, None)
-    assert connector._guards == {}
-    await connector.close()
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
@@ -926,36 +914,6 @@ async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
         for _ in range(3):
             assert len(await client.find(ACME)) == 0
     assert next(tokens, "none is left") == "none is left"
-
-
-async def test_an_instrumentation_of_all_sessions_sees_our_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of OpenTelemetry and others add their trace hooks when a session is made."""
-    seen = []
-
-    async def on_start(_: Any, __: Any, request: aiohttp.TraceRequestStartParams) -> None:
-        seen.append(request.method)
-
-    hooks = aiohttp.TraceConfig()
-    hooks.on_request_start.append(on_start)
-    make = aiohttp.ClientSession.__init__
-    monkeypatch.setattr(aiohttp.ClientSession, "__init__", partialmethod(make, trace_configs=[hooks]))
-    async with RawServer() as server, server.client() as client:
-        await client.find(ACME)
-    assert (seen, len(server.seen)) == (["GET"], 1)
-
-
-async def test_a_session_that_does_not_go_with_a_token_is_refused() -> None:
-    """What aiohttp then raises is a ValueError, of credentials given twice for example: no reason to try again."""
-
-    async def refuse(_: Any, __: Any) -> Any:
-        raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument")
-
-    async with RawServer() as server, aiohttp.ClientSession(middlewares=[refuse]) as session:
-        async with server.client(session=session) as client:
-            with pytest.raises(sdk.InvalidRequestError, match=r"^session: ") as raised:
-                await client.find(ACME)
-        assert (len(raised.value.attempts), server.seen) == (1, [])
-        assert raised.value.__context__ is None  # which may hold the request's headers
 
 
 async def test_what_the_limits_have_learnt_goes_to_the_next_start() -> None:

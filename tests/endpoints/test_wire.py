@@ -250,7 +250,7 @@ def test_a_host_over_tls_or_on_this_machine_is_taken(url: str) -> None:
 @pytest.mark.parametrize("url", CLEAR)
 def test_http_to_elsewhere_is_refused(url: str) -> None:
     """The token would cross the network in the clear."""
-    with pytest.raises(InvalidRequestError, match=r"^base_url: is http://.*use https://$"):
+    with pytest.raises(InvalidRequestError, match=r"^base_url is http://.*use https://$"):
         CallsInProgressClient(token=TOKEN, base_url=url)
 
 

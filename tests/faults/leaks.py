@@ -40,8 +40,14 @@ def left_behind(client: CallsInProgressClient) -> dict[str, Any]:
 
 def connector_of(client: CallsInProgressClient) -> Any:
     """Aiohttp's connector, if there is one by now."""
-    session = client._transport._own
-    return None if session is None else session.connector
+    opened = getattr(client._transport, "_opened", None)
+    session = getattr(opened, "_session", None)
+    return getattr(opened, "_connector", None) if session is None else session.connector
+
+
+def guards_of(client: CallsInProgressClient) -> dict[Any, Any]:
+    """Return the guards of the open connections; a session has none."""
+    return getattr(client._transport._opened, "_guards", {})
 
 
 def idle_connections(client: CallsInProgressClient) -> list[Any]:

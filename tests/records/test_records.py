@@ -10,6 +10,7 @@ import pickle
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -24,13 +25,11 @@ from calls_in_progress_async import (
     CustomDataField,
     InvalidRequestError,
     Problem,
-    RequestRejectedError,
     UnexpectedResponseError,
     UpdateCallRequest,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.records.codec import PayloadError, parse_json, try_decode
-from calls_in_progress_async.records.lenient_json import cut, cut_fields
+from calls_in_progress_async.records.codec import try_decode
 from calls_in_progress_async.transport.wire import WireResponse
 
 STRICT = WireFormat(strict=True)
@@ -158,8 +157,34 @@ def test_what_has_no_value_is_none(name: str, payload: Any) -> None:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("value", [5, 1.5, True, [], {}, ["x"], -(10**400), 10**30])
-def test_text_that_is_no_text_is_a_problem(name: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(5, "5"), (83, "83"), (-1, "-1"), (1.5, "1.5"), (True, "true"), (False, "false"), (0, "0"), (10**30, str(10**30))],
+)
+def test_a_scalar_in_a_text_field_is_its_json_text(name: str, value: Any, text: str) -> None:
+    """Ids and rankings that are JSON numbers are read as text, and are no problem."""
+    for one in (call({name: value}), call({name: value}, strict=True), Call.from_payload({name: value})):
+        assert (getattr(one, name), one.problems, one.raw) == (text, (), {name: value})
+
+
+@pytest.mark.parametrize("name", ["keypresses", "qualified_regions"])
+@pytest.mark.parametrize("value", [[], ["1", "2"], [1, None]])
+def test_a_list_is_kept_in_the_two_fields_that_are_documented_as_lists(name: str, value: Any) -> None:
+    """An empty list counts as no text, but is kept."""
+    one = call({name: value, "city": 5}, strict=True)
+    assert getattr(one, name) == getattr(call({name: value}, strict=True), name) == value
+
+
+def test_numeric_ids_tell_calls_apart() -> None:
+    """Two calls with numeric transaction ids are two calls."""
+    one, other = calls({"transaction_id": 1}, {"transaction_id": 2})
+    assert one != other
+    assert len({one, other, call({"transaction_id": "1"})}) == 2
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name not in ("keypresses", "qualified_regions")])
+@pytest.mark.parametrize("value", [[], {}, ["x"], {"a": 5}])
+def test_a_value_that_is_no_scalar_is_a_problem_in_a_text_field(name: str, value: Any) -> None:
     """The field is None and listed with its path; its neighbours are read."""
     payload = {"transaction_id": "T", "call_status": "bridged", "source": "x", "new": 1, name: value}
     found = calls({"city": "before"}, payload, {"city": "after"})
@@ -218,18 +243,21 @@ def test_a_time_keeps_its_offset(text: str, offset: float | None) -> None:
         assert offset is None or time.utcoffset() == timedelta(hours=offset)
 
 
-@pytest.mark.parametrize("value", [True, False, "true", "yes"])
-def test_a_repeat_caller_is_a_flag_or_text(value: Any) -> None:
-    """The page says neither; both are kept as sent."""
-    assert call({"repeat_calling_phone_number": value}, strict=True).repeat_calling_phone_number is value or isinstance(
-        value, str
-    )
-    assert call({"repeat_calling_phone_number": value}).repeat_calling_phone_number == value
+@pytest.mark.parametrize(
+    ("value", "flag"),
+    [(True, True), (False, False), ("true", True), ("yes", True), ("false", False), ("no", False), ("YES", True),
+     ("False", False), (None, None), ("", None)],
+)  # fmt: skip
+def test_a_repeat_caller_is_a_boolean(value: Any, flag: bool | None) -> None:
+    """The vendor documents text; "false" must not be true in an `if`."""
+    one = call({"repeat_calling_phone_number": value}, strict=True)
+    assert one.repeat_calling_phone_number is flag
+    assert one.raw == {"repeat_calling_phone_number": value}
 
 
-@pytest.mark.parametrize("value", [0, 1, [], {}])
+@pytest.mark.parametrize("value", [0, 1, [], {}, "maybe", "1"])
 def test_a_repeat_caller_is_nothing_else(value: Any) -> None:
-    """A number is a problem."""
+    """Numbers and other texts are a problem."""
     one = call({"repeat_calling_phone_number": value})
     assert one.repeat_calling_phone_number is None
     assert [each.path for each in one.problems] == ["current_calls[0].repeat_calling_phone_number"]
@@ -248,7 +276,7 @@ def test_key_presses_are_read_under_both_names(payload: Any, expected: str | Non
 
 def test_a_bad_key_press_names_the_key_it_came_under() -> None:
     """The path is the payload's."""
-    assert [each.path for each in call({"key presses": 5}).problems] == ["current_calls[0].key presses"]
+    assert [each.path for each in call({"key presses": {}}).problems] == ["current_calls[0].key presses"]
 
 
 def test_phone_numbers_of_a_record_are_never_judged() -> None:
@@ -280,10 +308,11 @@ def test_a_field_of_the_server_does_not_reach_our_own_state(origin: Any) -> None
 
 
 def test_raw_is_made_anew() -> None:
-    """Writing to raw or extra changes nothing."""
+    """Writing to raw changes nothing, and extra cannot be written to."""
     one = call({"city": "x", "new": [1]})
-    one.raw["city"] = one.raw["new"] = one.extra["new"] = None
-    one.extra["new"].append(2)
+    one.raw["city"] = one.raw["new"] = None
+    with pytest.raises(TypeError, match=r"copy it with dict"):
+        one.extra["new"] = None  # type: ignore[index]
     assert (one.raw, one.extra) == ({"city": "x", "new": [1]}, {"new": [1]})
 
 
@@ -319,11 +348,11 @@ BAD_ENTRIES: list[Any] = [
 @pytest.mark.parametrize("key", ["current_calls", "calls_in_progress"])
 def test_an_entry_that_is_no_call_is_listed(key: str, entry: bytes, named: str) -> None:
     """The other calls are there, with their own places in their paths; strict raises."""
-    body = b'{"%s": [{"city": "a"}, %s, {"city": 5}]}' % (key.encode(), entry)
+    body = b'{"%s": [{"city": "a"}, %s, {"city": []}]}' % (key.encode(), entry)
     found = read(body)
     assert [each.city for each in found] == ["a", None]
     assert found.problems == (Problem(f"{key}[1]", f"is {named}, not an object"),)
-    assert found[1].problems == (Problem(f"{key}[2].city", "is a number, not text"),)
+    assert found[1].problems == (Problem(f"{key}[2].city", "is a list, not text"),)
     assert [each.path for each in found] == [f"{key}[0]", f"{key}[2]"]
     with pytest.raises(UnexpectedResponseError) as raised:
         read(body, strict=True)
@@ -360,109 +389,6 @@ def test_json_that_is_hardly_json_loses_nothing(before: bytes, inside: bytes, af
         assert pickle.loads(pickle.dumps(each)) == each
 
 
-# Fields that are nested too deeply for any parser: 100,000 levels.
-
-BOMBS = [b"[" * 100_000 + b"]" * 100_000, b'[{"]":' * 100_000 + b'"\\"}"' + b"}]" * 100_000]
-TOO_DEEP = "is nested too deeply"
-
-
-@pytest.mark.parametrize("bomb", BOMBS, ids=range(len(BOMBS)))
-@pytest.mark.parametrize("name", ["city", "start_time", "custom_data", "new", 'a"]b'])
-def test_a_field_that_is_too_deep_costs_only_itself(name: str, bomb: bytes) -> None:
-    """It is None, here and in raw, and listed; its neighbours, the other calls and the exact text are there."""
-    key = json.dumps(name).encode()
-    text = b'{"transaction_id": "T,]}", %s : %s , "region":"r", "other": [1, {"a": null}]}' % (key, bomb)
-    for body in (
-        b'{"current_calls": [{"city": "a"} ,%s, {"city": "b"}]}' % text,
-        b'{"new": %s, "current_calls": [{"city": "a"},%s,{"city": "b"}], "last": {}}' % (bomb, text),
-    ):
-        found = read(body)
-        one = found[1]
-        assert [each.city for each in found] == ["a", None, "b"]
-        assert (found.problems, one.problems) == ((), (Problem(f"current_calls[1].{name}", TOO_DEEP),))
-        assert (one.transaction_id, one.region, one.raw_json) == ("T,]}", "r", text)
-        assert one.raw == {"transaction_id": "T,]}", name: None, "region": "r", "other": [1, {"a": None}]}
-        assert (found[0].problems, getattr(one, name, None)) == ((), None)
-        again = pickle.loads(pickle.dumps(one))
-        assert (again, again.problems) == (one, one.problems)
-        with pytest.raises(UnexpectedResponseError) as raised:
-            read(body, strict=True)
-        assert str(raised.value) == f"HTTP 200: the body {TOO_DEEP}"
-
-
-@pytest.mark.parametrize("bomb", BOMBS, ids=range(len(BOMBS)))
-def test_an_updates_answer_that_is_too_deep_loses_only_the_field(bomb: bytes) -> None:
-    """So does one with the call alone."""
-    done = updated(200, b'{"current_call": {"city": "a", "region": %s}}' % bomb)
-    assert (done.calls[0].city, done.calls[0].problems) == ("a", (Problem("current_call.region", TOO_DEEP),))
-    assert updated(200, b'{"current_call": {"city": "a", "new": NaN}}').calls[0].city == "a"
-
-
-@pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (b"%s", "expected object, got array"),
-        (b'{"current_calls": {"a": %s}}', "current_calls: expected array, got object"),
-        (b'{"other": %s}', f"the body {TOO_DEEP}"),
-        (b'{"current_calls": [{"a": %s}', "the body is not JSON"),
-        (b'{"current_calls": [{"a": %s}]]', "the body is not JSON"),
-        (b'{"current_calls": [{"a": %s}]}}', "the body is not JSON"),
-        (b'{"current_calls": [{"a": %s}], 5}', "the body is not JSON"),
-        (b'{"current_calls": [{"a": %s}], "x" 5}', "the body is not JSON"),
-        (b'{"current_calls": [{"a": %s}], "\x01": 5}', "the body is not JSON"),
-        (b'{"x": %s, "current_calls": 5}', f"the body {TOO_DEEP}"),
-    ],
-)
-def test_a_body_that_is_too_deep_and_no_list_of_calls_is_refused(body: bytes, reason: str) -> None:
-    """Clearly, and never as no calls."""
-    with pytest.raises(UnexpectedResponseError) as raised:
-        read(body % BOMBS[0])
-    assert str(raised.value).removeprefix("HTTP 200: ") in (reason, f"the body {TOO_DEEP}")
-
-
-@pytest.mark.parametrize("end", [b"", b'"', b"\\"])
-def test_a_text_without_an_end_takes_no_longer_than_one_with(end: bytes) -> None:
-    """Each of its quotes could begin one that has none either: looked for from each, that would take hours."""
-    body = b'{"current_calls":' + b"[" * 100_000 + b'"' + b'\\"' * 1_000_000 + end
-    with pytest.raises(UnexpectedResponseError):
-        read(body)
-    with pytest.raises(PayloadError):
-        parse_json(body)
-
-
-def test_entries_beside_one_that_is_too_deep_are_judged_one_by_one() -> None:
-    """A list is no call however deep it is, nor is what is not JSON; an empty list has none."""
-    found = read(
-        b'{"new": %s, "current_calls": [{"city": "a"}, %s, {"city" "b"}, {\'city\': 1}, 5]}' % (BOMBS[1], BOMBS[0])
-    )
-    assert [each.city for each in found] == ["a"]
-    reasons = ["is a list, not an object", "is not JSON", "is not JSON", "is a number, not an object"]
-    assert [(each.path, each.reason) for each in found.problems] == [
-        (f"current_calls[{index}]", reason) for index, reason in enumerate(reasons, 1)
-    ]
-    for nothing in (b"", b" \n"):
-        assert list(read(b'{"new": %s, "current_calls": [%s]}' % (BOMBS[0], nothing))) == []
-
-
-@given(st.dictionaries(st.text(), JSON, max_size=4), st.sampled_from([None, 1]), st.booleans())
-@settings(deadline=None)
-def test_cutting_agrees_with_the_parser(fields: dict[str, Any], indent: int | None, escaped: bool) -> None:
-    """The parts of an object and of a list are those that json.loads finds."""
-    text = json.dumps(fields, indent=indent, ensure_ascii=escaped)
-    found = {name: json.loads(value) for name, value in cut_fields(text).items()}
-    assert json.dumps(found) == json.dumps(fields)
-    text = json.dumps(list(fields.values()), indent=indent, ensure_ascii=escaped)
-    assert [json.dumps(json.loads(value)) for value in cut(text, "[]")] == list(map(json.dumps, fields.values()))
-
-
-def test_a_refusal_that_is_too_deep_says_the_rest() -> None:
-    """The fields beside it are read."""
-    body = b'{"errors": {"id": ["bad"]}, "new": %s}' % BOMBS[0]
-    request = CurrentCallsRequest(organization=ACME)
-    with pytest.raises(RequestRejectedError, match=r"^HTTP 403: id: bad$"):
-        request.read(WireResponse(403, {}, body), WireFormat(), ())
-
-
 @given(JSON, st.sampled_from(DOCUMENTED) | st.text())
 @settings(deadline=None)
 def test_no_value_in_any_field_costs_another(value: Any, name: str) -> None:
@@ -483,9 +409,10 @@ def test_no_value_in_any_field_costs_another(value: Any, name: str) -> None:
         key: expected[key] for key in expected if key != name
     }
     read_value = getattr(one, name) if name in DOCUMENTED else None
-    if name in TEXTS:
-        assert read_value == (value or None if isinstance(value, str) else None)
-        assert bool(one.problems) is not (value is None or isinstance(value, str))
+    if name in TEXTS and name not in ("keypresses", "qualified_regions"):
+        scalar = isinstance(value, int | float)
+        assert read_value == (json.dumps(value) if scalar else value or None if isinstance(value, str) else None)
+        assert bool(one.problems) is not (scalar or value is None or isinstance(value, str))
     for each in found:
         assert everything(each)
         assert pickle.loads(pickle.dumps(each)) == each
@@ -587,16 +514,16 @@ BAD_CUSTOM: list[Any] = [
     (True, "", "is true or false, not an object or a list"),
     ({"a": 5}, ".a", "is a number, not an object with a value"),
     ({"a": "text"}, ".a", "is text, not an object with a value"),
-    ({"a": {"value": 5}}, ".a.value", "is a number, not text"),
+    ({"a": {"value": []}}, ".a.value", "is a list, not text"),
     ({"a": {"value": "x", "source": []}}, ".a.source", "is a list, not text"),
     ([5], "[0]", "is not an object with a name"),
     ([{"value": "x"}], "[0]", "is not an object with a name"),
-    ([{"name": 5, "value": "x"}], "[0]", "is not an object with a name"),
-    ([{"name": "n", "value": 5}], "[0].value", "is a number, not text"),
+    ([{"name": [], "value": "x"}], "[0]", "is not an object with a name"),
+    ([{"name": "n", "value": {}}], "[0].value", "is an object, not text"),
     ([{"name": "n", "data_type": {}}], "[0].data_type", "is an object, not text"),
     ({"demographics_data": 5}, ".demographics_data", "is a number, not an object"),
     ({"demographics_data": []}, ".demographics_data", "is a list, not an object"),
-    ({"demographics_data": {"a": 5}}, ".demographics_data.a", "is a number, not text"),
+    ({"demographics_data": {"a": []}}, ".demographics_data.a", "is a list, not text"),
 ]
 
 
@@ -618,9 +545,9 @@ def test_custom_data_that_cannot_be_read_is_listed(value: Any, path: str, reason
 
 def test_problems_of_fields_and_of_custom_data_come_together() -> None:
     """Every one is listed, not only the first."""
-    one = call({"city": 1, "region": [], "start_time": "x", "custom_data": {"a": 1, "b": {"value": 2}}})
+    one = call({"city": {}, "region": [], "start_time": "x", "custom_data": {"a": 1, "b": {"value": []}}})
     assert [each.path.removeprefix("current_calls[0].") for each in one.problems] == [
-        "start_time", "city", "region", "custom_data.a", "custom_data.b.value"]  # fmt: skip
+        "city", "region", "start_time", "custom_data.a", "custom_data.b.value"]  # fmt: skip
 
 
 # What a repr shows.
@@ -638,7 +565,7 @@ PRIVATE = {
 def test_nothing_prints_a_callers_number_or_demographics() -> None:
     """repr, str, f-strings, format, rich, logging: of a call, a list of calls and an update."""
     one = call(PRIVATE)
-    bad = call({**PRIVATE, "city": 5, "start_time": CALLER})
+    bad = call({**PRIVATE, "city": [], "start_time": CALLER})
     assert one.demographics_data
     assert bad.problems
     shown = [
@@ -722,7 +649,7 @@ def test_a_call_for_tests_is_made_from_its_payload() -> None:
     one = Call.from_payload({"transaction_id": "T", "start_time": now, "new": 1})
     assert (one.transaction_id, one.start_time, one.extra, one.path) == ("T", now, {"new": 1}, "call")
     assert Call.from_payload(b'{"transaction_id": "T"}', strict=True).raw == {"transaction_id": "T"}
-    assert Call.from_payload({"city": 5}).problems == (Problem("call.city", "is a number, not text"),)
+    assert Call.from_payload({"city": []}).problems == (Problem("call.city", "is a list, not text"),)
 
 
 _DEEP: list[Any] = []
@@ -741,8 +668,8 @@ for _ in range(100_000):
         ({"city": b"x"}, "is not a mapping, or holds what JSON cannot"),
         ({"new": date(2024, 2, 1)}, "is not a mapping, or holds what JSON cannot"),
         ({"new": _DEEP}, "is not a mapping, or holds what JSON cannot"),
-        (b"[]", "call: is a list, not an object"),
-        (b"x", "call: is not JSON"),
+        (b"[]", "cannot be read: call: is a list, not an object"),
+        (b"x", "cannot be read: call: is not JSON"),
     ],
     ids=range(10),
 )
@@ -750,7 +677,7 @@ def test_what_is_no_payload_is_refused(payload: Any, reason: str) -> None:
     """In one line, whatever it is."""
     with pytest.raises(InvalidRequestError) as raised:
         Call.from_payload(payload)
-    assert str(raised.value) == f"payload: {reason}"
+    assert str(raised.value) == f"payload {reason}"
 
 
 def test_a_call_that_was_made_by_its_constructor_is_whole() -> None:
@@ -770,7 +697,7 @@ def test_a_call_that_was_made_by_its_constructor_is_whole() -> None:
 def test_a_call_that_is_replaced_has_another_payload() -> None:
     """What copy.replace of Python 3.13 calls: the fields that are given are in raw as well."""
     one = calls({"city": "x", "new": 1, "custom_data": {"a": {"value": "b"}}})[0]
-    other = one.__replace__(city="y")
+    other = attrs.evolve(one, city="y")
     assert (other.city, other.raw) == ("y", {**one.raw, "city": "y"})
     assert (one.city, other != one, other.custom_value("a")) == ("x", True, "b")
 
@@ -820,7 +747,7 @@ def test_a_duration_is_since_the_bridge_or_the_start() -> None:
     assert lasted > timedelta(days=365)
     for year in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
         assert call({"start_time": year}).duration(now) is not None
-    with pytest.raises(InvalidRequestError, match=r"^now: has no UTC offset"):
+    with pytest.raises(InvalidRequestError, match=r"^now has no UTC offset"):
         call({"start_time": EARLY}).duration(datetime(2024, 2, 1))
 
 
@@ -863,12 +790,12 @@ def test_an_updates_answer_without_a_call_is_a_success() -> None:
 
 def test_what_an_updates_answer_holds_wrong_is_listed() -> None:
     """With the path current_call."""
-    assert updated(200, b'{"current_call": {"city": 5}}').calls[0].problems == (
-        Problem("current_call.city", "is a number, not text"),
+    assert updated(200, b'{"current_call": {"city": []}}').calls[0].problems == (
+        Problem("current_call.city", "is a list, not text"),
     )
     assert updated(200, b'{"current_call": null}').problems == (Problem("current_call", "is null, not an object"),)
     with pytest.raises(UnexpectedResponseError, match=r"current_call\.city"):
-        updated(200, b'{"current_call": {"city": 5}}', strict=True)
+        updated(200, b'{"current_call": {"city": []}}', strict=True)
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b"5", b"<html>", b'{"current_calls": null}', b'"ok"'])
@@ -880,7 +807,7 @@ def test_an_updates_answer_that_is_no_object_is_unexpected(body: bytes) -> None:
 
 async def test_strict_is_a_setting_of_the_client() -> None:
     """The same answer raises or is listed."""
-    async with RawServer([reply(200, '{"current_calls": [{"city": 5}]}')]) as server:
+    async with RawServer([reply(200, '{"current_calls": [{"city": []}]}')]) as server:
         async with server.client() as client:
             assert (await client.find(ACME))[0].problems
         async with server.client(strict=True) as client:
@@ -904,10 +831,8 @@ def test_a_glance_reads_plain_json_or_nothing() -> None:
 
 def test_nan_in_a_text_field_is_a_problem() -> None:
     """NaN where text belongs is None, and listed."""
-    from calls_in_progress_async.records.results import structure_calls  # noqa: PLC0415
-
-    calls, _ = structure_calls(b'{"current_calls": [{"city": NaN}]}', strict=False)
-    assert (calls[0].city, [problem.path for problem in calls[0].problems]) == (None, ["current_calls[0].city"])
+    one = call(b'{"city": NaN}')
+    assert (one.city, [problem.path for problem in one.problems]) == (None, ["current_calls[0].city"])
 
 
 def test_calls_that_differ_are_not_equal() -> None:

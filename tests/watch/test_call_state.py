@@ -22,7 +22,7 @@ def identity(**fields: Any) -> str | None:
         ({"transaction_id": "A-1", "call_record_id": "R"}, "A-1"),
         ({"transaction_id": "", "call_record_id": "R"}, "~record:R"),
         ({"transaction_id": None, "call_record_id": "R"}, "~record:R"),
-        ({"transaction_id": 12, "call_record_id": "R"}, "~record:R"),
+        ({"transaction_id": 12, "call_record_id": "R"}, "12"),
         ({"transaction_id": "~record:R"}, "~:~record:R"),
     ],
 )

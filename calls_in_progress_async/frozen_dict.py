@@ -1,0 +1,28 @@
+"""A dict that cannot be changed, for the fields of frozen classes.
+
+It is a dict so that every encoder takes it, unlike `types.MappingProxyType`, which can be neither copied nor pickled.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class FrozenDict(dict[K, V]):
+    """An immutable dict, hashable if its values are."""
+
+    __slots__ = ()
+
+    def _reject(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError("this mapping cannot be changed, copy it with dict(...) first")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _reject
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # the default would fill an empty one entry by entry
+        return type(self), (dict(self),)

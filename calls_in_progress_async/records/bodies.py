@@ -1,0 +1,208 @@
+"""Bodies of responses: cut into the calls that they list, within a bounded time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, cast
+from weakref import ref
+
+from . import lenient_json
+from .call import Call, DecodedCall, adopt_call, structure_call
+from .codec import ABSENT, Absent, Json, PayloadError, Problem, decode, make_part, try_decode
+from .record import Body, Record
+
+T = TypeVar("T")
+
+_LIST_KEYS = ("current_calls", "calls_in_progress")
+"""The key of the list of calls, in any revision of the API."""
+_ONE_KEY = "current_call"
+"""The key of the single call in a response to an update."""
+
+# The bounds below keep the event loop free: a body of 32 MiB, the default cap, is decoded or refused in about 100 ms.
+MAX_ENTRIES = 20_000
+"""Entries of a list. Each takes 2 microseconds or more to decode."""
+MAX_OBJECTS = 300_000
+"""Objects of a body, which may all be entries. Each takes 0.15 microseconds to count."""
+MAX_STRUCTURED = 5_000
+"""Entries that msgspec rejects. Each takes 15 microseconds or more."""
+MAX_LENIENT_BODY = 2**20
+"""Bytes of a body that is no plain JSON: the standard library reads 20 MB a second or more."""
+_SMALL = 2**17
+"""Bytes of a body that is never too much."""
+_LARGE = 2**20
+"""Bytes of a body whose objects are all counted; below that, those of one window in eight."""
+_BYTES_A_VALUE = 20
+"""Least bytes for a key and a value, on average, in a body with more than MAX_ENTRIES values."""
+
+
+class Release:
+    """Held by a list of calls: when the list goes, each call that is kept elsewhere takes a copy of its own JSON.
+
+    A kept call would otherwise hold the body of the whole response.
+    """
+
+    __slots__ = ("_records",)
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = list(map(ref, records))
+
+    def __del__(self) -> None:
+        for record in [each() for each in self._records]:
+            if record is not None:
+                record.detach()
+
+
+class StructuredCalls(NamedTuple):
+    """The calls of a body."""
+
+    calls: tuple[Call, ...]
+    problems: tuple[Problem, ...] = ()
+    """The entries that are no calls."""
+    release: Release | None = None
+    """To be kept as long as the list of these calls."""
+
+
+@cache
+def _lists_of(entry: Any) -> type[Any]:
+    kinds: dict[str, Any] = dict.fromkeys(_LIST_KEYS, list[entry] | Absent)
+    return make_part("Lists", {**kinds, _ONE_KEY: Json | Absent}, ABSENT)
+
+
+def _list_in(lists: Any) -> tuple[str, list[Any]] | None:
+    for key in _LIST_KEYS:
+        if (entries := getattr(lists, key)) is not ABSENT:
+            return key, entries
+    return None
+
+
+def split(body: bytes) -> tuple[str, list[Any]] | None:
+    """Split a body into the JSON of its entries, without decoding them.
+
+    Returns:
+        The key of the list and the entries, as objects with the buffer interface; None if the body is an object
+        without any such key.
+
+    Raises:
+        PayloadError: The body is not JSON, not an object, has no list where one belongs, or is larger than the bounds
+            of this module.
+    """
+    plain = _without_mark(body)
+    if len(plain) > _SMALL:
+        _check_density(plain, _count_objects(plain))
+    lists = decode(_lists_of(Json), plain)
+    found = _list_in(lists)
+    if found is None:
+        return None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call])
+    if len(found[1]) > MAX_ENTRIES:
+        raise PayloadError(found[0], f"has more than {MAX_ENTRIES:,} entries")
+    return found
+
+
+def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
+    """Split a body as `split` does; unless ``strict``, also a body that only a tolerant parser takes."""
+    try:
+        return split(body)
+    except PayloadError as error:
+        if strict or len(body) > MAX_LENIENT_BODY:
+            raise
+        with suppress(ValueError, RecursionError):
+            if (found := _split_leniently(body)) is not None:
+                return found
+        raise PayloadError(error.path, error.reason) from None
+
+
+def _split_leniently(body: bytes) -> tuple[str, list[bytes]] | None:
+    fields = lenient_json.cut(body, MAX_STRUCTURED)
+    for key in _LIST_KEYS:
+        if isinstance(entries := fields.get(key), list):
+            return key, entries
+    one = fields.get(_ONE_KEY)
+    return (_ONE_KEY, [one]) if isinstance(one, bytes) else None
+
+
+def _without_mark(body: bytes) -> bytes:
+    """Remove the byte order mark, which a parser may ignore (RFC 8259, section 8.1)."""
+    return body.removeprefix(b"\xef\xbb\xbf")
+
+
+def _count_objects(body: bytes) -> int:
+    if len(body) > _LARGE:
+        return body.count(b"{")
+    step = 2**15
+    return 8 * sum(body.count(b"{", start, start + step // 8) for start in range(0, len(body), step))
+
+
+def _check_density(body: bytes, objects: int) -> None:
+    """Refuse a body that consists of tiny values, which take far longer to decode than calls do.
+
+    Raises:
+        PayloadError: The body has too many values.
+    """
+    if objects > MAX_OBJECTS or body.count(b",") > MAX_ENTRIES + len(body) // _BYTES_A_VALUE:
+        raise PayloadError("", "the body has too many values for its size")
+
+
+def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:
+    """Decode every entry of a body that `split` takes; None if any of them is anything other than a ``kind``."""
+    try:
+        found = _list_in(decode(_lists_of(cast(Any, kind)), body))
+    except PayloadError:
+        return None
+    return None if found is None else cast(list[T], found[1])
+
+
+def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
+    """Structure every call of a body.
+
+    Returns:
+        The calls; None if the body is an object without any of the keys that hold calls.
+
+    Raises:
+        PayloadError: As `split` and, in strict mode, for any field that cannot be read.
+    """
+    plain = _without_mark(body)
+    if len(plain) > _SMALL and _count_objects(plain) > MAX_ENTRIES:
+        split(plain)  # counts the entries
+    try:
+        found = _list_in(decode(_lists_of(cast(Any, DecodedCall)), plain))
+    except PayloadError:
+        found = None
+    if found is None:
+        return structure_each(body, strict=strict)
+    whole = Body(plain, found[0], _entries_of)
+    for index, call in enumerate(found[1]):
+        adopt_call(call, (whole, index), strict=strict)
+    return StructuredCalls(tuple(found[1]), (), Release(found[1]))
+
+
+def _entries_of(body: bytes) -> list[Any]:
+    return (split(body) or ("", []))[1]
+
+
+def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
+    """Structure a body entry by entry, each with its own JSON: for a body with something out of the ordinary."""
+    found = split_tolerantly(body, strict=strict)
+    if found is None:
+        return None
+    key, entries = found
+    calls: list[Call] = []
+    problems: list[Problem] = []
+    rejected = 0
+    for index, entry in enumerate(map(bytes, entries)):
+        path = key if key == _ONE_KEY else f"{key}[{index}]"
+        decoded = try_decode(DecodedCall, entry)
+        if decoded is not None:
+            calls.append(adopt_call(decoded, (Body(entry, path), None), strict=strict))
+            continue
+        rejected += 1
+        if rejected > MAX_STRUCTURED:
+            raise PayloadError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
+        try:
+            calls.append(structure_call(entry, path, strict=strict))
+        except PayloadError as error:
+            if strict:
+                raise
+            problems.append(Problem(error.path, error.reason))
+    return StructuredCalls(tuple(calls), tuple(problems))

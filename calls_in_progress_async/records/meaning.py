@@ -1,0 +1,75 @@
+"""The content of a payload in a canonical form, so that two spellings of the same call compare as equal. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from .codec import PayloadError, flag_of, json_text, parse_json
+from .custom_data import DEMOGRAPHICS
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+
+
+def canonical(payload: bytes, documented: frozenset[str]) -> object:
+    """Put the JSON of a call into a canonical form, for comparison with ``==``.
+
+    Null, ``""`` and left out are the same, and so are a scalar and its JSON text in a documented field. The order of
+    keys, white space and escapes do not count.
+
+    Args:
+        payload: The JSON.
+        documented: The keys of the fields that hold text.
+    """
+    try:
+        values = parse_json(payload)
+    except PayloadError:
+        return payload
+    if not isinstance(values, dict):
+        return (_encode(values),)
+    for key in [key for key, value in values.items() if value.__class__ is not str or not value]:
+        value = values.pop(key)
+        if value is not None and value != "" and (found := _canonical_value(key, value, documented)):
+            values[key] = found
+    if (flag := flag_of(values.get("repeat_calling_phone_number"))) is not None:
+        values["repeat_calling_phone_number"] = json_text(flag)
+    if "key presses" in values:
+        values.setdefault("keypresses", values.pop("key presses"))
+    return values
+
+
+def _canonical_value(key: str, value: Any, documented: frozenset[str]) -> object:
+    if key == "custom_data":
+        return _canonical_custom_data(value)
+    text = json_text(value) if key in documented else None
+    return _wrap(value) if text is None else text
+
+
+def _wrap(value: object) -> tuple[str]:
+    """Write a value as JSON in a tuple, since text with the same characters is something else."""
+    return (_encode(value),)
+
+
+def _canonical_custom_data(value: Any) -> object:
+    if isinstance(value, list) and all(isinstance(each, dict) and "name" in each for each in value):
+        value = {json_text(each["name"]): {**each, "name": None} for each in value}
+    if not isinstance(value, dict):
+        return _wrap(value)
+    entries = {name: _canonical_entry(each, booleans=name == DEMOGRAPHICS) for name, each in value.items()}
+    return {name: entry for name, entry in entries.items() if entry}
+
+
+def _canonical_entry(entry: Any, *, booleans: bool) -> object:
+    """Put a custom field or the demographics, in which a boolean is no text, into the canonical form."""
+    if not isinstance(entry, dict):
+        return entry if entry is None or entry == "" else _wrap(entry)
+    return {
+        key: value if value.__class__ is str else _canonical_text(value, booleans=booleans)
+        for key, value in entry.items()
+        if value is not None and value != ""
+    }
+
+
+def _canonical_text(value: Any, *, booleans: bool) -> object:
+    text = None if booleans and isinstance(value, bool) else json_text(value)
+    return _wrap(value) if text is None else text

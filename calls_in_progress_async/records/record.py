@@ -1,0 +1,123 @@
+"""The state that a record keeps of its payload, outside its fields: private, and skipped by every encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define
+
+from .codec import Problem, parse_json
+
+
+@define(eq=False)
+class Body:
+    """The JSON that records came in: one record, or a body with a list of records."""
+
+    json: bytes
+    path: str
+    """The key of the list in the body; for one record, its place in the body."""
+    split: Callable[[bytes], list[Any]] | None = None
+    """Cuts a body into the JSON of its entries; None for one record."""
+    _entries: list[Any] | None = None
+
+    def entry(self, index: int | None) -> bytes:
+        """Return the JSON of one record: of all the body if ``index`` is None."""
+        if index is None or self.split is None:
+            return self.json
+        if self._entries is None:
+            self._entries = self.split(self.json)
+        return bytes(self._entries[index])
+
+
+class Record:
+    """A slotted record decoded from JSON, or made by its constructor and without a payload then."""
+
+    __slots__ = ("_problems", "_source")
+
+    _source: tuple[Body, int | None]
+    """The body, and the record's index in its list. Unset if the record was made by its constructor."""
+    _problems: tuple[Problem, ...]
+    """The fields that could not be read. Unset if there are none."""
+
+    @property
+    def path(self) -> str:
+        """The record's place in its body, such as ``current_calls[3]``; empty if it was made by its constructor."""
+        try:
+            body, index = self._source
+        except AttributeError:
+            return ""
+        return body.path if index is None else f"{body.path}[{index}]"
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """The fields that could not be read, and why."""
+        return getattr(self, "_problems", ())
+
+    @property
+    def raw_json(self) -> bytes:
+        """The exact JSON of this record; made from the fields if the record was made by its constructor."""
+        try:
+            body, index = self._source
+        except AttributeError:
+            return self._to_payload()
+        return body.entry(index)
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        """The payload as Python values, parsed anew at each call.
+
+        A value without a Python equivalent is the nearest one: an integer of 400 or more digits is a float, and a
+        byte that is not UTF-8 is U+FFFD.
+        """
+        payload: dict[str, Any] = parse_json(self.raw_json)
+        return payload
+
+    def _to_payload(self) -> bytes:
+        raise NotImplementedError
+
+    def detach(self) -> None:
+        """Keep a copy of this record's own JSON instead of the whole body."""
+        object.__setattr__(self, "_source", (Body(self.raw_json, self.path), None))
+
+
+class LazyField:
+    """A field of a slotted record that is read from the payload at its first use.
+
+    Stands in for the slot's own descriptor, so that every reader finds the value: attrs, cattrs, msgspec, rich.
+    """
+
+    def __init__(self, slot: Any, read: Callable[[Any], object]) -> None:
+        self._get, self._set = slot.__get__, slot.__set__
+        self._read = read
+
+    def __get__(self, record: Any, owner: type | None = None) -> Any:
+        if record is None:
+            return self
+        try:
+            return self._get(record)
+        except AttributeError:
+            self._read(record)
+            return self._get(record)
+
+    def __set__(self, record: Any, value: object) -> None:
+        self._set(record, value)
+
+
+class PendingField(LazyField):
+    """A `LazyField` whose JSON waits in a slot of its own, which is None once it is read: half the work of an error."""
+
+    def __init__(self, slot: Any, read: Callable[[Any], object], pending: Any) -> None:
+        super().__init__(slot, read)
+        self._pending = pending.__get__
+
+    def __get__(self, record: Any, owner: type | None = None) -> Any:
+        if record is None:
+            return self
+        try:
+            pending = self._pending(record)
+        except AttributeError:  # made by its constructor
+            pending = None
+        if pending is not None:
+            self._read(record)
+        return self._get(record)
