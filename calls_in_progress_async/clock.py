@@ -6,6 +6,7 @@ polls and the sandbox together. Chance is one generator, so that one seed repeat
 
 from __future__ import annotations
 
+import asyncio
 import time
 from asyncio import get_running_loop
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def reader() -> Callable[[], float]:
     """
     global _last_reader  # noqa: PLW0603
     try:
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
     except RuntimeError:
         return now
     if getattr(loop.time, "__func__", None) is _ASYNCIO_TIME:
