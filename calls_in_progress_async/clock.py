@@ -28,7 +28,7 @@ def seed(number: int) -> None:
 def now() -> float:
     """Return the running event loop's time in seconds; outside a loop, the monotonic clock that asyncio's loops use."""
     try:
-        return get_running_loop().time()
+        return asyncio.get_running_loop().time()
     except RuntimeError:
         return time.monotonic()
 
@@ -39,7 +39,7 @@ def unix_time() -> float:
     A loop whose clock is turned by hand may offer ``unix_time()``, so that both clocks move together.
     """
     try:
-        loop = get_running_loop()
+        loop = asyncio.get_running_loop()
     except RuntimeError:
         return time.time()
     return float(getattr(loop, "unix_time", time.time)())

@@ -234,7 +234,7 @@ def test_a_hook_that_fails_breaks_nothing_and_is_logged_once(where: str, caplog:
     virtual_loop.run(main)
     logged = [record for record in caplog.records if record.exc_info]
     assert [(record.name, record.levelno) for record in logged] == [("calls_in_progress_async", logging.WARNING)]
-    assert f"Broken.{where.split()[0]} failed" in logged[0].getMessage()
+    assert f"Broken.{where.split(maxsplit=1)[0]} failed" in logged[0].getMessage()
 
 
 def test_a_hook_may_have_a_part_of_the_methods() -> None:
@@ -280,7 +280,7 @@ def test_the_caller_gets_its_own_error() -> None:
 @pytest.mark.parametrize("wrong", [5, "hooks", [5], [Diary], Diary()])
 def test_hooks_are_checked(wrong: Any) -> None:
     """A list of objects with at least one of the methods."""
-    with pytest.raises(sdk.InvalidRequestError, match=r"^instrumentation: must be a list of Instrumentation") as raised:
+    with pytest.raises(sdk.InvalidRequestError, match=r"^instrumentation must be a list of Instrumentation") as raised:
         CallsInProgressClient(token=TOKEN, instrumentation=wrong)
     assert raised.value.parameter == "instrumentation"
 

@@ -14,7 +14,7 @@ from calls_in_progress_async.response_cache import ResponseCache
 
 
 class Asked:
-    """PollCounters what is asked, and answers when told to."""
+    """Counts its requests, and responds once its gate is open."""
 
     def __init__(self) -> None:
         self.count = self.cancelled = 0

@@ -13,7 +13,6 @@ from typing import Any
 import anyio
 import pytest
 import trustme
-import uvloop
 import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, say, say_and_hang
 from faults.leaks import connector_of, left_behind, settle
@@ -28,7 +27,6 @@ from calls_in_progress_async import (
     CurrentCallsRequest,
     RequestTimeoutError,
     RetryPolicy,
-    WrongLoopError,
     clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat

@@ -218,7 +218,7 @@ async def test_a_token_callable_is_as_safe() -> None:
 async def test_a_slow_token_callable_does_not_get_its_token_into_the_debug_log(
     everything_logged: pytest.LogCaptureFixture,
 ) -> None:
-    """asyncio's debug mode logs a task whose step is slow, with its result."""
+    """Asyncio's debug mode logs a task whose step is slow, with its result."""
 
     async def ask(_: Organization) -> str:
         await asyncio.sleep(0)
