@@ -690,7 +690,7 @@ async def test_what_is_passed_wins_over_the_environment(environment: Any) -> Non
         ({"TOKEN": "a", "NETWORK": "a.b"}, "network", "must be a subdomain"),
         ({"TOKEN": "a", "NETWORK": "a", "BASE_URL": "https://b"}, "network", "comes with base_url"),
         ({"TOKEN": "a", "BASE_URL": "http://b"}, "base_url", "use https://"),
-        ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", "must be \"lower\" or"),
+        ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", 'must be "lower" or'),
     ],
 )
 def test_an_environment_that_will_not_do_is_refused(environment: Any, names: Any, parameter: str, words: str) -> None:

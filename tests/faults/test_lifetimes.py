@@ -522,17 +522,6 @@ async def test_no_end_of_a_program_warns(ending: str, tls: bool, tmp_path: Path)
     assert server.seen
 
 
-async def test_a_client_whose_session_was_closed_says_so() -> None:
-    """The loop's asynchronous generators were shut down, and the loop goes on."""
-    async with FaultServer() as server:
-        client = server.client()
-        await client.find(ACME)
-        await connector_of(client).close()
-        with pytest.raises(ClientClosedError, match="session of the client is closed"):
-            await client.find(ACME)
-        await client.close()
-
-
 # The gate.
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import virtual_loop
-from attrs import frozen
+from attrs import field, frozen
 from transport.pipelines import FIND, Answer, Rig, rig, write
 
 import calls_in_progress_async as sdk
@@ -54,7 +54,7 @@ class Case:
     script: tuple[Any, ...] = (Answer(200, takes=100.0),)
     takes: float = 6.0
     """Seconds until the error, by the loop's clock."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = field(factory=dict)
 
 
 CASES = {
