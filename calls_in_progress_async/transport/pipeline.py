@@ -100,7 +100,7 @@ class Pipeline:
         return {
             "running": self._lifetime.running,
             "scopes": len(self._lifetime.scopes),
-            "slots": self._settings.max_connections - self._admission.free_slots,
+            **self._admission.in_use(),
             "write queues": len(self._order),
             "token questions": self._tokens.asking,
         }
@@ -126,8 +126,9 @@ class Pipeline:
         Raises:
             CallsInProgressError: The call failed.
         """
-        now = clock.now()
-        operation = Operation(request, organization, now, None if timeout is None else now + timeout)
+        now = clock.reader()
+        began = now()
+        operation = Operation(request, organization, now, began, None if timeout is None else began + timeout)
         if self._reports.hooks is None:
             return self._run(operation, read)
         return self._run_observed(operation, read, self._reports.hooks)
@@ -281,7 +282,7 @@ class Pipeline:
             error = self._interruption(operation, scope)
         finally:
             self._lifetime.scopes.discard(scope)
-        timeline.ended = clock.now()
+        timeline.ended = operation.now()
         sent = timeline.started is not None and state.may_have_been_sent
         result = AttemptResult(timeline, response, error, sent)
         self._record(operation, result)
@@ -295,11 +296,15 @@ class Pipeline:
             await self._get_ready(operation, timeline)
         else:
             operation.token = self._tokens.static
-        await self._admission.acquire((self._base_url, operation.token), operation, timeline)
+        limit_key = self._base_url, operation.token
+        if operation.ticket is None and self._admission.try_acquire(limit_key, operation.organization):
+            timeline.admitted = timeline.ready
+        else:
+            await self._admission.acquire(limit_key, operation, timeline)
         try:
             if timeline.admitted != timeline.ready:
                 self._reports.rate_limit_wait(operation, (timeline.admitted or 0.0) - (timeline.ready or 0.0))
-            timeline.started = clock.now()
+            timeline.started = operation.now()
             self._start_attempt_timeout(operation, timeline.started, scope)
             if operation.info is not None:
                 return await self._send_observed(operation, operation.info, state, scope)
