@@ -12,7 +12,7 @@ from .operation import Operation
 
 
 class Admission:
-    """Lets attempts through, in the order in which they came."""
+    """Lets attempts through, first come first served."""
 
     def __init__(self, limiter: RateLimiter, max_connections: int) -> None:
         self._limiter = limiter
@@ -66,11 +66,11 @@ class Admission:
         self._slots.release()
 
     def in_use(self) -> dict[str, int]:
-        """Count the slots in use and the attempts that wait for one."""
+        """Count the slots in use and the waiting attempts."""
         return {"slots": self._slots.taken, "waiters for a slot": self._slots.waiting}
 
     def reset(self) -> None:
-        """Forget the event loop of the slots, all of which must be free."""
+        """Forget the event loop of the slots; all of them must be free."""
         self._slots = ConnectionSlots(self._max_connections)
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ from .write_order import WriteOrder
 T = TypeVar("T")
 
 _CLOSING_GRACE = 1.0
-"""Seconds for connections to close after the task that closes them was cancelled."""
+"""Seconds for connections to close after a cancellation."""
 
 
 @frozen(kw_only=True)
@@ -96,7 +96,7 @@ class Pipeline:
         return not self._lifetime.running
 
     def in_use(self) -> Mapping[str, int]:
-        """Count what running calls hold, by name; all zero while the pipeline is idle."""
+        """Count the possessions of running calls, by name; all zero while the pipeline is idle."""
         return {
             "running": self._lifetime.running,
             "scopes": len(self._lifetime.scopes),
@@ -151,7 +151,7 @@ class Pipeline:
             return self._read(operation, result, read)
         except CallsInProgressError as error:
             operation.annotate(error)
-            result = None  # it holds the error, and the error this frame: garbage that only a collection would free
+            result = None  # else a reference cycle: result, error, traceback, this frame
             raise
         except Exception as error:  # raised by a token callable
             if operation.may_have_been_applied:
@@ -196,7 +196,7 @@ class Pipeline:
         return result
 
     async def _recover(self, operation: Operation, result: AttemptResult) -> AttemptResult:
-        """Follow a first attempt that failed by others, if that may help."""
+        """Follow a failed first attempt by others, if they may help."""
         result = await self._refresh_token(operation, result)
         decision = self._decide(operation, result)
         if isinstance(decision, Stop):
@@ -291,7 +291,7 @@ class Pipeline:
     async def _exchange(
         self, operation: Operation, timeline: AttemptTimeline, state: SendState, scope: CancelScope
     ) -> WireResponse:
-        """Wait for everything that an attempt needs, then send. ``attempt_timeout`` begins with the sending."""
+        """Wait for token, rate limit and slot, then send. ``attempt_timeout`` begins with the sending."""
         if self._tokens.static is None or operation.ticket is not None:
             await self._get_ready(operation, timeline)
         else:
@@ -401,7 +401,7 @@ class Pipeline:
         return None if deadline is None else deadline - clock.now()
 
     def reset(self) -> None:
-        """Forget the event loop, which is closed, so that another one may follow. No call may be running."""
+        """Forget the closed event loop, before another one. No call may be running."""
         self._lifetime.reset()
         self._admission.reset()
 
@@ -418,7 +418,7 @@ class Pipeline:
     async def _close_transport(self) -> None:
         try:
             await self._lifetime.wait_until_idle()
-            self._lifetime.end()  # once more, because a call that was ending may have set the timer
+            self._lifetime.end()  # once more, because an ending call may have set the timer
         finally:
             if not self._transport_closed:
                 self._transport_closed = True
