@@ -1,4 +1,4 @@
-"""The project's checks: ``nox -l`` lists them, ``nox`` runs those that a change must pass."""
+"""The project's checks: ``nox -l`` lists them, ``nox`` runs the ones that a change must pass."""
 
 from __future__ import annotations
 
@@ -12,42 +12,54 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = ["lint", "types", "coverage", "tests", "wheel"]
 
+PACKAGE = "calls_in_progress_async"
 
-def _runs(version: str) -> bool:
-    """Whether there is such a Python: a shim of a version manager may be all there is."""
+
+def _is_installed(version: str) -> bool:
+    """Return whether this Python runs. A version manager's shim may exist for a Python that does not."""
     found = shutil.which(f"python{version}")
     return found is not None and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0
 
 
-PYTHONS = [version for version in ("3.11", "3.12", "3.13") if _runs(version)]
+PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14", "3.15") if _is_installed(version)]
+STABLE = ["3.13"] if "3.13" in PYTHONS else PYTHONS[-1:]
+"""The Python of the checks that run on one version only."""
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
-    """The test suite, on each Python present, with the newest dependencies."""
+    """Run the test suite on each Python present, with the newest dependencies."""
     session.install("-e", ".[cli,test]")
     session.run("pytest", *session.posargs)
 
 
-@nox.session(python=PYTHONS[-1:])  # the tracer of 3.11 loses lines after an await that raises
+@nox.session(python=STABLE)  # the tracer of 3.11 misses lines after an await that raises
 def coverage(session: nox.Session) -> None:
-    """The test suite, which must run through every branch."""
+    """Run the test suite and require that it takes every branch."""
     session.install("-e", ".[cli,test]")
     session.run("pytest", "--cov", "--cov-report=term-missing", "--cov-fail-under=100", *session.posargs)
 
 
 @nox.session(python=PYTHONS[:1])
 def oldest(session: nox.Session) -> None:
-    """The test suite with the oldest dependencies that the package allows."""
+    """Run the test suite with the oldest dependencies that the package allows."""
     required = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cli"]]
     session.install("-e", ".[cli,test]", *(requirement.replace(">=", "==") for requirement in required))
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python=STABLE)
+def prereleases(session: nox.Session) -> None:
+    """Run the test suite with aiohttp's newest pre-release."""
+    session.install("-e", ".[cli,test]")
+    session.install("--pre", "-U", "aiohttp")
+    session.run("pytest", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff: rules and format."""
+    """Check rules and format with Ruff."""
     session.install("ruff==0.17.6")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
@@ -55,15 +67,21 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy over the package, mypy and pyright over the public API as a user would write it."""
-    session.install("-e", ".[cli,test]", "mypy==2.4.1", "pyright==1.1.414")
+    """Type-check the package, its public API, and every Python block of the documentation."""
+    session.install(".[cli,test]", "mypy==2.4.1", "pyright==1.1.414")
     session.run("mypy")
     session.run("pyright")
+    blocks = Path(session.create_tmp()).resolve() / "blocks"
+    session.run("python", "tests/docs/blocks.py", str(blocks))
+    with session.chdir(blocks):  # the installed package is what a user's type checker sees
+        session.run("mypy", "--strict", ".")
+        session.run("pyright", ".")
+        session.run("pyright", "--verifytypes", PACKAGE, "--ignoreexternal")
 
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """The built wheel, in an environment that holds nothing else, does what the README says."""
+    """Build the wheel and run the README's first programs in an environment that holds nothing else."""
     session.install("build")
     distribution = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(distribution, ignore_errors=True)
@@ -78,15 +96,37 @@ def wheel(session: nox.Session) -> None:
     session.run(str(empty / "bin" / "calls-in-progress"), "demo", "--seconds", "2", external=True)
 
 
+@nox.session(python=STABLE)  # Sphinx needs 3.12
+def docs(session: nox.Session) -> None:
+    """Build the documentation site; a warning is an error."""
+    session.install(
+        "-e",
+        ".[cli]",
+        "sphinx==9.2.0",
+        "furo==2025.12.19",
+        "myst-parser==5.2.0",
+        "sphinx-copybutton==0.5.2",
+        "sphinx-click==6.2.0",
+    )
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def cost_guard(session: nox.Session) -> None:
+    """Compare memory and instructions of the hot paths with the merge base; ``-- --base REF`` names another."""
+    session.install("-e", ".")
+    session.run("python", "benchmarks/guard.py", *session.posargs)
+
+
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Every benchmark; ``nox -s benchmarks -- --quick`` for a first look."""
+    """Run every benchmark; ``nox -s benchmarks -- --quick`` is a first look."""
     session.install("-e", ".[cli,speed,benchmarks]")
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """200,000 requests with faults and cancellations, each accounted for."""
+    """Send 200,000 requests with faults and cancellations and account for each of them."""
     session.install("-e", ".[speed]", "psutil")
     session.run("python", "benchmarks/soak.py", *session.posargs)

@@ -1,13 +1,13 @@
-"""Does the adaptive rate find a limit that nobody documented, keep to it, and follow when it moves?
+"""Measure how the adaptive rate finds an undocumented limit, keeps to it, and follows it.
 
     python benchmarks/adaptive.py [--quick] [--json FILE]
 
-First the client's limiter against simulated servers, by a clock of its own: many limits, bursts and seeds in seconds.
-A server is a token bucket of one request, of one or of four seconds' worth. Then in real time, and over HTTP, against
-the sandbox, which allows 37 requests a second, then 120, then 12.
+First run the client's limiter against simulated servers, in a loop with a clock turned by hand: many limits, bursts
+and seeds in seconds. A server is a token bucket of one request, of one or of four seconds' worth. Then run in real
+time, and over HTTP, against the sandbox: it allows 37 requests per second, then 120, then 12.
 
-Steady is from 60 s after a limit was set. It is found when the rate is 90 % of a raised limit, or is no more than
-110 % of a cut one; the figure is the worst of all seeds and of all moments of the move.
+The steady state begins 60 s after a limit was set. A raised limit is found at a rate of 90 %, a cut one at 110 %; the
+figure is the worst of all seeds and of all moments of the move.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import random
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,36 +49,49 @@ MOVES = (
 STEADY = 60.0
 CEILING = 500.0
 STAGES = ((37.0, 90.0), (120.0, 90.0), (12.0, 110.0))
-"""Of the sandbox: requests a second that are allowed, and seconds."""
+"""Requests per second allowed by the sandbox, and seconds of each stage."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     at: float
     refused: bool
     rate: float
-    """Requests a second that the limiter allows itself after it."""
+    """Requests per second allowed by the limiter after the response."""
+
+
+class HandTurnedLoop(asyncio.SelectorEventLoop):
+    """A loop with a clock turned by hand."""
+
+    now = 0.0
+
+    def time(self) -> float:
+        return self.now
 
 
 class Simulation:
-    """A client that always has something to ask, with the limiter of the package, and a server."""
+    """A client with always something to ask, with the limiter of the package, and a server."""
 
-    scope = ("host", "token")
+    limit_key = ("host", "token")
 
     def __init__(self, allowed: Callable[[float], float], seconds_of_burst: float, seed: int) -> None:
         self.allowed, self.seconds_of_burst, self.chance = allowed, seconds_of_burst, random.Random(seed)
-        self.now = self.refilled = 0.0
+        self.loop = HandTurnedLoop()
+        self.refilled = 0.0
         self.tokens = self.burst()
-        settings = RateLimit.adaptive(initial=10, ceiling=CEILING)
-        self.limiter = RateLimiter(settings, clock=lambda: self.now)
+        self.limiter = RateLimiter(RateLimit.adaptive(initial=10, ceiling=CEILING))
         self.on_the_way: list[tuple[float, float, float | None]] = []
-        self.answers: list[Answer] = []
+        self.responses: list[Response] = []
         self.cuts = 0
+
+    @property
+    def now(self) -> float:
+        return self.loop.now
 
     def burst(self) -> float:
         return max(1.0, self.seconds_of_burst * self.allowed(self.now))
 
     def ask(self) -> None:
-        """Have the server decide, and its answer come 10 to 40 ms later."""
+        """Have the server decide, and its response come 10 to 40 ms later."""
         allowed = self.allowed(self.now)
         self.tokens = min(self.burst(), self.tokens + (self.now - self.refilled) * allowed)
         self.refilled = self.now
@@ -86,48 +100,52 @@ class Simulation:
         retry_after = float(-(-(1 - self.tokens) // allowed)) if refused else None
         heapq.heappush(self.on_the_way, (self.now + self.chance.uniform(0.01, 0.04), self.now, retry_after))
 
-    def answer(self) -> None:
-        self.now, sent_at, retry_after = heapq.heappop(self.on_the_way)
+    def receive(self) -> None:
+        self.loop.now, sent_at, retry_after = heapq.heappop(self.on_the_way)
         refused, before = retry_after is not None, self.rate()
-        self.limiter.on_response(self.scope, "a", throttled=refused, retry_after=retry_after, sent_at=sent_at)
+        self.limiter.on_response(self.limit_key, "a", throttled=refused, retry_after=retry_after, sent_at=sent_at)
         self.cuts += self.rate() < before
-        self.answers.append(Answer(self.now, refused, self.rate()))
+        self.responses.append(Response(self.now, refused, self.rate()))
 
     def rate(self) -> float:
-        return next(iter(self.limiter.export_state()["scopes"].values()))["rate"]
+        return next(iter(self.limiter.export_state()["limits"].values()))["rate"]
 
-    def run(self, seconds: float) -> list[Answer]:
+    def run(self, seconds: float) -> list[Response]:
+        with closing(self.loop):
+            return self.loop.run_until_complete(self.send_for(seconds))
+
+    async def send_for(self, seconds: float) -> list[Response]:
         while self.now < seconds:
-            if self.limiter.try_acquire(self.scope, "a"):
+            if self.limiter.try_acquire(self.limit_key, "a"):
                 self.ask()
                 continue
             (bucket,) = self.limiter.snapshot().shared.values()
             turn = self.now + max(bucket.paused_for, (1 - bucket.tokens) / bucket.rate, 1e-6)
             if self.on_the_way and self.on_the_way[0][0] <= turn:
-                self.answer()
+                self.receive()
             else:
-                self.now = turn
-        return self.answers
+                self.loop.now = turn
+        return self.responses
 
 
-def steady(answers: list[Answer], begin: float, end: float, allowed: float) -> tuple[float, float]:
-    """The share of the allowed rate that was had, and the share of 429s."""
-    refused = [answer.refused for answer in answers if begin <= answer.at < end]
+def steady(responses: list[Response], begin: float, end: float, allowed: float) -> tuple[float, float]:
+    """Return the share of the allowed rate delivered, and the share of 429s."""
+    refused = [each.refused for each in responses if begin <= each.at < end]
     return (len(refused) - sum(refused)) / (end - begin) / allowed, sum(refused) / max(len(refused), 1)
 
 
 def settled(allowed: float, seconds_of_burst: float, seeds: int) -> dict[str, float]:
-    """A limit that stays as it is."""
+    """Measure against a limit without moves."""
     seconds = STEADY + (200.0 if allowed > 100 else 600.0)
     shares, refusals, cuts, most = [], [], 0, 0.0
     for seed in range(seeds):
         simulation = Simulation(lambda _: allowed, seconds_of_burst, seed)
-        answers = simulation.run(seconds)
-        share, refused = steady(answers, STEADY, seconds, allowed)
+        responses = simulation.run(seconds)
+        share, refused = steady(responses, STEADY, seconds, allowed)
         shares.append(share)
         refusals.append(refused)
         cuts += simulation.cuts
-        most = max(most, *(answer.rate for answer in answers))
+        most = max(most, *(each.rate for each in responses))
     return {
         "allowed": allowed,
         "burst_s": seconds_of_burst,
@@ -140,16 +158,16 @@ def settled(allowed: float, seconds_of_burst: float, seeds: int) -> dict[str, fl
 
 
 def moved(before: float, after: float, seconds_of_burst: float, seeds: int) -> dict[str, float]:
-    """A limit that moves, at several moments of the climb."""
+    """Measure against a moving limit, at several moments of the climb."""
     waits, refusals, shares = [], [], []
     for seed in range(seeds):
         at = 80.0 + 30 * seed / seeds
         seconds = at + STEADY + (100.0 if after > 100 else 400.0)
-        answers = Simulation(lambda now, at=at: before if now < at else after, seconds_of_burst, seed).run(seconds)
+        responses = Simulation(lambda now, at=at: before if now < at else after, seconds_of_burst, seed).run(seconds)
         waits.append(
-            next((each.at for each in answers if each.at > at and there(each.rate, before, after)), seconds) - at
+            next((each.at for each in responses if each.at > at and there(each.rate, before, after)), seconds) - at
         )
-        share, refused = steady(answers, at + STEADY, seconds, after)
+        share, refused = steady(responses, at + STEADY, seconds, after)
         shares.append(share)
         refusals.append(refused)
     met = max(waits) < (60 if before < after else 10) and min(shares) >= 0.9 and max(refusals) < 0.01
@@ -175,47 +193,47 @@ async def against_sandbox(scale: float) -> list[dict[str, float]]:
         async with CallsInProgressClient(
             token=sandbox.token, base_url=sandbox.url, rate_limit=limit, timeout=None
         ) as client:
-            answers: list[tuple[float, bool]] = []
-            askers = [asyncio.create_task(ask(client, number, answers)) for number in range(2, 50)]
-            rows = [await stage(sandbox, client, answers, allowed, seconds * scale) for allowed, seconds in STAGES]
+            responses: list[tuple[float, bool]] = []
+            askers = [asyncio.create_task(ask(client, number, responses)) for number in range(2, 50)]
+            rows = [await stage(sandbox, client, responses, allowed, seconds * scale) for allowed, seconds in STAGES]
             for asker in askers:
                 asker.cancel()
             await asyncio.gather(*askers, return_exceptions=True)
     return rows
 
 
-async def ask(client: CallsInProgressClient, number: int, answers: list[tuple[float, bool]]) -> None:
-    """Find as often as the client lets one."""
+async def ask(client: CallsInProgressClient, number: int, responses: list[tuple[float, bool]]) -> None:
+    """Find as often as the client allows."""
     while True:
         try:
             attempts = (await client.find(Organization.advertiser(number))).attempts
         except CallsInProgressError as error:
             attempts = error.attempts
-        answers += [(time.monotonic(), attempt.status == 429) for attempt in attempts]
+        responses += [(time.monotonic(), attempt.status == 429) for attempt in attempts]
 
 
 async def stage(
     sandbox: SandboxServer,
     client: CallsInProgressClient,
-    answers: list[tuple[float, bool]],
+    responses: list[tuple[float, bool]],
     allowed: float,
     seconds: float,
 ) -> dict[str, float]:
-    """Let the sandbox allow so many a second, for so long. Steady is the later half.
+    """Set the sandbox's limit for some seconds. The steady state is the later half.
 
-    After a cut, the last four fifths: it is found within seconds, and a share of 429s needs many answers.
+    After a cut it is the last four fifths: the limit is found within seconds, and a share of 429s needs many of them.
     """
     before = sandbox.rate_limit or 0.0
     sandbox.rate_limit = allowed
-    answers.clear()
+    responses.clear()
     began, found = time.monotonic(), seconds
     while (now := time.monotonic() - began) < seconds:
-        rates = [bucket.rate for bucket in client._limiter.snapshot().shared.values()]
+        rates = [bucket.rate for bucket in client.rate_limits.snapshot().shared.values()]
         if rates and found == seconds and there(rates[0], before, allowed):
             found = now
         await asyncio.sleep(0.1)
     begin = seconds * (1 / 2 if before < allowed else 1 / 5)
-    later = [refused for at, refused in answers if at - began >= begin]
+    later = [refused for at, refused in responses if at - began >= begin]
     return {
         "allowed": allowed,
         "found_after_s": found,

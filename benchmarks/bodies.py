@@ -1,6 +1,6 @@
 """Bodies of a find: calls with every documented field, 5 custom-data fields and demographics, about 2.1 kB a call.
 
-They are made from the vendor's own example in ``tests/data``.
+Made from the vendor's own example in ``tests/data``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _first_of(example: str) -> dict[str, Any]:
 
 
 def call(number: int, **changes: Any) -> dict[str, Any]:
-    """One call; no two have the same ids or phone number."""
+    """Make one call. Ids and phone number are unique."""
     return {
         **_template(),
         "transaction_id": f"ABCD{number:04X}-{number:08X}",
@@ -44,19 +44,19 @@ def encode(calls: list[dict[str, Any]]) -> bytes:
 
 @cache
 def body(count: int) -> bytes:
-    """A body of so many calls."""
+    """Make a body of ``count`` calls."""
     return encode([call(number) for number in range(count)])
 
 
 @cache
 def body_with_bad_records(count: int) -> bytes:
-    """The same, with a field that cannot be read in one call of ten."""
+    """Return the same body with a malformed field in one call of ten."""
     return encode([call(number, **(BAD_FIELD if number % 10 == 0 else {})) for number in range(count)])
 
 
 @cache
 def changing(count: int, share: float, steps: int = 16) -> tuple[bytes, ...]:
-    """Bodies each of which differs from the one before, the first from the last as well, in a share of its calls."""
+    """Return a cycle of bodies. Neighbours, the last and the first included, differ in ``share`` of their calls."""
     changed = round(count * share)
     calls = [call(number) for number in range(count)]
     bodies = [encode(calls)]

@@ -1,13 +1,13 @@
-"""How long a find takes while the same client watches 2,000 organizations, and how long the loop is ever blocked.
+"""Measure a find while the same client watches 2,000 organizations, and the longest block of the event loop.
 
     python benchmarks/latency.py [--quick] [--json FILE]
 
-A heartbeat says how late the loop comes round, for whatever reason; the time that a single callback took says whether
-we are the reason. It is taken in CPU time as well, since on a shared machine a process also waits for a core. The
-first call, the first phone number and the first watch are made in processes of their own. Nothing is asserted.
+A heartbeat shows the lateness of the loop for any reason. The time of the longest callback shows our part, and is taken
+in CPU time too, because a process on a shared machine also waits for a core. The first call, the first phone number and
+the first watch run in processes of their own. The script reports targets and asserts nothing.
 
-The garbage collector leaves out what was there before anything is measured, the libraries of all the contenders among
-it: with them, one full collection takes more than 10 ms, in whichever callback it comes.
+The garbage collector ignores objects from before the measurement, such as the libraries of all contenders: a full
+collection of those takes more than 10 ms, in whatever callback it happens.
 """
 
 from __future__ import annotations
@@ -38,27 +38,27 @@ if TYPE_CHECKING:
 
 WATCHED, INTERVAL = 2000, 5.0
 CONSIDERED_SLOW = 0.010
-"""Seconds that nothing of ours may block the loop for."""
+"""Seconds; our callbacks must stay below."""
 BUSY = Workload(calls=5, changed=0.2)
 
 
 @define
 class Loop:
-    """What was seen of an event loop."""
+    """Observations of an event loop."""
 
     late: float = 0.0
-    """The longest time by which a heartbeat was late, in seconds."""
+    """The largest lateness of a heartbeat, in seconds."""
     callback: float = 0.0
-    """The longest time that one callback took."""
+    """The time of the longest callback, in seconds."""
     callback_cpu: float = 0.0
-    """The most CPU time that one callback took."""
+    """The CPU time of the longest callback, in seconds."""
     collection: float = 0.0
-    """The most CPU time that one run of the garbage collector took, within a callback."""
+    """The CPU time of the longest garbage collection within a callback, in seconds."""
 
 
 @asynccontextmanager
 async def observed() -> AsyncIterator[Loop]:
-    """Watch the running loop: a heartbeat each ms, and every callback timed. asyncio's own loop only."""
+    """Observe the running loop with a heartbeat each ms and a timer around every callback. Needs asyncio's own loop."""
     seen = Loop()
     original = asyncio.Handle._run
 
@@ -95,13 +95,13 @@ async def observed() -> AsyncIterator[Loop]:
 
 
 class _SlowCallbacks(logging.Handler):
-    """asyncio's own log of callbacks that took too long."""
+    """A handler for asyncio's own log of slow callbacks."""
 
     def __init__(self) -> None:
         super().__init__()
         self.count = self.computing = 0
         self.cpu = 0.0
-        """CPU seconds of the last callback."""
+        """The CPU seconds of the last callback."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if "took" in record.getMessage():
@@ -111,7 +111,7 @@ class _SlowCallbacks(logging.Handler):
 
 @contextmanager
 def slow_callback_log() -> Iterator[_SlowCallbacks]:
-    """Count what asyncio's debug mode logs: callbacks of more than 10 ms, and those that computed for as long."""
+    """Count callbacks of more than 10 ms in the log of asyncio's debug mode, by wall time and by CPU time."""
     log, handler, original = logging.getLogger("asyncio"), _SlowCallbacks(), asyncio.Handle._run
 
     def timed(handle: asyncio.Handle) -> None:
@@ -135,7 +135,7 @@ def slow_callback_log() -> Iterator[_SlowCallbacks]:
 
 
 async def timed_finds(find: Callable[[], Any], seconds: float) -> list[float]:
-    """Make a find each 2 ms; how long each took, in ms."""
+    """Make a find each 2 ms and return the duration of each, in ms."""
     times = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
@@ -148,13 +148,13 @@ async def timed_finds(find: Callable[[], Any], seconds: float) -> list[float]:
 
 @asynccontextmanager
 async def watching(client: Any, count: int) -> AsyncIterator[Watch]:
-    """Watch organizations, and take their events, once each has been asked."""
+    """Watch organizations and take their events; enter the block after the first poll of each."""
     organizations = [Organization.advertiser(number) for number in range(1, count + 1)]
     async with client.watch(organizations, interval=INTERVAL) as watch:
 
         async def take() -> None:
             async for event in watch:
-                event.call  # noqa: B018 - made when it is looked at
+                event.call  # noqa: B018 - made on first reading
 
         taking = asyncio.create_task(take())
         await asyncio.sleep(INTERVAL * 1.2 if count > 100 else 0.2)
@@ -164,12 +164,12 @@ async def watching(client: Any, count: int) -> AsyncIterator[Watch]:
 
 @asynccontextmanager
 async def checkpoints(watch: Watch) -> AsyncIterator[None]:
-    """Write a checkpoint and look at the statistics, again and again."""
+    """Write a checkpoint and read the statistics every half second."""
 
     async def write() -> None:
         while True:
             await watch.acheckpoint()
-            watch.stats  # noqa: B018 - made when it is looked at
+            watch.stats  # noqa: B018 - made on first reading
             await asyncio.sleep(0.5)
 
     writing = asyncio.create_task(write())
@@ -187,7 +187,7 @@ async def finds(url: str, seconds: float) -> list[float]:
 async def finds_beside_a_watch(
     url: str, seconds: float, watched: int
 ) -> tuple[list[float], dict[str, Loop], _SlowCallbacks]:
-    """How long finds take, what is seen of the loop without and with checkpoints, and the slow callbacks logged."""
+    """Return the durations of finds, observations without and with checkpoints, and the slow-callback log."""
     seen = {}
     async with contenders.our_client(url) as client, watching(client, watched) as watch:
         find = partial(client.find, contenders.ADVERTISER)
@@ -232,7 +232,7 @@ def under_load(quick: bool) -> Iterator[Table]:
     for row in loops:
         judge_loop(blocked, row)
     blocked.verdicts.append(Verdict("callbacks in asyncio's slow-callback log (debug mode)", logged))
-    blocked.verdicts.append(Verdict("callbacks in it that computed for as long", computing, 0))
+    blocked.verdicts.append(Verdict("of these, callbacks with as much CPU time", computing, 0))
     yield table
     yield blocked
 
@@ -303,7 +303,7 @@ def first_calls(quick: bool) -> Iterator[Table]:
 
 
 async def pieces(url: str, count: int, note: Callable[[str, float], None]) -> None:
-    """How long that takes which is done in one piece, for each organization or call."""
+    """Time the work of one step, for each organization or call."""
 
     def timed(row: str, of: int, act: Callable[[], Any]) -> Any:
         start = time.thread_time()
@@ -320,11 +320,11 @@ async def pieces(url: str, count: int, note: Callable[[str, float], None]) -> No
         resumed = partial(client.watch, organizations, resume_from=state)
         timed("client.watch, resumed, an organization", count, resumed)
     body = bodies.body(500)
-    timed("an answer decoded, a call", 500, partial(structure_calls, body, strict=False))
+    timed("a response decoded, a call", 500, partial(structure_calls, body, strict=False))
 
 
 def in_pieces(quick: bool) -> Iterator[Table]:
-    table = Table("What is done in one piece", "us, CPU")
+    table = Table("Work done in one step", "us, CPU")
     with Server(BUSY) as (url,):
         for _ in range(1 if quick else 5):
             asyncio.run(pieces(url, 200 if quick else WATCHED, lambda row, us: table.add(row, "each", us)))

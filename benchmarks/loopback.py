@@ -1,4 +1,4 @@
-"""A server in a process of its own that answers canned bodies: a raw asyncio protocol, with uvloop where it is there.
+"""A server with canned responses in a process of its own: a raw asyncio protocol, on uvloop if installed.
 
     with Server(Workload(calls=1), Workload(calls=200, latency=0.05)) as urls: ...
 
@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import Self
 
 import bodies
@@ -26,20 +27,20 @@ _OVERLOADED = b'{"error":"overloaded"}'
 
 @frozen
 class Workload:
-    """What one port answers."""
+    """The responses of one port."""
 
     calls: int = 1
     """Calls in a body."""
     latency: float = 0.0
-    """Seconds before the answer."""
+    """Seconds before the response."""
     failing: float = 0.0
-    """The share of requests that is answered 503."""
+    """The share of responses with status 503."""
     changed: float = 0.0
-    """The share of an organization's calls that is changed from one answer to the next."""
+    """The share of an organization's calls with a change from one response to the next."""
 
 
 class Server:
-    """The server, while the block lasts."""
+    """Runs the server during a ``with`` block; entering returns a URL for each workload."""
 
     def __init__(self, *workloads: Workload) -> None:
         self._workloads = [asdict(each) for each in workloads]
@@ -55,8 +56,8 @@ class Server:
         self._process.communicate()
 
 
-class _Answers:
-    """The whole answers of one port, head and body."""
+class _Responses:
+    """The complete responses of one port, head and body."""
 
     def __init__(self, workload: Workload) -> None:
         self.latency = workload.latency
@@ -86,10 +87,10 @@ def _whole(status: str, body: bytes) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection; requests have no body, and come one at a time."""
+    """One connection. Requests have no body and come one at a time."""
 
-    def __init__(self, answers: _Answers) -> None:
-        self._answers = answers
+    def __init__(self, responses: _Responses) -> None:
+        self._responses = responses
         self._received = b""
 
     def connection_made(self, transport: Self) -> None:
@@ -99,22 +100,22 @@ class _Connection(asyncio.Protocol):
         self._received += data
         while (end := self._received.find(b"\r\n\r\n")) >= 0:
             request, self._received = self._received[:end], self._received[end + 4 :]
-            answer = self._answers.next(request)
-            if self._answers.latency:
-                asyncio.get_running_loop().call_later(self._answers.latency, self._transport.write, answer)
+            response = self._responses.next(request)
+            if self._responses.latency:
+                asyncio.get_running_loop().call_later(self._responses.latency, self._transport.write, response)
             else:
-                self._transport.write(answer)
+                self._transport.write(response)
 
 
 async def _serve(workloads: list[Workload]) -> None:
     loop = asyncio.get_running_loop()
     ports = []
     for workload in workloads:
-        answers = _Answers(workload)
-        server = await loop.create_server(lambda answers=answers: _Connection(answers), "127.0.0.1", 0, backlog=4096)
+        responses = _Responses(workload)
+        server = await loop.create_server(partial(_Connection, responses), "127.0.0.1", 0, backlog=4096)
         ports.append(server.sockets[0].getsockname()[1])
     print(json.dumps(ports), flush=True)
-    # Until the parent is gone, even if it had no time to say so.
+    # Serve until the parent ends, even if it is killed.
     await asyncio.to_thread(sys.stdin.read)
 
 
@@ -124,7 +125,7 @@ def main() -> None:
     workloads = [Workload(**each) for each in json.loads(parser.parse_args().workloads)]
     run = asyncio.run
     with suppress(ImportError):
-        from uvloop import run  # noqa: PLC0415 - where it is there
+        from uvloop import run  # noqa: PLC0415 - an extra
     run(_serve(workloads))
 
 

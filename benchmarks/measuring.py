@@ -1,7 +1,7 @@
-"""Measuring: interleaved rounds, medians and spread, verdicts on ratios, and results as JSON, text and Markdown.
+"""Measure contenders in interleaved rounds; report medians, spread and verdicts as text, JSON and Markdown.
 
-Absolute figures drift with the machine and with what else runs on it. So contenders are measured in turns, round after
-round, and what is judged is the median of their ratios within a round.
+Absolute figures drift with the machine and its other load. So contenders take turns, round after round, and targets
+apply to the median of their ratios within a round.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from attrs import asdict, define, field, frozen
 
 LIBRARIES = (
     "calls-in-progress-async", "aiohttp", "msgspec", "attrs", "cattrs", "tenacity", "phonenumbers",
-    "orjson", "uvloop", "httpx", "pydantic", "aiohttp-retry", "aiolimiter",
+    "orjson", "uvloop", "httpx", "httpx2", "pydantic", "aiohttp-retry", "aiolimiter",
 )  # fmt: skip
 
 
 @frozen
 class Verdict:
-    """One claim, what was measured, and whether that is what was aimed at."""
+    """One claim with its measured value and its target."""
 
     claim: str
     value: float
@@ -48,7 +48,7 @@ class Verdict:
 
 @define
 class Table:
-    """Figures by row (a contender) and column (a workload), as many as there were rounds."""
+    """Figures by row (a contender) and column (a workload), one for each round."""
 
     title: str
     unit: str
@@ -66,23 +66,25 @@ class Table:
     def median(self, row: str, column: str) -> float:
         return statistics.median(self.cells[row][column])
 
-    def judge(self, claim: str, row: str, other: str, target: float | None, columns: Iterable[str] = ()) -> None:
-        """Judge one row as a share of another, column by column."""
-        for column in columns or self.columns:
+    def judge(
+        self, claim: str, row: str, other: str, target: float | None, columns: Iterable[str] | None = None
+    ) -> None:
+        """Add a verdict on one row as a share of another, for each column."""
+        for column in self.columns if columns is None else columns:
             if column in self.cells.get(row, ()) and column in self.cells.get(other, ()):
                 name = f"{claim}, {column}" if column else claim
                 self.verdicts.append(Verdict(name, self.share(row, other, column), target))
 
     def share(self, row: str, other: str, column: str) -> float:
-        """What one row is of another: the median of the ratios of each round."""
+        """Return one row as a share of another: the median of the ratios of each round."""
         pairs = zip(self.cells[row][column], self.cells[other][column], strict=True)
         return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
 def interleave(rounds: int, contenders: dict[str, Callable[[], Any]], note: Callable[[str, Any], object]) -> None:
-    """Run every contender once a round, in an order that turns, and tell what each came to.
+    """Run every contender once a round, in a rotating order, and report each figure to ``note``.
 
-    A contender that raises ImportError is left out.
+    An ImportError skips the contender.
     """
     names = list(contenders)
     for number in range(rounds):
@@ -93,14 +95,14 @@ def interleave(rounds: int, contenders: dict[str, Callable[[], Any]], note: Call
             try:
                 figure = contenders[name]()
             except ImportError as error:
-                print(f"left out: {name} ({error})", file=sys.stderr)
+                print(f"skipped: {name} ({error})", file=sys.stderr)
                 del contenders[name]
             else:
                 note(name, figure)
 
 
 def cpu_of(work: Callable[[], object], least: float = 0.05) -> float:
-    """CPU seconds of one call of ``work``, from as many as take ``least`` seconds."""
+    """Return the CPU seconds of one call of ``work``, from enough calls to take ``least`` seconds."""
     count, spent = 1, 0.0
     while spent < least:
         start = time.process_time()
@@ -114,14 +116,14 @@ def cpu_of(work: Callable[[], object], least: float = 0.05) -> float:
 
 @frozen
 class Burst:
-    """What one burst of requests came to."""
+    """The figures of one burst of requests."""
 
     cpu: float
-    """CPU microseconds a request."""
+    """CPU microseconds per request."""
     throughput: float
-    """Requests a second."""
+    """Requests per second."""
     failed: float
-    """Percent that raised, or came to the body of an error."""
+    """Percent of requests with an exception or the body of an error."""
 
 
 async def take_turns(
@@ -133,17 +135,17 @@ async def take_turns(
     at_once: int = 64,
     repeats: Callable[[Any], int] = lambda _: 3,
 ) -> None:
-    """Measure contenders that are all open in one loop, in short bursts in turns.
+    """Measure contenders in short bursts in turns, all open in one loop.
 
-    What differs between two of them shows better so than in long rounds, between which the machine changes.
+    Short bursts show differences better than long rounds, because the machine changes between long rounds.
 
     Args:
-        contenders: Each gives, for a URL, a function that makes one request.
+        contenders: Each takes a URL and yields a function for one request.
         url: The server.
         rounds: Bursts of each.
-        note: Is told the contender and its burst.
-        at_once: Requests at once.
-        repeats: How many each of those makes in a burst, by contender.
+        note: Called with the contender and its burst.
+        at_once: Number of concurrent workers.
+        repeats: Requests of each worker in a burst, by contender.
     """
     async with AsyncExitStack() as stack:
         finds = {key: await stack.enter_async_context(each(url, at_once)) for key, each in contenders.items()}
@@ -162,7 +164,7 @@ async def _burst(find: Callable[[], Any], at_once: int, repeats: int) -> Burst:
         nonlocal failed
         for _ in range(repeats):
             try:
-                failed += _is_error(await find())  # no name keeps the answer while the next one comes
+                failed += _is_error(await find())  # unnamed, so the response is freed before the next
             except Exception:
                 failed += 1
 
@@ -173,17 +175,17 @@ async def _burst(find: Callable[[], Any], at_once: int, repeats: int) -> Burst:
     return Burst(cpu / count * 1e6, count / wall, 100 * failed / count)
 
 
-def _is_error(answer: Any) -> bool:
-    return isinstance(answer, dict) and "error" in answer
+def _is_error(response: Any) -> bool:
+    return isinstance(response, dict) and "error" in response
 
 
 def loops() -> dict[str, Callable[..., Any]]:
-    """The event loops that are there, by name, as functions that run a coroutine."""
+    """Return the installed event loops by name, as functions like `asyncio.run`."""
     found: dict[str, Callable[..., Any]] = {"asyncio": asyncio.run}
     try:
-        import uvloop  # noqa: PLC0415 - where it is there
+        import uvloop  # noqa: PLC0415 - an extra
     except ImportError:
-        print("left out: uvloop", file=sys.stderr)
+        print("skipped: uvloop is not installed", file=sys.stderr)
     else:
         found["uvloop"] = uvloop.run
     return found
@@ -195,7 +197,7 @@ def percentile(figures: list[float], share: float) -> float:
 
 
 def machine() -> dict[str, Any]:
-    """Where and with what this was measured."""
+    """Describe the machine, the Python and the libraries."""
     versions = {}
     for name in LIBRARIES:
         try:
@@ -221,7 +223,7 @@ def _processor() -> str:
 
 
 def shown(figure: float) -> str:
-    """A figure to three digits."""
+    """Format a figure to three digits."""
     return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
 
 
@@ -247,13 +249,13 @@ def command_line(description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=(description or "").strip(), formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="short rounds, to see that it runs")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    parser.add_argument("--quick", action="store_true", help="short rounds, for a first look")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     return parser.parse_args()
 
 
 def finish(tables: Iterable[Table], arguments: argparse.Namespace) -> None:
-    """Show each table as it comes, and write all figures where that is wanted."""
+    """Print each table, and write all figures to ``--json``."""
     done = []
     for table in tables:
         show(table)
@@ -263,14 +265,14 @@ def finish(tables: Iterable[Table], arguments: argparse.Namespace) -> None:
 
 
 def store(tables: list[Table], path: Path, *, quick: bool) -> None:
-    """Write figures, and where and with what they were measured."""
+    """Write the figures and a description of the machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
     written = {"machine": machine(), "quick": quick, "tables": [asdict(table) for table in tables]}
     path.write_text(json.dumps(written, indent=1) + "\n")
 
 
 def load(path: Path) -> tuple[dict[str, Any], list[Table]]:
-    """Read what `finish` wrote."""
+    """Read the file of `store`."""
     written = json.loads(path.read_text())
     tables = [
         Table(**{**each, "verdicts": [Verdict(**verdict) for verdict in each["verdicts"]]})

@@ -1,8 +1,8 @@
-"""The steps of a find that take a few microseconds or less, each by itself, measured by pyperf.
+"""Measure each short step of a find by itself with pyperf.
 
     python benchmarks/micro.py [--quick] [--json FILE]
 
-pyperf starts processes of its own and measures in each; its other options work as well.
+pyperf measures in processes of its own; its other options work too.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from calls_in_progress_async.watch import listing
 
 def main() -> None:
     runner = pyperf.Runner()
-    runner.argparser.add_argument("--quick", action="store_true", help="few processes, to see that it runs")
-    runner.argparser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    runner.argparser.add_argument("--quick", action="store_true", help="few processes, for a first look")
+    runner.argparser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to this file")
     options = runner.parse_args()
     if options.quick:
         options.processes, options.values, options.min_time = 2, 2, 0.01
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def steps() -> dict[str, tuple]:
-    """Functions and their arguments."""
+    """Return functions and their arguments, by name."""
     one, twenty = bodies.body(1), bodies.body(20)
     request, wire_format = CurrentCallsRequest(organization=ADVERTISER), WireFormat()
     bucket = TokenBucket(rate=1e9, burst=1e9)
@@ -53,14 +53,14 @@ def steps() -> dict[str, tuple]:
 
     return {
         "make an organization": (Organization.advertiser, 25),
-        "check the request": (make_request,),
+        "validate the request": (make_request,),
         "write the request": (request.wire, wire_format),
         "take a token": (bucket.try_acquire,),
         "a phone number, seen before": (number_seen_before,),
         "1 call: bytes to records": (records, one),
         "20 calls: bytes to records": (records, twenty),
         "20 calls: a poll without change": (poll, twenty, last),
-        "look at raw": (lambda: call.raw,),
+        "read raw": (lambda: call.raw,),
     }
 
 

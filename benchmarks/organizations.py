@@ -1,8 +1,8 @@
-"""One find, where 1, 100 or 10,000 organizations take turns: what a URL that was seen before is worth.
+"""Measure one find while 1, 100 or 10,000 organizations take turns, to show the value of a cached URL.
 
     python benchmarks/organizations.py [--quick] [--json FILE]
 
-Nothing is asserted.
+The script reports targets and asserts nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def ours(count: int) -> Callable[[str, int], Any]:
 
 
 def tables(quick: bool) -> Iterator[Table]:
-    table = Table("One find, by how many organizations take turns", "us a request, CPU", "64 at once, 1 call a body")
+    table = Table("One find, by number of organizations", "us a request, CPU", "64 at once, 1 call a body")
     each = {(name, count): make(count) for count in ORGANIZATIONS for name, make in ((PLAIN, plain), (OURS, ours))}
     with Server(Workload()) as (url,):
         for loop, run in loops().items():

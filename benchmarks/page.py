@@ -1,8 +1,8 @@
-"""The page about performance: its tables are written here, from the stored figures, between markers.
+"""Write the tables of ``docs/performance.md`` from the stored figures.
 
     python benchmarks/page.py
 
-Between ``<!-- results: find -->`` and ``<!-- end -->`` stands what ``find`` came to.
+The figures of ``find`` go between ``<!-- results: find -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MET = {True: "met", False: "**not met**", None: ""}
 
 
 def write(directory: Path = results.DIRECTORY) -> None:
-    """Rewrite what stands between the markers."""
+    """Rewrite the text between the markers."""
 
     def region(found: re.Match[str]) -> str:
         name = found[2]
@@ -58,7 +58,7 @@ def _figures(table: Table) -> Iterator[str]:
 
 
 def _by_loop(columns: list[str]) -> dict[str, dict[str, str]]:
-    """Columns by the event loop that their names begin with: a table each, if there are many."""
+    """Group columns by the event loop in their names, so that a wide table becomes one table for each loop."""
     if len(columns) <= 4 or not all(column.startswith(("asyncio, ", "uvloop, ")) for column in columns):
         return {"": {column: column for column in columns}}
     found: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""The plots of the page about performance, from the stored figures.
+"""Draw the plots of ``docs/performance.md`` from the stored figures.
 
 python benchmarks/plots.py [--format png] [--to DIRECTORY]
 """
@@ -36,7 +36,7 @@ STYLE = {
 
 
 def find(directory: Path) -> Any:
-    """CPU a find as a share of plain aiohttp's."""
+    """Plot the CPU time of a find as a share of plain aiohttp's."""
     table = tables_of("find", directory)[0]
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.9), sharey=True)
     for axis, calls in zip(axes, ("1 call", "200 calls"), strict=True):
@@ -67,7 +67,7 @@ def _shares(axis: Any, table: Table, workload: str, limit: float) -> None:
 
 
 def decoding(directory: Path) -> Any:
-    """Microseconds a call by the size of the body."""
+    """Plot microseconds per call by the size of the body."""
     table = tables_of("decoding", directory)[0]
     figure, axis = plt.subplots(figsize=(8, 4.2))
     grey = iter(("#5b6775", "#8a97a6", "#2f6f9f", "#7a5195", "#3a8f5c", "#d08c30"))
@@ -95,7 +95,7 @@ def _logarithmic(axis: Any, both: bool = True) -> None:
 
 
 def scaling(directory: Path) -> Any:
-    """Time and memory by number, beside a straight line."""
+    """Plot time and memory by number, beside a straight line."""
     tables = tables_of("scaling", directory)
     figure, axes = plt.subplots(2, 3, figsize=(11, 6))
     for place, table in enumerate(tables):
@@ -117,7 +117,7 @@ def scaling(directory: Path) -> Any:
 
 
 def latency(directory: Path) -> Any:
-    """Percentiles of a find, alone and beside a watch."""
+    """Plot percentiles of a find, alone and beside a watch."""
     table = tables_of("latency", directory)[0]
     figure, axis = plt.subplots(figsize=(7, 3.2))
     colours = (OTHERS, SECOND, OURS_COLOUR)
@@ -133,14 +133,14 @@ def latency(directory: Path) -> Any:
 
 
 def ticks(directory: Path) -> Any:
-    """A poll as a share of plain aiohttp's, by how much has changed."""
+    """Plot a poll as a share of plain aiohttp's, by the share of changed calls."""
     (table,) = tables_of("ticks", directory)
     figure, axis = plt.subplots(figsize=(7, 3.2))
     ratios = {each.claim: each for each in table.verdicts}
-    for offset, (kind, colour) in enumerate((("told", OURS_COLOUR), ("looked at", SECOND))):
+    for offset, (kind, colour) in enumerate((("events taken", OURS_COLOUR), ("events read", SECOND))):
         for place, column in enumerate(table.columns):
             verdict = ratios[f"{kind} / plain, {column}"]
-            label = f"events {kind}" if place == 0 else None
+            label = kind if place == 0 else None
             where = place + (offset - 0.5) * 0.38
             axis.bar(where, verdict.value, width=0.36, color=colour, label=label)
             text = f"{verdict.value:.2f}"
@@ -156,7 +156,7 @@ def ticks(directory: Path) -> Any:
 
 
 def limiter(directory: Path) -> Any:
-    """The token bucket beside others."""
+    """Plot the token bucket beside others."""
     wanted = tables_of("limiter", directory)[:2]
     figure, axes = plt.subplots(1, 2, figsize=(9, 2.8))
     for axis, table in zip(axes, wanted, strict=True):
@@ -182,7 +182,7 @@ PLOTS: dict[str, Callable[[Path], Any]] = {
 
 
 def draw(directory: Path = DIRECTORY, to: Path = DOCUMENTATION, kind: str = "svg") -> Iterator[Path]:
-    """Draw every plot of which there are figures."""
+    """Draw every plot with stored figures."""
     to.mkdir(parents=True, exist_ok=True)
     for name, plot in PLOTS.items():
         if not tables_of(name, directory):

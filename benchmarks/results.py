@@ -1,4 +1,4 @@
-"""The stored figures of every benchmark as tables, whichever form it writes them in."""
+"""Read the stored figures of every benchmark as tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DIRECTORY = Path(__file__).with_name("results")
 
 
 def tables_of(name: str, directory: Path = DIRECTORY) -> list[Table]:
-    """The tables of one benchmark; none where it has not been run."""
+    """Return the tables of one benchmark, or none if it has not run."""
     path = directory / f"{name}.json"
     if not path.exists():
         return []
@@ -41,12 +41,12 @@ def _ticks(written: dict[str, dict[str, dict[str, float]]]) -> list[Table]:
     for share, contenders in written.items():
         column = f"{share} changed"
         for name, figures in contenders.items():
-            row = "plain: aiohttp + orjson" if name == "plain" else f"ours, events {name}"
-            # Only these three were kept; they have the same median and the same spread.
+            row = "plain: aiohttp + orjson" if name == "plain" else f"ours, {name}"
+            # The file has only these three; median and spread are the same.
             for figure in (figures["low"], figures["us"], figures["high"]):
                 cpu.add(row, column, figure)
-        cpu.verdicts.append(Verdict(f"told / plain, {column}", contenders["told"]["ratio"], ticks.TARGETS[share]))
-        cpu.verdicts.append(Verdict(f"looked at / plain, {column}", contenders["looked at"]["ratio"]))
+        for name, target in (("events taken", ticks.TARGETS[share]), ("events read", None)):
+            cpu.verdicts.append(Verdict(f"{name} / plain, {column}", contenders[name]["ratio"], target))
     return [cpu]
 
 
@@ -57,7 +57,7 @@ def _watch_many(written: list[dict[str, Any]]) -> list[Table]:
     for figures in written:
         samples, stats = figures["samples"], figures["stats"]
         changed = 1 - stats["unchanged"] / stats["requests"]
-        row = f"{changed:.0%} of the answers changed".replace("%", " %")
+        row = f"{changed:.0%} of the responses changed".replace("%", " %")
         for sample in samples:
             for name, figure in sample.items():
                 if name != "seconds":

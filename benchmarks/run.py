@@ -1,8 +1,8 @@
-"""Every benchmark, one after the other; then the plots and the tables of ``docs/performance.md``.
+"""Run every benchmark in turn, then write the plots and tables of ``docs/performance.md``.
 
     python benchmarks/run.py [--quick] [NAME ...]
 
-Figures are kept in ``benchmarks/results``. A quick run keeps its own elsewhere, and leaves the documentation alone.
+Figures go to ``benchmarks/results``. A quick run keeps its figures elsewhere and leaves the documentation alone.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ QUICK = results.DIRECTORY / "quick"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="short rounds, to see that it runs")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)}; all by default")
+    parser.add_argument("--quick", action="store_true", help="short rounds; leaves the documentation alone")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(BENCHMARKS)}; all by default")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
-        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}")
+        parser.error(f"NAME must be one of {', '.join(BENCHMARKS)}, got {', '.join(sorted(unknown))}")
     directory = QUICK if options.quick else results.DIRECTORY
     directory.mkdir(parents=True, exist_ok=True)
     for name in options.names or BENCHMARKS:

@@ -1,10 +1,10 @@
-"""How time and memory grow: organizations, those who wait for the limiter, calls in a body.
+"""Measure the growth of time and memory with organizations, waiters for the limiter, and calls in a body.
 
     python benchmarks/scaling.py [--quick] [--json FILE]
 
-Each is to be linear or better: the slope of a line through the points, both axes logarithmic, at most 1.05. A fixed
-cost makes the slope smaller where the numbers are small, so the line goes through the upper half of the points.
-Nothing is asserted.
+Growth must be linear or better: a line through the points on logarithmic axes has a slope of at most 1.05. A fixed cost
+flattens the curve at small numbers, so the line goes through the upper half of the points. The script reports targets
+and asserts nothing.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ CALLS = (1, 5, 20, 100, 500, 2_000, 5_000)
 
 
 class InMemory:
-    """A transport that answers at once: what is left is ours."""
+    """A transport without a network; the remaining cost is ours."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
 
     async def send(self, request: WireRequest, token: str, state: Any) -> WireResponse:
         await asyncio.sleep(0)
-        return WireResponse(200, {}, bytes(memoryview(self._body)))  # a copy, as of every answer
+        return WireResponse(200, {}, bytes(memoryview(self._body)))  # a copy, like every real response
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is no connection."""
 
 
 def client_in_memory(body: bytes) -> CallsInProgressClient:
@@ -64,16 +64,16 @@ async def find_all(count: int) -> None:
 
 
 async def watch_all(count: int) -> tuple[float, float]:
-    """Ask each of so many once: CPU seconds, and the bytes that are kept for all of them."""
+    """Poll each organization once and return the CPU seconds and the bytes kept for all of them."""
     async with client_in_memory(bodies.body(5)) as client:
         gc.collect()
         before = tracemalloc.get_traced_memory()[0] if tracemalloc.is_tracing() else 0
         start = time.process_time()
         async with client.watch(organizations(count), interval=0.1 + count / 2000, max_pending=10**9) as watch:
-            answered = 0
+            started = 0
             async for _ in watch:
-                answered += 1
-                if answered == 5 * count:  # each of the five calls of each organization has started
+                started += 1
+                if started == 5 * count:  # each of the five calls of each organization has started
                     break
             spent = time.process_time() - start
             gc.collect()
@@ -82,7 +82,7 @@ async def watch_all(count: int) -> tuple[float, float]:
 
 
 async def wait_all(count: int) -> float:
-    """CPU seconds of so many who wait for a bucket, all queued beforehand."""
+    """Return the CPU seconds to serve ``count`` queued waiters."""
     bucket = TokenBucket(rate=100_000, burst=1000)
     await bucket.acquire(1000)
     tasks = [asyncio.ensure_future(bucket.acquire()) for _ in range(count)]
@@ -106,7 +106,7 @@ async def waiters_memory(count: int) -> float:
 
 
 def traced(work: Callable[[], Awaitable[float]]) -> float:
-    """Run what says how much memory it takes."""
+    """Run ``work`` under tracemalloc and return its figure."""
     tracemalloc.start()
     try:
         return asyncio.run(work())  # type: ignore[arg-type]
@@ -134,7 +134,7 @@ async def watch_memory(count: int) -> float:
 
 
 def body_memory(count: int) -> float:
-    """Bytes of the records of a body, the body itself included."""
+    """Return the bytes of the records of a body, the body included."""
     tracemalloc.start()
     body = bytes(bytearray(bodies.body(count)))
     before = tracemalloc.get_traced_memory()[0] - len(body)
@@ -146,7 +146,7 @@ def body_memory(count: int) -> float:
 
 
 def slope(table: Table, row: str) -> float:
-    """The exponent by which a row grows, through the upper half of its points."""
+    """Return the exponent of a row's growth, from the upper half of its points."""
     points = [(math.log(float(column)), math.log(table.median(row, column))) for column in table.cells[row]]
     points = points[len(points) // 2 :]
     return statistics.linear_regression(*zip(*points, strict=True)).slope
@@ -163,8 +163,8 @@ def by_organizations(quick: bool) -> Iterator[Table]:
     for count in ORGANIZATIONS[:3] if quick else ORGANIZATIONS:
         for _ in range(1 if quick or count > 10_000 else 3):
             time_of.add("find_many, one call each", str(count), cpu(find_all(count)))
-            time_of.add("watch, five calls each, first answers", str(count), asyncio.run(watch_cpu(count)))
-        if count <= 10_000:  # tracing makes it several times as slow
+            time_of.add("watch, five calls each, first polls", str(count), asyncio.run(watch_cpu(count)))
+        if count <= 10_000:  # tracing is several times slower
             memory_of.add("find_many, one call each, peak", str(count), traced(partial(find_all_memory, count)))
             memory_of.add("watch, five calls each", str(count), traced(partial(watch_memory, count)))
     yield judged(time_of)
@@ -175,8 +175,8 @@ def by_waiters(quick: bool) -> Iterator[Table]:
     time_of, memory_of = Table("Waiting for the limiter", "CPU seconds for all"), Table("Waiting: memory", "bytes")
     for count in WAITERS[:4] if quick else WAITERS:
         for _ in range(1 if quick else 5):
-            time_of.add("those who wait", str(count), asyncio.run(wait_all(count)))
-        memory_of.add("those who wait", str(count), traced(partial(waiters_memory, count)))
+            time_of.add("waiters", str(count), asyncio.run(wait_all(count)))
+        memory_of.add("waiters", str(count), traced(partial(waiters_memory, count)))
     yield judged(time_of)
     yield judged(memory_of)
 

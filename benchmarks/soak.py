@@ -1,11 +1,11 @@
-"""Many requests at once with faults and cancellations: each accounted for exactly once, nothing lost, nothing kept.
+"""Send many concurrent requests with faults and cancellations, and account for each exactly once.
 
     python benchmarks/soak.py [--requests 200000] [--concurrency 64] [--faults 0.05] [--loop asyncio|uvloop]
 
-The server is one of raw sockets in a process of its own. Every request is told what to become by its transaction id,
-and the server counts what it saw of each. What the client saw of each goes to a file, so that the memory of this
-process is the client's: from a quarter of the way, as a warm-up, to the end it must stay the same to 5 %, as must the
-number of blocks that Python has allocated. Exits 1 where anything does not add up.
+The server uses raw sockets in a process of its own. The transaction id of a request names its fault, and the server
+counts the requests by id. The client's own counts go to a file, so this process's memory is the client's alone: after
+the first quarter, as a warm-up, it must stay within 5 %, and so must the number of blocks allocated by Python. Exits 1
+if any count is wrong.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ FAULTS = {
 }
 ATTEMPTS = 2
 SLOTS = 100
-"""max_connections of the client."""
+"""The client's max_connections."""
 WARM_UP = 10_000
-"""Requests after which caches are full and every fault has been seen; memory is compared where it is a quarter."""
+"""Requests to fill all caches and meet every fault. Memory is compared if a quarter of the run is longer."""
 
 
 class Server(asyncio.Protocol):
-    """Answers by the transaction id: ``<number>-<fault of the first attempt>``; any later attempt is answered well."""
+    """Responds by transaction id: ``<number>-<fault of the first attempt>``. Later attempts get a good response."""
 
     seen: ClassVar[Counter[str]] = Counter()
 
@@ -79,9 +79,9 @@ class Server(asyncio.Protocol):
                 text = json.dumps(self.seen).encode()
                 self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text))
                 continue
-            self.answer(head.partition("transaction_id=")[2].split(" ", 1)[0])
+            self.respond(head.partition("transaction_id=")[2].split(" ", 1)[0])
 
-    def answer(self, name: str) -> None:
+    def respond(self, name: str) -> None:
         self.seen[name] += 1
         fault = name.partition("-")[2]
         if fault == "good" or self.seen[name] > 1:
@@ -99,7 +99,7 @@ class Server(asyncio.Protocol):
 
 
 def serve(pipe: Any) -> None:
-    """The server's process."""
+    """Run the server's process."""
 
     async def main() -> None:
         server = await asyncio.get_running_loop().create_server(Server, "127.0.0.1", 0, backlog=1024)
@@ -111,7 +111,7 @@ def serve(pipe: Any) -> None:
 
 
 def memory() -> int:
-    """Resident bytes now."""
+    """Return the resident bytes of this process."""
     if Path("/proc/self/statm").exists():
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -141,7 +141,7 @@ class Soak:
         self.options = options
         self.outcomes: Counter[str] = Counter()
         self.ledger = ledger
-        """Of each request how many attempts it says it made, and how many had an answer; -1 of a cancelled one."""
+        """A line for each request: its name, its attempts, and its responses; -1 for a cancelled request."""
         self.numbers = iter(range(options.requests))
         self.samples: list[Sample] = []
 
@@ -168,7 +168,7 @@ class Soak:
             result = await task
         except asyncio.CancelledError:
             self.outcomes["cancelled"] += 1
-            self.note(name, -1, -1)
+            self.record(name, -1, -1)
             return
         except CallsInProgressError as error:
             self.outcomes[type(error).__name__] += 1
@@ -176,12 +176,12 @@ class Soak:
         else:
             self.outcomes["answered"] += 1
             attempts = result.attempts
-        self.note(name, len(attempts), sum(attempt.status is not None for attempt in attempts))
+        self.record(name, len(attempts), sum(attempt.status is not None for attempt in attempts))
 
-    def note(self, name: str, made: int, answered: int) -> None:
+    def record(self, name: str, made: int, answered: int) -> None:
         self.ledger.write(f"{name} {made} {answered}\n")
 
-    def noted(self) -> Iterator[tuple[str, int, int]]:
+    def recorded(self) -> Iterator[tuple[str, int, int]]:
         self.ledger.seek(0)
         for line in self.ledger:
             name, made, answered = line.split()
@@ -189,31 +189,31 @@ class Soak:
 
 
 def problems(soak: Soak, seen: Counter[str]) -> list[str]:
-    """What does not add up."""
+    """Return a line for each wrong count."""
     return [*memory_problems(soak), *request_problems(soak, seen), *left_over(soak)]
 
 
 def request_problems(soak: Soak, seen: Counter[str]) -> list[str]:
-    """Requests that are not accounted for exactly once, and tokens that are not."""
+    """Find requests and tokens with a wrong count."""
     found, wrong = [], []
-    noted, unseen, cancelled = set(), 0, 0
-    for name, made, answered in soak.noted():
-        if name in noted:
+    names, unseen, cancelled = set(), 0, 0
+    for name, made, answered in soak.recorded():
+        if name in names:
             found.append(f"{name} ended twice")
-        noted.add(name)
+        names.add(name)
         was_cancelled = made < 0
         cancelled += was_cancelled
         unseen += made - answered
-        # One that timed out may have done so before it was connected.
+        # A request can time out before its connection.
         if not answered <= seen[name] <= (ATTEMPTS if was_cancelled else made):
             wrong.append((name, made, answered, seen[name]))
     if wrong:
-        found.append(f"attempts that are not what was on the wire: {wrong[:5]} of {len(wrong)}")
-    if not len(noted) == sum(soak.outcomes.values()) == soak.options.requests:
-        found.append(f"{len(noted)} requests ended, {sum(soak.outcomes.values())} outcomes")
-    if unknown := set(seen) - noted:
-        found.append(f"{len(unknown)} requests on the wire that nobody made")
-    # A token is taken before its request is on the wire; one that ends between the two has used it all the same.
+        found.append(f"attempts differ from requests on the wire: {wrong[:5]} of {len(wrong)}")
+    if not len(names) == sum(soak.outcomes.values()) == soak.options.requests:
+        found.append(f"{len(names)} requests ended, {sum(soak.outcomes.values())} outcomes")
+    if unknown := set(seen) - names:
+        found.append(f"{len(unknown)} unknown requests on the wire")
+    # A token is taken before its request is sent. A request that ends in between has used its token.
     wire = sum(seen.values())
     (bucket,) = soak.client._limiter.snapshot().shared.values()
     if not wire <= bucket.granted <= wire + unseen + cancelled:
@@ -222,15 +222,12 @@ def request_problems(soak: Soak, seen: Counter[str]) -> list[str]:
 
 
 def left_over(soak: Soak) -> list[str]:
-    """What is still held for requests that have ended."""
+    """Find resources still held after all requests have ended."""
     client = soak.client
     (bucket,) = client._limiter.snapshot().shared.values()
-    delivery, connector = client._pipeline, client._transport._own.connector  # type: ignore[union-attr]
+    connector = client._transport._own.connector  # type: ignore[union-attr]
     left = {
-        "running": delivery._running,
-        "scopes": len(delivery._scopes._due),
-        "slots": SLOTS - delivery._slots._value,
-        "turns": len(delivery._turns._queues),
+        **client._pipeline.in_use(),
         "waiting": bucket.waiting,
         "in use": len(connector._acquired),  # type: ignore[union-attr]
         "tasks": len(asyncio.all_tasks()) - 1,
@@ -239,7 +236,7 @@ def left_over(soak: Soak) -> list[str]:
 
 
 def memory_problems(soak: Soak) -> list[str]:
-    """What grew after the warm-up."""
+    """Find growth after the warm-up."""
     if soak.options.requests < WARM_UP * 4:
         return []
     first, last = soak.samples[len(soak.samples) // 4], soak.samples[-1]
@@ -264,7 +261,7 @@ async def report_of(url: str) -> Counter[str]:
 
 
 async def run(url: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Make the requests and return what came of them."""
+    """Make the requests and return the report."""
     await report_of(url)  # uvloop opens a descriptor of its own at the first connection
     open_before = descriptors()
     client = CallsInProgressClient(
@@ -277,9 +274,9 @@ async def run(url: str, options: argparse.Namespace) -> dict[str, Any]:
     )
     ledger = TemporaryFile("w+", encoding="ascii")  # noqa: SIM115 - closed with the report
     soak = Soak(client, random.Random(options.seed), options, ledger)
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     await asyncio.gather(*(soak.worker() for _ in range(options.concurrency)))
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - started_at
     for _ in range(10):
         await asyncio.sleep(0)
     seen = await report_of(url)

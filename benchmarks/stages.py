@@ -1,10 +1,10 @@
-"""Where the time of a find goes: each layer of the client by itself, from the bare transport up to ``find``.
+"""Measure each layer of a find by itself, from the bare transport up to ``find``.
 
     python benchmarks/stages.py [--quick] [--json FILE]
 
-All are open in one loop and take turns in short bursts, so that what differs between them is the layer. The last two
-rows swap the way to the wire: for an aiohttp session, which is what an injected ``session=`` costs, and for asyncio
-streams that do no more than the loopback server needs, which is what is left to gain. Nothing is asserted.
+All layers are open in one loop and take turns in short bursts, so their differences are the layers' own. The last two
+rows swap the transport: an aiohttp session shows the cost of an injected ``session=``, and asyncio streams with the
+bare minimum for the loopback server show the remaining gain. The script reports ratios and asserts nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -20,22 +19,21 @@ import contenders
 from loopback import Server, Workload
 from measuring import Table, command_line, finish, loops, take_turns
 
-from calls_in_progress_async import CurrentCallsRequest
-from calls_in_progress_async.transport.wire import WireRequest, WireResponse
+from calls_in_progress_async import CurrentCallsRequest, SendState, WireRequest, WireResponse
 
 REQUEST = CurrentCallsRequest(organization=contenders.ADVERTISER)
 
 
 def layer(name: str) -> Callable[[str, int], Any]:
-    """A contender that enters the client at one of its layers."""
+    """Make a contender for one layer of the client."""
 
     @asynccontextmanager
     async def contender(url: str, at_once: int) -> AsyncIterator[contenders.Find]:
         async with contenders.our_client(url) as client:
-            wire, told = REQUEST.wire(client._wire_format), SimpleNamespace(sent=False)
+            wire, state = REQUEST.wire(client._wire_format), SendState()
             yield {
-                "transport": lambda: client._transport.send(wire, contenders.TOKEN, told),
-                "delivery": lambda: client._pipeline.execute(
+                "transport": lambda: client._transport.send(wire, contenders.TOKEN, state),
+                "pipeline": lambda: client._pipeline.execute(
                     wire, contenders.ADVERTISER, 30.0, lambda response, _: response
                 ),
                 "send": lambda: client.send(REQUEST),
@@ -45,7 +43,7 @@ def layer(name: str) -> Callable[[str, int], Any]:
 
 
 class Streams:
-    """A transport over asyncio streams: no TLS, no timeouts, no validation."""
+    """A transport over asyncio streams without TLS, timeouts or validation."""
 
     def __init__(self, url: str) -> None:
         self._host, self._port = url.removeprefix("http://").split(":")
@@ -56,8 +54,8 @@ class Streams:
         reader, writer = connection
         head = f"GET {request.target} HTTP/1.1\r\nHost: {self._host}\r\nAuthorization: {token}\r\n\r\n"
         writer.write(head.encode())
-        answer = await reader.readuntil(b"\r\n\r\n")
-        body = await reader.readexactly(int(answer[answer.rindex(b"Content-Length: ") + 16 : -4]))
+        head_of_response = await reader.readuntil(b"\r\n\r\n")
+        body = await reader.readexactly(int(head_of_response[head_of_response.rindex(b"Content-Length: ") + 16 : -4]))
         self._idle.append(connection)
         return WireResponse(200, {}, body)
 
@@ -83,9 +81,9 @@ STAGES: dict[str, Callable[[str, int], Any]] = {
     "raw socket + orjson": contenders.raw_socket,
     "aiohttp, tuned, body only": contenders.aiohttp_tuned,
     "ours: transport (aiohttp's errors, size limit)": layer("transport"),
-    "ours: + delivery (limiter, slots, deadline, retries)": layer("delivery"),
+    "ours: + pipeline (limiter, slots, deadline, retries)": layer("pipeline"),
     "ours: + send (request to wire, body to records)": layer("send"),
-    "ours: + find (the arguments checked)": contenders.ours,
+    "ours: + find (arguments validated)": contenders.ours,
     contenders.PLAIN: contenders.plain,
     "ours: find through an aiohttp session": through_a_session,
     "ours: find over bare streams": over_streams,

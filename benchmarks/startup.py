@@ -1,8 +1,8 @@
-"""Start-up: the import, the first request, memory at rest, and what is imported for them.
+"""Measure the import, the first request, their memory, and the modules imported for them.
 
     python benchmarks/startup.py [--quick] [--json FILE]
 
-Every figure comes from a fresh process; contenders take turns. Nothing is asserted.
+Every figure comes from a fresh process, and contenders take turns. The script reports targets and asserts nothing.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ asyncio.run(main())
 
 def in_fresh_process(program: str) -> dict[str, Any]:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
 
 
 def imports(quick: bool) -> Iterator[Table]:
@@ -76,11 +76,11 @@ def imports(quick: bool) -> Iterator[Table]:
     memory = Table("Memory after the import", "MB")
     heavy: set[str] = set()
 
-    def note(name: str, answer: dict[str, Any]) -> None:
-        time.add(name, "", answer["seconds"] * 1000)
-        memory.add(name, "", answer["memory"] / 1e6)
+    def note(name: str, figures: dict[str, Any]) -> None:
+        time.add(name, "", figures["seconds"] * 1000)
+        memory.add(name, "", figures["memory"] / 1e6)
         if name == OURS:
-            heavy.update(answer["heavy"])
+            heavy.update(figures["heavy"])
 
     statements = {
         statement: (lambda statement=statement: in_fresh_process(_IMPORT.format(statement=statement, heavy=HEAVY)))
@@ -94,12 +94,12 @@ def imports(quick: bool) -> Iterator[Table]:
 
 
 def first_request(quick: bool) -> Iterator[Table]:
-    time = Table("First request: client, connection and answer", "ms")
+    time = Table("First request: client, connection and response", "ms")
     memory = Table("Memory after the first request", "MB")
 
-    def note(name: str, answer: dict[str, Any]) -> None:
-        time.add(name, "", answer["seconds"] * 1000)
-        memory.add(name, "", answer["memory"] / 1e6)
+    def note(name: str, figures: dict[str, Any]) -> None:
+        time.add(name, "", figures["seconds"] * 1000)
+        memory.add(name, "", figures["memory"] / 1e6)
 
     with Server(Workload()) as (url,):
         programs = {
@@ -112,7 +112,7 @@ def first_request(quick: bool) -> Iterator[Table]:
 
 
 def tables(quick: bool) -> Iterator[Table]:
-    # As an installer does; a checkout is else compiled at each import where Python may not write what it compiled.
+    # Compile first, like an installer. Otherwise each import compiles again if Python cannot write its cache.
     compileall.compile_dir(Path(calls_in_progress_async.__file__).parent, quiet=1)
     yield from imports(quick)
     yield from first_request(quick)

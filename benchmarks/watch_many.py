@@ -1,12 +1,12 @@
-"""Watching many organizations in one process: CPU, memory, staleness, and events against the sandbox's own log.
+"""Watch many organizations in one process: CPU, memory, staleness, and events compared with the sandbox's own log.
 
     python benchmarks/watch_many.py [--organizations 10000] [--interval 5] [--seconds 120] [--quick] [--json FILE]
 
-The sandbox runs in a process of its own and simulates five calls an organization, first so long that one organization
-in fifty changes between two polls, then of three minutes each, with which one in seven does; each in a process of its
-own. CPU is that of the process, as a share of one core, and includes what writes every event down; memory is its
-resident size beyond what it was before the watch. At the end the simulated time stands still, and everything that was
-told is held against the sandbox's log. Nothing is asserted.
+The sandbox runs in a process of its own and simulates five calls per organization. The first load has long calls: one
+organization in fifty changes between two polls. The second has calls of three minutes: one in seven changes. CPU is
+this process's share of one core, the writing of every event included. Memory is the growth of its resident size since
+before the watch. At the end the simulated time stops, and all emitted events are compared with the sandbox's log. The
+script reports faults and asserts nothing.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from worlds import Journal, Sandbox, hold_against, resident
+from worlds import Journal, Sandbox, compare, resident
 
 from calls_in_progress_async import CallsInProgressClient, Watch
 
 LOADS = (3750.0, 180.0)
-"""How many seconds calls last, on the average."""
+"""Mean seconds of a call, for each load."""
 NOTE = 1.0
-"""Seconds between two looks at how old the oldest answer is."""
+"""Seconds between two samples of the oldest response's age."""
 
 
 async def consume(watch: Watch, journal: Journal) -> None:
     async for event in watch:
-        journal.tell(event)
+        journal.record(event)
 
 
 async def note(watch: Watch, journal: Journal) -> None:
     while True:
-        journal.note(watch)
+        journal.record_age(watch)
         await asyncio.sleep(NOTE)
 
 
 class Samples:
-    """What the process and the watch are like, from time to time."""
+    """Samples of the process and the watch."""
 
     def __init__(self, watch: Watch, before: int) -> None:
         self.taken: list[dict[str, float]] = []
@@ -81,7 +81,7 @@ async def run(options: argparse.Namespace, sandbox: Sandbox, journal: Journal) -
         before, began = resident(), sandbox.now()
         async with client.watch(sandbox.organizations, interval=options.interval) as watch:
             tasks = [asyncio.create_task(each) for each in (consume(watch, journal), note(watch, journal))]
-            await asyncio.sleep(options.interval * 2)  # until everybody has been asked
+            await asyncio.sleep(options.interval * 2)  # until each organization has been polled
             samples, first = Samples(watch, before), watch.stats
             ends = time.monotonic() + options.seconds
             while time.monotonic() < ends:
@@ -92,9 +92,9 @@ async def run(options: argparse.Namespace, sandbox: Sandbox, journal: Journal) -
             await asyncio.sleep(3 * options.interval)
             for task in tasks:
                 task.cancel()
-    held = hold_against(journal, sandbox.log(), began=began, step=NOTE)
+    faults = compare(journal, sandbox.log(), began=began, step=NOTE)
     counted = {name: getattr(stats, name) - getattr(first, name) for name in ("requests", "unchanged", "failures")}
-    return {"samples": samples.taken, "stats": counted, **held}
+    return {"samples": samples.taken, "stats": counted, **faults}
 
 
 def main() -> None:
@@ -102,10 +102,10 @@ def main() -> None:
     parser.add_argument("--organizations", type=int)
     parser.add_argument("--interval", type=float, default=5.0)
     parser.add_argument("--seconds", type=float)
-    parser.add_argument("--call-seconds", type=float, help="how long calls are, on the average; one load only")
+    parser.add_argument("--call-seconds", type=float, help="mean length of a call; measures this load only")
     parser.add_argument("--quick", action="store_true", help="500 organizations for 20 seconds")
     parser.add_argument("--uvloop", action="store_true")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     if options.call_seconds is None:
         each_load(options)
@@ -113,20 +113,20 @@ def main() -> None:
     options.organizations = options.organizations or (500 if options.quick else 10_000)
     options.seconds = options.seconds or (20.0 if options.quick else 120.0)
     if options.uvloop:
-        import uvloop  # noqa: PLC0415 - only where asked for
+        import uvloop  # noqa: PLC0415 - an extra
 
         uvloop.install()
     settings = {"organizations": options.organizations, "mean_call_seconds": options.call_seconds}
     with Sandbox(**settings) as sandbox, tempfile.TemporaryDirectory() as directory:
         figures = asyncio.run(run(options, sandbox, Journal(Path(directory) / "journal")))
-    for name in ("told", "faults", "longest blind"):
+    for name in ("events", "faults", "longest blind"):
         print(f"{name}: {figures[name]}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def each_load(options: argparse.Namespace) -> None:
-    """Measure under each load, in a process of its own."""
+    """Measure each load in a process of its own."""
     written = []
     with tempfile.TemporaryDirectory() as directory:
         kept = Path(directory) / "figures"

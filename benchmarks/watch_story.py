@@ -1,14 +1,14 @@
-"""What a watch lives through, held against the sandbox's own log: nothing may be lost, doubled or contradictory.
+"""Put a watch through faults and compare its events with the sandbox's own log: none lost, doubled or contradictory.
 
     python benchmarks/watch_story.py [faults] [limit] [sleeper] [killed] [--organizations 1000] [--seconds 60]
 
 - faults: half of the time a third of all requests fail, in six ways, while calls come and go.
-- limit: the server's rate limit is cut to a tenth of what the watch needs, and lifted again.
+- limit: the server cuts its rate limit to a tenth of the watch's need, and lifts it again.
 - sleeper: the consumer sleeps for a minute (for ``--seconds``).
-- killed: the watching process is killed three times, and goes on from its checkpoint file.
+- killed: the watching process is killed three times and resumes from its checkpoint file.
 
-The sandbox runs in a process of its own. At the end its time stands still until everything has been told. Nothing is
-asserted.
+The sandbox runs in a process of its own. At the end its time stops until all events have been emitted. The script
+reports faults and asserts nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from watch_many import NOTE, consume, note
-from worlds import Journal, Sandbox, hold_against, resident
+from worlds import Journal, Sandbox, compare, resident
 
 from calls_in_progress_async import CallsInProgressClient, Organization, RateLimit, Watch
 from calls_in_progress_async.sandbox import Fault
@@ -54,10 +54,10 @@ async def watching(sandbox: Sandbox, interval: float, **settings: Any) -> AsyncI
         yield watch
 
 
-def say(watch: Watch, what: str) -> None:
+def print_stats(watch: Watch, phase: str) -> None:
     stats = watch.stats
     print(
-        f"  {what}: failing {stats.failing}, effective interval {stats.effective_interval:.2f}, oldest "
+        f"  {phase}: failing {stats.failing}, effective interval {stats.effective_interval:.2f}, oldest "
         f"{stats.max_staleness:.1f} s, pending {stats.pending}, merges {stats.merges}, failures {stats.failures}, "
         f"{resident() / 1e6:.0f} MB",
         flush=True,
@@ -65,7 +65,7 @@ def say(watch: Watch, what: str) -> None:
 
 
 async def settle(sandbox: Sandbox, watch: Watch, interval: float) -> None:
-    """Let the simulated time stand still until no organization fails and each was asked again."""
+    """Stop the simulated time until no organization fails and each was polled again."""
     sandbox.freeze()
     frozen = time.monotonic()
     while watch.stats.failing or watch.stats.pending or watch.stats.max_staleness > time.monotonic() - frozen:
@@ -82,10 +82,10 @@ async def faults(sandbox: Sandbox, journal: Journal, options: argparse.Namespace
         for _ in range(4):
             sandbox.set("faults", [Fault(probability=0.07, **kind) for kind in KINDS])
             await asyncio.sleep(options.seconds / 8)
-            say(watch, "with faults")
+            print_stats(watch, "with faults")
             sandbox.set("faults", [])
             await asyncio.sleep(options.seconds / 8)
-            say(watch, "without")
+            print_stats(watch, "without")
         await settle(sandbox, watch, options.interval)
         for task in tasks:
             task.cancel()
@@ -97,16 +97,16 @@ async def limit(sandbox: Sandbox, journal: Journal, options: argparse.Namespace)
     async with watching(sandbox, options.interval, rate_limit=RateLimit.adaptive(initial=needed)) as watch:
         tasks = [asyncio.create_task(each) for each in (consume(watch, journal), note(watch, journal))]
         await asyncio.sleep(2 * options.interval)
-        say(watch, f"allowed {1.2 * needed:.0f} requests a second")
+        print_stats(watch, f"allowed {1.2 * needed:.0f} requests a second")
         sandbox.set("rate_limit", 0.12 * needed)
         for _ in range(4):
             await asyncio.sleep(options.seconds / 2)
             intervals = sorted(watch.stats.effective_intervals.values())
-            say(watch, f"allowed {0.12 * needed:.0f}")
+            print_stats(watch, f"allowed {0.12 * needed:.0f}")
             print(f"  effective intervals from {intervals[0]:.1f} to {intervals[-1]:.1f} s")
         sandbox.set("rate_limit", None)
         await asyncio.sleep(options.seconds)
-        say(watch, "allowed any")
+        print_stats(watch, "allowed any")
         await settle(sandbox, watch, options.interval)
         for task in tasks:
             task.cancel()
@@ -117,20 +117,20 @@ async def sleeper(sandbox: Sandbox, journal: Journal, options: argparse.Namespac
         noting = asyncio.create_task(note(watch, journal))
         consuming = asyncio.create_task(consume(watch, journal))
         await asyncio.sleep(2 * options.interval)
-        say(watch, "awake")
+        print_stats(watch, "awake")
         consuming.cancel()
         await asyncio.sleep(options.seconds)
-        say(watch, f"asleep for {options.seconds:g} s")
+        print_stats(watch, f"asleep for {options.seconds:g} s")
         consuming = asyncio.create_task(consume(watch, journal))
         await asyncio.sleep(options.interval)
-        say(watch, "awake again")
+        print_stats(watch, "awake again")
         await settle(sandbox, watch, options.interval)
         noting.cancel()
         consuming.cancel()
 
 
 def watch_until_killed(directory: Path, url: str, token: str, keys: list[Any], interval: float) -> None:
-    """Watch, from the checkpoint file on; what was told after the last checkpoint is told again, so it is dropped."""
+    """Resume from the checkpoint file. Events after the checkpoint are emitted again, so drop them from the journal."""
     kept = directory / "checkpoint"
     state = json.loads(kept.read_text()) if kept.exists() else {"size": 0, "checkpoint": None}
     journal = Journal(directory / "journal")
@@ -170,7 +170,7 @@ async def killed(sandbox: Sandbox, journal: Journal, options: argparse.Namespace
         process.join()
         state = json.loads((journal.path.parent / "checkpoint").read_text())
         size = (journal.path.parent / "checkpoint").stat().st_size
-        print(f"  killed: {written - state['size']} bytes were told after the checkpoint, which has {size:,} bytes")
+        print(f"  killed: {written - state['size']} bytes of events after the checkpoint of {size:,} bytes")
         await asyncio.sleep(options.seconds / 10)
     os.truncate(journal.path, state["size"])
 
@@ -183,9 +183,9 @@ def main() -> None:
     parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=", ".join(SCENARIOS))
     parser.add_argument("--organizations", type=int, default=1000)
     parser.add_argument("--interval", type=float, default=2.0)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long each scenario is, more or less")
-    parser.add_argument("--call-seconds", type=float, default=30.0, help="how long calls are, on the average")
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--seconds", type=float, default=60.0, help="approximate length of each scenario")
+    parser.add_argument("--call-seconds", type=float, default=30.0, help="mean length of a call")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     figures = {}
     for name in options.scenarios or SCENARIOS:
@@ -194,7 +194,7 @@ def main() -> None:
             print(f"{name}:", flush=True)
             journal, began = Journal(Path(directory) / "journal"), sandbox.now()
             asyncio.run(SCENARIOS[name](sandbox, journal, options))
-            figures[name] = hold_against(journal, sandbox.log(), began=began, step=NOTE)
+            figures[name] = compare(journal, sandbox.log(), began=began, step=NOTE)
             for what, found in figures[name].items():
                 print(f"  {what}: {found}", flush=True)
     if options.json:

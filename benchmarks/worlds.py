@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, and a journal of what a watch tells, to be held against the sandbox's own log."""
+"""Run a sandbox in a process of its own, record a watch's events, and compare both."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import asyncio
 import json
 import multiprocessing
 import os
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,6 @@ from calls_in_progress_async import (
     CallChanged,
     CallEnded,
     CallStarted,
-    Organization,
     OrganizationFailed,
     OrganizationRecovered,
     Watch,
@@ -29,42 +28,31 @@ _KINDS = {CallStarted: "started", CallChanged: "changed", CallEnded: "ended"}
 
 
 def digest(call: Mapping[str, Any]) -> str:
-    """Name the state of a call."""
+    """Return a short name for the state of a call."""
     return blake2b(json.dumps(call, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Return the resident bytes of this process."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-class _Clock:
-    """The monotonic clock, until it is stopped."""
-
-    def __init__(self) -> None:
-        self.stopped_at: float | None = None
-
-    def __call__(self) -> float:
-        return time.monotonic() if self.stopped_at is None else self.stopped_at
 
 
 def _serve(settings: dict[str, Any], pipe: Any) -> None:
     """Serve, and do what the pipe says."""
-    clock = _Clock()
 
     async def main() -> None:
-        async with SandboxServer(**settings, seed=7, clock=clock) as sandbox:
-            for key in sandbox.organizations:
-                sandbox.live(key)  # an organization is made when it is first asked for, which takes its time
+        loop: Any = asyncio.get_running_loop()
+        async with SandboxServer(**settings, seed=7) as sandbox:
+            for organization in sandbox.organizations:
+                sandbox.live(organization)  # an organization is made when it is first asked for, which takes its time
             pipe.send((sandbox.url, sandbox.token, sandbox.organizations))
             while True:
-                while not pipe.poll():
-                    await asyncio.sleep(0.02)
+                await asyncio.to_thread(pipe.poll, None)  # a loop with a stopped clock cannot sleep
                 command, *arguments = pipe.recv()
                 if command == "stop":
                     return
                 if command == "freeze":
-                    clock.stopped_at = time.monotonic()
+                    loop.time = partial(float, loop.time())
                 elif command == "set":
                     setattr(sandbox, *arguments)
                 elif command == "now":
@@ -76,39 +64,38 @@ def _serve(settings: dict[str, Any], pipe: Any) -> None:
 
 
 def _log(sandbox: SandboxServer) -> dict[str, Any]:
-    """What happened, and what is live: by organization, as text."""
+    """Return the history and the live calls of each organization, as text."""
     found = {}
-    for number, kind in sandbox.organizations:
-        live = {call["transaction_id"]: digest(call) for call in sandbox.live((number, kind))}
-        found[f"{kind}:{number}"] = [tuple(event) for event in sandbox.history((number, kind))], live
+    for organization in sandbox.organizations:
+        live = {call["transaction_id"]: digest(call) for call in sandbox.live(organization)}
+        found[str(organization)] = [tuple(event) for event in sandbox.history(organization)], live
     return {"now": sandbox.now, "refused": sandbox.stats.refused, "organizations": found}
 
 
 class Sandbox:
-    """A sandbox in a process of its own."""
+    """A sandbox in a process of its own, during a ``with`` block."""
 
     def __init__(self, **settings: Any) -> None:
         self._pipe, there = multiprocessing.Pipe()
         self._process = multiprocessing.get_context("spawn").Process(target=_serve, args=(settings, there), daemon=True)
         self._process.start()
-        self.url, self.token, keys = self._pipe.recv()
-        self.organizations = [Organization(*key) for key in keys]
+        self.url, self.token, self.organizations = self._pipe.recv()
 
     def set(self, name: str, value: Any) -> None:
         """Assign a live setting."""
         self._pipe.send(("set", name, value))
 
     def freeze(self) -> None:
-        """Stop the simulated time: nothing happens to any call any more."""
+        """Stop the simulated time: no call changes any more."""
         self._pipe.send(("freeze",))
 
     def now(self) -> float:
-        """Its seconds."""
+        """Return the simulated time, in seconds."""
         self._pipe.send(("now",))
         return self._pipe.recv()
 
     def log(self) -> dict[str, Any]:
-        """What happened, and what is live."""
+        """Return the history and the live calls."""
         self._pipe.send(("log",))
         return self._pipe.recv()
 
@@ -124,15 +111,15 @@ class Sandbox:
 
 
 class Journal:
-    """What a watch told, one line an event, in a file: kept in memory it would be taken for the watch's own growth."""
+    """The events of a watch, one line each, in a file: in memory they would count as the watch's own growth."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = path.stat().st_size if path.exists() else 0
-        self._file = path.open("a", buffering=1)  # every line at once, however this process ends
+        self._file = path.open("a", buffering=1)  # line by line, because this process may be killed
 
-    def tell(self, event: Any) -> None:
-        """Write an event down."""
+    def record(self, event: Any) -> None:
+        """Append an event."""
         if isinstance(event, OrganizationFailed):
             line = ["failed", str(event.organization), type(event.error).__name__]
         elif isinstance(event, OrganizationRecovered):
@@ -141,74 +128,74 @@ class Journal:
             line = [_KINDS[type(event)], str(event.organization), event.call.transaction_id, digest(event.call.raw)]
         self._write(line)
 
-    def note(self, watch: Watch) -> None:
-        """Write down how old the oldest answer is."""
+    def record_age(self, watch: Watch) -> None:
+        """Append the age of the oldest response."""
         self._write(["oldest", watch.stats.max_staleness])
 
     def _write(self, line: list[Any]) -> None:
         self.size += self._file.write(json.dumps(line) + "\n")
 
     def flush(self) -> None:
-        """Have it all in the file."""
+        """Write buffered lines to the file."""
         self._file.flush()
 
     def lines(self) -> Iterator[list[Any]]:
-        """What was written."""
+        """Read all lines."""
         self.flush()
         with self.path.open() as lines:
             yield from map(json.loads, lines)
 
 
-def hold_against(journal: Journal, log: Mapping[str, Any], *, began: float, step: float) -> dict[str, Any]:
-    """Apply everything that was told, in order, and hold it against what happened.
+def compare(journal: Journal, log: Mapping[str, Any], *, began: float, step: float) -> dict[str, Any]:
+    """Apply all recorded events in order and compare the result with the sandbox's log.
 
     Args:
-        journal: What was told.
-        log: What the sandbox says has happened. Its time must have stood still long enough for everything to be told.
-        began: When the watch began, by the sandbox's clock.
-        step: Seconds between two notes of how old the oldest answer was.
+        journal: The recorded events.
+        log: The sandbox's log. Its time must have been stopped until all events were emitted.
+        began: Start of the watch, in the sandbox's seconds.
+        step: Seconds between two samples of the oldest response's age.
 
     Returns:
-        PollCounters of what was told, and of what is wrong: each of these is to be 0.
+        Counters of events and of faults. Every fault counter must be 0.
     """
-    told: Counter[str] = Counter()
+    emitted: Counter[str] = Counter()
     wrong: Counter[str] = Counter({"contradictions": 0})
     state: dict[str, dict[str, str]] = {name: {} for name in log["organizations"]}
     times: Counter[tuple[str, str, str]] = Counter()
-    blind = 0.0  # seconds for which some organization was not looked at, at most
+    blind = 0.0  # longest time without a good poll of some organization, in seconds
     for kind, *rest in journal.lines():
         if kind != "oldest":
-            told[kind] += 1
+            emitted[kind] += 1
         if kind in ("oldest", "recovered"):
             blind = max(blind, rest[-1] + step)
         if kind not in _KINDS.values():
             continue
-        organization, name, what = rest
+        organization, name, now = rest
         calls = state[organization]
         times[kind, organization, name] += 1
-        wrong["contradictions"] += (name in calls) is (kind == "started") or (kind == "changed" and calls[name] == what)
-        calls.pop(name, None) if kind == "ended" else calls.update({name: what})
+        wrong["contradictions"] += (name in calls) is (kind == "started") or (kind == "changed" and calls[name] == now)
+        calls.pop(name, None) if kind == "ended" else calls.update({name: now})
     _compare(wrong, state, times, log, began, blind)
-    return {"told": dict(told), "faults": dict(wrong), "longest blind": round(blind, 2), "refused": log["refused"]}
+    return {"events": dict(emitted), "faults": dict(wrong), "longest blind": round(blind, 2), "refused": log["refused"]}
 
 
 def _compare(
     wrong: Counter[str], state: Any, times: Any, log: Mapping[str, Any], watch_began: float, blind: float
 ) -> None:
-    # The sandbox never gives an id twice.
-    wrong["told twice"] = sum(count > 1 for (kind, _, _), count in times.items() if kind != "changed")
+    # The sandbox never reuses an id.
+    wrong["emitted twice"] = sum(count > 1 for (kind, _, _), count in times.items() if kind != "changed")
     happened: Counter[tuple[str, str, str]] = Counter()
     for organization, (history, live) in log["organizations"].items():
         began = {name: max(at, watch_began) for at, kind, name in history if kind == "started"}
         ended = {name: at for at, kind, name in history if kind == "ended"}
         happened.update((kind, organization, name) for _, kind, name in history)
-        wrong["other state at the end"] += state[organization] != live
-        wrong["long calls not told"] += sum(
+        wrong["different state at the end"] += state[organization] != live
+        wrong["long calls missed"] += sum(
             not times["started", organization, name]
             for name, at in began.items()
             if ended.get(name, log["now"]) - at > blind
         )
-        wrong["ends not told"] += sum(
+        wrong["ends missed"] += sum(
             times["started", organization, name] > times["ended", organization, name] for name in ended
         )
-    wrong["told, but not in the log"] = sum(count > happened[event] for event, count in times.items())
+    wrong["emitted, but not in the log"] = sum(count > happened[event] for event, count in times.items())

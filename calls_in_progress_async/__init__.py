@@ -33,9 +33,10 @@ from .errors import (
     WrongLoopError,
 )
 from .find_many import FindMany, OrganizationResult
-from .limits.limiter import LimiterSnapshot, RateLimiter
+from .instrumentation import AttemptInfo, Instrumentation, OperationInfo
+from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
-from .limits.token_bucket import BucketSnapshot
+from .limits.snapshots import BucketSnapshot, LimiterSnapshot
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls, CustomDataField, Problem
 from .transport.protocol import SendState, Transport
@@ -55,6 +56,7 @@ from .watch.watch import Watch
 
 __all__ = [
     "Attempt",
+    "AttemptInfo",
     "AuthenticationError",
     "BucketSnapshot",
     "Call",
@@ -76,9 +78,11 @@ __all__ = [
     "DeadlineExceededError",
     "Endpoint",
     "FindMany",
+    "Instrumentation",
     "InvalidRequestError",
     "LimiterSnapshot",
     "NotFoundError",
+    "OperationInfo",
     "Organization",
     "OrganizationFailed",
     "OrganizationRecovered",
@@ -88,7 +92,7 @@ __all__ = [
     "RateLimit",
     "RateLimitWaitError",
     "RateLimitedError",
-    "RateLimiter",
+    "RateLimits",
     "RedirectRefusedError",
     "RequestRejectedError",
     "RequestTimeoutError",

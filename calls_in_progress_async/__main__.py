@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import sys
 
-_LIBRARIES = ("click", "rich")  # what the extra [cli] installs
+_LIBRARIES = ("click", "rich")  # the extra [cli]
 
 
 def main() -> int:
     """Run the command line.
 
     Returns:
-        The exit code, as ``calls-in-progress --help`` lists them; 2 where the extra is not installed.
+        The exit code: see ``calls-in-progress --help``; 2 without the extra.
     """
     try:
         from .cli.program import program  # noqa: PLC0415 - only the command line needs click and rich
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in _LIBRARIES:
             raise
-        sys.stderr.write('The command line needs its extra: pip install "calls-in-progress-async[cli]"\n')
+        if sys.stderr is not None:  # closed by the shell
+            sys.stderr.write('The command line needs its extra: pip install "calls-in-progress-async[cli]"\n')
         return 2
     except KeyboardInterrupt:
         return 130

@@ -1,4 +1,4 @@
-"""What one attempt at a request came to, and where its time went."""
+"""Attempt: the result of one attempt at a request, and where its time went."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ class Attempt(NamedTuple):
     """
 
     status: int | None = None
-    """The HTTP status, or None where no answer was had."""
+    """The HTTP status; None if there was no response."""
     error: str | None = None
-    """The class name of the error, or None where the attempt succeeded."""
+    """The class name of the error; None if there was a response, of any status."""
     rate_limit_wait: float = 0.0
     """Time in the queue of the rate limit."""
     pool_wait: float = 0.0
     """Time in the queue for one of ``max_connections``."""
     network: float = 0.0
-    """Time from then until the body was read, or until it failed."""
+    """Time from then until the body was read, or until the attempt failed."""
     backoff: float = 0.0
-    """The wait after it, before the next attempt; after a 401, the time until another token was had."""
+    """The wait after the attempt, before the next one; after a 401, the time until there was another token."""
     queued: float = 0.0
-    """Time before all that: behind earlier updates of the same call, and until a token callable had answered."""
+    """Time before all of the above: behind earlier updates of the same call, and in the token callable."""

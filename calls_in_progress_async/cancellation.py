@@ -1,19 +1,58 @@
-"""Cancellations: of a task, which end it, and from within what it waits for, which are a failure of that."""
+"""Cancellation: of the running task, which ends it, or of something that it waits for, which is a failure."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
 
+from . import clock
 from .errors import CallsInProgressError
+from .single_flight import retrieve_exception
+
+
+def is_own_cancellation() -> bool:
+    """Return True if the running task is being cancelled, and not only something that it waits for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
 
 
 def failure_of(error: asyncio.CancelledError) -> CallsInProgressError:
-    """Make a failure of a cancellation that is not of the running task: a token callable's own, for example.
+    """Turn a cancellation that does not come from the running task into an error. A token callable may raise one.
 
     Raises:
-        asyncio.CancelledError: It is of the running task.
+        asyncio.CancelledError: The running task is being cancelled.
     """
-    task = asyncio.current_task()
-    if task is None or task.cancelling():
+    if is_own_cancellation():
         raise error
     return CallsInProgressError("The request was cancelled from within.")
+
+
+async def finish(work: Coroutine[Any, Any, None], grace: float) -> None:
+    """Run ``work`` to its end, though the running task is cancelled, once or (by anyio) at each step.
+
+    Args:
+        work: Frees something, such as connections. It runs in a task of its own.
+        grace: Seconds for ``work`` to end after a cancellation; then it is cancelled too.
+
+    Raises:
+        asyncio.CancelledError: The running task was cancelled.
+    """
+    task = asyncio.create_task(work)
+    task.add_done_callback(retrieve_exception)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        await _finish_cancelled(task, clock.now() + grace)
+        raise
+    task.result()
+
+
+async def _finish_cancelled(task: asyncio.Task[None], latest: float) -> None:
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([task], timeout=latest - clock.now())
+        if clock.now() >= latest:
+            task.cancel()
+            return

@@ -1,12 +1,12 @@
-"""The client: settings, endpoints and transport put together."""
+"""The client: composes settings, endpoints and transport."""
 
 from __future__ import annotations
 
 import ssl as ssl_module
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, Unpack
 from weakref import WeakSet
 
 from . import environment, phone_numbers, validation
@@ -17,14 +17,17 @@ from .endpoints.update_call import UpdateCallRequest
 from .endpoints.wire_format import WireFormat
 from .errors import ClientClosedError
 from .find_many import FindMany, FindManySettings
+from .instrumentation import Hooks, Instrumentation
 from .limits.limiter import RateLimiter
+from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
 from .loop_affinity import LoopAffinity
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls
 from .response_cache import ResponseCache
-from .transport.aiohttp_transport import AiohttpTransport, ClientSession, HttpSettings
+from .transport.aiohttp_transport import AiohttpTransport, ClientSession, Fingerprint, HttpSettings
 from .transport.pipeline import Pipeline, PipelineSettings
+from .transport.protocol import Transport
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse
@@ -37,7 +40,7 @@ T = TypeVar("T")
 
 _HOST = "https://invoca.net"
 UNSET: Any = object()
-"""The default of ``timeout``, where None means none."""
+"""The default of ``timeout``, because None means no deadline."""
 
 
 class CallsInProgressClient:
@@ -67,11 +70,12 @@ class CallsInProgressClient:
         connect_timeout: Seconds to make a connection, within that.
         max_connections: Requests on the network at once; further ones queue, first come first served.
         max_response_size: Bytes of an answer's decoded body.
-        ssl: An `ssl.SSLContext` of your own.
+        ssl: An `ssl.SSLContext` of your own, or an `aiohttp.Fingerprint`: the only certificate to trust.
         proxy: The URL of an HTTP proxy.
         trust_env: Take the proxy from the environment.
         session: An `aiohttp.ClientSession` of your own to send with. It is never closed here; its connection limit,
             cookies and proxy settings are yours.
+        transport: A transport of your own, instead of aiohttp.
 
     Raises:
         InvalidRequestError: A setting is out of its range; it names the setting.
@@ -95,10 +99,12 @@ class CallsInProgressClient:
         connect_timeout: float = 5.0,
         max_connections: int = 100,
         max_response_size: int = 32 * 2**20,
-        ssl: ssl_module.SSLContext | bool = True,
+        ssl: ssl_module.SSLContext | Fingerprint | bool = True,
         proxy: str | None = None,
         trust_env: bool = False,
         session: ClientSession | None = None,
+        transport: Transport | None = None,
+        instrumentation: Sequence[Instrumentation] = (),
     ) -> None:
         if network is not None:
             if base_url != _HOST:
@@ -126,18 +132,27 @@ class CallsInProgressClient:
             retry=retry,
             rate_limit=rate_limit,
         )
+        if transport is not None:
+            _check_transport(transport, session=session, proxy=proxy, trust_env=trust_env, ssl=ssl)
         self._base_url = http.base_url
         self._timeout = settings.timeout
-        self._transport = AiohttpTransport(http, session)
+        self._transport = AiohttpTransport(http, session) if transport is None else transport
         self._limiter = RateLimiter(settings.rate_limit)
-        self._pipeline = Pipeline(self._transport, Tokens(token), self._limiter, settings, host=self._base_url)
-        self._place = LoopAffinity()
+        pipeline = self._pipeline = Pipeline(
+            self._transport,
+            Tokens(token),
+            self._limiter,
+            settings,
+            base_url=self._base_url,
+            hooks=_hooks(instrumentation),
+        )
+        self._affinity = LoopAffinity(may_move=lambda: pipeline.idle)
         self._closed = False
-        self._answers: ResponseCache[CurrentCalls] | None = None
+        self._cache: ResponseCache[CurrentCalls] = ResponseCache()
         self._ongoing: WeakSet[Watch | FindMany] = WeakSet()
 
     @classmethod
-    def from_env(cls, **settings: Any) -> Self:
+    def from_env(cls, **settings: Unpack[environment.ClientSettings]) -> Self:
         """Make a client from environment variables; ``settings`` are the constructor's and win over them.
 
         ``CALLS_IN_PROGRESS_TOKEN`` or ``CALLS_IN_PROGRESS_TOKEN_FILE`` (a file that holds the token),
@@ -146,7 +161,7 @@ class CallsInProgressClient:
         Raises:
             InvalidRequestError: There is no token, or a variable holds what the setting refuses.
         """
-        return cls(**environment.complete(settings))
+        return cls(**environment.complete({**settings}))
 
     @property
     def base_url(self) -> str:
@@ -154,12 +169,12 @@ class CallsInProgressClient:
         return self._base_url
 
     @property
-    def rate_limits(self) -> RateLimiter:
+    def rate_limits(self) -> RateLimits:
         """The limits in force: ``snapshot()`` for a dashboard, ``export_state()`` for the next start.
 
-        What the latter returns is JSON, and goes to ``RateLimit.adaptive(state=...)``.
+        ``set_share(1 / 4)`` makes this process use a quarter of the limits.
         """
-        return self._limiter
+        return self._limiter.view
 
     async def find(
         self,
@@ -205,10 +220,9 @@ class CallsInProgressClient:
             return await self.send(request, timeout=timeout)
 
         validation.check_number("max_age", max_age, "seconds")
-        self._check_place()
-        self._answers = self._answers or ResponseCache()
-        ask = partial(self.send, request, timeout=None)
-        return await self._answers.get(request, ask, max_age, self._seconds(timeout))
+        self._check_usable()
+        fetch = partial(self.send, request, timeout=None)
+        return await self._cache.get(request, fetch, max_age, self._seconds(timeout))
 
     def find_many(
         self, organizations: Iterable[Organization] | AsyncIterable[Organization], max_in_flight: int = 64
@@ -279,7 +293,7 @@ class CallsInProgressClient:
             TimeoutError: There was no such call; what went wrong last is its cause.
             CallsInProgressError: What will not pass by waiting.
         """
-        self._check_place()
+        self._check_usable()
         wanted = CurrentCallsRequest(
             organization=organization,
             transaction_id=transaction_id,
@@ -288,8 +302,8 @@ class CallsInProgressClient:
             destination_phone_number=destination_phone_number,
         )
         validation.check_number("timeout", timeout, "seconds", optional=True)
-        look, prepare = partial(self.find, organization), self._pipeline.prepare
-        return await wait_for_call(look, wanted, self._wire_format, timeout, prepare)
+        look = partial(self.find, organization)
+        return await wait_for_call(look, wanted, self._wire_format, timeout, self._pipeline.run_until_closed)
 
     async def update(
         self,
@@ -353,29 +367,31 @@ class CallsInProgressClient:
         operation: str | None = None,
     ) -> T:
         """Send a request and return what ``read`` makes of its response, whatever the status."""
-        self._check_place()
+        self._check_usable()
         if isinstance(request, type) or not hasattr(request, "wire"):
             raise validation.invalid("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
         seconds = self._seconds(timeout)
         if isinstance(request, CurrentCallsRequest) and request.has_phone_numbers:
-            seconds = await self._pipeline.prepare(phone_numbers.load, seconds)
+            seconds = await self._pipeline.run_until_closed(phone_numbers.load, seconds)
         wire = request.wire(self._wire_format)
         if operation is not None:
             wire.operation = operation
         return await self._pipeline.execute(wire, request.organization, seconds, read)
 
     def _seconds(self, timeout: float | None) -> float | None:
-        """Settle what a call's deadline is."""
+        """Return the seconds for a call: its own, or the client's."""
         if timeout is UNSET:
             return self._timeout
         validation.check_number("timeout", timeout, "seconds", above=True, optional=True)
         return timeout
 
-    def _check_place(self) -> None:
-        """Refuse to work when closed, in a forked child or in another event loop."""
+    def _check_usable(self) -> None:
+        """Raise if the client is closed, or belongs to another process or event loop."""
         if self._closed:
             raise ClientClosedError("The client is closed; make a new one.")
-        self._place.enter()
+        if self._affinity.check():  # the loop of before is closed; the transport notices by itself
+            self._pipeline.reset()
+            self._cache = ResponseCache()
 
     async def close(self, *, drain: float | None = None) -> None:
         """Close the client. Every call that is still running raises `ClientClosedError`. Idempotent.
@@ -387,15 +403,15 @@ class CallsInProgressClient:
             WrongLoopError: Its event loop runs in another thread.
         """
         validation.check_number("drain", drain, "seconds", optional=True)
-        here = self._place.leave()
+        current = self._affinity.is_current()
         self._closed = True
-        if here:
+        if current:
             for each in self._ongoing:
                 each.client_closed()
             await self._pipeline.close(drain)
 
     async def __aenter__(self) -> Self:
-        self._check_place()
+        self._check_usable()
         return self
 
     async def __aexit__(
@@ -405,6 +421,30 @@ class CallsInProgressClient:
 
     def __repr__(self) -> str:
         return f"<CallsInProgressClient {self._base_url}{' closed' if self._closed else ''}>"
+
+
+def _check_transport(transport: Transport, **others: Any) -> None:
+    """Check a transport, and that no setting of the built-in transport comes with it."""
+    if isinstance(transport, type) or not all(callable(getattr(transport, name, None)) for name in ("send", "close")):
+        shown = validation.describe(transport)
+        raise validation.invalid("transport", f"must be an object with send() and close(), got {shown}")
+    defaults = {"session": None, "proxy": None, "trust_env": False, "ssl": True}
+    for name, value in others.items():
+        if value is not defaults[name]:
+            raise validation.invalid("transport", f"comes with {name}, pass one of them: the transport connects")
+
+
+def _hooks(instrumentation: Sequence[Instrumentation]) -> Hooks | None:
+    hooks = tuple(instrumentation) if isinstance(instrumentation, Iterable) else (instrumentation,)
+    if isinstance(instrumentation, str) or not isinstance(instrumentation, Iterable) or any(map(_is_no_hook, hooks)):
+        shown = validation.describe(instrumentation)
+        raise validation.invalid("instrumentation", f"must be a list of Instrumentation objects, got {shown}")
+    return Hooks(hooks) if hooks else None
+
+
+def _is_no_hook(hook: object) -> bool:
+    names = [name for name in vars(Instrumentation) if name.startswith(("on_", "operation", "attempt"))]
+    return isinstance(hook, type) or not any(callable(getattr(hook, name, None)) for name in names)
 
 
 def _read(request: Endpoint[T], wire_format: WireFormat, response: WireResponse, attempts: tuple[Attempt, ...]) -> T:

@@ -1,7 +1,7 @@
-"""Every error of this package, in one tree that is split by what a caller would do about it.
+"""Every error of this package, in one tree split by the caller's remedy.
 
-All of them pickle, and none carries the token, a query string or a caller's phone number. What a request raises
-has ``attempts``; what an update raises has ``may_have_been_applied`` as well.
+All errors pickle, and none carries the token, a query string or a caller's phone number. The errors of a request have
+``attempts``; those of an update have ``may_have_been_applied`` as well.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ class CallsInProgressError(Exception):
     """The root of the tree.
 
     Attributes:
-        attempts: What each attempt came to and where its time went, oldest first; empty where nothing was sent.
-        may_have_been_applied: Of an update: True from the moment one attempt may have been carried out by the
-            server, whatever a later attempt says. Always False for a find.
+        attempts: The attempts, oldest first, with the result and the times of each; empty if nothing was sent.
+        may_have_been_applied: True if the server may have carried out any attempt of an update, whatever a later
+            attempt says. Always False for a find.
     """
 
-    # Defaults stand on the class, so an error unpickles from its message and its ``__dict__`` alone.
+    # Defaults are on the class, so that an error unpickles from its message and its ``__dict__`` alone.
     attempts: tuple[Attempt, ...] = ()
     may_have_been_applied: bool = False
 
@@ -36,17 +36,17 @@ class CallsInProgressError(Exception):
 
 
 class InvalidRequestError(CallsInProgressError, ValueError):
-    """Refused before anything was sent: mend the argument that ``parameter`` names.
+    """An argument was rejected before anything was sent: fix the argument named in ``parameter``.
 
     Attributes:
-        parameter: The name of the argument, as the caller spells it.
+        parameter: The name of the argument, in the caller's spelling.
     """
 
     parameter: str = ""
 
 
 class ClientStateError(CallsInProgressError):
-    """The client cannot be used here or now: a fault of the program that uses it."""
+    """The client cannot be used here or now: a fault of the calling program."""
 
 
 class ClientClosedError(ClientStateError):
@@ -54,11 +54,11 @@ class ClientClosedError(ClientStateError):
 
 
 class WrongLoopError(ClientStateError):
-    """The client belongs to another event loop or to the process that forked this one."""
+    """The client is in use in another event loop, or was used before this process was forked."""
 
 
 class RateLimitWaitError(CallsInProgressError):
-    """The wait for the rate limit would be longer than allowed; nothing was sent.
+    """The wait for the rate limit would be longer than ``max_wait``; nothing was sent.
 
     Attributes:
         estimated_wait: Seconds until the request could have been sent.
@@ -68,19 +68,19 @@ class RateLimitWaitError(CallsInProgressError):
 
 
 class SupersededError(CallsInProgressError):
-    """A newer update of the same call is waiting, so repeating this one could have overwritten it."""
+    """Newer updates of the same call are waiting that overwrite every field of this one, so it is not repeated."""
 
 
 class TransportError(CallsInProgressError):
-    """No answer was had: the network, the name service, TLS or the other side's HTTP failed."""
+    """There was no response: the network, the name service, TLS or the other side's HTTP failed."""
 
 
 class ConnectionFailedError(TransportError):
-    """No connection was made, so the request surely did not reach the server."""
+    """No connection was made, so the request did not reach the server."""
 
 
 class ConnectionLostError(TransportError):
-    """The connection broke, or talked something that is not HTTP, after it was made."""
+    """The connection broke, or carried something other than HTTP, after it was made."""
 
 
 class RequestTimeoutError(TransportError, TimeoutError):
@@ -88,20 +88,20 @@ class RequestTimeoutError(TransportError, TimeoutError):
 
 
 class DeadlineExceededError(RequestTimeoutError):
-    """The whole call (limiter, connection, attempts and waits) took longer than ``timeout``."""
+    """The whole call (rate limit, connection, attempts, waits, reading) took longer than ``timeout``."""
 
 
 class TlsError(TransportError):
-    """TLS could not be agreed on, or the certificate is not to be trusted; never retried."""
+    """The TLS handshake failed, or the certificate is not trusted; never retried."""
 
 
 class ResponseError(CallsInProgressError):
-    """The server answered, with something other than what was asked for.
+    """The server's response is not the one that was asked for.
 
     Attributes:
         status: The HTTP status.
-        request_id: The server's ``X-Request-Id``, for its support; None where it sent none.
-        retry_after: Seconds the server asks to wait; None where it does not say.
+        request_id: The server's ``X-Request-Id``, for its support; None if there is none.
+        retry_after: Seconds that the server asks to wait; None if it does not say.
     """
 
     status: int = 0
@@ -114,14 +114,14 @@ class AuthenticationError(ResponseError):
 
 
 class PermissionDeniedError(ResponseError):
-    """403: the token may not do this."""
+    """403: the token lacks the permission."""
 
 
 class RequestRejectedError(ResponseError):
-    """400, 422, or a 403 that lists fields: the server finds the arguments invalid.
+    """400, 422, or a 403 with a list of fields: the server finds the arguments invalid.
 
     Attributes:
-        field_errors: What the server says of each field.
+        field_errors: The server's complaints, by field.
     """
 
     field_errors: Mapping[str, Sequence[str]] = {}  # never written to
@@ -136,24 +136,24 @@ class CallNotFoundError(NotFoundError):
 
 
 class RateLimitedError(ResponseError):
-    """429: ``retry_after`` says when to come back, if the server does."""
+    """429: come back after ``retry_after`` seconds, if the server says so."""
 
 
 class ServerError(ResponseError):
     """5xx.
 
     Attributes:
-        error_handle: The number that the vendor's support asks for; None where the server gave none.
+        error_handle: The number for the vendor's support; None if the server gave none.
     """
 
     error_handle: str | None = None
 
 
 class UnexpectedResponseError(ResponseError):
-    """An answer that the API does not document, or a payload that cannot be read (``path`` says where).
+    """An undocumented response, or a payload that cannot be read.
 
     Attributes:
-        path: The field path of what could not be read, such as ``current_calls[3].start_time``.
+        path: The path of the unreadable field, such as ``current_calls[3].start_time``.
     """
 
     path: str | None = None
@@ -164,4 +164,4 @@ class ResponseTooLargeError(UnexpectedResponseError):
 
 
 class RedirectRefusedError(UnexpectedResponseError):
-    """A redirect: never followed, since the token would go with it. Set ``base_url`` or ``network`` instead."""
+    """A redirect: never followed, because the token would go with it. Set ``base_url`` or ``network`` instead."""

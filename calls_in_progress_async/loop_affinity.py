@@ -1,14 +1,15 @@
-"""Where something that holds connections may be used: in one process and one event loop."""
+"""The process and event loop to which a client's connections belong."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 from .errors import WrongLoopError
 
 _forks = 0
-"""How many forks this process is away from the one that imported the package; cheaper to look at than its id."""
+"""Number of forks between this process and the one that imported the package; cheaper to read than a process id."""
 
 
 def _count_fork() -> None:
@@ -16,39 +17,50 @@ def _count_fork() -> None:
     _forks += 1
 
 
-getattr(os, "register_at_fork", dict)(after_in_child=_count_fork)  # Windows has none, and no fork
+getattr(os, "register_at_fork", dict)(after_in_child=_count_fork)  # Windows has no fork and no such function
 
 
 class LoopAffinity:
-    """The process in which this was made, and the first event loop in which it was entered."""
+    """Binds an object to the process and event loop of its first use, and to the next loop after that one's end.
 
-    def __init__(self) -> None:
+    Args:
+        may_move: Returns True if nothing is running, so that another loop may follow a closed one.
+    """
+
+    def __init__(self, may_move: Callable[[], bool]) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._forks = _forks
+        self._may_move = may_move
 
-    def enter(self) -> None:
-        """Refuse to be in a forked child or in another event loop.
+    def check(self) -> bool:
+        """Bind to the running loop, or check that it is the bound one.
+
+        Returns:
+            True if the bound loop is closed, and the running one has taken its place.
 
         Raises:
-            WrongLoopError: It is one of these.
+            WrongLoopError: The object is in use in another loop, or was used before this process was forked.
         """
-        if self._forks != _forks:
-            raise WrongLoopError("The client was made before this process was forked; make one in each process.")
+        if self._forks != _forks and self._loop is not None:
+            raise WrongLoopError("The client was used before this process was forked; make one in each process.")
         loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
+        if self._loop is loop:
+            return False
+        moved = self._loop is not None
+        if self._loop is not None and not (self._loop.is_closed() and self._may_move()):
             raise WrongLoopError("The client belongs to another event loop; make one in each loop (and thread).")
+        self._loop, self._forks = loop, _forks
+        return moved
 
-    def leave(self) -> bool:
-        """Say whether this is the place, or none was entered: elsewhere there is nothing that could be closed.
+    def is_current(self) -> bool:
+        """Return True if the running loop is the bound one, or none is bound. Elsewhere there is nothing to close.
 
         Raises:
-            WrongLoopError: Its event loop runs, in another thread.
+            WrongLoopError: The bound loop is running, in another thread.
         """
-        if self._forks != _forks:
+        if self._loop is not None and self._forks != _forks:
             return False
-        here = self._loop in (None, asyncio.get_running_loop())
-        if not here and self._loop is not None and self._loop.is_running():
+        current = self._loop in (None, asyncio.get_running_loop())
+        if not current and self._loop is not None and self._loop.is_running():
             raise WrongLoopError("The client is in use in another event loop; close it there.")
-        return here
+        return current

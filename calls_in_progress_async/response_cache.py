@@ -1,57 +1,59 @@
-"""Answers that several callers share: one request for all that ask the same at once, and for a while after."""
+"""ResponseCache: callers that ask the same share one request, and its response for a while after."""
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
+from . import clock
 from .single_flight import SingleFlight
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
-_MOST_KEPT = 1024
-"""Answers that are kept; the oldest go first."""
+_MAX_KEPT = 1024
+"""Responses to keep; the oldest are dropped first."""
 
 
-class ResponseCache(Generic[Answer]):
-    """Requests in flight and answers that may still be young enough for somebody."""
+class ResponseCache(Generic[Response]):
+    """Requests in flight, and responses that may still be young enough for a caller."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.saved = 0
-        """Answers that took no request of their own."""
-        self._clock = clock
-        self._flights: SingleFlight[Answer] = SingleFlight(self._keep)
-        self._answers: OrderedDict[Hashable, tuple[float, Answer]] = OrderedDict()  # oldest first
+    def __init__(self) -> None:
+        self.hits = 0
+        """Number of responses that took no request of their own."""
+        self._flights: SingleFlight[Response] = SingleFlight(self._keep)
+        self._responses: OrderedDict[Hashable, tuple[float, Response]] = OrderedDict()  # oldest first
         self._longest = 0.0
 
+    def __len__(self) -> int:
+        return len(self._responses)
+
     async def get(
-        self, key: Hashable, ask: Callable[[], Awaitable[Answer]], max_age: float, timeout: float | None
-    ) -> Answer:
-        """Get an answer: a young one, one that is on its way, or one of its own.
+        self, key: Hashable, fetch: Callable[[], Awaitable[Response]], max_age: float, timeout: float | None
+    ) -> Response:
+        """Return a response: a young one, the one in flight, or a new one.
 
         Args:
-            key: What is asked.
-            ask: Asks it, without a deadline.
-            max_age: Seconds since an answer came, at most.
-            timeout: Seconds that this caller waits; None for any.
+            key: Equal for requests that have the same response.
+            fetch: Sends the request, without a deadline.
+            max_age: Seconds since the response came, at most.
+            timeout: Seconds that this caller waits; None for no limit.
 
         Raises:
-            DeadlineExceededError: It took longer.
-            CallsInProgressError: What ``ask`` raised.
+            DeadlineExceededError: ``timeout`` has passed.
+            CallsInProgressError: Raised by ``fetch``.
         """
         self._longest = max(self._longest, max_age)
-        came, answer = self._answers.get(key, (0.0, None))
-        if answer is not None and self._clock() - came <= max_age:
-            self.saved += 1
-            return answer
-        self.saved += key in self._flights
-        return await self._flights.join(key, ask, timeout)
+        came, response = self._responses.get(key, (0.0, None))
+        if response is not None and clock.now() - came <= max_age:
+            self.hits += 1
+            return response
+        self.hits += key in self._flights
+        return await self._flights.run(key, fetch, timeout)
 
-    def _keep(self, key: Hashable, answer: Answer) -> None:
-        now = self._clock()
-        self._answers[key] = now, answer
-        self._answers.move_to_end(key)
-        while len(self._answers) > _MOST_KEPT or next(iter(self._answers.values()))[0] < now - self._longest:
-            self._answers.popitem(last=False)
+    def _keep(self, key: Hashable, response: Response) -> None:
+        now = clock.now()
+        self._responses[key] = now, response
+        self._responses.move_to_end(key)
+        while len(self._responses) > _MAX_KEPT or next(iter(self._responses.values()))[0] < now - self._longest:
+            self._responses.popitem(last=False)

@@ -1,37 +1,39 @@
-"""Work under way that several wait for: done once for all who ask the same, and given up with the last of them."""
+"""Single-flight: callers with the same key share one task, which is cancelled when the last of them leaves."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from copy import copy
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
 from .errors import DeadlineExceededError
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 @define(eq=False)
-class _Flight(Generic[Answer]):
-    """One piece of work, and how many wait for it."""
+class _Flight(Generic[Result]):
+    """One shared task and its number of waiters."""
 
-    task: asyncio.Task[Answer] = field(init=False)
+    task: asyncio.Task[Result] = field(init=False)
+    began: bool = False
     waiters: int = 0
 
 
-class SingleFlight(Generic[Answer]):
-    """The work under way, by what it is to answer.
+class SingleFlight(Generic[Result]):
+    """The shared tasks under way, by key.
 
     Args:
-        keep: Is given each key and answer that somebody still waits for, as it comes.
+        keep: Called with each key and result, as soon as a task ends that somebody still waits for.
     """
 
-    def __init__(self, keep: Callable[[Any, Answer], object]) -> None:
+    def __init__(self, keep: Callable[[Any, Result], object]) -> None:
         self._keep = keep
-        self._flights: dict[Hashable, _Flight[Answer]] = {}
+        self._flights: dict[Hashable, _Flight[Result]] = {}
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -39,23 +41,19 @@ class SingleFlight(Generic[Answer]):
     def __contains__(self, key: Hashable) -> bool:
         return key in self._flights
 
-    async def join(self, key: Hashable, work: Callable[[], Awaitable[Answer]], timeout: float | None = None) -> Answer:
-        """Wait for an answer; a waiter that is cancelled does not cancel it for the others.
+    async def run(self, key: Hashable, work: Callable[[], Awaitable[Result]], timeout: float | None = None) -> Result:
+        """Return the result of the task under way for ``key``, or of a new one. Cancelling one waiter cancels no other.
 
         Args:
-            key: What is asked.
-            work: Finds the answer, if nobody is at it.
-            timeout: Seconds that this waiter waits; None for any.
+            key: Equal for callers that can share a result.
+            work: Makes the result if no task is under way.
+            timeout: Seconds that this caller waits; None for no limit.
 
         Raises:
-            DeadlineExceededError: It took longer.
-            Exception: What ``work`` raised, a copy for each who waits: what is then told to one is not told to all.
+            DeadlineExceededError: ``timeout`` has passed.
+            Exception: Raised by ``work``. Each waiter gets a copy, so that a note for one is not seen by another.
         """
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight()  # known before the task, which may be an eager one
-            flight.task = asyncio.create_task(self._fly(key, work))
-            flight.task.add_done_callback(retrieve_exception)
+        flight = self._flights.get(key) or self._start(key, work)
         flight.waiters += 1
         try:
             await asyncio.wait([flight.task], timeout=timeout)
@@ -63,23 +61,38 @@ class SingleFlight(Generic[Answer]):
             flight.waiters -= 1
             if not flight.waiters and not flight.task.done():
                 flight.task.cancel()
-                self._flights.pop(key)
+                self._forget(key, flight)
         if not flight.task.done():
             raise DeadlineExceededError("The call took longer than its deadline.")
-        if isinstance(shared := flight.task.exception(), Exception):  # `result` takes its traceback away
+        if flight.task.cancelled() and not flight.began:
+            return await self.run(key, work, timeout)  # cancelled by a stranger, who knows nothing of the waiters
+        if isinstance(shared := flight.task.exception(), Exception):  # `result` would replace its traceback
             raise _copy_for_waiter(shared)
         return flight.task.result()
 
-    async def _fly(self, key: Hashable, work: Callable[[], Awaitable[Answer]]) -> Answer:
-        flight = self._flights[key]
+    def _start(self, key: Hashable, work: Callable[[], Awaitable[Result]]) -> _Flight[Result]:
+        flight = self._flights[key] = _Flight()  # known before the task begins, because an eager task begins at once
+        flight.task = asyncio.create_task(self._fly(key, work, flight))
+        flight.task.add_done_callback(partial(self._on_done, key, flight))
+        return flight
+
+    async def _fly(self, key: Hashable, work: Callable[[], Awaitable[Result]], flight: _Flight[Result]) -> Result:
+        flight.began = True
         try:
-            answer = await work()
-            if self._flights.get(key) is flight:  # what was given up may be older than what came after it
-                self._keep(key, answer)
-            return answer
+            result = await work()
+            if self._flights.get(key) is flight:  # an abandoned result may be older than the one after it
+                self._keep(key, result)
+            return result
         finally:
-            if self._flights.get(key) is flight:
-                del self._flights[key]
+            self._forget(key, flight)
+
+    def _on_done(self, key: Hashable, flight: _Flight[Result], task: asyncio.Task[Result]) -> None:
+        self._forget(key, flight)  # a task that was cancelled before it began has not done so itself
+        retrieve_exception(task)
+
+    def _forget(self, key: Hashable, flight: _Flight[Result]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
 
 
 def _copy_for_waiter(error: Exception) -> Exception:
@@ -88,10 +101,12 @@ def _copy_for_waiter(error: Exception) -> Exception:
     except Exception:
         return error  # its class does not copy
     own.__cause__ = error.__cause__
+    if notes := getattr(error, "__notes__", None):
+        own.__notes__ = list(notes)
     return own
 
 
 def retrieve_exception(done: asyncio.Future[Any]) -> None:
-    """Keep asyncio from complaining of an error that nobody waits for any more."""
+    """Keep asyncio from reporting an exception for which nobody waits any more."""
     if not done.cancelled():
         done.exception()

@@ -8,10 +8,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from numbers import Integral, Real
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from attrs import Attribute
 
@@ -24,9 +22,6 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Characters that a line of text cannot hold."""
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _DNS_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")  # RFC 1123, section 2.1
-# RFC 1123, section 2.1, and the "_" of local networks; what ends in a number is an IP address or nothing.
-_HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1,63}")
-_NOT_A_URL = 'is not a URL, pass one such as "https://invoca.net"'
 _MAX_SHOWN = 60
 
 
@@ -121,6 +116,13 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
+def plain_number(value: Any) -> Any:
+    """Return a number of numpy or another library as Python's own; return anything else as it is, for the validator."""
+    if is_integer(value):
+        return int(value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
+
+
 def count(minimum: int = 1) -> Validator:
     """Make a check for a whole number of at least ``minimum``."""
 
@@ -144,49 +146,3 @@ def network_label(value: Any) -> str:
     if isinstance(value, str) and _DNS_LABEL.fullmatch(value.lower()):
         return value.lower()
     raise unexpected("network", 'a subdomain such as "acme" for https://acme.invoca.net', value)
-
-
-def base_url(value: Any) -> str:
-    """Check the URL of the host: HTTPS, or HTTP to this machine; no credentials, query or fragment."""
-    # A refused URL is not shown: it may hold credentials.
-    try:
-        url = urlsplit(value if isinstance(value, str) and not re.search(r"[^\x21-\x7e]", value) else "")
-        host, _ = url.hostname, url.port
-    except ValueError:
-        host = None
-    if not host or url.scheme not in ("https", "http"):
-        raise invalid("base_url", _NOT_A_URL)
-    if "@" in url.netloc or "?" in value or "#" in value:
-        raise invalid("base_url", "holds credentials, a query or a fragment, pass scheme, host and path only")
-    if url.scheme == "http" and not _is_loopback(host):
-        raise invalid("base_url", "is http://, which would send the token in the clear, use https://")
-    if not _is_host(host):
-        raise invalid("base_url", _NOT_A_URL)
-    return str(value).rstrip("/")
-
-
-def proxy(_: Any, attribute: Attribute[Any], value: Any) -> None:
-    """Check the URL of a proxy, or None. It is never shown: it may hold a password."""
-    try:
-        url = urlsplit(value) if isinstance(value, str) else None
-        fine = value is None or bool(url and url.scheme and url.hostname and (url.port is None or url.port))
-    except ValueError:
-        fine = False
-    if not fine:
-        raise invalid(attribute.name, "is not the URL of a proxy, such as http://proxy.example:3128")
-
-
-def _is_host(host: str) -> bool:
-    return bool(_HOST_NAME.fullmatch(host.removesuffix("."))) or _ip_address(host) is not None
-
-
-def _is_loopback(host: str) -> bool:
-    address = _ip_address(host)
-    return host == "localhost" if address is None else address.is_loopback
-
-
-def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None

@@ -1,4 +1,4 @@
-"""An agency: poll many organizations, each network with a token of its own, and note where each call came from."""
+"""An agency: poll many organizations, each network with its own token, and print the source of each call."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import os
 from calls_in_progress_async import CallsInProgressClient, Organization, RateLimit
 
 
-async def token_of(organization: Organization) -> str:
-    """Fetch the token of an organization, from a secret store in earnest. It is asked once, and again after a 401."""
+async def fetch_token(organization: Organization) -> str:
+    """Fetch the token of an organization, in production from a secret store. Called once, and again after a 401."""
     return os.environ["CALLS_IN_PROGRESS_TOKEN"]
 
 
 async def main() -> None:
-    """Print the source of every call that is live."""
+    """Print the source of every live call."""
     organizations = (Organization.advertiser(number) for number in range(2, 11))
     limit = RateLimit.adaptive(initial=20, floor=1, ceiling=200)
-    async with CallsInProgressClient.from_env(token=token_of, rate_limit=limit) as client:
+    async with CallsInProgressClient.from_env(token=fetch_token, rate_limit=limit) as client:
         async for result in client.find_many(organizations, max_in_flight=16):
             if result.error is not None:
                 print(result.organization, "failed:", result.error)
-                continue
-            for call in result.calls:
-                print(result.organization, call.transaction_id, call.custom_value("utm_source") or "unknown")
+            else:
+                for call in result.calls:
+                    print(result.organization, call.transaction_id, call.custom_value("utm_source") or "unknown")
 
 
 asyncio.run(main())

@@ -1,4 +1,4 @@
-"""Run by the interpreter of an environment in which only the built wheel is installed: the README's first program."""
+"""Run the README's first program in an environment that has only the built wheel."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from calls_in_progress_async.sandbox import SandboxServer
 
 
 async def main() -> None:
+    """Find calls, and check that nothing but the wheel and its dependencies is installed."""
     async with (
         SandboxServer(organizations=10, seed=7) as sandbox,
         CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client,

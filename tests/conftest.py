@@ -1,13 +1,13 @@
-"""What tests of all rooms share."""
+"""Fixtures shared by all tests."""
 
 from __future__ import annotations
 
 import pytest
 
 
-@pytest.fixture(params=["connections", "session"])
+@pytest.fixture(params=["pooled", "session"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways of the transport to the wire, held to the same tests: its own connections, and an aiohttp session."""
+    """Run a test through the pool and through a session, chosen as if aiohttp lacked an internal."""
     if request.param == "session":
-        monkeypatch.setattr("calls_in_progress_async.transport.session.is_patched", lambda: True)
+        monkeypatch.setattr("calls_in_progress_async.transport.pooled.is_supported", lambda: False)
     return str(request.param)

@@ -1,1 +1,1 @@
-"""The command line. It stands on everything else and nothing stands on it; only here are click and rich imported."""
+"""The command line, on top of everything else; only this package imports click and rich."""

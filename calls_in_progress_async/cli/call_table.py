@@ -2,103 +2,119 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
-from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ..organization import Organization
 from ..records import Call
-from .escaping import cell, id_cell, phone_number
+from .columns import DEFAULT_COLUMNS, Column, View
+from .escaping import cell, id_cell
+
+_GAP = 2
+"""Blanks between two columns."""
+_SHORTEST, _COMFORTABLE = 7, 14
+"""Characters of a description: at least, and before other columns give way."""
+_GIVE_WAY = (("lasts", _COMFORTABLE), ("external_id", _SHORTEST), ("utm", _SHORTEST), ("campaign", _SHORTEST))
+"""Columns of a default table to leave out, in this order, while descriptions have no room for so many characters."""
+
+Widths = Mapping[Column, int]
+"""Characters of each column."""
+
+
+@frozen(kw_only=True)
+class TableOptions:
+    """The content of a table of calls."""
+
+    masked: bool = True
+    """True to show only the last digits of callers' phone numbers."""
+    columns: Sequence[Column] | None = None
+    """The columns to show; None for the default ones."""
 
 
 @frozen
 class Row:
-    """A call to be shown."""
+    """A call to show."""
 
     organization: Organization
     call: Call
     style: str = ""
-    """How the row stands out, in rich's words: ``"green"``."""
+    """A style in rich's words, such as ``"green"``."""
 
 
-def call_table(rows: Iterable[Row], *, width: int, masked: bool = True, now: datetime | None = None) -> Table:
-    """Make a table of calls.
+@frozen(kw_only=True)
+class Layout:
+    """The columns of a table, and the room for them."""
 
-    Args:
-        rows: The calls, in the order to be shown.
-        width: Columns of the terminal. Ids and numbers come first; descriptions are cut to what room there is.
-        masked: Show only the last digits of callers' phone numbers.
-        now: The time that durations last until; the present if left out.
-    """
-    rows = list(rows)
-    columns = {name: [show(row.call) for row in rows] for name, show in _shown(masked, now).items()}
-    if not any(row.call.external_unique_id for row in rows):
-        del columns["external id"]
-    columns = {"organization": [id_cell(str(row.organization)) for row in rows], **columns}
-    taken = sum(max(map(cell_len, [name, *map(str, texts)])) + _GAP for name, texts in columns.items())
-    room = width - taken
-    for name, describe in _DESCRIPTIONS.items():
-        if not columns.keys() & _DESCRIPTIONS or room >= 2 * (_SHORTEST_DESCRIPTION + _GAP):
-            columns[name] = [_cut(describe(row.call)) for row in rows]
-    return _table(columns, rows, room)
+    columns: Sequence[Column] | None = None
+    """The chosen columns, as wide as their texts; None for the default columns, fitted into the width."""
+    width: int
+    """Characters of a line."""
+    is_cut: bool = False
+    """True to cut the lines of chosen columns at the width, as a live picture needs it."""
 
 
-def _table(columns: Mapping[str, list[Text]], rows: list[Row], room: int) -> Table:
-    share = max(room // len(columns.keys() & _DESCRIPTIONS) - _GAP, _SHORTEST_DESCRIPTION)
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in columns:
-        table.add_column(
-            name,
-            justify="right" if name == "lasts" else "left",
-            overflow="fold",
-            max_width=share if name in _DESCRIPTIONS else None,
-        )
-    for row, cells in zip(rows, zip(*columns.values(), strict=True), strict=True):
-        table.add_row(*cells, style=row.style)
+def call_table(rows: Sequence[Row], view: View, layout: Layout) -> Table:
+    """Make a table of calls, in the order of the rows. Ids are never cut or folded."""
+    texts = _texts(DEFAULT_COLUMNS if layout.columns is None else layout.columns, rows, view)
+    widths: Widths = {column: _width(column, shown) for column, shown in texts.items()}
+    if layout.columns is None:
+        widths = _choose(widths, layout.width)
+    if layout.columns is None or layout.is_cut:
+        widths = _fit(widths, layout.width)
+    table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column, width in widths.items():
+        table.add_column(column.heading, justify=column.justify, no_wrap=True, overflow="ellipsis", width=width)
+    for number, row in enumerate(rows):
+        table.add_row(*(_cell(column, texts[column][number], widths[column]) for column in widths), style=row.style)
     return table
 
 
-def _shown(masked: bool, now: datetime | None) -> dict[str, Callable[[Call], Text]]:
-    return {
-        "transaction id": lambda call: id_cell(call.transaction_id),
-        "external id": lambda call: id_cell(call.external_unique_id),
-        "caller": lambda call: cell(phone_number(call.calling_phone_number, masked=masked)),
-        "lasts": lambda call: cell(clock_time(call.duration(now))),
-        "status": lambda call: cell(call.call_status),
-    }
+def print_table(console: Console, rows: Sequence[Row], view: View, columns: Sequence[Column] | None) -> None:
+    """Print a table of calls. Lines longer than the terminal's wrap there, so that an id can be copied whole."""
+    table = call_table(rows, view, Layout(columns=columns, width=console.width))
+    needed = sum(column.width or 0 for column in table.columns) + _GAP * len(table.columns)
+    console.width = max(console.width, needed)  # rich would shrink the table to the terminal
+    console.print(table, crop=False, soft_wrap=True)
 
 
-def _campaign(call: Call) -> str | None:
-    return call.advertiser_campaign_name or call.advertiser_campaign_id
+def _texts(columns: Sequence[Column], rows: Sequence[Row], view: View) -> dict[Column, list[str | None]]:
+    texts = {column: [column.show(row.organization, row.call, view) for row in rows] for column in columns}
+    return {column: shown for column, shown in texts.items() if any(shown) or not column.is_optional}
 
 
-def _cut(value: str | None) -> Text:
-    text = cell(value)
-    text.no_wrap, text.overflow = True, "ellipsis"
-    return text
+def _cell(column: Column, text: str | None, width: int | None = None) -> Text:
+    return id_cell(text) if column.is_id else cell(text, width)
 
 
-def _custom_data(call: Call) -> str:
-    fields = call.custom_data or {}
-    return ", ".join(f"{name}={field.value}" for name, field in fields.items() if field.value)
+def _width(column: Column, texts: Sequence[str | None]) -> int:
+    return max([cell_len(column.heading), *(_cell(column, text).cell_len for text in texts)])
 
 
-_DESCRIPTIONS = {"custom": _custom_data, "campaign": _campaign}
-_SHORTEST_DESCRIPTION = 8
-"""Columns."""
-_GAP = 2
-"""Columns between columns."""
+def _choose(widths: Widths, room: int) -> Widths:
+    """Leave columns out while the table is too wide even with short descriptions."""
+    for name, shortest in _GIVE_WAY:
+        least = {column: min(width, shortest) if column.is_text else width for column, width in widths.items()}
+        if _total(least) > room:
+            widths = {column: width for column, width in widths.items() if column.name != name}
+    return widths
 
 
-def clock_time(duration: timedelta | None) -> str | None:
-    """A duration as on a clock: ``1:05`` or ``1:00:05``."""
-    if duration is None:
-        return None
-    minutes, seconds = divmod(int(duration.total_seconds()), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+def _fit(widths: Widths, room: int) -> Widths:
+    """Share the room beside the other columns among the descriptions: short ones first, long ones alike."""
+    descriptions = sorted((column for column in widths if column.is_text), key=lambda column: widths[column])
+    left = room - _total({column: width for column, width in widths.items() if not column.is_text})
+    fitted = dict(widths)
+    for number, column in enumerate(descriptions):
+        share = left // (len(descriptions) - number) - _GAP
+        fitted[column] = min(widths[column], max(share, _SHORTEST))
+        left -= fitted[column] + _GAP
+    return fitted
+
+
+def _total(widths: Widths) -> int:
+    return sum(widths.values()) + _GAP * (len(widths) - 1)

@@ -1,4 +1,4 @@
-"""What a check of one step comes to, and the checks of the network: name, connection, TLS."""
+"""The result of a check, and the checks of the network: name, connection, TLS."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ _PATIENCE = 5.0  # seconds for each step
 
 @frozen(kw_only=True)
 class Finding:
-    """What was found of one step."""
+    """The result of one step."""
 
     step: str
-    said: str
-    next: str = ""
-    """What to do about it."""
+    message: str
+    remedy: str = ""
+    """The next thing to do; nothing after a success."""
     code: ExitCode = ExitCode.OK
 
     @property
     def ok(self) -> bool:
-        """Whether the step went well."""
+        """True if the step went well."""
         return self.code is ExitCode.OK
 
 
 async def check_network(scheme: str, host: str, port: int) -> AsyncIterator[Finding]:
-    """Check a host step by step, up to the first that fails."""
-    found = await _check_name(host, port)
-    yield found
-    if found.ok:
-        found = await _check_connection(host, port)
-        yield found
-    if found.ok and scheme == "https":
+    """Check a host step by step, up to the first failure."""
+    finding = await _check_name(host, port)
+    yield finding
+    if finding.ok:
+        finding = await _check_connection(host, port)
+        yield finding
+    if finding.ok and scheme == "https":
         yield await _check_tls(host, port)
 
 
@@ -51,12 +51,12 @@ async def _check_name(host: str, port: int) -> Finding:
     except (OSError, UnicodeError, TimeoutError) as error:
         return Finding(
             step="host name",
-            said=f"{host} does not resolve: {_say(error)}",
-            next="is --network or --base-url spelled right, and does this machine reach the name service?",
+            message=f"{host} does not resolve: {describe_error(error)}",
+            remedy="is --network or --base-url spelled right, and does this machine reach the name service?",
             code=ExitCode.FAILED,
         )
     shown = sorted({str(address[4][0]) for address in addresses})
-    return Finding(step="host name", said=f"{host} is {', '.join(shown)}")
+    return Finding(step="host name", message=f"{host} is {', '.join(shown)}")
 
 
 async def _check_connection(host: str, port: int) -> Finding:
@@ -65,25 +65,25 @@ async def _check_connection(host: str, port: int) -> Finding:
     except OSError as error:
         return Finding(
             step="connection",
-            said=f"no connection to {host} port {port}: {_say(error)}",
-            next="does a firewall or a proxy stand between, or is the server down? Is the port right?",
+            message=f"no connection to {host} port {port}: {describe_error(error)}",
+            remedy="is a firewall or a proxy in the way, or is the server down? Is the port right?",
             code=ExitCode.FAILED,
         )
-    return Finding(step="connection", said=f"{host} takes connections at port {port}")
+    return Finding(step="connection", message=f"{host} takes connections at port {port}")
 
 
 async def _check_tls(host: str, port: int) -> Finding:
     try:
         await _connect(host, port, tls=ssl.create_default_context())
     except ssl.SSLCertVerificationError as error:
-        said = f"the certificate of {host} is not to be trusted: {error.verify_message}"
+        message = f"the certificate of {host} is not trusted: {error.verify_message}"
         remedy = "is the host right? A company's proxy needs its certificate in SSL_CERT_FILE; an old system, new ones"
     except OSError as error:
-        said = f"TLS failed: {_say(error)}"
-        remedy = "does the server speak https:// at this port? A proxy may stand between"
+        message = f"TLS failed: {describe_error(error)}"
+        remedy = "does the server speak https:// at this port? A proxy may be in the way"
     else:
-        return Finding(step="TLS", said=f"the certificate of {host} is valid")
-    return Finding(step="TLS", said=said, next=remedy, code=ExitCode.FAILED)
+        return Finding(step="TLS", message=f"the certificate of {host} is valid")
+    return Finding(step="TLS", message=message, remedy=remedy, code=ExitCode.FAILED)
 
 
 async def _connect(host: str, port: int, *, tls: ssl.SSLContext | None) -> None:
@@ -94,9 +94,10 @@ async def _connect(host: str, port: int, *, tls: ssl.SSLContext | None) -> None:
             await writer.wait_closed()
 
 
-def _say(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
+    """Return the reason of a failure, without the address."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {_PATIENCE:g} seconds"
+        return f"no response within {_PATIENCE:g} seconds"
     if isinstance(error, OSError) and error.errno and not isinstance(error, socket.gaierror | ssl.SSLError):
         return os.strerror(error.errno)  # asyncio's own text repeats the address
     return getattr(error, "strerror", None) or str(error)

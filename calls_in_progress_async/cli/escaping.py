@@ -1,20 +1,19 @@
-"""Text from elsewhere, made harmless for a terminal: what would act on it is shown instead of sent."""
+"""Text from elsewhere, made harmless for a terminal: active characters are shown instead of sent."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 _LONGEST = 300
-"""Characters of a value in a table; `ids` are never cut."""
-_VISIBLE_DIGITS = 4
-_SHORTEST_TO_SHOW = 8
-"""A number with fewer digits would be known from its last four."""
-# In JSON, all but ASCII can only stand inside of strings, where \u.... is the same character.
+"""Characters of a description in a table. Ids are never cut."""
+# In JSON, characters beyond ASCII stand inside strings only, and \u.... is the same character there.
 _BEYOND_ASCII = re.compile(r"[^\x20-\x7e]")
 _LINE_ENDS = re.compile(r"[\r\n\t]")
+_STRING_OR_NOT_A_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*+"|-?\bInfinity\b|\bNaN\b', re.DOTALL)
 
 
 def printable(text: str) -> str:
@@ -29,29 +28,42 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
-def printable_json(json: str) -> str:
-    """Make JSON harmless and one line of it. It stays the same value: strings hold the escapes of JSON itself."""
-    json = _LINE_ENDS.sub(" ", json)  # only white space between values: inside of strings they must be escaped
-    return json if json.isprintable() else _BEYOND_ASCII.sub(_escape_in_json, json)
+def printable_json(text: str) -> str:
+    """Make JSON harmless and one line, with the same value: strings hold JSON's own escapes.
+
+    NaN and Infinity become null, because JSON has no such numbers.
+    """
+    text = _LINE_ENDS.sub(" ", text)  # only white space between values: inside strings they must be escaped
+    if "NaN" in text or "Infinity" in text:
+        text = _STRING_OR_NOT_A_NUMBER.sub(lambda found: found[0] if found[0][0] == '"' else "null", text)
+    return text if text.isprintable() else _BEYOND_ASCII.sub(_escape_in_json, text)
 
 
-def cell(value: str | None, style: str = "") -> Text:
-    """A table cell: harmless, no markup, no more than some hundred characters; folded where it is too wide."""
+def cell(value: str | None, width: int | None = None) -> Text:
+    """Make a table cell with a description: harmless, no markup, one line.
+
+    Args:
+        value: The text; None or nothing shows as ``-``.
+        width: Characters to shorten it to, in the middle: names of campaigns differ at both ends.
+    """
     shown = printable(value or "-")
-    return Text(shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}...", style, overflow="fold")
+    shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+    return Text(shown if width is None else _shorten(shown, width), end="", no_wrap=True, overflow="ellipsis")
 
 
-def id_cell(value: str | None, style: str = "") -> Text:
-    """A table cell with an id in its full length."""
-    return Text(printable(value or "-"), style, overflow="fold")
+def _shorten(text: str, width: int) -> str:
+    if cell_len(text) <= width:
+        return text
+    head = set_cell_size(text, width // 2).rstrip()
+    tail = text[-(width - width // 2 - 1) :]
+    while cell_len(tail) > width - cell_len(head) - 1:  # letters of two columns
+        tail = tail[1:]
+    return f"{head}\u2026{tail}"
 
 
-def phone_number(number: str | None, *, masked: bool) -> str | None:
-    """A phone number to be shown: whole, or its last digits."""
-    if number is None or not masked:
-        return number
-    digits = [character for character in number if character.isdigit()]
-    return "..." + "".join(digits[-_VISIBLE_DIGITS:] if len(digits) >= _SHORTEST_TO_SHOW else ())
+def id_cell(value: str | None) -> Text:
+    """Make a table cell with an id, in its full length and on one line."""
+    return Text(printable(value or "-"), end="", no_wrap=True, overflow="ignore")
 
 
 def _is_harmless(character: str) -> bool:

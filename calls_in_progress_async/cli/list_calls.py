@@ -11,44 +11,46 @@ import click
 from attrs import frozen
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from .. import clock
 from ..client import CallsInProgressClient
 from ..endpoints.current_calls import CurrentCallsRequest
 from ..errors import CallsInProgressError, InvalidRequestError
 from ..find_many import OrganizationResult
 from ..organization import Organization
 from ..records import CurrentCalls
-from .call_table import Row, call_table
-from .exit_codes import ExitCode, combined, report
+from .call_table import Row, TableOptions, print_table
+from .columns import Column, View
+from .error_reports import report
+from .exit_codes import ExitCode, combined
+from .options import ORGANIZATION, as_json, choose_columns, organizations_option, show_numbers
 from .organizations_file import organizations_from
 from .output import count, is_live, say, stderr_console, stdout_console, write_json
 from .runner import run
-from .settings import ORGANIZATION, ClientSettings, as_json, show_numbers, takes_client_settings
+from .settings import ClientSettings, takes_client_settings
 
 _MAX_IN_FLIGHT = 64
+_PROBLEMS_SHOWN = 5
+"""Unreadable fields reported for each organization."""
 
 
 @frozen(kw_only=True)
 class ListOptions:
-    """What is to be listed, and how."""
+    """The organizations and calls to list, and the form of the output."""
 
     organizations: Sequence[Organization]
     filters: Mapping[str, str]
     as_json: bool
-    masked: bool
+    table: TableOptions
 
 
-@click.command("list")
+@click.command("list", short_help="Show the calls in progress.")
 @click.argument("organizations", metavar="ORG...", nargs=-1, type=ORGANIZATION)
-@click.option("--transaction-id", metavar="ID", help="Only the call with the API's own id.")
-@click.option("--external-unique-id", metavar="ID", help="Only the call with an id of your own.")
+@organizations_option
+@click.option("--transaction-id", metavar="ID", help="Only the call with this id of the API.")
+@click.option("--external-unique-id", metavar="ID", help="Only the call with this id of your own.")
 @click.option("--calling-phone-number", metavar="NUMBER", help="Only calls of this caller; with the next one.")
 @click.option("--destination-phone-number", metavar="NUMBER", help="Only calls transferred to this number.")
-@click.option(
-    "--all-from",
-    type=click.File(encoding="utf-8"),
-    metavar="FILE",
-    help="Organizations, one a line; - is stdin. What follows a # is a comment.",
-)
+@choose_columns
 @as_json
 @show_numbers
 @takes_client_settings
@@ -57,98 +59,107 @@ def list_calls(
     /,
     *,
     organizations: tuple[Organization, ...],
-    all_from: TextIO | None,
+    organizations_file: TextIO | None,
+    columns: Sequence[Column] | None,
     as_json: bool,
     show_numbers: bool,
     **filters: str | None,
 ) -> int:
     """List the calls in progress of each ORG, such as advertiser:25.
 
-    With --json, a line is {"organization": ..., "call": the exact payload}. An organization that fails is told of on
-    stderr and the others go on. A filter that finds nothing anywhere exits with 4.
+    With --json, a line is {"organization": ..., "call": the exact payload}. Failures are reported on stderr; other
+    organizations continue. A filter without any result exits with 4.
     """
-    given = {name: value for name, value in filters.items() if value is not None}
-    listing = ListOptions(
-        organizations=organizations_from(organizations, all_from),
-        filters=given,
+    options = ListOptions(
+        organizations=organizations_from(organizations, organizations_file),
+        filters={name: value for name, value in filters.items() if value is not None},
         as_json=as_json,
-        masked=not show_numbers,
+        table=TableOptions(masked=not show_numbers, columns=columns),
     )
-    return run(_list(settings, listing))
+    return run(_list(settings, options))
 
 
-async def _list(settings: ClientSettings, listing: ListOptions) -> int:
+async def _list(settings: ClientSettings, options: ListOptions) -> int:
     rows: list[Row] = []
     codes: set[ExitCode] = set()
     found = failed = 0
-    with _progress_bar(listing) as advance:
-        async with settings.client() as client, aclosing(_ask(client, listing)) as answers:
-            async for organization, answer in answers:
-                if isinstance(answer, CallsInProgressError):
+    with _progress_bar(options) as advance:
+        async with settings.client() as client, aclosing(_results(client, options)) as results:
+            async for organization, result in results:
+                if isinstance(result, CallsInProgressError):
                     failed += 1
-                    codes.add(report(answer, organization))
+                    codes.add(report(result, organization))
                 else:
-                    found += len(answer)
-                    rows += _take(organization, answer, listing)
+                    found += len(result)
+                    rows += _collect(organization, result, options)
                 advance()
-    _print_table(rows, listing)
-    answered = count(len(listing.organizations) - failed, "organization")
-    say(f"{count(found, 'call')} in progress in {answered}" + (f"; {failed} failed" if failed else ""))
-    if listing.filters and not (found or codes):
+    _print_rows(rows, options)
+    found_in = count(len(options.organizations) - failed, "organization")
+    say(f"{count(found, 'call')} in progress in {found_in}" + (f"; {failed} failed" if failed else ""))
+    if options.filters and not (found or codes):
         return ExitCode.NO_SUCH_CALL
     return combined(codes)
 
 
 @contextmanager
-def _progress_bar(listing: ListOptions) -> Iterator[Callable[[], None]]:
-    """Show how many organizations have answered. Call what it gives for each that has."""
+def _progress_bar(options: ListOptions) -> Iterator[Callable[[], None]]:
+    """Show a progress bar. Yield a function to call after each organization."""
     console = stderr_console()
-    # Lines of JSON on the same terminal would run into it. A disabled Progress would end with an empty one.
-    if not is_live(console) or (listing.as_json and stdout_console().is_terminal):
+    # Lines of JSON on the same terminal would run into the bar. A disabled Progress would end with an empty line.
+    if not is_live(console) or (options.as_json and stdout_console().is_terminal):
         yield lambda: None
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("asking", total=len(listing.organizations))
+        task = progress.add_task("asking", total=len(options.organizations))
         yield lambda: progress.advance(task)
 
 
-def _take(organization: Organization, found: CurrentCalls, listing: ListOptions) -> list[Row]:
-    """Write calls out at once, as JSON, or give them back as rows of the table to come."""
-    for problem in found.problems:
-        say(f"note: {organization}: {problem.path}: {problem.reason}")
-    if not listing.as_json:
+def _collect(organization: Organization, found: CurrentCalls, options: ListOptions) -> list[Row]:
+    """Write calls at once as JSON, or return them as rows of the table."""
+    _report_problems(organization, found)
+    if not options.as_json:
         return [Row(organization, call) for call in found]
     for call in found:
         write_json({"organization": str(organization)}, call=call.raw_json)
     return []
 
 
-def _print_table(rows: list[Row], listing: ListOptions) -> None:
+def _report_problems(organization: Organization, found: CurrentCalls) -> None:
+    notes = [f"{problem.path}: {problem.reason}" for problem in found.problems]
+    for call in found:
+        notes += [f"call {call.transaction_id}: {problem.path}: {problem.reason}" for problem in call.problems]
+    for note in notes[:_PROBLEMS_SHOWN]:
+        say(f"note: {organization}: {note}")
+    if len(notes) > _PROBLEMS_SHOWN:
+        say(f"note: {organization}: {count(len(notes) - _PROBLEMS_SHOWN, 'more unreadable field')}")
+
+
+def _print_rows(rows: list[Row], options: ListOptions) -> None:
     if not rows:
         return
-    place = {organization: number for number, organization in enumerate(listing.organizations)}
-    rows.sort(key=lambda row: place[row.organization])
-    console = stdout_console()
-    console.print(call_table(rows, width=console.width, masked=listing.masked))
+    order = {organization: number for number, organization in enumerate(options.organizations)}
+    rows.sort(key=lambda row: order[row.organization])
+    view = View(now=clock.utc_now(), masked=options.table.masked)
+    print_table(stdout_console(), rows, view, options.table.columns)
 
 
-async def _ask(
-    client: CallsInProgressClient, listing: ListOptions
+async def _results(
+    client: CallsInProgressClient, options: ListOptions
 ) -> AsyncGenerator[tuple[Organization, CurrentCalls | CallsInProgressError], None]:
-    """Ask each organization; the answers come as they complete."""
-    if listing.filters:
-        for batch in _batches(listing.organizations):
-            answers = await asyncio.gather(*(_find(client, each, listing.filters) for each in batch))
-            for pair in zip(batch, answers, strict=True):
+    """Find the calls of each organization; yield the results as they complete."""
+    if options.filters:
+        for batch in _batches(options.organizations):
+            results = await asyncio.gather(*(_find(client, each, options.filters) for each in batch))
+            for pair in zip(batch, results, strict=True):
                 yield pair
         return
-    async with client.find_many(listing.organizations, max_in_flight=_MAX_IN_FLIGHT) as results:
-        async for result in results:
-            yield result.organization, _answer(result)
+    async with client.find_many(options.organizations, max_in_flight=_MAX_IN_FLIGHT) as many:
+        async for result in many:
+            yield result.organization, _calls_or_error(result)
 
 
-def _answer(result: OrganizationResult) -> CurrentCalls | CallsInProgressError:
+def _calls_or_error(result: OrganizationResult) -> CurrentCalls | CallsInProgressError:
     if result.calls is not None:
         return result.calls
     if isinstance(result.error, CallsInProgressError):

@@ -9,17 +9,20 @@ import click
 
 from ..errors import InvalidRequestError
 from ..organization import Organization
+from .error_reports import message_of
+
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def organizations_from(given: Iterable[Organization], file: TextIO | None) -> list[Organization]:
-    """Collect organizations, each once, in the order they were named.
+    """Collect organizations, each once, in the order of their mention.
 
     Args:
-        given: Those of the arguments.
-        file: One organization a line; what follows a ``#`` is a comment. None where there is no file.
+        given: The organizations of the arguments.
+        file: One organization a line, with comments after a ``#``; None without a file.
 
     Raises:
-        click.UsageError: A line is none, or there are no organizations at all.
+        click.UsageError: A line is malformed, or no organization is named.
     """
     named = [*given, *(() if file is None else _read(file))]
     if not named:
@@ -30,15 +33,16 @@ def organizations_from(given: Iterable[Organization], file: TextIO | None) -> li
 def _read(file: TextIO) -> Iterator[Organization]:
     try:
         for number, line in enumerate(file, 1):
-            text = line.partition("#")[0].strip()
+            # Editors on Windows write a byte order mark at the start of a file.
+            text = line.removeprefix(_BYTE_ORDER_MARK).partition("#")[0].strip()
             if text:
                 yield _parse(text, f"{file.name}:{number}")
     except UnicodeDecodeError:
-        raise click.UsageError(f"{file.name}: it is not text in UTF-8") from None
+        raise click.UsageError(f"{file.name}: must be text in UTF-8") from None
 
 
 def _parse(text: str, where: str) -> Organization:
     try:
         return Organization.parse(text)
     except InvalidRequestError as error:
-        raise click.UsageError(f"{where}: {error.message}") from None
+        raise click.UsageError(f"{where}: {message_of(error).removeprefix('ORG ')}") from None

@@ -1,9 +1,11 @@
-"""Where output goes: data to stdout, everything else to stderr, and escape codes only to a terminal."""
+"""Output: data goes to stdout, everything else to stderr, and escape codes only to a terminal."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -12,22 +14,22 @@ from rich.console import Console
 
 from .escaping import printable, printable_json
 
-_UNFOLDED = 1_000
-"""Columns where there is no terminal, so that no row is folded."""
+_UNLIMITED = 1_000
+"""Columns without a terminal, so that no description is cut."""
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise  # noqa: PLE0704 - rich calls this while it handles the BrokenPipeError; the program ends in its own way
+        raise  # noqa: PLE0704 - rich calls this while it handles a BrokenPipeError; the program ends in its own way
 
 
 def stdout_console() -> Console:
-    """The console for data."""
+    """Return the console for data."""
     return _console(sys.stdout)
 
 
 def stderr_console() -> Console:
-    """The console for everything else."""
+    """Return the console for everything else."""
     return _console(sys.stderr)
 
 
@@ -36,7 +38,7 @@ def _console(stream: TextIO) -> Console:
     return _Console(
         file=stream,
         force_terminal=terminal,
-        width=None if terminal else _UNFOLDED,
+        width=None if terminal else _UNLIMITED,
         highlight=False,
         markup=False,
         emoji=False,
@@ -44,35 +46,43 @@ def _console(stream: TextIO) -> Console:
 
 
 def is_live(console: Console) -> bool:
-    """Whether pictures can be drawn over one another."""
+    """Return True if pictures can be drawn over one another."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
 def say(text: str) -> None:
-    """Tell the person something, in a line on stderr."""
-    # Not by click, which does not know the stream that rich puts here while a bar is on screen.
-    sys.stderr.write(f"{printable(text)}\n")
+    """Write a line for the person, on stderr; a terminal gets it wrapped between words."""
+    text = printable(text)
+    if sys.stderr.isatty():
+        columns = shutil.get_terminal_size().columns
+        text = textwrap.fill(text, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    # Not by click: it does not know the stream that rich puts here behind a progress bar.
+    sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 
 def count(number: int, noun: str) -> str:
-    """A number of things: ``1 call``, ``2 calls``."""
+    """Return a number of things: ``1 call``, ``2 calls``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def write_line(text: str) -> None:
-    """Write a line of data that is for people."""
+    """Write a line of data for people."""
     click.echo(printable(text))
 
 
-def write_json(fields: Mapping[str, Any], **payloads: bytes) -> None:
+def write_json(fields: Mapping[str, Any], **payloads: bytes | str) -> None:
     """Write a line of JSON, in UTF-8 whatever the locale.
 
     Args:
-        fields: What comes first in the object.
-        payloads: Exact JSON, which is put in as it is.
+        fields: The first fields of the object.
+        payloads: Further fields in JSON, written unchanged.
     """
     parts = [f"{json.dumps(name)}:{json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
-    parts += [f"{json.dumps(name)}:{payload.decode()}" for name, payload in payloads.items()]
+    parts += [f"{json.dumps(name)}:{_text(payload)}" for name, payload in payloads.items()]
     line = printable_json(f"{{{','.join(parts)}}}")
     click.echo(line.encode() + b"\n", nl=False)
+
+
+def _text(payload: bytes | str) -> str:
+    return payload if isinstance(payload, str) else payload.decode(errors="replace")

@@ -1,12 +1,10 @@
-"""The program: its commands, and how each way to end becomes an exit code."""
+"""The program: its commands, and an exit code for each way to end."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from io import TextIOWrapper, UnsupportedOperation
 from typing import Any, NoReturn
 
 import click
@@ -15,30 +13,35 @@ from .._version import __version__
 from ..errors import CallsInProgressError
 from .check import check
 from .demo import demo
+from .error_reports import report
 from .escaping import printable, printable_lines
-from .exit_codes import EPILOG, ExitCode, report
+from .exit_codes import EPILOG, ExitCode
 from .list_calls import list_calls
 from .output import say
 from .sandbox import sandbox
+from .streams import discard, prepare_streams
 from .update_call import update
 from .watch import watch
 
 
 class Program(click.Group):
-    """The group of the commands. Whatever happens in one ends in a line on stderr and an exit code."""
+    """The group of the commands. Every command ends with an exit code and at most a few lines on stderr."""
 
     def run(self, arguments: Sequence[str] | None = None, **extra: Any) -> int:
         """Run a command line.
 
         Args:
-            arguments: What follows the program's name; the process's own if left out.
-            extra: Passed on to click.
+            arguments: The arguments after the program's name; the process's own if left out.
+            extra: Options of click.
 
         Returns:
             The exit code.
         """
         extra.setdefault("prog_name", "calls-in-progress")
-        _accept_any_text()
+        try:
+            prepare_streams()
+        except OSError as error:
+            return _report_os_error(error)
         streams = sys.stdout, sys.stderr
         try:
             code = self._run(arguments, extra)
@@ -48,14 +51,12 @@ class Program(click.Group):
         except (BrokenPipeError, SystemExit):
             if isinstance(sys.exception(), SystemExit) and sys.stdout is streams[0]:
                 raise  # click leaves after it has completed a word for the shell
-            # When a command meets a closed pipe, click puts streams in place that hide it, and leaves with 1.
+            # At a closed pipe, click replaces the streams to hide the error, and leaves with 1.
             sys.stdout, sys.stderr = streams
-            _discard(sys.stdout)
+            discard(sys.stdout)
             return ExitCode.PIPE_CLOSED
         except OSError as error:  # a full disk, most likely
-            say(f"error: {error.strerror or error}")
-            _discard(sys.stdout)
-            return ExitCode.FAILED
+            return _report_os_error(error)
         return code
 
     def _run(self, arguments: Sequence[str] | None, extra: dict[str, Any]) -> int:
@@ -75,17 +76,11 @@ class Program(click.Group):
         sys.exit(self.run(args, **extra))
 
 
-def _accept_any_text() -> None:
-    """Escape what the terminal's encoding cannot carry, rather than fail."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _discard(stream: Any) -> None:
-    """Point a stream that nobody reads at nothing, or Python complains when it flushes it at the end."""
-    with suppress(UnsupportedOperation), open(os.devnull, "wb") as nothing:
-        os.dup2(nothing.fileno(), stream.fileno())
+def _report_os_error(error: OSError) -> ExitCode:
+    with suppress(OSError):  # stderr may be the stream at fault
+        say(f"error: {error.strerror or error}")
+    discard(sys.stdout)
+    return ExitCode.FAILED
 
 
 def _show(error: click.ClickException) -> int:
@@ -102,7 +97,7 @@ def _show(error: click.ClickException) -> int:
 @click.group(cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="calls-in-progress")
 def program() -> None:
-    """Find the phone calls that are live right now, and update them: Invoca's Calls In Progress API.
+    """Find live phone calls and update them: Invoca's Calls In Progress API.
 
     An organization (ORG) is written as advertiser:25 or network:1. `demo` needs no account.
     """

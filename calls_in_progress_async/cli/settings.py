@@ -1,4 +1,4 @@
-"""What commands share of their arguments: organizations, and the settings of the client."""
+"""The settings of the client, as options of a command."""
 
 from __future__ import annotations
 
@@ -13,32 +13,14 @@ from attrs import frozen
 from .. import RateLimit
 from ..client import CallsInProgressClient
 from ..endpoints.wire_format import WireFormat
-from ..errors import InvalidRequestError
-from ..organization import Organization
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class OrganizationArgument(click.ParamType):  # type: ignore[type-arg]  # click 8.1's is not generic
-    """An organization, written as ``advertiser:25``."""
-
-    name = "organization"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Organization:
-        """Read it, or end the command with the reason."""
-        try:
-            return Organization.parse(value)
-        except InvalidRequestError as error:
-            self.fail(error.message, param, ctx)
-
-
-ORGANIZATION = OrganizationArgument()
-
-
 @frozen(kw_only=True)
 class ClientSettings:
-    """The settings of the client that the command line gives; None is for what it leaves to the environment."""
+    """The client's settings from the command line; None leaves a setting to the environment."""
 
     base_url: str | None = None
     network: str | None = None
@@ -50,7 +32,7 @@ class ClientSettings:
         """Make the client, with the token from the environment.
 
         Raises:
-            InvalidRequestError: There is no token, or a setting will not do.
+            InvalidRequestError: There is no token, or a setting is out of its range.
         """
         given: dict[str, Any] = {
             "base_url": self.base_url,
@@ -60,7 +42,7 @@ class ClientSettings:
             "rate_limit": None if self.rate is None else RateLimit(rate=self.rate),
         }
         settings = {name: value for name, value in given.items() if value is not None}
-        # A host on the command line is meant instead of whatever host the environment names, in either form.
+        # A host on the command line, in either form, overrides every host of the environment.
         if self.base_url is not None:
             settings.setdefault("network", None)
         elif self.network is not None:
@@ -69,7 +51,7 @@ class ClientSettings:
 
 
 def wire_format_of(client: CallsInProgressClient) -> WireFormat:
-    """The settings that shape a client's requests, the environment's among them."""
+    """Return the settings that shape a client's requests, including those of the environment."""
     return client._wire_format
 
 
@@ -84,17 +66,17 @@ _OPTIONS = (
     click.option(
         "--organization-type-case",
         type=click.Choice(["lower", "capitalized"]),
-        help="Send `advertiser` or `Advertiser`. `check` finds out which one is right.",
+        help="Send `advertiser` or `Advertiser`. `check` finds the right one.",
     ),
-    click.option("--timeout", type=_POSITIVE, metavar="SECONDS", help="For each request, its retries included."),
-    click.option("--rate", type=_POSITIVE, metavar="N", help="Requests per second at most."),
+    click.option("--timeout", type=_POSITIVE, metavar="SECONDS", help="Limit for each request, including its retries."),
+    click.option("--rate", type=_POSITIVE, metavar="N", help="At most so many requests per second."),
 )
 
 
 def takes_client_settings(
     command: Callable[Concatenate[ClientSettings, P], R],
 ) -> Callable[P, R]:
-    """Give a command the options of the client, and call it with what they come to."""
+    """Give a command the options of the client, and call it with the resulting settings."""
 
     @wraps(command)
     def collect(*args: Any, **options: Any) -> R:
@@ -108,6 +90,3 @@ def takes_client_settings(
 
 
 _NAMES = tuple(field.name for field in ClientSettings.__attrs_attrs__)
-
-show_numbers = click.option("--show-numbers", is_flag=True, help="Show callers' phone numbers whole, not masked.")
-as_json = click.option("--json", "as_json", is_flag=True, help="Lines of JSON, for programs.")

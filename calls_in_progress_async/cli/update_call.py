@@ -11,11 +11,12 @@ from ..endpoints.update_call import UpdateCallRequest
 from ..organization import Organization
 from ..records import CallUpdate
 from .escaping import printable_json
+from .options import ORGANIZATION, as_json
 from .output import say, write_json, write_line
 from .runner import run
-from .settings import ORGANIZATION, ClientSettings, as_json, takes_client_settings, wire_format_of
+from .settings import ClientSettings, takes_client_settings, wire_format_of
 
-_TOKEN_OF_DRY_RUN = "no-token-is-needed"  # noqa: S105 - it is never sent
+_TOKEN_OF_DRY_RUN = "no-token-is-needed"  # noqa: S105 - never sent
 
 
 def _read_custom_data(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str] | None:
@@ -23,28 +24,28 @@ def _read_custom_data(_: click.Context, __: click.Parameter, pairs: tuple[str, .
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise click.BadParameter(f"{pair!r} is not written as NAME=VALUE")
+            raise click.BadParameter(f"must be NAME=VALUE, got {pair!r}")
         if name in custom_data:
             raise click.BadParameter(f"{name!r} is set twice")
         custom_data[name] = value
     return custom_data or None
 
 
-@click.command()
+@click.command(short_help="Write an external id or custom data to a call.")
 @click.argument("organization", metavar="ORG", type=ORGANIZATION)
-@click.option("--transaction-id", metavar="ID", help="The call: the API's own id.")
-@click.option("--external-unique-id", metavar="ID", help="The call: the id that an earlier update gave it.")
-@click.option("--new-external-unique-id", metavar="ID", help="The id to give it now.")
+@click.option("--transaction-id", metavar="ID", help="The call, by the API's own id.")
+@click.option("--external-unique-id", metavar="ID", help="The call, by its id from an earlier update.")
+@click.option("--new-external-unique-id", metavar="ID", help="The call's new id.")
 @click.option(
     "--set",
     "custom_data",
     multiple=True,
     metavar="NAME=VALUE",
     callback=_read_custom_data,
-    help="Custom data to add or change; again for more. The API has no removal.",
+    help="Custom data to add or change; repeat for more. The API has no removal.",
 )
 @click.option("--method", type=click.Choice(["PUT", "POST"], case_sensitive=False), default="PUT", show_default=True)
-@click.option("--dry-run", is_flag=True, help="Show the request, without the token, and do not send it.")
+@click.option("--dry-run", is_flag=True, help="Show the request, without the token, and send nothing.")
 @as_json
 @takes_client_settings
 def update(
@@ -52,7 +53,7 @@ def update(
 ) -> int:
     """Update a call in progress of ORG, such as advertiser:25, named by either id, or both.
 
-    What an update writes cannot be read back: the API does not show updated custom data.
+    The API does not show updated custom data, so it cannot be read back.
     """
     request = UpdateCallRequest(organization=organization, **arguments)
     if dry_run:
@@ -62,7 +63,7 @@ def update(
 
 
 def _show_request(settings: ClientSettings, request: UpdateCallRequest, *, as_json: bool) -> None:
-    # The client knows what the environment adds to the settings. It opens no connection.
+    # The client adds the settings of the environment. It opens no connection.
     client = settings.client(token=_TOKEN_OF_DRY_RUN)
     wire = request.wire(wire_format_of(client))
     url, body = f"{client.base_url}{wire.target}", wire.body or b"null"
@@ -76,17 +77,17 @@ def _show_request(settings: ClientSettings, request: UpdateCallRequest, *, as_js
 
 async def _update(settings: ClientSettings, request: UpdateCallRequest, *, as_json: bool) -> int:
     async with settings.client() as client:
-        done = await client.send(request)
+        result = await client.send(request)
     if as_json:
-        payloads = b",".join(call.raw_json for call in done.calls)
-        fields = {"organization": str(request.organization), "accepted_only": done.accepted_only}
+        payloads = b",".join(call.raw_json for call in result.calls)
+        fields = {"organization": str(request.organization), "accepted_only": result.accepted_only}
         write_json(fields, calls=b"[%b]" % payloads)
     else:
-        write_line(_say_what_was_done(request, done))
+        write_line(_describe(request, result))
     return 0
 
 
-def _say_what_was_done(request: UpdateCallRequest, done: CallUpdate) -> str:
+def _describe(request: UpdateCallRequest, result: CallUpdate) -> str:
     call = request.transaction_id or request.external_unique_id
     changes = []
     if request.new_external_unique_id is not None:
@@ -94,5 +95,5 @@ def _say_what_was_done(request: UpdateCallRequest, done: CallUpdate) -> str:
     changes += [
         f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in (request.custom_data or {}).items()
     ]
-    how = "accepted for" if done.accepted_only else "written to"
+    how = "accepted for" if result.accepted_only else "written to"
     return f"{', '.join(changes)}: {how} call {call} of {request.organization}"

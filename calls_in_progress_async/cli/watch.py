@@ -1,66 +1,71 @@
-"""``watch``: every call that starts, changes or ends, until Ctrl-C."""
+"""``watch``: every call's start, changes and end, until Ctrl-C."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 import click
 from attrs import frozen
 
+from .. import clock
 from ..client import CallsInProgressClient
-from ..errors import CallsInProgressError, InvalidRequestError
+from ..errors import InvalidRequestError
 from ..organization import Organization
+from ..watch.events import CallEvent
 from ..watch.watch import Watch
+from .call_table import TableOptions
 from .checkpoint_file import CheckpointFile
+from .columns import Column
 from .exit_codes import ExitCode, combined, exit_code_of
+from .following import Repeated, follow
+from .live_table import live_table
+from .options import ORGANIZATION, as_json, choose_columns, organizations_option, show_numbers
 from .organizations_file import organizations_from
-from .output import say
+from .output import is_live, say, stdout_console
 from .runner import run
-from .settings import ORGANIZATION, ClientSettings, as_json, show_numbers, takes_client_settings
-from .watch_display import Display, open_display
+from .settings import ClientSettings, takes_client_settings
+from .watch_footer import WatchFooter
+from .watch_lines import Display, JsonLines, TextLines
 from .watch_tally import Tally
 
-_TICK = 0.25  # seconds between two pictures
-_CHECKPOINT_EVERY = 10.0  # seconds
+_TICK = 0.25
+"""Seconds between two pictures."""
+_SAVE_EVERY = 10.0
+"""Seconds between two checkpoints."""
 
 
 @frozen(kw_only=True)
 class WatchOptions:
-    """What is to be watched, and how."""
+    """The organizations to watch, and the form of the output."""
 
     organizations: Sequence[Organization]
     interval: float
     seconds: float | None
     checkpoint: CheckpointFile
     as_json: bool
-    masked: bool
+    table: TableOptions
 
 
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
-@click.command()
+@click.command(short_help="Follow calls as they start, change and end.")
 @click.argument("organizations", metavar="ORG...", nargs=-1, type=ORGANIZATION)
+@organizations_option
 @click.option(
-    "--organizations",
-    "file",
-    type=click.File(encoding="utf-8"),
-    metavar="FILE",
-    help="Organizations, one a line; - is stdin. What follows a # is a comment.",
+    "--interval", type=_POSITIVE, default=5.0, show_default=True, metavar="SECONDS", help="Time between two polls."
 )
-@click.option(
-    "--interval", type=_POSITIVE, default=5.0, show_default=True, metavar="SECONDS", help="Between two polls."
-)
-@click.option("--seconds", type=_POSITIVE, metavar="SECONDS", help="Stop after so long, rather than at Ctrl-C.")
+@click.option("--seconds", type=_POSITIVE, metavar="SECONDS", help="Stop after this time instead of at Ctrl-C.")
 @click.option(
     "--checkpoint",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Go on from this file, and keep it up to date: calls that it knows do not start again.",
+    help="Resume from this file, and keep it up to date: the calls in it do not start again.",
 )
+@choose_columns
 @as_json
 @show_numbers
 @takes_client_settings
@@ -69,85 +74,83 @@ def watch(
     /,
     *,
     organizations: tuple[Organization, ...],
-    file: TextIO | None,
+    organizations_file: TextIO | None,
     interval: float,
     seconds: float | None,
     checkpoint: Path | None,
+    columns: Sequence[Column] | None,
     as_json: bool,
     show_numbers: bool,
 ) -> int:
     """Watch the calls of each ORG, such as advertiser:25, start, change and end, until Ctrl-C.
 
-    On a terminal it is a live table, in a pipe a line for each event. With --json, a line is {"event": ..., "at": ...,
+    A terminal shows a live table, a pipe gets a line for each event. With --json, a line is {"event": ..., "at": ...,
     "organization": ...}: started and ended have the "call", changed has its "changes" too ({name: [old, new]}), failed
-    has "error" and "message", recovered has the "gap" in seconds in which short calls may have gone unseen.
+    has "error" and "message", recovered has the "gap" in seconds, in which short calls may have gone unseen.
 
-    An organization that fails is asked again and again. One that fails still at the end of --seconds makes the exit
-    code 1, or 3 where it is the token.
+    Polls of a failing organization continue. If it still fails at the end of --seconds, the exit code is 1, or 3 for
+    a bad token.
     """
-    watching = WatchOptions(
-        organizations=organizations_from(organizations, file),
+    options = WatchOptions(
+        organizations=organizations_from(organizations, organizations_file),
         interval=interval,
         seconds=seconds,
         checkpoint=CheckpointFile(checkpoint),
         as_json=as_json,
-        masked=not show_numbers,
+        table=TableOptions(masked=not show_numbers, columns=columns),
     )
-    return run(_watch(settings, watching))
+    return run(_watch(settings, options))
 
 
-async def _watch(settings: ClientSettings, watching: WatchOptions) -> int:
+async def _watch(settings: ClientSettings, options: WatchOptions) -> int:
     tally = Tally()
-    async with settings.client() as client, _open(client, watching) as watch:
+    async with settings.client() as client, _open(client, options) as watch:
         try:
-            with open_display(watch, tally, as_json=watching.as_json, masked=watching.masked) as display:
-                await _follow(watch, tally, display, watching)
+            with _open_display(watch, tally, options) as display:
+                await _follow(watch, tally, display, options)
         except OSError:
-            raise  # the last event was not told, so the last checkpoint stands
+            raise  # the last event was not shown, so the last checkpoint stands
         except BaseException:
-            watching.checkpoint.keep(watch)
+            options.checkpoint.save(watch)
             raise
         finally:
             say(f"watched {tally.summary(watch.stats)}")
-        kept = watching.checkpoint.keep(watch)
-    return _outcome(tally.failing.values()) if kept else ExitCode.FAILED
+        is_saved = options.checkpoint.save(watch)
+    return combined(set(map(exit_code_of, tally.failing.values()))) if is_saved else ExitCode.FAILED
 
 
-def _outcome(failures: Iterable[Exception]) -> ExitCode:
-    """What it comes to that some organizations fail still."""
-    told = (exit_code_of(error) if isinstance(error, CallsInProgressError) else ExitCode.FAILED for error in failures)
-    return combined(set(told))
-
-
-def _open(client: CallsInProgressClient, watching: WatchOptions) -> Watch:
-    resume_from = watching.checkpoint.read()
+def _open(client: CallsInProgressClient, options: WatchOptions) -> Watch:
+    resume_from = options.checkpoint.read()
     try:
-        return client.watch(watching.organizations, interval=watching.interval, resume_from=resume_from)
+        return client.watch(options.organizations, interval=options.interval, resume_from=resume_from)
     except InvalidRequestError as error:
         if error.parameter != "resume_from":
             raise
-        problem = error.message.removeprefix("resume_from: ")
-    raise click.UsageError(f"the checkpoint {watching.checkpoint.path} {problem}")
+        problem = error.message.removeprefix("resume_from ")
+    except (ArithmeticError, RecursionError):
+        problem = "is not a checkpoint of an earlier watch"
+    raise click.UsageError(f"--checkpoint {options.checkpoint.path}: {problem}")
 
 
-async def _follow(watch: Watch, tally: Tally, display: Display, watching: WatchOptions) -> None:
-    loop = asyncio.get_running_loop()
-    now = tick_at = loop.time()
-    checkpoint_at = now + _CHECKPOINT_EVERY
-    ends = None if watching.seconds is None else now + watching.seconds
-    while ends is None or now < ends:
-        if now >= tick_at:
-            display.tick()
-            tick_at = now + _TICK
-        if now >= checkpoint_at:
-            watching.checkpoint.keep(watch)
-            checkpoint_at = now + _CHECKPOINT_EVERY
-        try:
-            async with asyncio.timeout_at(tick_at if ends is None else min(tick_at, ends)):
-                event = await anext(watch)
-        except TimeoutError:
-            pass
-        else:
-            tally.count(event)
-            display.tell(event)
-        now = loop.time()
+@contextmanager
+def _open_display(watch: Watch, tally: Tally, options: WatchOptions) -> Iterator[Display]:
+    """Choose the display for stdout, and leave the terminal in order at the end."""
+    console = stdout_console()
+    if options.as_json:
+        yield JsonLines()
+    elif is_live(console):
+        with live_table(console, watch, WatchFooter(watch, tally), options.table) as table:
+            yield table
+    else:
+        yield TextLines(masked=options.table.masked)
+
+
+async def _follow(watch: Watch, tally: Tally, display: Display, options: WatchOptions) -> None:
+    def on_event(event: CallEvent) -> None:
+        tally.count(event)
+        display.show(event)
+
+    now = clock.now()
+    saving = Repeated(_SAVE_EVERY, lambda: options.checkpoint.save(watch), due=now + _SAVE_EVERY)
+    until = None if options.seconds is None else now + options.seconds
+    await follow(watch, on_event, [Repeated(_TICK, display.tick), saving], until)

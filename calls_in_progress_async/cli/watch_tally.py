@@ -1,4 +1,4 @@
-"""What a watch has seen, in numbers."""
+"""The events of a watch in numbers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .output import count
 
 @define
 class Tally:
-    """PollCounters of the events that were told, and which organizations fail."""
+    """Counts of the events so far, and the organizations that fail."""
 
     failing: dict[Organization, Exception] = field(factory=dict)
-    """Why, of those that have not recovered."""
+    """The error of each organization without a recovery since."""
     _counts: Counter[type[CallEvent]] = field(factory=Counter)
 
     def count(self, event: CallEvent) -> None:
@@ -36,7 +36,7 @@ class Tally:
             self.failing.pop(event.organization, None)
 
     def summary(self, stats: WatchStats) -> str:
-        """All of it in a line."""
+        """Return all counts in a line."""
         counts = self._counts
         parts = [
             f"{count(stats.organizations, 'organization')}: {count(counts[CallStarted], 'call')} started",
@@ -45,7 +45,7 @@ class Tally:
             count(stats.requests, "request"),
         ]
         if failed := counts[OrganizationFailed]:
-            parts.append(f"{count(failed, 'failure')} of organizations, {counts[OrganizationRecovered]:,} recovered")
+            parts.append(f"{count(failed, 'failure')}, {counts[OrganizationRecovered]:,} recovered")
         if stats.merges:
             parts.append(count(stats.merges, "merged event"))
         return ", ".join(parts)

@@ -57,7 +57,7 @@ class CurrentCallsRequest:
         """Turn the request into method, path and query string."""
         filters = self._filters(wire_format) if self.has_filter else {}
         target = wire_format.target("calls_in_progress/current_calls", self.organization, filters)
-        return WireRequest(method="GET", target=target)
+        return WireRequest(operation="find", method="GET", target=target)
 
     def _filters(self, wire_format: WireFormat) -> dict[str, str | None]:
         return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any  # noqa: F401 - attrs copies the annotation of a converter
 
 from attrs import field, frozen
 
@@ -58,7 +59,16 @@ class UpdateCallRequest:
         ids = ((None, self.transaction_id), (self.organization, old), (self.organization, new))
         keys = tuple(key for key in ids if key[1] is not None)
         body = self._body()
-        return WireRequest(method=self.method, target=target, body=body, repeatable=not renames, ordering_keys=keys)
+        fields = tuple(("custom_data", name) for name in self.custom_data or ())
+        return WireRequest(
+            operation="update",
+            method=self.method,
+            target=target,
+            body=body,
+            repeatable=not renames,
+            ordering_keys=keys,
+            written_fields=fields if new is None else (*fields, "external_unique_id"),
+        )
 
     def _body(self) -> bytes:
         changes: dict[str, object] = {}

@@ -1,1 +1,1 @@
-"""Rate limits: a token bucket, the hierarchy of buckets that a client keeps, and a rate that finds itself."""
+"""Rate limits: a token bucket, the hierarchy of buckets kept by a client, and an adaptive rate."""

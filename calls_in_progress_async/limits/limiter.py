@@ -1,83 +1,79 @@
-"""The limits a client keeps: one bucket for each host and token, and beneath it one for each organization."""
+"""The limits kept by a client: one bucket for each host and token, and one for each organization beneath."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
-import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, TypeAlias
 
-import attrs
+from attrs import frozen
 
+from .. import clock
 from .adaptive import AdaptiveRate
-from .settings import STATE_VERSION, RateLimit, default_burst, read_state
-from .token_bucket import BucketSnapshot, Timer, TokenBucket
+from .attribution import ThrottleAttribution, Verdict
+from .idle_table import IdleTable
+from .rate_limits import RateLimits
+from .settings import STATE_VERSION, LearntLimit, RateLimit, default_burst, read_state
+from .snapshots import LimiterSnapshot
+from .token_bucket import UNLIMITED, TokenBucket
 
-# Seconds without requests after a 429 that does not say how long.
+LimitKey: TypeAlias = tuple[str, str]
+"""The host and the token."""
+
 DEFAULT_PAUSE = 1.0
-# No limit is a limit that is never reached: pauses after a 429 then take no code of their own.
-_UNLIMITED = RateLimit(rate=sys.float_info.max, burst=sys.float_info.max)
+"""Seconds without requests after a 429 without Retry-After."""
+_SLOWEST = sys.float_info.min
+"""Requests per second, the smallest share of a rate."""
+_UNLIMITED = RateLimit(rate=UNLIMITED, burst=UNLIMITED)
 
 
-def _digest(scope: Hashable) -> str:
-    """Name a scope without telling the token that is part of it."""
-    return hashlib.blake2b(repr(scope).encode(), digest_size=8).hexdigest()
+@frozen(eq=False)
+class _TokenLimit:
+    """The limit of one host and token."""
 
-
-@attrs.frozen(kw_only=True)
-class LimiterSnapshot:
-    """The state of a limiter at one moment."""
-
-    shared: Mapping[str, BucketSnapshot]
-    """The bucket of each host and token, by a digest that does not tell the token."""
-    organizations: int
-    """The organizations whose bucket is kept."""
-    organizations_waiting: int
-    """Requests that wait for the bucket of their organization."""
+    bucket: TokenBucket
+    attribution: ThrottleAttribution
+    adaptive: AdaptiveRate | None
 
 
 class RateLimiter:
-    """The buckets of a client.
+    """The buckets of a client. A request needs a token of its organization's bucket, then of the shared one.
+
+    A 429 pauses all requests of its host and token, unless `ThrottleAttribution` tells that it is about one
+    organization: then it pauses this organization alone, and leaves an adaptive rate as it is.
 
     Args:
-        settings: The limits; None for none, where only a 429 pauses requests.
-        clock: Seconds, monotonic.
-        call_at: As of ``TokenBucket``.
+        settings: The limits; with None nothing but a 429 holds requests back.
     """
 
-    def __init__(
-        self,
-        settings: RateLimit | None = None,
-        *,
-        clock: Callable[[], float] | None = None,
-        call_at: Callable[[float, Callable[[], None]], Timer] | None = None,
-    ) -> None:
+    def __init__(self, settings: RateLimit | None = None) -> None:
         self._settings = settings or _UNLIMITED
-        self._clock = clock or time.monotonic
-        self._call_at = call_at
-        self._state = read_state(self._settings.state) if self._settings.state else {}
-        # Of both, the longest not looked at first.
-        self._shared: OrderedDict[Hashable, TokenBucket] = OrderedDict()
-        self._own: OrderedDict[Hashable, TokenBucket] = OrderedDict()
-        self._adaptive: dict[Hashable, AdaptiveRate] = {}
+        self._learnt = read_state(self._settings.state) if self._settings.state else {}
+        most = self._settings.max_buckets
+        self._shared: IdleTable[LimitKey, _TokenLimit] = IdleTable(most, lambda limit: limit.bucket.idle)
+        self._own: IdleTable[tuple[LimitKey, Hashable], TokenBucket] = IdleTable(most, lambda bucket: bucket.idle)
+        self._share = 1.0
+        self._token_shares: OrderedDict[str, float] = OrderedDict()
         self._make_error: Callable[[], BaseException] | None = None
+        self.view = RateLimits(self)
+        """The public, read-only side."""
 
-    def try_acquire(self, scope: Hashable, key: Hashable) -> bool:
-        """Take a request's turn if that needs no waiting.
+    def try_acquire(self, limit_key: LimitKey, organization: Hashable) -> bool:
+        """Take a grant if it needs no waiting.
 
         Args:
-            scope: The host and token, as a tuple of texts.
-            key: The organization.
+            limit_key: The host and token.
+            organization: The organization of the request.
 
         Returns:
-            Whether it was taken.
+            True if it was taken.
         """
-        shared = self._shared.get(scope) or self._open(scope)
-        if self._settings.per_organization_rate is None:
+        shared = (self._shared.get(limit_key) or self._open(limit_key)).bucket
+        own = self._own_bucket(limit_key, organization)
+        if own is None:
             return shared.try_acquire()
-        own = self._organization(scope, key)
         if not own.try_acquire():
             return False
         if shared.try_acquire():
@@ -85,169 +81,233 @@ class RateLimiter:
         own.give_back()
         return False
 
-    async def acquire(self, scope: Hashable, key: Hashable, max_wait: float | None = None) -> float:
-        """Wait for a request's turn: with its organization first, then with the others of its host and token.
+    async def acquire(self, limit_key: LimitKey, organization: Hashable) -> float:
+        """Wait for a grant: in the bucket of the organization first, then with the others of the host and token.
 
         Args:
-            scope: The host and token, as a tuple of texts.
-            key: The organization.
-            max_wait: Seconds; the settings' own by default.
+            limit_key: The host and token.
+            organization: The organization of the request.
 
         Returns:
             Seconds waited.
 
         Raises:
-            RateLimitWaitError: The wait would be longer than ``max_wait``.
+            RateLimitWaitError: The wait would be longer than the settings' ``max_wait``.
         """
-        longest = self._settings.max_wait if max_wait is None else max_wait
-        shared = self._shared.get(scope) or self._open(scope)
-        if self._settings.per_organization_rate is None:
-            return await shared.acquire(key=key, max_wait=longest)
-        if longest is not None:
-            shared.refuse_long_wait(1.0, key, longest)
-        own = self._organization(scope, key)
-        waited = await own.acquire(max_wait=longest)
-        own.hold()
+        began, max_wait = clock.now(), self._settings.max_wait
+        shared = (self._shared.get(limit_key) or self._open(limit_key)).bucket
+        while True:
+            left = None if max_wait is None else max(0.0, began + max_wait - clock.now())
+            own = self._own_bucket(limit_key, organization)
+            if own is None:
+                await shared.acquire(organization, left)
+            else:
+                await self._acquire_both(own, shared, organization, left)
+            if not self._is_paused_alone(limit_key, organization):
+                return clock.now() - began
+            self.give_back(limit_key, organization)  # a 429 of this organization came during the wait
+
+    async def _acquire_both(
+        self, own: TokenBucket, shared: TokenBucket, organization: Hashable, max_wait: float | None
+    ) -> None:
+        if max_wait is not None:
+            shared.check_wait(organization, max_wait)
+        waited = await own.acquire(None, max_wait)
+        own.reserve()
         try:
-            left = None if longest is None else max(0.0, longest - waited)
-            waited += await shared.acquire(key=key, max_wait=left)
+            await shared.acquire(organization, None if max_wait is None else max(0.0, max_wait - waited))
         except BaseException:
-            own.use()
+            own.consume()
             own.give_back()
             raise
-        own.use()
-        return waited
+        own.consume()
 
-    async def hold(self, scope: Hashable, key: Hashable, wait: Awaitable[object]) -> None:
-        """Wait for something else with a turn in hand, which takes room in its buckets meanwhile.
+    async def reserve(self, limit_key: LimitKey, organization: Hashable, wait: Awaitable[object]) -> None:
+        """Wait for something else with a grant in hand. The grant takes room in its buckets meanwhile.
 
-        So turns do not pile up before whatever it is, to be used all at once when that is over.
+        So grants do not pile up in a stall, to be used all at once after it.
 
         Args:
-            scope: As given to ``acquire``.
-            key: As given to ``acquire``.
-            wait: What to wait for.
+            limit_key: The key given to ``acquire``.
+            organization: The organization given to ``acquire``.
+            wait: The awaitable to wait for, for example a connection slot.
         """
-        buckets = self._buckets(scope, key)
+        buckets = self._buckets(limit_key, organization)
         for bucket in buckets:
-            bucket.hold()
+            bucket.reserve()
         try:
             await wait
         finally:
             for bucket in buckets:
-                bucket.use()
+                bucket.consume()
 
-    def give_back(self, scope: Hashable, key: Hashable) -> None:
-        """Return the turn of a request that was not sent after all."""
-        for bucket in self._buckets(scope, key):
+    def give_back(self, limit_key: LimitKey, organization: Hashable) -> None:
+        """Return the grant of a request that was not sent."""
+        for bucket in self._buckets(limit_key, organization):
             bucket.give_back()
 
-    def _buckets(self, scope: Hashable, key: Hashable) -> list[TokenBucket]:
-        """Those that a turn is of; one that was forgotten was full."""
-        return [each for each in (self._shared.get(scope), self._own.get((scope, key))) if each is not None]
-
-    def is_paused(self, scope: Hashable) -> bool:
-        """Whether nothing of a host and token may be sent for now, since the server said so."""
-        bucket = self._shared.get(scope)
-        return bucket is not None and bucket.paused
+    def is_paused(self, limit_key: LimitKey, organization: Hashable) -> bool:
+        """Return True if the server asked for a pause that still lasts, for the token or for this organization."""
+        limit = self._shared.get(limit_key)
+        return (limit is not None and limit.bucket.paused) or self._is_paused_alone(limit_key, organization)
 
     def on_response(
-        self, scope: Hashable, key: Hashable, *, throttled: bool, retry_after: float | None, sent_at: float
+        self,
+        limit_key: LimitKey,
+        organization: Hashable,
+        *,
+        throttled: bool,
+        retry_after: float | None,
+        sent_at: float,
     ) -> None:
-        """Learn from an answer: a throttled one pauses everything of its host and token.
+        """Learn from a response: a throttled one pauses its token or its organization.
 
         Args:
-            scope: As given to ``acquire``.
-            key: As given to ``acquire``.
-            throttled: A 429, or a 503 with Retry-After.
-            retry_after: Seconds that the server asks to wait; None where it does not say.
-            sent_at: When the request was sent, by the limiter's clock.
+            limit_key: The key given to ``acquire``.
+            organization: The organization given to ``acquire``.
+            throttled: True for a 429, or a 503 with Retry-After.
+            retry_after: Seconds to pause, asked for by the server and already capped; None without Retry-After.
+            sent_at: The loop's time in seconds when the request was sent.
         """
-        shared = self._shared.get(scope) or self._open(scope)
-        adaptive = self._adaptive.get(scope)
+        limit = self._shared.get(limit_key) or self._open(limit_key)
         if throttled:
-            pause = DEFAULT_PAUSE if retry_after is None else min(retry_after, self._settings.max_pause)
-            shared.pause(pause)
-            if adaptive is not None:
-                adaptive.on_throttled(self._clock(), sent_at, pause)
-        elif adaptive is not None:
-            adaptive.on_success(self._clock(), sent_at)
-        if adaptive is not None and adaptive.rate != shared.rate:
-            shared.set_rate(adaptive.rate)
+            pause = DEFAULT_PAUSE if retry_after is None else retry_after
+            self._on_throttled(limit_key, limit, organization, pause, sent_at)
+        else:
+            limit.attribution.on_answered(organization)
+            if limit.adaptive is not None:
+                limit.adaptive.on_success(clock.now(), sent_at)
+        if limit.adaptive is not None:
+            self._follow_adaptive(limit_key, limit)
+
+    def _on_throttled(
+        self, limit_key: LimitKey, limit: _TokenLimit, organization: Hashable, pause: float, sent_at: float
+    ) -> None:
+        now = clock.now()
+        verdict = limit.attribution.on_throttled(organization, sent_at, now)
+        if verdict is Verdict.SHARED:
+            limit.bucket.pause(pause)
+            if limit.adaptive is not None:
+                limit.adaptive.on_throttled(now, sent_at, pause)
+            return
+        own = self._own_bucket(limit_key, organization) or self._open_own(limit_key, organization, UNLIMITED, UNLIMITED)
+        own.pause(pause)
+        if limit.adaptive is not None and verdict is Verdict.NEWLY_ALONE:
+            limit.adaptive.undo_cut()
+
+    def _follow_adaptive(self, limit_key: LimitKey, limit: _TokenLimit) -> None:
+        rate, burst = self._shared_limit(limit_key, limit.adaptive)
+        if rate != limit.bucket.rate:
+            limit.bucket.set_limit(rate, burst)
+
+    def set_share(self, fraction: float, token: str | None) -> None:
+        """Use a share of every rate and burst from now on: of one token, or of every token without its own share."""
+        if token is None:
+            self._share = fraction
+        else:
+            self._token_shares[token] = fraction
+            self._token_shares.move_to_end(token)
+            if len(self._token_shares) > self._settings.max_buckets:
+                self._token_shares.popitem(last=False)
+        for limit_key, limit in self._shared.items():
+            if limit.adaptive is not None:
+                limit.adaptive.share = self._share_of(limit_key)
+            limit.bucket.set_limit(*self._shared_limit(limit_key, limit.adaptive))
+        if self._settings.per_organization_rate is not None:
+            for (limit_key, _), bucket in self._own.items():
+                bucket.set_limit(*self._organization_limit(limit_key, self._settings.per_organization_rate))
 
     def export_state(self) -> dict[str, Any]:
-        """Return what has been learnt, fit for JSON, as ``RateLimit.adaptive(state=...)`` takes it.
-
-        What ``state`` says of hosts and tokens that were not asked yet is part of it.
-        """
-        learnt = self._state | {_digest(scope): (a.rate, a.limit) for scope, a in self._adaptive.items()}
-        newest = list(learnt.items())[-self._settings.max_buckets :]
+        """Return the learnt limits, ready for JSON and for ``RateLimit.adaptive(state=...)``."""
+        asked = {
+            _digest(limit_key): LearntLimit(limit.adaptive.rate, limit.adaptive.limit)
+            for limit_key, limit in self._shared.items()
+            if limit.adaptive is not None
+        }
+        newest = list((self._learnt | asked).items())[-self._settings.max_buckets :]
         return {
             "version": STATE_VERSION,
-            "scopes": {name: {"rate": rate, "limit": limit} for name, (rate, limit) in newest},
+            "limits": {digest: {"rate": learnt.rate, "limit": learnt.limit} for digest, learnt in newest},
         }
 
     def close(self, make_error: Callable[[], BaseException]) -> None:
-        """Wake everybody who waits with an error, and refuse every later ``acquire``.
+        """Raise an error in every waiter, and in every later ``acquire``.
 
         Args:
             make_error: Called once for each.
         """
         self._make_error = make_error
-        for bucket in (*self._own.values(), *self._shared.values()):
+        for bucket in (*self._own.values(), *(limit.bucket for limit in self._shared.values())):
             bucket.close(make_error)
 
     def __reduce__(self) -> Any:
-        raise TypeError("A RateLimiter holds tokens and cannot be pickled; pickle what export_state() returns.")
+        raise TypeError("A RateLimiter holds tokens and cannot be pickled; pickle the result of export_state().")
 
     def snapshot(self) -> LimiterSnapshot:
         """Return the state at this moment."""
         return LimiterSnapshot(
-            shared={_digest(scope): bucket.snapshot() for scope, bucket in self._shared.items()},
+            shared={_digest(limit_key): limit.bucket.snapshot() for limit_key, limit in self._shared.items()},
             organizations=len(self._own),
             organizations_waiting=sum(bucket.waiting for bucket in self._own.values()),
         )
 
-    def _open(self, scope: Hashable) -> TokenBucket:
-        settings = self._settings
-        rate = settings.rate
+    def _shared_limit(self, limit_key: LimitKey, adaptive: AdaptiveRate | None) -> tuple[float, float]:
+        """Return this process's rate and burst of a host and token."""
+        rate = self._settings.rate if adaptive is None else adaptive.rate
+        return self._scale(limit_key, rate, self._settings.burst)
+
+    def _organization_limit(self, limit_key: LimitKey, rate: float) -> tuple[float, float]:
+        """Return this process's rate and burst of one organization."""
+        return self._scale(limit_key, rate, self._settings.per_organization_burst or default_burst(rate))
+
+    def _scale(self, limit_key: LimitKey, rate: float, burst: float) -> tuple[float, float]:
+        if rate >= UNLIMITED:
+            return rate, burst
+        share = self._share_of(limit_key)
+        return max(rate * share, _SLOWEST), max(1.0, burst * share)
+
+    def _share_of(self, limit_key: LimitKey) -> float:
+        return self._token_shares.get(limit_key[1], self._share)
+
+    def _open(self, limit_key: LimitKey) -> _TokenLimit:
+        settings, adaptive = self._settings, None
         if settings.adaptation is not None:
-            learnt, limit = self._state.pop(_digest(scope), (None, None))
-            adaptive = self._adaptive[scope] = AdaptiveRate(settings.adaptation, rate=learnt, limit=limit)
-            rate = adaptive.rate
-        bucket = self._shared[scope] = self._bucket(rate, settings.burst)
-        for forgotten in self._forget_idle(self._shared):
-            self._adaptive.pop(forgotten, None)
-        return bucket
+            learnt = self._learnt.pop(_digest(limit_key), LearntLimit(settings.adaptation.initial, None))
+            share = self._share_of(limit_key)
+            adaptive = AdaptiveRate(settings.adaptation, rate=learnt.rate, limit=learnt.limit, share=share)
+        bucket = self._bucket(*self._shared_limit(limit_key, adaptive))
+        return self._shared.add(limit_key, _TokenLimit(bucket, ThrottleAttribution(settings.max_buckets), adaptive))
 
-    def _organization(self, scope: Hashable, key: Hashable) -> TokenBucket:
-        bucket = self._own.get((scope, key))
-        if bucket is not None:
-            return bucket
+    def _own_bucket(self, limit_key: LimitKey, organization: Hashable) -> TokenBucket | None:
+        """Return the bucket of an organization; None if neither the settings nor a pause gave it one."""
         rate = self._settings.per_organization_rate
-        assert rate is not None  # noqa: S101 - for the type checker: the callers looked
-        bucket = self._own[scope, key] = self._bucket(
-            rate, self._settings.per_organization_burst or default_burst(rate)
-        )
-        self._forget_idle(self._own)
-        return bucket
+        if rate is None and not self._own:
+            return None
+        own = self._own.get((limit_key, organization))
+        if own is None and rate is not None:
+            return self._open_own(limit_key, organization, *self._organization_limit(limit_key, rate))
+        return own
 
-    def _forget_idle(self, buckets: OrderedDict[Hashable, TokenBucket]) -> list[Hashable]:
-        """Look at two for each new one: so the table shrinks again, at a constant cost and with none to pay on use."""
-        forgotten = []
-        for _ in range(min(2, len(buckets) - self._settings.max_buckets)):
-            oldest, bucket = next(iter(buckets.items()))
-            if bucket.idle:
-                del buckets[oldest]
-                forgotten.append(oldest)
-            else:
-                buckets.move_to_end(oldest)
-        return forgotten
+    def _open_own(self, limit_key: LimitKey, organization: Hashable, rate: float, burst: float) -> TokenBucket:
+        return self._own.add((limit_key, organization), self._bucket(rate, burst))
+
+    def _is_paused_alone(self, limit_key: LimitKey, organization: Hashable) -> bool:
+        own = self._own.get((limit_key, organization)) if self._own else None
+        return own is not None and own.paused
+
+    def _buckets(self, limit_key: LimitKey, organization: Hashable) -> list[TokenBucket]:
+        """Return the buckets of a grant. A forgotten bucket was full, and needs nothing."""
+        limit, own = self._shared.get(limit_key), self._own.get((limit_key, organization))
+        buckets = (None if limit is None else limit.bucket, own)
+        return [bucket for bucket in buckets if bucket is not None]
 
     def _bucket(self, rate: float, burst: float) -> TokenBucket:
-        bucket = TokenBucket(
-            rate=rate, burst=burst, catch_up=self._settings.catch_up, clock=self._clock, call_at=self._call_at
-        )
+        bucket = TokenBucket(rate=rate, burst=burst, catch_up=self._settings.catch_up)
         if self._make_error is not None:
             bucket.close(self._make_error)
         return bucket
+
+
+def _digest(limit_key: LimitKey) -> str:
+    """Name a host and token without showing the token."""
+    return hashlib.blake2b(repr(limit_key).encode(), digest_size=8).hexdigest()

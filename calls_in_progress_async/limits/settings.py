@@ -1,4 +1,4 @@
-"""The settings of a rate limit, and the state that an adaptive one learnt."""
+"""The settings of a rate limit, and the state learnt by an adaptive one."""
 
 from __future__ import annotations
 
@@ -7,78 +7,75 @@ from typing import Any, Self
 
 import attrs
 
+from .. import validation
 from ..errors import InvalidRequestError
 from .adaptive import Adaptation
-from .token_bucket import check_positive
 
 STATE_VERSION = 1
-
-
-def _positive(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_positive(attribute.name, value)
-
-
-def _not_negative(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value != 0 or isinstance(value, bool):
-        check_positive(attribute.name, value)
-
-
-def _count(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    if check_positive(attribute.name, value) and not isinstance(value, int):
-        raise InvalidRequestError(f"{attribute.name} must be a whole number, not {value!r}", parameter=attribute.name)
-
-
-def _adaptation(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value is not None and not isinstance(value, Adaptation):
-        raise InvalidRequestError(f"{attribute.name} must be an Adaptation or None", parameter=attribute.name)
-
-
-def _room_for_one(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    if check_positive(attribute.name, value) < 1:
-        raise InvalidRequestError(f"{attribute.name} must be at least 1 request", parameter=attribute.name)
+"""The version of the exported state's format."""
+_A_STATE = "must be a mapping returned by export_state()"
+_RATE = validation.number("requests per second", above=True)
+_OPTIONAL_RATE = validation.number("requests per second", above=True, optional=True)
 
 
 def default_burst(rate: float) -> float:
-    """Return a tenth of a second's worth, and room for one request.
+    """Return a tenth of a second's worth, with room for one request.
 
-    That is 50 times the lateness of a timer, so the whole rate can be had, and adds at most a tenth to the first
-    second after a rest, which a server that counts by the second forgives sooner than a burst of a full second.
+    This is 50 times the lateness of a timer, so the whole rate can be had. It adds at most a tenth to the first
+    second after a rest, and a server counting by the second forgives a tenth sooner than a full second.
     """
     return max(1.0, rate / 10)
 
 
+def _default_burst(limit: RateLimit) -> float:
+    validation.check_number("rate", limit.rate, "requests per second", above=True)
+    return default_burst(limit.rate)
+
+
 @attrs.frozen(kw_only=True)
 class RateLimit:
-    """How many requests may be sent. The limits are the client's own: Invoca tells its customers theirs.
+    """The number of requests to send. The limits are the client's own: Invoca tells its customers theirs.
 
     Raises:
-        InvalidRequestError: A setting is out of its range; it names the setting.
+        InvalidRequestError: A setting is out of its range; ``parameter`` names it.
     """
 
-    rate: float = attrs.field(validator=_positive)
+    rate: float = attrs.field(converter=validation.plain_number, validator=_RATE)
     """Requests per second, for each host and token."""
     burst: float = attrs.field(
-        default=attrs.Factory(lambda self: default_burst(check_positive("rate", self.rate)), takes_self=True),
-        validator=_room_for_one,
+        default=attrs.Factory(_default_burst, takes_self=True),
+        converter=validation.plain_number,
+        validator=validation.number("requests", minimum=1),
     )
-    """Requests that may go at once after a rest. By default a tenth of a second's worth, and at least 1."""
-    per_organization_rate: float | None = attrs.field(default=None, validator=attrs.validators.optional(_positive))
-    """Requests per second for each organization, within ``rate``; None for no limit of its own."""
-    per_organization_burst: float | None = attrs.field(default=None, validator=attrs.validators.optional(_room_for_one))
-    """As ``burst``, for each organization."""
-    max_wait: float | None = attrs.field(default=None, validator=attrs.validators.optional(_not_negative))
-    """Seconds that a request may wait for its turn; one that would wait longer is refused at once. None: any."""
-    max_pause: float = attrs.field(default=60.0, validator=_positive)
-    """Seconds that a 429 may pause requests for, whatever its Retry-After says."""
-    max_buckets: int = attrs.field(default=10_000, validator=_count)
-    """Organizations, and hosts and tokens, whose bucket is kept, and what was learnt of their limits. Only a full
-    bucket that nobody waits for is forgotten; while more than this many are in use, more are kept."""
-    catch_up: float = attrs.field(default=0.0, validator=_not_negative)
-    """Seconds of timer lateness made good, at the price of up to ``rate * catch_up`` requests above ``burst``."""
-    adaptation: Adaptation | None = attrs.field(default=None, validator=_adaptation)
-    """How the rate adapts itself; see ``RateLimit.adaptive``."""
+    """Requests to send at once after a rest. By default a tenth of a second's worth, and at least 1."""
+    per_organization_rate: float | None = attrs.field(
+        default=None, converter=validation.plain_number, validator=_OPTIONAL_RATE
+    )
+    """Requests per second for each organization, within ``rate``; None for no limit per organization."""
+    per_organization_burst: float | None = attrs.field(
+        default=None,
+        converter=validation.plain_number,
+        validator=validation.number("requests", minimum=1, optional=True),
+    )
+    """Requests of one organization to send at once after a rest, with the same default as ``burst``."""
+    max_wait: float | None = attrs.field(
+        default=None, converter=validation.plain_number, validator=validation.number("seconds", optional=True)
+    )
+    """Seconds a request may wait for the limits; None for any time. A longer wait raises `RateLimitWaitError`, at once
+    if it can be foreseen, and otherwise as soon as it is certain or the seconds have passed."""
+    max_buckets: int = attrs.field(default=10_000, converter=validation.plain_number, validator=validation.count())
+    """Organizations, and hosts and tokens, to remember with their buckets and learnt limits. Only a full bucket without
+    waiters is forgotten; if more than this many are in use, more are kept."""
+    catch_up: float = attrs.field(
+        default=0.0, converter=validation.plain_number, validator=validation.number("seconds")
+    )
+    """Seconds of timer lateness to make good, at the price of up to ``rate * catch_up`` requests above ``burst``."""
+    adaptation: Adaptation | None = attrs.field(
+        default=None, validator=validation.instance(Adaptation, "an Adaptation or None", optional=True)
+    )
+    """The bounds and the pace of an adaptive rate; see ``RateLimit.adaptive``."""
     state: Mapping[str, Any] | None = attrs.field(default=None)
-    """What ``export_state`` of an earlier limiter returned."""
+    """The result of ``export_state()`` in an earlier run, or None."""
 
     @state.validator
     def _check_state(self, _: Any, state: object) -> None:
@@ -87,9 +84,7 @@ class RateLimit:
 
     def __attrs_post_init__(self) -> None:
         if self.per_organization_burst is not None and self.per_organization_rate is None:
-            raise InvalidRequestError(
-                "per_organization_burst needs per_organization_rate", parameter="per_organization_burst"
-            )
+            raise validation.invalid("per_organization_burst", "needs per_organization_rate, pass both")
 
     @classmethod
     def adaptive(
@@ -104,36 +99,63 @@ class RateLimit:
         catch_up: float = 0.002,
         **settings: Any,
     ) -> Self:
-        """Make settings whose rate is found by trying: up while it is used and nothing happens, down on a 429.
+        """Make settings with a rate found by trying: up while it is used and no 429 comes, down on a 429.
 
         Args:
             initial: Requests per second to begin with.
-            floor: Requests per second that no cut goes below.
-            ceiling: Requests per second that are never passed.
-            increase: The share of the rate added in 18 s beyond the last known limit; after that it doubles every 3 s.
-            decrease: What a 429 leaves of the rate, between 0 and 1.
-            burst: As of ``RateLimit``; 1 by default, since a burst brings on a 429 that says nothing of the rate.
-            catch_up: As of ``RateLimit``; 2 ms by default, to have the whole rate with so small a burst.
-            **settings: The other fields of ``RateLimit``, such as ``state``.
+            floor: Requests per second, the lowest rate after any cut.
+            ceiling: Requests per second, the highest rate.
+            increase: The share of the rate added in 18 s beyond the last known limit; then it doubles every 3 s.
+            decrease: The share of the rate left by a 429, between 0 and 1.
+            burst: Requests to send at once; 1 by default, because a 429 after a burst says nothing of the rate.
+            catch_up: Seconds of timer lateness to make good; 2 ms by default, to have the whole rate with a burst
+                of 1.
+            **settings: The other fields of ``RateLimit``, for example ``state``.
 
         Raises:
-            InvalidRequestError: A setting is out of its range; it names the setting.
+            InvalidRequestError: A setting is out of its range; ``parameter`` names it.
         """
         adaptation = Adaptation(initial=initial, floor=floor, ceiling=ceiling, increase=increase, decrease=decrease)
-        return cls(rate=initial, burst=burst, catch_up=catch_up, adaptation=adaptation, **settings)
+        return cls(rate=adaptation.initial, burst=burst, catch_up=catch_up, adaptation=adaptation, **settings)
 
 
-def read_state(state: Any) -> dict[str, tuple[float, float | None]]:
-    """Read what ``export_state`` wrote: the rate of each scope, and where its last 429 came."""
+@attrs.frozen
+class LearntLimit:
+    """The exported state of one host and token."""
+
+    rate: float
+    """Requests per second."""
+    limit: float | None
+    """Requests per second at the last 429; None before the first."""
+
+
+def read_state(state: Any) -> dict[str, LearntLimit]:
+    """Read the result of ``export_state()``: the learnt limit of each host and token, by digest.
+
+    Raises:
+        InvalidRequestError: The state has another shape or version, or a rate that is no finite number above 0.
+    """
+    limits = state.get("limits") if isinstance(state, Mapping) else None
+    if not isinstance(limits, Mapping):
+        raise validation.invalid("state", f"{_A_STATE}, got {validation.describe(state)}")
+    if type(state.get("version")) is not int or state["version"] != STATE_VERSION:
+        version = validation.describe(state.get("version"))
+        raise validation.invalid("state", f"must be of version {STATE_VERSION}, got version {version}")
+    return {_digest(name): _learnt_limit(name, entry) for name, entry in limits.items()}
+
+
+def _digest(name: object) -> str:
+    if not isinstance(name, str):
+        raise validation.invalid("state", f"{_A_STATE}, got limits of {validation.describe(name)}")
+    return name
+
+
+def _learnt_limit(name: str, entry: Any) -> LearntLimit:
+    if not (isinstance(entry, Mapping) and {"rate", "limit"} <= entry.keys()):
+        raise validation.invalid("state", f"{_A_STATE}, got {validation.describe(entry)} in limits")
     try:
-        if state["version"] != STATE_VERSION:
-            raise InvalidRequestError(f"state must be of version {STATE_VERSION}", parameter="state")
-        return {
-            str(name): (
-                check_positive("state", scope["rate"]),
-                None if scope["limit"] is None else check_positive("state", scope["limit"]),
-            )
-            for name, scope in state["scopes"].items()
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidRequestError("state must be what export_state() returned", parameter="state") from error
+        for field in ("rate", "limit"):
+            validation.check_number(field, entry[field], "requests per second", above=True, optional=field == "limit")
+    except InvalidRequestError as error:
+        raise validation.invalid("state", f"limits[{validation.describe(name)}].{error}") from None
+    return LearntLimit(float(entry["rate"]), None if entry["limit"] is None else float(entry["limit"]))

@@ -1,27 +1,26 @@
 """A local server that speaks the Calls In Progress API, with simulated organizations and calls.
 
-It is written from the vendor's reference alone and shares no code with the client.
+It is written from the vendor's reference alone and shares no wire code with the client.
 
     async with SandboxServer(organizations=100, seed=7) as sandbox:
         print(sandbox.url, sandbox.token)
 """
 
-from calls_in_progress_async.sandbox.faults import Fault, FaultKind
-from calls_in_progress_async.sandbox.history import Event, EventKind, RequestSeen, Stats, UpdateApplied
-from calls_in_progress_async.sandbox.payloads import Revision
-from calls_in_progress_async.sandbox.server import SandboxServer
-from calls_in_progress_async.sandbox.settings import OrganizationKey, SandboxSettings
+from .faults import Fault, FaultKind
+from .history import AppliedUpdate, HistoryEvent, HistoryEventKind, RecordedRequest, SandboxStats
+from .revisions import Revision
+from .server import SandboxServer
+from .settings import SandboxSettings
 
 __all__ = [
-    "Event",
-    "EventKind",
+    "AppliedUpdate",
     "Fault",
     "FaultKind",
-    "OrganizationKey",
-    "RequestSeen",
+    "HistoryEvent",
+    "HistoryEventKind",
+    "RecordedRequest",
     "Revision",
     "SandboxServer",
     "SandboxSettings",
-    "Stats",
-    "UpdateApplied",
+    "SandboxStats",
 ]

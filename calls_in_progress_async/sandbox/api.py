@@ -1,34 +1,37 @@
-"""The API's answers: which request gets what, with no network involved."""
+"""The API's responses to requests, without a network."""
+
+from __future__ import annotations
 
 import math
-import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 
 import attrs
 
-from calls_in_progress_async.sandbox.arguments import (
+from .. import clock
+from ..organization import Organization
+from .arguments import (
     ArgumentsInvalid,
     Changes,
     check_find,
     check_update,
     filters,
     matches,
-    organization_key,
+    named_organization,
     parse_changes,
     parse_query,
 )
-from calls_in_progress_async.sandbox.faults import Fault
-from calls_in_progress_async.sandbox.history import UpdateApplied
-from calls_in_progress_async.sandbox.payloads import encode, updated_body
-from calls_in_progress_async.sandbox.settings import OrganizationKey, SandboxSettings
-from calls_in_progress_async.sandbox.simulation import Call, Organization, Simulation
+from .faults import Fault
+from .history import AppliedUpdate
+from .payloads import encode, updated_body
+from .settings import SandboxSettings
+from .simulation import SimulatedCall, SimulatedOrganization, Simulation
 
 
 @attrs.frozen
 class Response:
-    """A response to be sent."""
+    """A response to send."""
 
     status: int
     body: bytes = b""
@@ -37,10 +40,10 @@ class Response:
 
 
 class Request:
-    """A request, as far as an answer depends on it."""
+    """The parts of a request that the response depends on."""
 
     def __init__(self, *, method: str, target: str, token: str, content_type: str, body: bytes) -> None:
-        """Takes a request apart.
+        """Parse a request.
 
         Args:
             method: The HTTP method.
@@ -49,8 +52,7 @@ class Request:
             content_type: The whole `Content-Type` header.
             body: The body's bytes.
         """
-        path, _, query = target.partition("?")
-        self.route = (method, path)
+        self.path, _, query = target.partition("?")
         self.arguments = parse_query(query)
         self.method = method
         self.token = token
@@ -64,22 +66,21 @@ _CALL_IDS = ("transaction_id", "external_unique_id")
 
 
 class Api:
-    """Answers questions as the API would, about the organizations of one world."""
+    """Responds to requests as the API would, about the organizations of one simulation."""
 
-    def __init__(self, settings: SandboxSettings, world: Simulation, updates: deque[UpdateApplied]) -> None:
+    def __init__(self, settings: SandboxSettings, simulation: Simulation, updates: deque[AppliedUpdate]) -> None:
         self._settings = settings
-        self._world = world
+        self._simulation = simulation
         self._updates = updates
         root = f"/api/{settings.version}/calls_in_progress"
-        self._routes = {
-            ("GET", f"{root}/current_calls.json"): self._find,
-            ("PUT", f"{root}.json"): self._update,
-            ("POST", f"{root}.json"): self._update,
+        self._routes: dict[str, dict[str, Callable[[Request, Organization], Response]]] = {
+            f"{root}/current_calls.json": {"GET": self._find},
+            f"{root}.json": {"PUT": self._update, "POST": self._update},
         }
         self._tokens = frozenset({settings.token, *settings.tokens.values()})
 
     def refusal(self, token: str) -> Response | None:
-        """Returns the 401 or the 429 that a request with this token gets whatever it asks, or `None`."""
+        """Return the 401 or 429 for any request with this token, or `None`."""
         if token not in self._tokens:
             return _NOT_AUTHORIZED
         rate, burst = self._settings.rate_limit, self._settings.rate_burst
@@ -88,73 +89,77 @@ class Api:
         wait = self._settings.buckets.take(token, rate, max(1.0, rate) if burst is None else burst)
         return self._too_many_requests(wait) if wait else None
 
-    def answer(self, question: Request) -> Response:
-        """Answers a request, and carries it out if it is an update."""
-        route = self._routes.get(question.route)
-        if route is None:
+    def respond(self, request: Request) -> Response:
+        """Return the response to a request; carry the request out if it is an update."""
+        routes = self._routes.get(request.path)
+        if routes is None:
             return _not_found("page")
-        query = question.arguments
+        route = routes.get(request.method)
+        if route is None:
+            return _method_not_allowed(sorted(routes))
         try:
-            key = organization_key(query, self._settings.organization_type_spelling)
-            if not self._opens(question.token, key):
+            organization = named_organization(request.arguments, self._settings.organization_type_spelling)
+            if not self._allows(request.token, organization):
                 return _NOT_AUTHORIZED
-            # No page says what an unknown id gets. A 403 is "arguments invalid"; a 404 would read as "no such call".
-            if key not in self._world:
+            # No page documents unknown ids. A 403 is "arguments invalid"; a 404 would read as "no such call".
+            if organization not in self._simulation:
                 raise ArgumentsInvalid({"id": "is invalid"})
-            return route(question, key)
+            return route(request, organization)
         except ArgumentsInvalid as invalid:
             return Response(403, encode({"errors": invalid.errors}))
 
-    def _opens(self, token: str, key: OrganizationKey) -> bool:
-        return token == self._settings.token or token == self._settings.tokens.get(key)
+    def _allows(self, token: str, organization: Organization) -> bool:
+        return token == self._settings.token or token == self._settings.tokens.get(organization)
 
-    def _find(self, question: Request, key: OrganizationKey) -> Response:
-        query = question.arguments
-        check_find(query)
-        organization, wanted = self._world[key], filters(query)
+    def _find(self, request: Request, organization: Organization) -> Response:
+        check_find(request.arguments)
+        simulated, wanted = self._simulation[organization], filters(request.arguments)
         if not wanted:
-            return Response(200, organization.body_of(organization.calls()))
-        found = _matching(organization, wanted)
-        # The API reference: the 2022-09 revisions answer a find by phone number that finds nothing with a 404.
+            return Response(200, simulated.body_of(simulated.calls()))
+        found = _matching(simulated, wanted)
+        # The API reference: the 2022-09 revisions respond 404 to a find by phone number without a result.
         if not found and "calling_phone_number" in wanted and self._settings.revision.startswith("2022"):
             return Response(404, encode({"error": "RecordNotFound"}))
-        return Response(200, organization.body_of(found))
+        return Response(200, simulated.body_of(found))
 
-    def _update(self, question: Request, key: OrganizationKey) -> Response:
-        query = question.arguments
+    def _update(self, request: Request, organization: Organization) -> Response:
+        query = request.arguments
         check_update(query)
-        changes = parse_changes(question.body, question.content_type)
-        organization = self._world[key]
-        found = _matching(organization, {name: query[name] for name in _CALL_IDS if name in query})
+        changes = parse_changes(request.body, request.content_type)
+        simulated = self._simulation[organization]
+        found = _matching(simulated, {name: query[name] for name in _CALL_IDS if name in query})
         if not found:
             return _not_found("call in progress")
         call = found[0]
-        _apply(organization, call, changes)
+        _apply(simulated, call, changes)
+        self._record(request, organization, call, changes)
+        if self._settings.accept_only:
+            return _ACCEPTED
+        return Response(200, updated_body(self._settings.revision, call.fields, changes.custom_data))
+
+    def _record(self, request: Request, organization: Organization, call: SimulatedCall, changes: Changes) -> None:
         self._updates.append(
-            UpdateApplied(
-                time=self._world.now(),
-                organization=key,
+            AppliedUpdate(
+                time=self._simulation.now(),
+                organization=organization,
                 transaction_id=call.transaction_id,
-                method=question.method,
+                method=request.method,
                 external_unique_id=changes.external_unique_id,
                 custom_data=changes.custom_data,
             )
         )
-        if self._settings.accept_only:
-            return _ACCEPTED
-        return Response(200, updated_body(self._settings.revision, call.fields, changes.custom_data))
 
     def _too_many_requests(self, wait: float) -> Response:
         if self._settings.retry_after_format == "seconds":
             retry_after = str(math.ceil(wait))
         else:
-            retry_after = formatdate(math.ceil(time.time() + wait), usegmt=True)
+            retry_after = formatdate(math.ceil(clock.unix_time() + wait), usegmt=True)
         body = encode({"errors": {"invalid_data": "rate limit exceeded", "class": "TooManyRequests"}})
         return Response(429, body, {"Retry-After": retry_after})
 
 
 def response_to_fault(fault: Fault) -> Response:
-    """Returns what a fault of the kind `"status"` or `"garbage"` answers."""
+    """Return the response of a `"status"` or `"garbage"` fault."""
     if fault.kind == "garbage":
         return Response(200, b"<!DOCTYPE html><html><body>Be right back.</body></html>", content_type="text/html")
     headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
@@ -171,19 +176,26 @@ def _fault_body(status: int) -> bytes:
     return encode({"errors": {"invalid_data": "refer to error handle 1228118400", "class": "InternalServiceError"}})
 
 
-def _not_found(what: str) -> Response:
-    return Response(404, encode({"errors": {"invalid_data": f"Could not find {what}", "class": "RecordNotFound"}}))
+def _not_found(missing: str) -> Response:
+    return Response(404, encode({"errors": {"invalid_data": f"Could not find {missing}", "class": "RecordNotFound"}}))
 
 
-def _matching(organization: Organization, wanted: Mapping[str, str]) -> list[Call]:
-    calls = organization.calls()
+def _method_not_allowed(allowed: list[str]) -> Response:
+    # RFC 9110, section 15.5.6: a 405 lists the methods of the resource.
+    methods = ", ".join(allowed)
+    body = encode({"errors": {"invalid_data": f"expected {methods}", "class": "MethodNotAllowed"}})
+    return Response(405, body, {"Allow": methods})
+
+
+def _matching(simulated: SimulatedOrganization, wanted: Mapping[str, str]) -> list[SimulatedCall]:
+    calls = simulated.calls()
     if "transaction_id" in wanted:
-        calls = filter(None, [organization.call(wanted["transaction_id"])])
+        calls = filter(None, [simulated.find_call(wanted["transaction_id"])])
     return [call for call in calls if matches(call.fields, wanted)]
 
 
-def _apply(organization: Organization, call: Call, changes: Changes) -> None:
-    # "Not visible in the update's response nor in later finds", so it goes beside the call's own custom data.
+def _apply(simulated: SimulatedOrganization, call: SimulatedCall, changes: Changes) -> None:
+    # "Not visible in the update's response nor in later finds", so `written` is apart from the call's custom data.
     call.written |= changes.custom_data
     if changes.external_unique_id is not None:
-        organization.change(call.transaction_id, {"external_unique_id": changes.external_unique_id})
+        simulated.change(call.transaction_id, {"external_unique_id": changes.external_unique_id})

@@ -1,4 +1,6 @@
-"""What a request asks for, and the refusals that the API reference gives for one that asks it wrongly."""
+"""The arguments of a request, and the API reference's errors for invalid ones."""
+
+from __future__ import annotations
 
 import json
 import re
@@ -8,14 +10,15 @@ from urllib.parse import parse_qsl
 
 import attrs
 
-from calls_in_progress_async.sandbox.payloads import Fields, encode
+from ..organization import Organization
+from .payloads import Fields, encode
 
 Spelling = Literal["any", "lower", "capitalized"]
 
 BLANK = "can't be blank"
 _PHONE_NUMBERS = ("calling_phone_number", "destination_phone_number")
 # The API reference: a calling number has twelve characters such as 866-555-1234, a destination number up to 20 of
-# digits and `- # * x ,`. A leading space is what a bare `+` in a query turns into, so it is no phone number.
+# digits and `- # * x ,`. A leading space is a bare `+` of the query, so it starts no phone number.
 _PHONE_NUMBER = re.compile(r"[+(#*\d][\d ().#*x,-]*")
 _SPELLINGS: Mapping[Spelling, tuple[str, ...]] = {
     "lower": ("network", "advertiser"),
@@ -28,7 +31,7 @@ class ArgumentsInvalid(Exception):
     """The arguments of a request are invalid: a 403.
 
     Attributes:
-        errors: What is wrong, by argument.
+        errors: Lists of errors, by argument.
     """
 
     def __init__(self, errors: Mapping[str, str]) -> None:
@@ -38,7 +41,7 @@ class ArgumentsInvalid(Exception):
 
 @attrs.frozen(kw_only=True)
 class Changes:
-    """What an update changes.
+    """The changes of an update.
 
     Attributes:
         external_unique_id: The new id, or `None` to leave it.
@@ -50,15 +53,15 @@ class Changes:
 
 
 def parse_query(query: str) -> dict[str, str]:
-    """Returns the arguments of a query string, the last of those given twice, without those given as nothing."""
+    """Return the arguments of a query string: the last of repeated ones, and none without a value."""
     return {name: value for name, value in parse_qsl(query) if value.strip()}
 
 
-def organization_key(query: Mapping[str, str], spelling: Spelling) -> tuple[int, str]:
-    """Returns the organization (id, type) that a query names; every request needs both.
+def named_organization(query: Mapping[str, str], spelling: Spelling) -> Organization:
+    """Return the organization of a query; every request needs its id and its type.
 
     Raises:
-        ArgumentsInvalid: One is missing, or is not what the page asks for.
+        ArgumentsInvalid: One of the two is missing or malformed.
     """
     errors = {name: BLANK for name in ("id", "organization_type") if name not in query}
     number, kind = query.get("id", ""), query.get("organization_type", "")
@@ -68,14 +71,17 @@ def organization_key(query: Mapping[str, str], spelling: Spelling) -> tuple[int,
         errors["organization_type"] = "is not included in the list"
     if errors:
         raise ArgumentsInvalid(errors)
-    return int(number), kind.lower()
+    try:
+        return Organization(number, kind)
+    except ValueError:  # 0, or too large for a key of a database
+        raise ArgumentsInvalid({"id": "is invalid"}) from None
 
 
 def check_find(query: Mapping[str, str]) -> None:
-    """Checks the filters of a find.
+    """Check the filters of a find.
 
     Raises:
-        ArgumentsInvalid: One phone number came without the other, or is none.
+        ArgumentsInvalid: A phone number came without the other, or is malformed.
     """
     given = [name for name in _PHONE_NUMBERS if name in query]
     errors = {name: BLANK for name in _PHONE_NUMBERS if given and name not in query}
@@ -85,13 +91,13 @@ def check_find(query: Mapping[str, str]) -> None:
 
 
 def filters(query: Mapping[str, str]) -> dict[str, str]:
-    """Returns the filters in a query: the fields that a call must have, and their values."""
+    """Return the filters of a query: fields of a call and their required values."""
     names = ("transaction_id", "external_unique_id", *_PHONE_NUMBERS)
     return {name: query[name] for name in names if name in query}
 
 
 def matches(fields: Fields, wanted: Mapping[str, str]) -> bool:
-    """Tells whether a call has all of these values, whatever the formats of the phone numbers."""
+    """Return True if a call has all of these values, in any format of the phone numbers."""
     return all(
         _e164(fields[name] or "") == _e164(value) if name in _PHONE_NUMBERS else fields[name] == value
         for name, value in wanted.items()
@@ -99,9 +105,9 @@ def matches(fields: Fields, wanted: Mapping[str, str]) -> bool:
 
 
 def _e164(phone_number: str) -> str:
-    """Returns a phone number of any of the formats that the later pages take as E.164.
+    """Convert a phone number to E.164 from any format of the later pages.
 
-    They are 800-555-1234, 8005551234, 18005551234 and +18005551234. What else there may be is left as it is.
+    They are 800-555-1234, 8005551234, 18005551234 and +18005551234. Other text stays unchanged.
     """
     bare = re.sub(r"[ ().-]", "", phone_number)
     digits = bare.removeprefix("+")
@@ -113,10 +119,10 @@ def _e164(phone_number: str) -> str:
 
 
 def check_update(query: Mapping[str, str]) -> None:
-    """Checks that an update says which call it is about.
+    """Check that an update names its call.
 
     Raises:
-        ArgumentsInvalid: Neither id is there.
+        ArgumentsInvalid: Both ids are missing.
     """
     names = ("transaction_id", "external_unique_id")
     if not any(name in query for name in names):
@@ -124,10 +130,10 @@ def check_update(query: Mapping[str, str]) -> None:
 
 
 def parse_changes(body: bytes, content_type: str) -> Changes:
-    """Returns what the body of an update asks for.
+    """Return the changes in the body of an update.
 
     Raises:
-        ArgumentsInvalid: It is no JSON of the documented form, or asks for nothing.
+        ArgumentsInvalid: The body is not JSON of the documented form, or changes nothing.
     """
     call = _call_in_progress(body, content_type)
     external_unique_id = call.get("external_unique_id", None)
@@ -142,7 +148,7 @@ def parse_changes(body: bytes, content_type: str) -> Changes:
 def _call_in_progress(body: bytes, content_type: str) -> dict[str, Any]:
     try:
         document = json.loads(body) if content_type.partition(";")[0].strip() == "application/json" else None
-        encode(document)  # a lone surrogate, which no answer could carry, is refused here
+        encode(document)  # refuses a lone surrogate, because no response could carry it
     except (ValueError, RecursionError):
         document = None
     call = document.get("call_in_progress") if isinstance(document, dict) else None
@@ -152,7 +158,7 @@ def _call_in_progress(body: bytes, content_type: str) -> dict[str, Any]:
 
 
 def _custom_data(entries: Any) -> dict[str, str]:
-    """Returns custom data by name, from the documented list of `{"name": ..., "value": ...}`."""
+    """Return custom data by name, from the documented list of `{"name": ..., "value": ...}`."""
     written: dict[str, str] = {}
     for entry in entries if isinstance(entries, list) else [entries]:
         name, value = (entry.get("name"), entry.get("value")) if isinstance(entry, dict) else (None, None)

@@ -1,14 +1,19 @@
-"""Made-up callers and campaigns: the fields of a call when it starts, and what changes while it lasts."""
+"""Made-up callers and campaigns: the fields of a call at its start, and the changes during its life."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from typing import TypeVar
 
-from calls_in_progress_async.sandbox.payloads import Fields, Revision
+from ..organization import Organization
+from .payloads import Fields
+from .revisions import Revision
 
 _T = TypeVar("_T")
 
 CALL_BITS = 320
+"""Random bits to make a call of."""
 
 _AREA_CODES = ("201", "212", "305", "312", "404", "415", "512", "602", "617", "702", "713", "805", "818", "916")
 _CITIES = (
@@ -24,7 +29,7 @@ _ZONE = timezone(timedelta(hours=-7))
 
 
 class _Draw:
-    """Takes small random numbers out of one large one, which is several times as fast as to ask for each."""
+    """Small random numbers out of one large number, several times as fast as one draw for each."""
 
     def __init__(self, bits: int) -> None:
         self._bits = bits
@@ -38,18 +43,18 @@ class _Draw:
 
 
 def transaction_id_of(bits: int) -> str:
-    """Returns the transaction id of the call that `new_call` makes of these random bits."""
+    """Return the transaction id of the call made by `new_call` of the same bits."""
     identity = f"{bits % 2**64:016X}"
     return f"{identity[:8]}-{identity[8:]}"
 
 
-def new_call(bits: int, organization: tuple[int, str], bridged: datetime) -> Fields:
-    """Returns every field that any revision has, for a call that was bridged at this moment.
+def new_call(bits: int, organization: Organization, bridged: datetime) -> Fields:
+    """Return a call's fields, those of every revision.
 
     Args:
-        bits: `CALL_BITS` random bits, which the call follows from.
-        organization: The id and type.
-        bridged: When the caller was put through.
+        bits: `CALL_BITS` random bits, the source of all made-up values.
+        organization: The call's organization.
+        bridged: The moment of the transfer to the destination.
     """
     draw = _Draw(bits)
     identity = f"{draw.below(2**64):016X}"
@@ -58,9 +63,9 @@ def new_call(bits: int, organization: tuple[int, str], bridged: datetime) -> Fie
         "transaction_id": transaction_id_of(bits),
         "call_status": "bridged",
         "external_unique_id": None,
-        # The 555 exchange, as in the examples, so that nobody's number is made up by accident.
+        # The 555 exchange of the examples, so that no made-up number is a real person's.
         "calling_phone_number": f"+1{draw.choice(_AREA_CODES)}555{draw.below(10_000):04}",
-        "destination_phone_number": f"+1855555{organization[0] % 10_000:04}",
+        "destination_phone_number": f"+1855555{organization.id % 10_000:04}",
         "called_phone_number": f"+1855717{draw.below(10_000):04}",
         "call_start_time_utc": _utc(started),
         "transfer_start_time_utc": _utc(bridged),
@@ -87,8 +92,8 @@ def _local(moment: datetime) -> str:
     return moment.astimezone(_ZONE).isoformat(timespec="seconds")
 
 
-def _campaign(draw: _Draw, organization: tuple[int, str]) -> Fields:
-    number, campaign, affiliate = organization[0], 100 + draw.below(20), 600 + draw.below(40)
+def _campaign(draw: _Draw, organization: Organization) -> Fields:
+    number, campaign, affiliate = organization.id, 100 + draw.below(20), 600 + draw.below(40)
     return {
         "advertiser_campaign_country": "USA",
         "advertiser_campaign_id": f"SampleCampaignID-{campaign}",
@@ -185,12 +190,10 @@ def _gain_custom_data(fields: Fields, ordinal: int) -> Fields:
 
 def _gain_external_unique_id(fields: Fields, ordinal: int) -> Fields:
     before, own = fields["external_unique_id"], f"{fields['transaction_id']}-"
-    # An id that a client gave stays.
+    # Keep an id from a client.
     return {"external_unique_id": f"{own}{ordinal}"} if before is None or before.startswith(own) else {}
 
 
-# What may change in a call: functions of its fields and the change's number to the fields that are new. Each is visible
-# in the finds of its revision, so that a client can see every change that the history tells of.
 CHANGES: Mapping[Revision, tuple[Callable[[Fields, int], Fields], ...]] = {
     "2022-09-beta": (_gain_external_unique_id,),
     "2022-09-20": (_gain_external_unique_id,),
@@ -198,3 +201,7 @@ CHANGES: Mapping[Revision, tuple[Callable[[Fields, int], Fields], ...]] = {
     "2023-04": (_gain_custom_data,),
     "2024-02": (_gain_custom_data, _press_key),
 }
+"""Functions from a call's fields and the number of the change to the new fields.
+
+Finds of the revision show each change, so that a client can see every change in the history.
+"""

@@ -1,4 +1,6 @@
-"""Faults on demand: what can go wrong between a client and the API, and when it does."""
+"""Faults on demand: the failures between a client and the API, and the choice of requests to strike."""
+
+from __future__ import annotations
 
 import random
 from collections import deque
@@ -6,51 +8,66 @@ from collections.abc import Iterable
 from typing import Any, Literal, get_args
 
 import attrs
+from attrs.validators import le
+
+from .. import validation
+from ..organization import Organization
+from .organizations import to_organization
 
 FaultKind = Literal["status", "disconnect", "disconnect-after", "truncate", "garbage", "hang"]
 
 
+def _optional_organization(value: object) -> Organization | None:
+    return None if value is None else to_organization(value)
+
+
 @attrs.frozen(kw_only=True)
 class Fault:
-    """One kind of failure, and how often it strikes.
+    """One kind of failure and its frequency.
 
     Attributes:
-        kind: `"status"` answers with `status` and does nothing else. `"disconnect"` closes the connection without
+        kind: `"status"` responds with `status` and does nothing else. `"disconnect"` closes the connection without
             carrying the request out; `"disconnect-after"` carries it out first. `"truncate"` carries it out and sends
-            the first half of the answer. `"garbage"` answers 200 with a page of HTML. `"hang"` never answers.
-        probability: How often it strikes, from 0 (never) to 1 (every request).
-        status: The status that `"status"` answers with.
-        retry_after: The `Retry-After` header that goes with it: seconds, or any text, which is sent as it is.
-        body: The body that goes with it; the API's own error body for that status if left out.
-        content_type: The media type of that body.
-        organization: The only organization (id, type) it strikes; every one if left out.
+            half of the response. `"garbage"` responds 200 with a page of HTML. `"hang"` never responds.
+        probability: The share of requests to strike, from 0 (none) to 1 (every request).
+        status: The status of a `"status"` fault, from 200 to 599.
+        retry_after: Its `Retry-After` header: seconds, or any text, sent unchanged.
+        body: Its body; the API's own error body for the status if left out.
+        content_type: The media type of the body.
+        organization: The only organization to strike; every organization if left out.
     """
 
-    kind: FaultKind = attrs.field(default="status", validator=attrs.validators.in_(get_args(FaultKind)))
-    probability: float = attrs.field(default=1.0, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
-    status: int = attrs.field(default=500, validator=[attrs.validators.ge(200), attrs.validators.le(599)])
+    kind: FaultKind = attrs.field(default="status", validator=validation.one_of(*get_args(FaultKind)))
+    probability: float = attrs.field(default=1.0, validator=[validation.number("requests out of one"), le(1)])
+    status: int = attrs.field(default=500, validator=[validation.count(200), le(599)])
     retry_after: float | str | None = None
     body: bytes | None = None
     content_type: str = "application/json"
-    organization: tuple[int, str] | None = None
+    organization: Organization | None = attrs.field(default=None, converter=_optional_organization)
 
 
 class FaultInjector:
-    """Decides which fault, if any, a request is given."""
+    """Chooses the fault, if any, of each request."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(f"{seed}:faults")  # noqa: S311 - reproducible, not secret
-        self._next: deque[Fault] = deque()
+        self._scheduled: deque[Fault] = deque()
 
     def schedule(self, count: int, **settings: Any) -> None:
-        """Gives the next `count` requests (those the fault applies to) a `Fault` with these settings."""
-        self._next.extend([Fault(**settings)] * count)
+        """Strike the next `count` requests (of the fault's organization); 0 clears everything scheduled."""
+        fault = Fault(**settings)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise validation.invalid("count", f"must be a whole number of requests, got {validation.describe(count)}")
+        if count:
+            self._scheduled.extend([fault] * count)
+        else:
+            self._scheduled.clear()
 
-    def throw(self, organization: tuple[int, str] | None, faults: Iterable[Fault]) -> Fault | None:
-        """Returns the fault for one request about an organization: a scheduled one first, else by probability."""
-        for fault in self._next:
+    def draw(self, organization: Organization | None, faults: Iterable[Fault]) -> Fault | None:
+        """Return the fault of one request: a scheduled fault first, else one of `faults` by its probability."""
+        for fault in self._scheduled:
             if fault.organization in (None, organization):
-                self._next.remove(fault)
+                self._scheduled.remove(fault)
                 return fault
         for fault in faults:
             if fault.organization in (None, organization) and self._random.random() < fault.probability:

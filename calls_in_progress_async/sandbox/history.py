@@ -1,4 +1,6 @@
-"""What the sandbox remembers of what happened to it: the ground truth that tests compare a client with."""
+"""The sandbox's own record of events, requests and updates: the ground truth for tests of a client."""
+
+from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,32 +8,34 @@ from typing import Literal, NamedTuple
 
 import attrs
 
-EventKind = Literal["started", "changed", "ended"]
+from ..organization import Organization
+
+HistoryEventKind = Literal["started", "changed", "ended"]
 
 
-class Event(NamedTuple):
+class HistoryEvent(NamedTuple):
     """One moment in the life of a call.
 
     Attributes:
-        time: Simulated seconds since the sandbox was made; negative for calls that were live before it.
-        kind: What happened.
-        transaction_id: The call it happened to.
+        time: Simulated seconds since time 0; negative for calls older than the sandbox.
+        kind: Start, change or end.
+        transaction_id: The call's id.
     """
 
     time: float
-    kind: EventKind
+    kind: HistoryEventKind
     transaction_id: str
 
 
 @attrs.frozen(kw_only=True)
-class RequestSeen:
-    """A request as it arrived. The token is taken out of it before it is kept.
+class RecordedRequest:
+    """A request as it arrived, with the token removed.
 
     Attributes:
-        time: Simulated seconds since the sandbox was made.
+        time: Simulated seconds since time 0.
         method: The HTTP method.
         path: The raw path and query, still percent-encoded.
-        headers: The headers, by lower-case name; `authorization` reads `"[hidden]"` where there was one.
+        headers: The headers by lower-case name; a token in `authorization` reads `"[hidden]"`.
         body: The body's bytes.
     """
 
@@ -43,20 +47,20 @@ class RequestSeen:
 
 
 @attrs.frozen(kw_only=True)
-class UpdateApplied:
-    """An update that the sandbox carried out, whether or not its answer arrived.
+class AppliedUpdate:
+    """An update carried out by the sandbox. Its response may have been lost.
 
     Attributes:
-        time: Simulated seconds since the sandbox was made.
-        organization: The organization's id and type.
-        transaction_id: The call that was updated.
+        time: Simulated seconds since time 0.
+        organization: The call's organization.
+        transaction_id: The updated call.
         method: `PUT` or `POST`.
-        external_unique_id: The id given to the call, or `None` if the update gave none.
+        external_unique_id: The call's new id; `None` if the update gave none.
         custom_data: The custom data written, by name.
     """
 
     time: float
-    organization: tuple[int, str]
+    organization: Organization
     transaction_id: str
     method: str
     external_unique_id: str | None
@@ -64,18 +68,18 @@ class UpdateApplied:
 
 
 @attrs.define(kw_only=True)
-class Stats:
-    """Running counts of what the sandbox was asked and did.
+class SandboxStats:
+    """Running counts of requests and responses.
 
     Attributes:
-        requests: Requests that arrived.
-        allowed: Requests with a valid token that the rate limit let through.
-        refused: Requests answered 429 by the rate limit.
-        faults: Requests that were given a fault instead of, or on top of, their answer.
-        in_flight: Requests being answered now.
-        peak_in_flight: The most that were ever being answered at once.
-        statuses: Answers by status, those of faults included.
-        organizations: Requests by the organization they named.
+        requests: Requests received.
+        allowed: Requests with a valid token and within the rate limit.
+        refused: Requests over the rate limit, answered with 429.
+        faults: Requests with an injected fault.
+        in_flight: Requests without a complete response now.
+        peak_in_flight: The highest number of requests in flight at once.
+        statuses: Responses by status, those of faults included.
+        organizations: Requests by organization.
     """
 
     requests: int = 0
@@ -85,4 +89,4 @@ class Stats:
     in_flight: int = 0
     peak_in_flight: int = 0
     statuses: Counter[int] = attrs.field(factory=Counter)
-    organizations: Counter[tuple[int, str]] = attrs.field(factory=Counter)
+    organizations: Counter[Organization] = attrs.field(factory=Counter)

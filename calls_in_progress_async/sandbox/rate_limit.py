@@ -1,30 +1,31 @@
 """A token bucket for each API token."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+from .. import clock
 
 
 class TokenBuckets:
-    """Buckets of at most `burst` requests, full to begin with, that refill at `rate` requests per second.
+    """Buckets of at most `burst` requests, full at first, with a refill of `rate` requests per second.
 
-    The rate and burst are passed in at each use, so that their owner can change them at any time; `settle` credits
-    what was earned at the old rate first.
+    Rate and burst are arguments of each use, so that their owner can change them at any time. The owner calls `accrue`
+    with the old rate before a change.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._settled_at = clock()
-        # What one never-full bucket would have earned so far. All buckets earn alike, so each only has to note
-        # the sum at its last use, and a change of the rate costs nothing per bucket.
+    def __init__(self) -> None:
+        self._accrued_at: float | None = None
+        # The refill of one never-full bucket so far. All buckets refill alike, so each remembers only this sum at its
+        # last use, and a change of the rate costs nothing per bucket.
         self._earned = 0.0
         self._levels: dict[str, tuple[float, float]] = {}
 
     def take(self, key: str, rate: float, burst: float) -> float:
-        """Takes one request from the bucket `key`.
+        """Take one request from the bucket `key`.
 
         Returns:
             `0.0` if the bucket held one, else the seconds until it will.
         """
-        self.settle(rate)
+        self.accrue(rate)
         level, earned = self._levels.get(key, (burst, self._earned))
         level = min(burst, level + self._earned - earned)
         # Sums of many small credits come out a hair short of the whole request they make.
@@ -32,8 +33,8 @@ class TokenBuckets:
         self._levels[key] = (level - allowed, self._earned)
         return 0.0 if allowed else (1 - level) / rate
 
-    def settle(self, rate: float) -> None:
-        """Credits every bucket with what it earned at `rate` since the last call."""
-        now = self._clock()
-        self._earned += (now - self._settled_at) * rate
-        self._settled_at = now
+    def accrue(self, rate: float) -> None:
+        """Credit every bucket with its refill at `rate` since the last call."""
+        now = clock.now()
+        self._earned += (now - (now if self._accrued_at is None else self._accrued_at)) * rate
+        self._accrued_at = now

@@ -1,4 +1,6 @@
-"""The sandbox on the network: an aiohttp server around the API's answers."""
+"""The sandbox on the network: an aiohttp server around the API's responses."""
+
+from __future__ import annotations
 
 import ssl
 from collections import deque
@@ -8,17 +10,23 @@ from typing import Any, Self
 import attrs
 from aiohttp import web
 
-from calls_in_progress_async.sandbox.faults import FaultKind
-from calls_in_progress_async.sandbox.handler import Exchanges
-from calls_in_progress_async.sandbox.history import Event, RequestSeen, Stats, UpdateApplied
-from calls_in_progress_async.sandbox.payloads import Fields, found_call
-from calls_in_progress_async.sandbox.settings import OrganizationKey, SandboxSettings
-from calls_in_progress_async.sandbox.simulation import Simulation
+from .. import validation
+from ..organization import Organization
+from .access_log import AccessLog
+from .faults import FaultKind
+from .handler import RequestHandler
+from .history import AppliedUpdate, HistoryEvent, RecordedRequest, SandboxStats
+from .organizations import to_organization
+from .payloads import Fields, found_call
+from .settings import SandboxSettings
+from .simulation import SimulatedOrganization, Simulation
 
 
 @attrs.define(kw_only=True, eq=False)
 class SandboxServer(SandboxSettings):
     """A local server that speaks the Calls In Progress API; its settings are those of `SandboxSettings`.
+
+    It lives on the clock of the running event loop, and its calls are of the present unless `epoch` says otherwise.
 
     Example:
         async with SandboxServer(organizations=100, seed=7) as sandbox:
@@ -29,36 +37,36 @@ class SandboxServer(SandboxSettings):
     """
 
     ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False, on_setattr=attrs.setters.frozen)
-    _world: Simulation = attrs.field(init=False, repr=False)
-    _exchanges: Exchanges = attrs.field(init=False, repr=False)
+    _simulation: Simulation = attrs.field(init=False, repr=False)
+    _handler: RequestHandler = attrs.field(init=False, repr=False)
     _runner: web.ServerRunner | None = attrs.field(init=False, repr=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        """Makes the world; its time starts to run now."""
-        self._world = Simulation(self)
-        self._exchanges = Exchanges(self, self._world)
+        """Make the simulation. Its time 0 is its first use."""
+        self._simulation = Simulation(self)
+        self._handler = RequestHandler(self, self._simulation)
 
     @property
-    def requests(self) -> deque[RequestSeen]:
+    def requests(self) -> deque[RecordedRequest]:
         """The last 1,000 requests, without their tokens."""
-        return self._exchanges.requests
+        return self._handler.requests
 
     @property
-    def updates(self) -> deque[UpdateApplied]:
-        """The last 100,000 updates carried out, in order, whether or not their answers arrived."""
-        return self._exchanges.updates
+    def updates(self) -> deque[AppliedUpdate]:
+        """The last 100,000 updates carried out, in order, including those with a lost response."""
+        return self._handler.updates
 
     @property
-    def stats(self) -> Stats:
-        """PollCounters since the sandbox was made."""
-        return self._exchanges.stats
+    def stats(self) -> SandboxStats:
+        """Counts since the sandbox was made."""
+        return self._handler.stats
 
     @property
     def url(self) -> str:
-        """Where the sandbox listens, such as `http://127.0.0.1:8080`.
+        """The address of the sandbox, such as `http://127.0.0.1:8080`.
 
         Raises:
-            RuntimeError: It is not running.
+            RuntimeError: The sandbox is not running.
         """
         if self._runner is None:
             raise RuntimeError("the sandbox is not running: start it, or enter it with `async with`")
@@ -67,21 +75,23 @@ class SandboxServer(SandboxSettings):
         return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     async def start(self) -> None:
-        """Starts to listen; does nothing if it does already."""
+        """Listen for requests. Does nothing while the sandbox is running."""
         if self._runner is not None:
             return
-        # A request whose client has gone is not worth waiting for: what it asked for is done before any wait.
-        server = web.Server(self._exchanges.serve, handler_cancellation=True)
-        # Answers wait for nothing but faults and latency, so closing has nothing to wait for. 0 would mean for ever.
+        self._simulation.now()  # time 0 is now, unless a script came first
+        # A request takes effect on arrival, so nothing is lost with a handler whose client has gone.
+        server = web.Server(self._handler.handle, handler_cancellation=True, access_log_class=AccessLog)
+        # Closing cancels the requests in flight itself, so nothing is left to wait for. 0 would mean for ever.
         runner = web.ServerRunner(server, shutdown_timeout=0.001)
         await runner.setup()
         await web.TCPSite(runner, self.host, self.port, ssl_context=self.ssl_context, backlog=4096).start()
         self._runner = runner
 
     async def close(self) -> None:
-        """Stops listening and drops every connection at once; does nothing if it is not running."""
+        """Stop listening and drop every connection at once. Does nothing unless the sandbox is running."""
         runner, self._runner = self._runner, None
         if runner is not None:
+            self._handler.cancel()
             await runner.cleanup()
 
     async def __aenter__(self) -> Self:
@@ -95,59 +105,75 @@ class SandboxServer(SandboxSettings):
 
     @property
     def now(self) -> float:
-        """Simulated seconds since the sandbox was made."""
-        return self._world.now()
+        """Simulated seconds since time 0: the start of the sandbox, or its first use by a script."""
+        return self._simulation.now()
 
-    def history(self, organization: OrganizationKey) -> list[Event]:
-        """Returns what happened to the calls of an organization up to now, oldest first.
+    def history(self, organization: Organization) -> list[HistoryEvent]:
+        """Return the events of an organization's calls up to now, oldest first.
 
-        Calls that were live at time 0 are there with the negative time they started at.
+        Calls live at time 0 have negative start times.
         """
-        return list(self._world[organization].history)
+        return list(self._simulated(organization).history)
 
-    def live(self, organization: OrganizationKey) -> list[Fields]:
-        """Returns the calls of an organization as a find shows them now, newest bridge start first."""
-        return [found_call(self.revision, call.fields) for call in self._world[organization].calls()]
+    def live(self, organization: Organization) -> list[Fields]:
+        """Return an organization's calls as a find shows them now, newest bridge start first."""
+        return [found_call(self.revision, call.fields) for call in self._simulated(organization).calls()]
 
-    def written(self, organization: OrganizationKey, transaction_id: str) -> dict[str, str]:
-        """Returns the custom data that clients wrote to a live call, by name; nothing if it is over.
+    def written(self, organization: Organization, transaction_id: str) -> dict[str, str]:
+        """Return the custom data from clients on a live call, by name; nothing if the call is over.
 
-        No answer ever shows it.
+        No response ever shows it.
         """
-        call = self._world[organization].call(transaction_id)
+        call = self._simulated(organization).find_call(transaction_id)
         return dict(call.written) if call else {}
 
-    def start_call(self, organization: OrganizationKey, *, seconds: float | None = None, **fields: Any) -> str:
-        """Starts a call now.
+    def start_call(self, organization: Organization, *, seconds: float | None = None, **fields: Any) -> str:
+        """Start a call now.
 
         Args:
-            organization: The id and type.
-            seconds: When it ends by itself, in simulated seconds from now; never if left out.
-            **fields: Fields of the call by the API's name, in place of made-up ones. A field that the API does not
-                have is shown by every revision.
+            organization: The call's organization.
+            seconds: Simulated seconds until the call ends by itself; never if left out.
+            **fields: Fields of the call by the API's name, in place of made-up ones. Every revision shows a field
+                unknown to the API.
 
         Returns:
-            Its transaction id.
+            The call's transaction id.
 
         Raises:
-            ValueError: There is a live call with that transaction id.
+            InvalidRequestError: The sandbox has no such organization, the transaction id is in use, or a field is not
+                JSON.
         """
-        return self._world[organization].start(fields, seconds)
+        validation.check_number("seconds", seconds, "seconds", optional=True)
+        return self._simulated(organization).start(fields, seconds)
 
-    def change_call(self, organization: OrganizationKey, transaction_id: str, **fields: Any) -> None:
-        """Gives fields of a live call new values, by the API's name."""
-        self._world[organization].change(transaction_id, fields)
+    def change_call(self, organization: Organization, transaction_id: str, **fields: Any) -> None:
+        """Give fields of a live call new values, by the API's name.
 
-    def end_call(self, organization: OrganizationKey, transaction_id: str) -> None:
-        """Ends a live call now."""
-        self._world[organization].end(transaction_id)
+        Raises:
+            InvalidRequestError: The sandbox has no such organization or call, or a field is not JSON.
+        """
+        self._simulated(organization).change(transaction_id, fields)
+
+    def end_call(self, organization: Organization, transaction_id: str) -> None:
+        """End a live call now.
+
+        Raises:
+            InvalidRequestError: The sandbox has no such organization or call.
+        """
+        self._simulated(organization).end(transaction_id)
 
     def fail_next(self, count: int = 1, kind: FaultKind = "status", **settings: Any) -> None:
-        """Makes the next requests fail, whatever the probabilities in `faults`.
+        """Make the next requests fail, before any fault by probability in `faults`.
 
         Args:
-            count: How many.
+            count: Number of requests; 0 clears the faults scheduled earlier.
             kind: The kind of `Fault`.
             **settings: Its other settings, such as `status`, `retry_after` and `organization`.
+
+        Raises:
+            InvalidRequestError: A setting is out of its range.
         """
-        self._exchanges.dice.schedule(count, kind=kind, **settings)
+        self._handler.fault_injector.schedule(count, kind=kind, **settings)
+
+    def _simulated(self, organization: Organization) -> SimulatedOrganization:
+        return self._simulation[to_organization(organization)]

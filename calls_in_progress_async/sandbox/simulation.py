@@ -1,39 +1,43 @@
-"""The organizations of a sandbox and how their calls start, change and end over simulated time."""
+"""The simulated organizations: how their calls start, change and end over simulated time."""
+
+from __future__ import annotations
 
 import heapq
 import itertools
 import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property, partial
-from typing import Any
 
 import attrs
 
-from calls_in_progress_async.sandbox.fake_calls import CALL_BITS, CHANGES, new_call, transaction_id_of
-from calls_in_progress_async.sandbox.history import Event, EventKind
-from calls_in_progress_async.sandbox.payloads import Fields, encode, found_body, found_call
-from calls_in_progress_async.sandbox.settings import OrganizationKey, SandboxSettings
+from .. import clock, validation
+from ..organization import Organization
+from .fake_calls import CALL_BITS, CHANGES, new_call, transaction_id_of
+from .history import HistoryEvent, HistoryEventKind
+from .payloads import Fields, encode, found_body, found_call
+from .settings import SandboxSettings
+
+_ORGANIZATIONS_NAMED = 5
+"""Organizations listed in an error message."""
 
 
 @attrs.define(eq=False)
-class Call:
-    """A live call.
-
-    Only its JSON is kept, and what its fields follow from: fifty thousand live calls are to be cheap.
+class SimulatedCall:
+    """A live call. It keeps its JSON and the source of its fields only, so that 50,000 live calls stay cheap.
 
     Attributes:
-        transaction_id: Its primary key.
-        describe: Returns the fields it started with.
-        changed: Fields that have changed since, by the API's name.
-        changes: How often the simulation has changed it.
-        written: Custom data that clients wrote, by name. No answer shows it.
-        encoded: Its JSON in a find, until it changes.
+        transaction_id: The primary key.
+        make_fields: Makes the fields of the call's start.
+        changed: Fields with a new value since the start, by the API's name.
+        changes: Number of changes by the simulation so far.
+        written: Custom data from clients, by name. No response shows it.
+        encoded: The call's JSON in a find; None after a change.
     """
 
     transaction_id: str
-    describe: Callable[[], Fields]
+    make_fields: Callable[[], Fields]
     changed: Fields = attrs.field(factory=dict)
     changes: int = 0
     written: dict[str, str] = attrs.field(factory=dict)
@@ -41,107 +45,125 @@ class Call:
 
     @property
     def fields(self) -> Fields:
-        """Every field that any revision shows."""
-        return {**self.describe(), **self.changed}
+        """The current fields, those of every revision."""
+        return {**self.make_fields(), **self.changed}
 
 
-class Organization:
-    """One organization's calls.
+class SimulatedOrganization:
+    """The calls of one organization.
 
-    Calls start as a Poisson process and their lengths are exponential, so the calls live at time 0 can be drawn like
-    those of any other moment. All that is random about a call is drawn when it starts, in the order of the starts: what
-    an organization looks like at some time does not depend on when it was looked at before, nor on updates.
+    Calls start as a Poisson process and their lengths are exponential, so the calls live at time 0 are drawn like those
+    of any other moment. Every random property of a call is drawn at its start, in the order of the starts. Therefore
+    neither earlier looks nor updates change the calls at a given time.
     """
 
-    def __init__(self, key: OrganizationKey, settings: SandboxSettings) -> None:
-        self.history: deque[Event] = deque(maxlen=settings.history_kept)
-        self._key = key
+    def __init__(self, organization: Organization, settings: SandboxSettings, epoch: datetime) -> None:
+        self.history: deque[HistoryEvent] = deque(maxlen=settings.history_kept)
+        self._organization = organization
         self._settings = settings
+        self._epoch = epoch
         self._now = 0.0
-        self._random = random.Random(f"{settings.seed}:{key[1]}:{key[0]}")  # noqa: S311 - reproducible, not secret
-        self._calls: dict[str, Call] = {}
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
-        self._event_numbers = itertools.count()
-        self._schedule_first_calls()
+        self._seed = f"{settings.seed}:{organization}"
+        self._random = random.Random(self._seed)  # noqa: S311 - reproducible, not secret
+        self._calls: dict[str, SimulatedCall] = {}
+        self._planned: list[tuple[float, int, Callable[[], None]]] = []
+        self._plan_numbers = itertools.count()
+        self._plan_first_calls()
 
     @cached_property
     def _scripted_random(self) -> random.Random:
-        # Scripted calls must not disturb the random numbers of the simulated ones. Most organizations have none.
-        return random.Random(f"{self._settings.seed}:{self._key[1]}:{self._key[0]}:scripted")  # noqa: S311
+        # Scripted calls must not disturb the random numbers of simulated calls. Most organizations have none.
+        return random.Random(f"{self._seed}:scripted")  # noqa: S311
 
     def advance(self, until: float) -> None:
-        """Lets simulated time pass, up to this many seconds after the start."""
-        while self._events and self._events[0][0] <= until:
-            self._now, _, happen = heapq.heappop(self._events)
+        """Let simulated time pass, up to `until` seconds after time 0."""
+        while self._planned and self._planned[0][0] <= until:
+            self._now, _, happen = heapq.heappop(self._planned)
             happen()
         self._now = max(self._now, until)
 
-    def calls(self) -> Iterator[Call]:
-        """Returns the live calls, newest bridge start first."""
+    def calls(self) -> Iterator[SimulatedCall]:
+        """Return the live calls, newest bridge start first."""
         return reversed(self._calls.values())
 
-    def call(self, transaction_id: str) -> Call | None:
-        """Returns a live call, or `None` if there is none such."""
+    def find_call(self, transaction_id: str) -> SimulatedCall | None:
+        """Return a live call; `None` if there is no such call."""
         return self._calls.get(transaction_id)
 
-    def body_of(self, calls: Iterable[Call]) -> bytes:
-        """Returns the answer to a find that found these calls."""
+    def call(self, transaction_id: str) -> SimulatedCall:
+        """Return a live call.
+
+        Raises:
+            InvalidRequestError: No such call is in progress.
+        """
+        call = self._calls.get(transaction_id) if isinstance(transaction_id, str) else None
+        if call is None:
+            shown = validation.describe(transaction_id)
+            raise validation.invalid(
+                "transaction_id", f"must be of a call in progress in {self._organization}, got {shown}"
+            )
+        return call
+
+    def body_of(self, calls: Iterable[SimulatedCall]) -> bytes:
+        """Return the body of a find with these calls."""
         return found_body(self._settings.revision, map(self._encoded, calls))
 
     def start(self, fields: Fields, seconds: float | None) -> str:
-        """Starts a scripted call now, to end by itself after so many seconds, if any. Returns its transaction id."""
+        """Start a scripted call now, to end after `seconds` if given. Return its transaction id."""
         call = self._new_call(self._scripted_random, self._now)
-        call.changed = fields
+        call.changed = _check_fields(fields)
         call.transaction_id = call.fields["transaction_id"]
         if call.transaction_id in self._calls:
-            raise ValueError(f"transaction_id: call {call.transaction_id} is in progress already")
+            raise validation.invalid(
+                "transaction_id", f"must be new, and call {call.transaction_id} is in progress already"
+            )
         self._start(call)
         if seconds is not None:
-            self._schedule(self._now + seconds, partial(self._end, call))
+            self._plan(self._now + seconds, partial(self._end, call))
         return call.transaction_id
 
     def change(self, transaction_id: str, fields: Fields) -> None:
-        """Gives a live call new values for some of its fields; it is no event if it had them already."""
-        call = self._calls[transaction_id]
-        self._change(call, call.fields, fields)
+        """Give a live call new values for some of its fields; equal values are no event."""
+        call = self.call(transaction_id)
+        self._change(call, call.fields, _check_fields(fields))
 
     def end(self, transaction_id: str) -> None:
-        """Ends a live call now."""
-        self._end(self._calls[transaction_id])
+        """End a live call now."""
+        self._end(self.call(transaction_id))
 
-    def _schedule(self, time: float, happen: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (time, next(self._event_numbers), happen))
+    def _plan(self, time: float, happen: Callable[[], None]) -> None:
+        heapq.heappush(self._planned, (time, next(self._plan_numbers), happen))
 
-    def _schedule_first_calls(self) -> None:
+    def _plan_first_calls(self) -> None:
         if not self._settings.calls_per_organization:
             return
-        # The number of live calls is Poisson distributed: as many as fit so many exponential steps.
+        # The number of live calls is Poisson distributed: count the exponential steps that fit into the mean.
         room = self._random.expovariate(1)
         while room < self._settings.calls_per_organization:
             room += self._random.expovariate(1)
-            # Neither the age nor the time left of an exponential length depends on the other.
+            # The age and the time left of an exponential length are independent.
             self._plan_call(-self._length(), self._length())
-        self._schedule_next_call()
+        self._plan_next_call()
         self.advance(0)
 
     def _length(self) -> float:
         return self._random.expovariate(1 / self._settings.mean_call_seconds)
 
-    def _schedule_next_call(self) -> None:
+    def _plan_next_call(self) -> None:
         rate = self._settings.calls_per_organization / self._settings.mean_call_seconds
-        self._schedule(self._now + self._random.expovariate(rate), self._next_call)
+        self._plan(self._now + self._random.expovariate(rate), self._next_call)
 
     def _next_call(self) -> None:
         self._plan_call(self._now, self._now + self._length())
-        self._schedule_next_call()
+        self._plan_next_call()
 
     def _plan_call(self, start: float, end: float) -> None:
         call = self._new_call(self._random, start)
-        self._schedule(start, partial(self._start, call))
+        self._plan(start, partial(self._start, call))
         for time in self._change_times(start, end):
             change = self._random.choice(CHANGES[self._settings.revision])
-            self._schedule(time, partial(self._change_by_itself, call, change))
-        self._schedule(end, partial(self._end, call))
+            self._plan(time, partial(self._change_by_itself, call, change))
+        self._plan(end, partial(self._end, call))
 
     def _change_times(self, start: float, end: float) -> Iterator[float]:
         rate = self._settings.changes_per_call / self._settings.mean_call_seconds
@@ -150,64 +172,98 @@ class Organization:
             yield time
             time += self._random.expovariate(rate)
 
-    def _new_call(self, rng: random.Random, start: float) -> Call:
-        bits, bridged = rng.getrandbits(CALL_BITS), self._settings.epoch + timedelta(seconds=start)
-        return Call(transaction_id_of(bits), partial(new_call, bits, self._key, bridged))
+    def _new_call(self, rng: random.Random, start: float) -> SimulatedCall:
+        bits, bridged = rng.getrandbits(CALL_BITS), self._epoch + timedelta(seconds=start)
+        return SimulatedCall(transaction_id_of(bits), partial(new_call, bits, self._organization, bridged))
 
-    def _start(self, call: Call) -> None:
+    def _start(self, call: SimulatedCall) -> None:
         self._calls[call.transaction_id] = call
-        self._note("started", call)
+        self._record("started", call)
 
-    def _change_by_itself(self, call: Call, change: Callable[[Fields, int], Fields]) -> None:
+    def _change_by_itself(self, call: SimulatedCall, change: Callable[[Fields, int], Fields]) -> None:
         if self._calls.get(call.transaction_id) is call:
             call.changes += 1
             before = call.fields
             self._change(call, before, change(before, call.changes))
 
-    def _change(self, call: Call, before: Fields, fields: Fields) -> None:
+    def _change(self, call: SimulatedCall, before: Fields, fields: Fields) -> None:
         if {**before, **fields} != before:
             call.changed.update(fields)
             call.encoded = None
-            self._note("changed", call)
+            self._record("changed", call)
 
-    def _end(self, call: Call) -> None:
-        # A script may have ended it before its time.
+    def _end(self, call: SimulatedCall) -> None:
+        # A script may have ended the call before its time.
         if self._calls.get(call.transaction_id) is call:
             del self._calls[call.transaction_id]
-            self._note("ended", call)
+            self._record("ended", call)
 
-    def _note(self, kind: EventKind, call: Call) -> None:
-        self.history.append(Event(self._now, kind, call.transaction_id))
+    def _record(self, kind: HistoryEventKind, call: SimulatedCall) -> None:
+        self.history.append(HistoryEvent(self._now, kind, call.transaction_id))
 
-    def _encoded(self, call: Call) -> bytes:
+    def _encoded(self, call: SimulatedCall) -> bytes:
         if call.encoded is None:
             call.encoded = encode(found_call(self._settings.revision, call.fields))
         return call.encoded
 
 
+def _check_fields(fields: Fields) -> Fields:
+    """Refuse fields without a form in JSON, so that the mistake shows at the call and not in a response."""
+    for name, value in fields.items():
+        try:
+            encode(value)
+        except (TypeError, ValueError, RecursionError):
+            raise validation.invalid(name, f"must be JSON, got {validation.describe(value)}") from None
+    if not isinstance(fields.get("transaction_id", ""), str):
+        shown = validation.describe(fields["transaction_id"])
+        raise validation.invalid("transaction_id", f"must be text, got {shown}")
+    return fields
+
+
 class Simulation:
-    """All the organizations of a sandbox, each made when it is first asked for, on one clock."""
+    """All organizations of a sandbox on one clock, each simulated from its first use on.
+
+    Time 0 is the first use of the simulation. The clock is the running event loop's.
+    """
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
-        self._started_at = settings.clock()
-        self._organizations: dict[OrganizationKey, Organization | None] = dict.fromkeys(settings.organizations)
+        self._started_at: float | None = None
+        self._epoch = settings.epoch
+        self._organizations: dict[Organization, SimulatedOrganization | None] = dict.fromkeys(settings.organizations)
 
     def now(self) -> float:
-        """Returns the simulated seconds since the sandbox was made."""
-        return (self._settings.clock() - self._started_at) * self._settings.speed
+        """Return the simulated seconds since time 0."""
+        now = clock.now()
+        if self._started_at is None:
+            self._started_at = now
+        return (now - self._started_at) * self._settings.speed
 
-    def __contains__(self, key: Any) -> bool:
-        return key in self._organizations
+    def epoch(self) -> datetime:
+        """Return the time of day of simulated time 0."""
+        if self._epoch is None:
+            self._epoch = clock.utc_now() - timedelta(seconds=self.now() / self._settings.speed)
+        return self._epoch
 
-    def __getitem__(self, key: OrganizationKey) -> Organization:
-        """Returns an organization as it is now.
+    def __contains__(self, organization: object) -> bool:
+        return organization in self._organizations
+
+    def __getitem__(self, organization: Organization) -> SimulatedOrganization:
+        """Return an organization as it is now.
 
         Raises:
-            KeyError: There is no such organization.
+            InvalidRequestError: The sandbox has no such organization.
         """
-        organization = self._organizations[key]
-        if organization is None:
-            organization = self._organizations[key] = Organization(key, self._settings)
-        organization.advance(self.now())
-        return organization
+        if organization not in self._organizations:
+            raise validation.invalid("organization", f"must be {self._names()}, got {organization}")
+        simulated, now = self._organizations[organization], self.now()
+        if simulated is None:
+            simulated = SimulatedOrganization(organization, self._settings, self.epoch())
+            self._organizations[organization] = simulated
+        simulated.advance(now)
+        return simulated
+
+    def _names(self) -> str:
+        names = [str(each) for each in itertools.islice(self._organizations, _ORGANIZATIONS_NAMED)]
+        more = len(self._organizations) - len(names)
+        return f"one of {', '.join(names)}" + (f" and {more} more" if more else "")

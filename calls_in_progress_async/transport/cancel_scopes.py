@@ -1,88 +1,132 @@
-"""CancelScopes: what a deadline, an attempt's timeout, closing and a newer write all end, in the same way.
+"""CancelScopes: one mechanism and one timer for deadlines, attempt timeouts, closing and newer writes.
 
-One timer serves them all: a timer a request, made and cancelled, costs 5 to 10 % of a request, and `asyncio.timeout`
-without one another 3 %.
+A timer for each request, made and cancelled, costs 5 to 10 % of a request; `asyncio.timeout` adds another 3 %.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
+
+TIMER_RESOLUTION = 0.001
+"""Seconds by which a timer may fire early (uvloop rounds to milliseconds)."""
+_WINDOW = 1.0
+"""Seconds between two looks at all scopes. Scopes that expire within the window wait in a heap."""
 
 
 class CancelScope:
-    """A block that can be ended from outside: it then raises TimeoutError, as that of `asyncio.timeout` does."""
+    """A block that can be cancelled from outside; it then raises TimeoutError, as `asyncio.timeout` does."""
 
-    __slots__ = ("_cancelling", "_open", "_task", "ended")
+    __slots__ = ("_cancelling", "_open", "_task", "cancelled_caught")
 
     def __init__(self) -> None:
-        self.ended = self._open = False
+        self.cancelled_caught = self._open = False
 
     def __enter__(self) -> None:
-        # Kept after the block, as `asyncio.timeout` keeps it: a client that nobody closes is then not freed, and its
-        # connections closed by a task of their own, while the loop is cancelling its last tasks.
+        # The task is kept after the block, as `asyncio.timeout` does. A client that nobody closes is then not freed
+        # while the loop cancels its last tasks, when a task that closes connections would come too late.
         task: Any = asyncio.current_task()
         self._task, self._cancelling, self._open = task, task.cancelling(), True
 
-    def end(self) -> None:
-        """End it: cancel what it waits for, in the next step of the loop."""
-        asyncio.get_running_loop().call_soon(self._end)
+    def cancel(self) -> None:
+        """Cancel the block in the next step of the loop."""
+        asyncio.get_running_loop().call_soon(self.expire)
 
-    def _end(self) -> None:
-        if self._open and not self.ended:
-            self.ended = True
+    def expire(self) -> None:
+        """Cancel the block now, because its time is over."""
+        if self._open and not self.cancelled_caught:
+            self.cancelled_caught = True
             self._task.cancel()
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
         self._open = False
-        # A cancellation that is not ours goes on: see `asyncio.Task.uncancel`.
-        if self.ended and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
+        # Another's cancellation goes on: see `asyncio.Task.uncancel`.
+        if self.cancelled_caught and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
 
 class CancelScopes:
-    """The scopes that are open in one event loop."""
+    """The open scopes of one event loop.
+
+    The timer is set to the earliest expiry, and left alone when that scope is discarded: in most cases it fires for
+    nothing, once in the length of a timeout. Firing looks at every scope at most once per window, so the cost of
+    many expiries grows with their number and not with its square.
+    """
 
     def __init__(self) -> None:
-        self._due: dict[CancelScope, float] = {}
+        self._expiry: dict[CancelScope, float] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = math.inf
+        self._soon: list[tuple[float, int, CancelScope]] = []
+        """A heap of the scopes that expire before the end of the window, stale entries among them."""
+        self._window_end = -math.inf
+        self._numbers = itertools.count()
 
-    def move(self, scope: CancelScope, seconds: float | None) -> None:
-        """Have a scope end some seconds from now, and not when it was to; None for never."""
-        if seconds is None:
-            self._due[scope] = math.inf
+    def __len__(self) -> int:
+        return len(self._expiry)
+
+    @property
+    def next_look(self) -> float | None:
+        """The loop's time at which the timer fires; None without a timer."""
+        return None if self._timer is None else self._timer_due
+
+    def __iter__(self) -> Iterator[CancelScope]:
+        return iter(tuple(self._expiry))
+
+    def reschedule(self, scope: CancelScope, when: float | None) -> None:
+        """Let a scope expire at ``when``, by the loop's time, instead of when it was to; None removes its expiry."""
+        if when is None:
+            self._expiry[scope] = math.inf
             return
-        loop = asyncio.get_running_loop()
-        due = self._due[scope] = loop.time() + seconds
-        if due < self._timer_due:
-            self._arm(loop, due)
+        self._expiry[scope] = when
+        if when <= self._window_end:
+            heapq.heappush(self._soon, (when, next(self._numbers), scope))
+        if when < self._timer_due:
+            self._set_timer(asyncio.get_running_loop(), when)
 
     def discard(self, scope: CancelScope) -> None:
-        """Forget a scope that was left. The timer stays, for the next ones: it mostly finds nothing due."""
-        self._due.pop(scope, None)
+        """Forget a scope that was left."""
+        self._expiry.pop(scope, None)
 
-    def end_all(self) -> None:
-        """End every scope now, and the timer."""
-        for scope in tuple(self._due):
-            scope.end()
+    def cancel_all(self) -> None:
+        """Cancel every scope and the timer."""
+        for scope in self:
+            scope.cancel()
         if self._timer is not None:
             self._timer.cancel()
             self._timer, self._timer_due = None, math.inf
+        self._soon.clear()
 
-    def _arm(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._timer, self._timer_due = loop.call_at(due, self._on_timer, loop), due
 
     def _on_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer, self._timer_due = None, math.inf
-        # A timer may be early by the resolution of the clock (uvloop: 1 ms).
-        now = loop.time() + 0.001
-        for scope, due in self._due.items():
-            if due <= now:
-                self._due[scope] = math.inf
-                scope.end()
-        if (earliest := min(self._due.values(), default=math.inf)) < math.inf:
-            self._arm(loop, earliest)
+        now = loop.time() + TIMER_RESOLUTION
+        following = self._window_end if self._expiry else math.inf
+        if now > self._window_end:
+            following = self._open_window(now)
+        while self._soon and self._soon[0][0] <= now:
+            self._expire(*heapq.heappop(self._soon))
+        if self._soon:
+            following = self._soon[0][0]
+        if following < math.inf:
+            self._set_timer(loop, following)
+
+    def _expire(self, due: float, _: int, scope: CancelScope) -> None:
+        if self._expiry.get(scope) == due:
+            self._expiry[scope] = math.inf
+            scope.expire()
+
+    def _open_window(self, now: float) -> float:
+        """Collect the scopes that expire within the window; return the earliest expiry after it."""
+        end = self._window_end = now + _WINDOW
+        self._soon = [(due, next(self._numbers), scope) for scope, due in self._expiry.items() if due <= end]
+        heapq.heapify(self._soon)
+        return min((due for due in self._expiry.values() if due > end), default=math.inf)

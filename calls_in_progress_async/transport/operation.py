@@ -1,4 +1,4 @@
-"""One request on its way, with what has come of it so far."""
+"""One call of the client on its way: the request, its attempts, and knowledge gained from them."""
 
 from __future__ import annotations
 
@@ -6,52 +6,56 @@ from attrs import define, field
 
 from ..attempt import Attempt
 from ..errors import CallsInProgressError
+from ..instrumentation import OperationInfo
 from ..organization import Organization
 from .redaction import redact
-from .retry import Outcome
 from .wire import WireRequest
 from .write_order import WriteTicket
 
 
 @define(eq=False)
 class Operation:
-    """One request on its way, with what has come of it so far."""
+    """One call of the client on its way."""
 
     request: WireRequest
     organization: Organization
     began: float
-    """When it, or its present attempt, began, by the clock of the delivery."""
-    ends: float | None
-    """The deadline, by the clock of the delivery."""
-    refreshable: bool
-    """Whether another token may be asked for: once."""
+    """The loop's time at which the operation, or its current attempt, began."""
+    deadline: float | None
+    """The loop's time at which the operation must be over; None for no deadline."""
     attempts: list[Attempt] = field(factory=list)
-    applied: bool = False
-    """Whether any attempt may have been carried out."""
+    may_have_been_applied: bool = False
+    """True from the first attempt on that may have been carried out."""
     token: str = field(default="", repr=False)
-    """What the last attempt was sent with."""
-    refused: Outcome | None = None
-    """The 401 after which another token is to be asked for."""
-    renewed: str | None = field(default=None, repr=False)
-    """What was answered to that."""
-    stopped: str = ""
-    """Why it is not tried again, where that is worth telling."""
-    turn: WriteTicket | None = None
+    """The token of the last attempt."""
+    token_refreshed: bool = False
+    """True once the token callable was asked again after a 401. It is asked again only once."""
+    stop_reason: str = ""
+    """The reason for giving up, if the last attempt does not say it."""
+    ticket: WriteTicket | None = None
+    """The place in the order of writes."""
+    info: OperationInfo | None = None
+    """The view of the operation for instrumentation; None if there is none."""
 
     @property
     def superseded(self) -> bool:
-        """Whether it may have been carried out, and a newer write of the same waits, which a repetition could undo."""
-        return self.applied and self.turn is not None and self.turn.superseded
+        """True if a repetition would only write values that newer writes overwrite."""
+        return self.may_have_been_applied and self.ticket is not None and self.ticket.superseded
 
-    def annotate(self, error: CallsInProgressError) -> CallsInProgressError:
-        """Tell an error what happened before it."""
-        error.__traceback__ = None  # its frames hold the token and the answer
+    def add_backoff(self, seconds: float) -> None:
+        """Note the wait after the last attempt."""
+        last = self.attempts[-1]
+        self.attempts[-1] = last._replace(backoff=last.backoff + seconds)
+
+    def annotate(self, error: CallsInProgressError) -> None:
+        """Add the attempts to an error, and redact it."""
+        error.__traceback__ = None  # its frames hold the token and the response
         error.attempts = tuple(self.attempts)
-        error.may_have_been_applied = self.applied
+        error.may_have_been_applied = self.may_have_been_applied
         count = len(self.attempts)
-        remarks = [f"{count} attempts"] * (count > 1) + [self.stopped] * bool(self.stopped)
-        said = f"{error.message} ({'; '.join(remarks)})" if remarks else error.message
-        error.args = (redact(said, self.token),)
+        remarks = [f"{count} attempts"] * (count > 1) + [self.stop_reason] * bool(self.stop_reason)
+        message = f"{error.message} ({'; '.join(remarks)})" if remarks else error.message
+        error.args = (redact(message, self.token),)
         for name, value in vars(error).items():
-            vars(error)[name] = redact(value, self.token, digits=name not in ("request_id", "error_handle"))
-        return error
+            if name not in ("attempts", "may_have_been_applied"):
+                vars(error)[name] = redact(value, self.token, digits=name not in ("request_id", "error_handle"))

@@ -1,356 +1,413 @@
-"""From one request to its final answer: rate limit, connections, attempts, waits between them, one deadline over all.
-
-Every attempt and every wait runs in a scope (see `scopes`), which the deadline, ``attempt_timeout``, `Pipeline.close`
-and a newer write end.
-"""
+"""Pipeline: from one request to its final response. Admission, attempts, retries, and one deadline over all of them."""
 
 from __future__ import annotations
 
 import asyncio
-import math
-import random
-import time
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from attrs import define, field, frozen
+from attrs import evolve, field, frozen
 
-from .. import validation
+from .. import clock, validation
 from ..attempt import Attempt
-from ..errors import (
-    CallsInProgressError,
-    ClientClosedError,
-    DeadlineExceededError,
-    RequestTimeoutError,
-    SupersededError,
-)
+from ..cancellation import finish, is_own_cancellation
+from ..errors import CallsInProgressError, ConnectionLostError, DeadlineExceededError, RequestTimeoutError
+from ..instrumentation import Hooks, OperationInfo
 from ..limits.limiter import RateLimiter
 from ..limits.settings import RateLimit
 from ..organization import Organization
-from .cancel_scopes import CancelScope, CancelScopes
+from .admission import Admission, refuse_superseded
+from .attempt_result import AttemptResult, AttemptTimeline
+from .cancel_scopes import CancelScope
+from .lifetime import Lifetime
 from .operation import Operation
 from .protocol import SendState, Transport
-from .retry import Outcome, Retry, RetryBudgets, RetryPolicy, Stop, decide
+from .reports import Reports
+from .retry import Retry, RetryBudgets, RetryPolicy, Stop, decide
+from .retry_loop import repeat
 from .tokens import Tokens
 from .wire import WireRequest, WireResponse
-from .write_order import WriteOrder, WriteTicket
+from .write_order import WriteOrder
 
 T = TypeVar("T")
 
-_TIMER_ACCURACY = 0.005
-"""Seconds by which a timer of asyncio or uvloop may be early, amply."""
+_CLOSING_GRACE = 1.0
+"""Seconds for connections to close after the task that closes them was cancelled."""
 
 
 @frozen(kw_only=True)
 class PipelineSettings:
-    """How long and how many at once."""
+    """Timeouts, retries and limits of a client."""
 
     timeout: float | None = field(default=30.0, validator=validation.number("seconds", above=True, optional=True))
-    """Seconds for a whole call: three attempts and their waits."""
+    """Seconds for a whole call: three attempts and the waits between them."""
     attempt_timeout: float | None = field(
         default=10.0, validator=validation.number("seconds", above=True, optional=True)
     )
-    """Seconds from the moment an attempt has a connection slot until its answer is read."""
+    """Seconds from the moment an attempt has a connection slot until its response is read."""
     max_connections: int = field(default=100, validator=validation.count())
     """Requests on the network at once: aiohttp's own default."""
     retry: RetryPolicy = field(factory=RetryPolicy, validator=validation.instance(RetryPolicy, "a RetryPolicy"))
-    """When to try again."""
+    """The number, times and causes of retries."""
     rate_limit: RateLimit | None = field(
         default=None, validator=validation.instance(RateLimit, "a RateLimit or None", optional=True)
     )
-    """How many requests to send; None for as many as there are."""
+    """Requests per second; None for no limit."""
 
 
-@define(eq=False)
 class Pipeline:
-    """The way of all requests of a client to its transport."""
+    """Sends the requests of one client.
 
-    _transport: Transport
-    _tokens: Tokens
-    _limiter: RateLimiter
-    _settings: PipelineSettings
-    _host: str = field(kw_only=True)
-    """The host whose limits are meant."""
-    _clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
-    """Seconds, monotonic."""
-    _sleep: Callable[[float, bool], Awaitable[bool]] = field(default=asyncio.sleep, kw_only=True)
-    _randomness: Callable[[], float] = field(default=random.random, kw_only=True)
-    """Numbers from 0 to 1, for the jitter."""
-    _budgets: RetryBudgets = field(init=False)
-    _slots: asyncio.Semaphore = field(init=False)
-    _turns: WriteOrder = field(factory=WriteOrder, init=False)
-    _scopes: CancelScopes = field(factory=CancelScopes, init=False)
-    _running: int = field(default=0, init=False)
-    _idle: asyncio.Future[None] | None = field(default=None, init=False)
-    _ended: bool = field(default=False, init=False)
+    Args:
+        transport: Sends one attempt.
+        tokens: The token of each organization.
+        limiter: The rate limits.
+        settings: Timeouts, retries and limits.
+        base_url: The host, part of the key of a rate limit.
+        hooks: The instrumentation; None if there is none.
+    """
 
-    def __attrs_post_init__(self) -> None:
-        self._budgets = RetryBudgets(self._settings.retry)
-        self._slots = asyncio.Semaphore(self._settings.max_connections)
+    def __init__(
+        self,
+        transport: Transport,
+        tokens: Tokens,
+        limiter: RateLimiter,
+        settings: PipelineSettings,
+        *,
+        base_url: str,
+        hooks: Hooks | None = None,
+    ) -> None:
+        self._transport = transport
+        self._tokens = tokens
+        self._limiter = limiter
+        self._settings = settings
+        self._base_url = base_url
+        self._reports = Reports(hooks, base_url)
+        self._budgets = RetryBudgets(settings.retry)
+        self._admission = Admission(limiter, settings.max_connections)
+        self._order = WriteOrder()
+        self._lifetime = Lifetime()
+        self._transport_closed = False
 
-    async def execute(
+    @property
+    def idle(self) -> bool:
+        """True if no call is running."""
+        return not self._lifetime.running
+
+    def in_use(self) -> Mapping[str, int]:
+        """Count what running calls hold, by name; all zero while the pipeline is idle."""
+        return {
+            "running": self._lifetime.running,
+            "scopes": len(self._lifetime.scopes),
+            "slots": self._settings.max_connections - self._admission.free_slots,
+            "write queues": len(self._order),
+            "token questions": self._tokens.asking,
+        }
+
+    def execute(
         self,
         request: WireRequest,
         organization: Organization,
         timeout: float | None,
         read: Callable[[WireResponse, tuple[Attempt, ...]], T],
-    ) -> T:
-        """Send a request until it has an answer that will not get better.
+    ) -> Awaitable[T]:
+        """Send a request, again if need be, and read its response.
 
         Args:
-            request: What to send.
-            organization: Whose token and whose share of the rate limit it takes.
-            timeout: Seconds for all of it; None for no deadline.
-            read: Turns the response and the attempts that it took into a result, or raises a `ResponseError`.
+            request: The request.
+            organization: Takes its token and its share of the rate limit.
+            timeout: Seconds for everything, reading included; None for no deadline.
+            read: Turns the response and the attempts into a result, or raises a `ResponseError`.
 
         Returns:
             The result of ``read``.
 
         Raises:
-            CallsInProgressError: There was no answer.
+            CallsInProgressError: The call failed.
         """
-        now = self._clock()
-        job = Operation(
-            request, organization, now, None if timeout is None else now + timeout, self._tokens.static is None
-        )
-        self._running += 1
+        now = clock.now()
+        operation = Operation(request, organization, now, None if timeout is None else now + timeout)
+        if self._reports.hooks is None:
+            return self._run(operation, read)
+        return self._run_observed(operation, read, self._reports.hooks)
+
+    async def _run_observed(
+        self, operation: Operation, read: Callable[[WireResponse, tuple[Attempt, ...]], T], hooks: Hooks
+    ) -> T:
+        info = operation.info = self._reports.operation_info(operation)
+        with hooks.around("operation", info):
+            try:
+                return await self._run(operation, read)
+            finally:
+                info.attempts = tuple(operation.attempts)
+
+    async def _run(self, operation: Operation, read: Callable[[WireResponse, tuple[Attempt, ...]], T]) -> T:
+        self._lifetime.running += 1
         try:
-            outcome = await (self._in_turn(job) if request.ordering_keys else self._deliver(job))
+            result = await (self._send_in_order if operation.request.ordering_keys else self._send)(operation)
+            return self._read(operation, result, read)
         except CallsInProgressError as error:
-            job.annotate(error)
+            operation.annotate(error)
             raise
-        except Exception as error:  # of a token callable
-            if job.applied:
+        except Exception as error:  # raised by a token callable
+            if operation.may_have_been_applied:
                 error.add_note("An earlier attempt of this update may have been applied.")
             raise
         finally:
-            self._running -= 1
-            if self._idle is not None and not self._running:
-                self._idle.set_result(None)
-                self._idle = None
-        if outcome.error is not None:
-            raise job.annotate(outcome.error)
-        assert outcome.response is not None  # noqa: S101 - for the type checker: it has one or the other
-        try:
-            return read(outcome.response, tuple(job.attempts))
-        except CallsInProgressError as error:
-            job.annotate(error)
-            raise
+            self._lifetime.leave()
 
-    async def _in_turn(self, job: Operation) -> Outcome:
-        job.turn = self._turns.take(job.request.ordering_keys)
+    def _read(
+        self, operation: Operation, result: AttemptResult, read: Callable[[WireResponse, tuple[Attempt, ...]], T]
+    ) -> T:
+        if result.error is not None:
+            raise result.error
+        assert result.response is not None  # noqa: S101 - for the type checker: there is an error or a response
+        value = read(result.response, tuple(operation.attempts))
+        if operation.deadline is not None and clock.now() > operation.deadline:
+            raise DeadlineExceededError("The call took longer than its deadline: the response came, but was not read.")
+        return value
+
+    async def _send_in_order(self, operation: Operation) -> AttemptResult:
+        request = operation.request
+        operation.ticket = self._order.take_ticket(request.ordering_keys, request.written_fields)
         try:
-            return await self._deliver(job)
+            return await self._send(operation)
         finally:
-            job.turn.leave()
+            operation.ticket.release()
 
-    async def _deliver(self, job: Operation) -> Outcome:
-        outcome = await self._attempt(job)
-        if outcome.response is None or outcome.response.status >= 400:
-            from .retry_loop import repeat  # noqa: PLC0415 - tenacity takes milliseconds to import
+    async def _send(self, operation: Operation) -> AttemptResult:
+        result = await self._attempt(operation)
+        if not result.succeeded:
+            result = await self._recover(operation, result)
+        if result.succeeded:
+            self._budgets.earn(operation.organization)
+        return result
 
-            outcome = await repeat(
-                outcome, partial(self._attempt_again, job), partial(self._decide, job), partial(self._pause, job)
-            )
-        if outcome.response is not None and outcome.response.status < 400:
-            self._budgets.earn(job.organization)
-        return outcome
+    async def _recover(self, operation: Operation, result: AttemptResult) -> AttemptResult:
+        """Follow a first attempt that failed by others, if that may help."""
+        result = await self._refresh_token(operation, result)
+        decision = self._decide(operation, result)
+        if isinstance(decision, Stop):
+            return result
+        return await repeat(
+            decision,
+            partial(self._attempt_again, operation),
+            partial(self._decide, operation),
+            partial(self._pause, operation),
+        )
 
-    def _decide(self, job: Operation, outcome: Outcome, number: int) -> Retry | Stop:
-        """Decide what follows an attempt, refreshed tokens and budgets included."""
-        refused = outcome.response is not None and outcome.response.status == 401
-        if refused:
-            self._tokens.forget(job.organization, job.token)
-        policy, left, random = self._settings.retry, self._remaining(job.ends), self._randomness
-        if refused and job.refreshable and number < policy.max_attempts:
-            job.refused, job.refreshable = outcome, False
-            return Retry(0.0)
-        repeatable = policy.may_repeat(job.request, applied=job.applied)
-        verdict = decide(policy, outcome, attempt=number, repeatable=repeatable, remaining=left, random=random)
-        if isinstance(verdict, Retry) and not self._budgets.spend(job.organization):
-            verdict = Stop("the retry budget is spent")
-        if isinstance(verdict, Stop):
-            job.stopped = verdict.reason
-        return verdict
+    async def _attempt_again(self, operation: Operation) -> AttemptResult:
+        operation.began = clock.now()
+        return await self._refresh_token(operation, await self._attempt(operation))
 
-    async def _pause(self, job: Operation, delay: float) -> None:
-        """Wait before the next attempt, unless a newer write of the same thing makes it needless and harmful."""
-        began, left, turn = self._clock(), delay, job.turn if job.applied else None
+    async def _refresh_token(self, operation: Operation, result: AttemptResult) -> AttemptResult:
+        """Ask the token callable again after a 401, and follow the attempt by one with another token."""
+        if result.status != 401:
+            return result
+        self._tokens.forget(operation.organization, operation.token)
+        last = len(operation.attempts) >= self._settings.retry.max_attempts
+        if last or operation.token_refreshed or self._tokens.static is not None:
+            return result
+        operation.token_refreshed = True
+        if not await self._fetch_other_token(operation):
+            return result
+        self._reports.token_refresh(operation)
+        return await self._attempt_again(operation)
+
+    async def _fetch_other_token(self, operation: Operation) -> bool:
+        began = clock.now()
         try:
-            self._refuse_superseded(job)
-            while not await self._until(job.ends, partial(self._sleep, left, True), turn):
-                self._refuse_superseded(job)  # unless the newer one was cancelled meanwhile
-                left = began + delay - self._clock()
-            if job.refused is not None:
-                job.renewed = await self._until(job.ends, partial(self._tokens.get, job.organization))
+            fetch = partial(self._tokens.get, operation.organization)
+            return await self._lifetime.run(operation.deadline, fetch) != operation.token
         finally:
-            job.attempts[-1] = job.attempts[-1]._replace(backoff=self._clock() - began)
+            operation.add_backoff(clock.now() - began)
 
-    def _refuse_superseded(self, job: Operation) -> None:
-        if job.superseded:
-            raise SupersededError("A newer update of the same call is waiting; this one may have been applied.")
+    def _decide(self, operation: Operation, result: AttemptResult) -> Retry | Stop:
+        policy = self._settings.retry
+        decision = decide(
+            policy,
+            result,
+            attempt=len(operation.attempts),
+            repeatable=policy.may_repeat(operation.request, applied=operation.may_have_been_applied),
+            remaining=None if operation.deadline is None else operation.deadline - clock.now(),
+            jitter=clock.randomness.random(),
+        )
+        if isinstance(decision, Retry) and not self._budgets.spend(operation.organization):
+            decision = Stop("the retry budget is spent")
+        if isinstance(decision, Stop):
+            operation.stop_reason = decision.reason
+        else:
+            self._reports.retry(operation, decision.delay)
+        return decision
 
-    async def _attempt_again(self, job: Operation) -> Outcome:
-        if (refused := job.refused) is not None:
-            job.refused = None
-            if job.renewed == job.token:
-                return refused  # there is no other
-        job.began = self._clock()
-        return await self._attempt(job)
+    async def _pause(self, operation: Operation, delay: float) -> None:
+        """Wait before the next attempt, unless newer writes supersede this one."""
+        began, left = clock.now(), delay
+        ticket = operation.ticket if operation.may_have_been_applied else None
+        try:
+            refuse_superseded(operation)
+            while not await self._lifetime.run(operation.deadline, partial(_sleep, left), ticket):
+                refuse_superseded(operation)  # unless the newer write was cancelled meanwhile
+                left = began + delay - clock.now()
+        finally:
+            operation.add_backoff(clock.now() - began)
 
-    async def _attempt(self, job: Operation) -> Outcome:
-        """Put one request on the wire, at most, and note what came of it and where the time went."""
-        outcome = Outcome(began=job.began)
-        scope = self._open_scope(job.ends)
+    async def _attempt(self, operation: Operation) -> AttemptResult:
+        """Put one request on the wire, at most, and note the result and where the time went."""
+        timeline, state = AttemptTimeline(operation.began, operation.began), SendState()
+        response: WireResponse | None = None
+        error: CallsInProgressError | None = None
+        scope = self._lifetime.open_scope(operation.deadline)
         try:
             with scope:
-                await self._send(job, outcome, scope)
-        except CallsInProgressError as error:
-            outcome.error = error
+                response = await self._exchange(operation, timeline, state, scope)
+        except CallsInProgressError as raised:
+            error = raised.with_traceback(None)
         except TimeoutError:
-            if not scope.ended:
+            if not scope.cancelled_caught:
                 raise  # of a token callable
-            outcome.error = self._interruption(job.ends) or RequestTimeoutError(
-                f"No answer within attempt_timeout ({self._settings.attempt_timeout:g} s)."
-            )
+            error = self._interruption(operation)
         finally:
-            self._scopes.discard(scope)
-        outcome.ended = self._clock()
-        self._take_note(job, outcome)
-        return outcome
+            self._lifetime.scopes.discard(scope)
+        timeline.ended = clock.now()
+        sent = timeline.started is not None and state.may_have_been_sent
+        result = AttemptResult(timeline, response, error, sent)
+        self._record(operation, result)
+        return result
 
-    async def _send(self, job: Operation, outcome: Outcome, scope: CancelScope) -> None:
-        """Wait for a turn in the limiter, then for a connection slot, and send: then ``attempt_timeout`` begins."""
-        token = self._tokens.static
-        if token is None or job.turn is not None:
-            outcome.ready = math.inf
-            if job.turn is not None:
-                await job.turn.come()
-            token = token or await self._tokens.get(job.organization)
-            outcome.ready = self._clock()
-        job.token = token
-        await self._admit(job, outcome, (self._host, token))
+    async def _exchange(
+        self, operation: Operation, timeline: AttemptTimeline, state: SendState, scope: CancelScope
+    ) -> WireResponse:
+        """Wait for everything that an attempt needs, then send. ``attempt_timeout`` begins with the sending."""
+        if self._tokens.static is None or operation.ticket is not None:
+            await self._get_ready(operation, timeline)
+        else:
+            operation.token = self._tokens.static
+        await self._admission.acquire((self._base_url, operation.token), operation, timeline)
         try:
-            outcome.started = self._clock()
-            self._scopes.move(scope, self._allowance(job, outcome.started))
-            outcome.state = SendState()
-            outcome.response = await self._transport.send(job.request, token, outcome.state)
-        finally:
-            self._slots.release()
-
-    async def _admit(self, job: Operation, outcome: Outcome, limit: tuple[str, str]) -> None:
-        """Wait for a turn in the limiter, then for a connection slot; again if the server wanted a pause meanwhile."""
-        while True:
-            if not self._limiter.try_acquire(limit, job.organization):
-                await self._limiter.acquire(limit, job.organization)
-                outcome.admitted = self._clock()
-            queued = self._slots.locked()
-            slot: Awaitable[object] = self._slots.acquire()
-            if queued:
-                outcome.admitted = outcome.admitted or self._clock()
-                slot = self._limiter.hold(limit, job.organization, slot)
-            try:
-                await slot
-            except BaseException:
-                self._limiter.give_back(limit, job.organization)
+            if timeline.admitted != timeline.ready:
+                self._reports.rate_limit_wait(operation, (timeline.admitted or 0.0) - (timeline.ready or 0.0))
+            timeline.started = clock.now()
+            self._start_attempt_timeout(operation, timeline.started, scope)
+            if operation.info is not None:
+                return await self._send_observed(operation, operation.info, state, scope)
+            return await self._transport.send(operation.request, operation.token, state)
+        except (CallsInProgressError, asyncio.CancelledError) as error:
+            if isinstance(error, CallsInProgressError) or is_own_cancellation():
                 raise
-            if not (job.superseded or (queued and self._limiter.is_paused(limit))):
-                return
-            self._slots.release()
-            self._limiter.give_back(limit, job.organization)
-            self._refuse_superseded(job)
+            failure = "it was cancelled from within"
+        except Exception as error:
+            failure = type(error).__name__
+        finally:
+            self._admission.release()
+        # Raised out here, because the frames of a stranger's exception hold the token.
+        raise ConnectionLostError(f"The transport failed: {failure}.")
 
-    def _take_note(self, job: Operation, outcome: Outcome) -> None:
-        status = None
-        if outcome.response is not None:
-            status = outcome.response.status
-            limit, sent = (self._host, job.token), outcome.admitted or outcome.started
+    async def _get_ready(self, operation: Operation, timeline: AttemptTimeline) -> None:
+        """Wait for earlier writes of the same thing, and for the token callable."""
+        timeline.ready = None
+        if operation.ticket is not None:
+            await operation.ticket.acquire()
+        operation.token = await self._tokens.get(operation.organization)
+        timeline.ready = clock.now()
+
+    def _start_attempt_timeout(self, operation: Operation, now: float, scope: CancelScope) -> None:
+        seconds, deadline = self._settings.attempt_timeout, operation.deadline
+        if seconds is not None and (deadline is None or now + seconds < deadline):
+            self._lifetime.scopes.reschedule(scope, now + seconds)
+
+    async def _send_observed(
+        self, operation: Operation, info: OperationInfo, state: SendState, scope: CancelScope
+    ) -> WireResponse:
+        hooks = self._reports.hooks
+        assert hooks is not None  # noqa: S101 - for the type checker: without hooks there is no info
+        attempt = self._reports.attempt_info(operation, info)
+        with hooks.around("attempt", attempt):
+            request = evolve(operation.request, headers={**operation.request.headers, **attempt.headers})
+            try:
+                response = await self._transport.send(request, operation.token, state)
+            except BaseException as error:
+                attempt.error = self._error_name(operation, error, scope)
+                failure: BaseException = error
+            else:
+                attempt.status = response.status
+                return response
+        raise failure
+
+    def _error_name(self, operation: Operation, error: BaseException, scope: CancelScope) -> str | None:
+        """Return the class name that `Attempt.error` will have; None if the caller was cancelled."""
+        if scope.cancelled_caught:
+            error = self._interruption(operation)
+        elif isinstance(error, asyncio.CancelledError):
+            return None
+        return type(error if isinstance(error, CallsInProgressError) else ConnectionLostError()).__name__
+
+    def _interruption(self, operation: Operation) -> CallsInProgressError:
+        """Explain why the scope of an attempt was cancelled."""
+        return self._lifetime.interruption(operation.deadline) or RequestTimeoutError(
+            f"No response within attempt_timeout ({self._settings.attempt_timeout:g} s)."
+        )
+
+    def _record(self, operation: Operation, result: AttemptResult) -> None:
+        """Let the limiter and the operation learn from an attempt."""
+        response = result.response
+        if response is not None:
+            throttled = response.throttled
+            wait = response.retry_after if throttled else None
             self._limiter.on_response(
-                limit,
-                job.organization,
-                throttled=outcome.throttled,
-                retry_after=outcome.response.retry_after,
-                sent_at=sent,
+                (self._base_url, operation.token),
+                operation.organization,
+                throttled=throttled,
+                retry_after=None if wait is None else min(wait, self._settings.retry.max_retry_after),
+                sent_at=result.timeline.admitted or 0.0,
             )
-        if job.request.method != "GET":
-            job.applied = job.applied or outcome.may_have_been_applied
-        job.attempts.append(outcome.attempt(status))
+            if throttled:
+                self._reports.throttled(operation, result)
+        if operation.request.method != "GET" and result.may_have_been_applied:
+            operation.may_have_been_applied = True
+        operation.attempts.append(result.attempt())
 
-    def _open_scope(self, ends: float | None) -> CancelScope:
-        if self._ended:
-            raise ClientClosedError("The client was closed.")
-        scope = CancelScope()
-        self._scopes.move(scope, self._remaining(ends))
-        return scope
-
-    async def prepare(self, work: Callable[[], Awaitable[object]], timeout: float | None) -> float | None:
-        """Wait for what comes before a request, or between two; closing ends it as it ends requests.
+    async def run_until_closed(self, work: Callable[[], Awaitable[object]], timeout: float | None) -> float | None:
+        """Run ``work`` under a deadline; cancel it if the client closes.
 
         Args:
-            work: What to wait for.
+            work: Anything that comes before a request, or between two.
             timeout: Seconds for all of it; None for no deadline.
 
         Returns:
-            What is left of the deadline.
+            The seconds that are left; None for no deadline.
         """
-        ends = None if timeout is None else self._clock() + timeout
-        await self._until(ends, work)
-        return self._remaining(ends)
+        deadline = None if timeout is None else clock.now() + timeout
+        await self._lifetime.run(deadline, work)
+        return None if deadline is None else deadline - clock.now()
 
-    async def _until(
-        self, ends: float | None, work: Callable[[], Awaitable[T]], turn: WriteTicket | None = None
-    ) -> T | None:
-        """Wait for something other than an attempt; a newer ``turn`` ends the wait, and None is the answer."""
-        scope = self._open_scope(ends)
-        if turn is not None:
-            turn.on_newer = scope.end
-        try:
-            with scope:
-                return await work()
-        except TimeoutError:
-            if not scope.ended:
-                raise
-            if (interruption := self._interruption(ends)) is None:
-                return None
-        finally:
-            self._scopes.discard(scope)
-        raise interruption
-
-    def _remaining(self, ends: float | None) -> float | None:
-        return None if ends is None else ends - self._clock()
-
-    def _allowance(self, job: Operation, now: float) -> float | None:
-        """What an attempt may take: its own timeout or what remains, whichever is less."""
-        own, ends = self._settings.attempt_timeout, job.ends
-        if ends is None:
-            return own
-        return ends - now if own is None or ends - now < own else own
-
-    def _interruption(self, ends: float | None) -> CallsInProgressError | None:
-        """Why a scope ended, if not for a reason of its own."""
-        remaining = self._remaining(ends)
-        if self._ended:
-            return ClientClosedError("The client was closed while the call was running.")
-        if remaining is not None and remaining < _TIMER_ACCURACY:
-            return DeadlineExceededError("The call took longer than its deadline.")
-        return None
+    def reset(self) -> None:
+        """Forget the event loop, which is closed, so that another one may follow. No call may be running."""
+        self._lifetime.reset()
+        self._admission.reset()
 
     async def close(self, drain: float | None) -> None:
-        """End what is running, at once or after it had ``drain`` seconds to end by itself. Idempotent."""
-        if drain is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(drain):
-                    await self._until_idle()
-        self._ended = True
-        self._limiter.close(lambda: ClientClosedError("The client was closed while the call was running."))
-        self._scopes.end_all()
-        await self._until_idle()
-        self._scopes.end_all()  # the timer, if one that was ending set it once more
-        await self._transport.close()
+        """End all running calls, at once or after ``drain`` seconds to end by themselves. Idempotent."""
+        try:
+            if drain is not None:
+                await self._lifetime.drain(drain)
+        finally:
+            self._admission.close()
+            self._lifetime.end()
+            await finish(self._close_transport(), _CLOSING_GRACE)
 
-    async def _until_idle(self) -> None:
-        if self._running:
-            self._idle = self._idle or asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._idle)
+    async def _close_transport(self) -> None:
+        try:
+            await self._lifetime.wait_until_idle()
+            self._lifetime.end()  # once more, because a call that was ending may have set the timer
+        finally:
+            if not self._transport_closed:
+                self._transport_closed = True
+                await self._transport.close()
+
+
+async def _sleep(seconds: float) -> bool:
+    """Sleep to the end, and return True; a sleep that newer writes have ended returns nothing."""
+    await asyncio.sleep(seconds)
+    return True

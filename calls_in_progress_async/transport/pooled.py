@@ -1,136 +1,204 @@
-"""One exchange on a connection of aiohttp's pool, without the session that stands above it.
+"""PooledTransport: requests as bytes on connections of aiohttp's pool, without the session above it.
 
-Pool, name service, TLS and the HTTP parser are aiohttp's. What its session adds to each request (cookies, redirects,
-merged headers, and sending it again after a lost connection) is what this API does not need, and costs as much as all
-the rest: see docs/performance.md.
+Pool, name service, TLS and the HTTP parser are aiohttp's. A session adds cookies, redirects, merged headers and its own
+resending to each request. This API needs none of that, and it costs as much as all the rest: see docs/performance.md.
+
+The module uses names aiohttp does not document. `is_supported` looks for every one of them; without them
+`SessionTransport` does the work.
 """
 
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Mapping
-from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import aiohttp
-from aiohttp import ClientRequest, hdrs
-from aiohttp.connector import Connection
-from aiohttp.http import RawResponseMessage
-from yarl import URL
+from aiohttp import hdrs
 
 from ..single_flight import retrieve_exception
+from .address import check_target
+from .http_settings import HttpSettings
 from .protocol import SendState
+from .request_head import format_headers
+from .response_body import MAX_UNSENT, read_body, read_buffer
+from .translation import body_too_large, translate
+from .unread_input import is_harmless, make_probe
+from .wire import WireRequest, WireResponse
 
-_READ_BUFFER = 2**18
-"""Bytes; 64 KiB, aiohttp's default, pauses and resumes a body of 200 calls four times."""
-MOST_UNSENT = 2**16
-"""Bytes of a request of which some may not have left when the answer is there: a TLS transport does not tell."""
-_MOST_INTERIM_ANSWERS = 16
-"""Answers 100 to 199 that may come before the answer; the API has none."""
+_MAX_INTERIM_RESPONSES = 16
+"""The most interim responses (100 to 199) before the final one; the API sends none."""
+
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]] | None
+_INTERNALS: dict[str, _Arguments] = {
+    "ClientRequest": (("GET", "url"), {"loop": None, "ssl": True}),
+    "ClientRequest.POST_METHODS": None,
+    "TCPConnector.connect": (("self", "request", [], "timeout"), {}),
+    "connector.Connection.transport": None,
+    "connector.Connection.protocol": None,
+    "connector.Connection.release": (("self",), {}),
+    "connector.Connection.close": (("self",), {}),
+    "client_proto.ResponseHandler.set_response_params": (
+        ("self",),
+        {"skip_payload": False, "read_until_eof": True, "read_bufsize": 1},
+    ),
+    "client_proto.ResponseHandler.read": (("self",), {}),
+    "client_proto.ResponseHandler.should_close": None,
+    "client_proto.ResponseHandler.closed": None,
+    "client_proto.ResponseHandler.abort": (("self",), {}),
+    "client_proto.ResponseHandler.connection_lost": (("self", None), {}),
+    "http.RawResponseMessage.code": None,
+    "http.RawResponseMessage.headers": None,
+    "http.RawResponseMessage.chunked": None,
+}
+"""The undocumented names of aiohttp used here; for a function, also the arguments it is called with."""
 
 
-class Connections(aiohttp.TCPConnector):
-    """A pool that never reads an answer that came too early, and that leaves no connection behind.
+def missing_internals() -> list[str]:
+    """Return the names of `_INTERNALS` this aiohttp lacks, or has with another signature."""
+    return [name for name, arguments in _INTERNALS.items() if not _is_usable(name, arguments)]
 
-    Args:
-        url: The host.
-        ssl: As of `aiohttp.ClientRequest`.
-        timeout: Seconds to make a connection.
-        limit: Bytes of an answer's decoded body.
+
+def is_supported() -> bool:
+    """Return True if this aiohttp has every name `PooledTransport` uses."""
+    return not missing_internals()
+
+
+def _is_usable(name: str, arguments: _Arguments) -> bool:
+    try:
+        found = attrgetter(name)(aiohttp)
+        if arguments is not None:
+            inspect.signature(found).bind(*arguments[0], **arguments[1])
+    except (AttributeError, TypeError, ValueError):
+        return False
+    return True
+
+
+class PooledTransport:
+    """Sends requests as bytes on connections of aiohttp's pool. Make it in the event loop where it is used.
+
+    No connection is left behind, and no early response is ever read.
     """
 
-    def __init__(self, url: str, *, ssl: Any, timeout: float, limit: int) -> None:
-        # The number of connections is kept above, where waiting for one does not count as network time.
-        super().__init__(limit=0)
-        self._destination = ClientRequest(hdrs.METH_GET, URL(url), loop=asyncio.get_running_loop(), ssl=ssl)
-        self._connect_timeout = aiohttp.ClientTimeout(total=None, connect=timeout)
-        self._body_limit, self._read_buffer = limit, read_buffer(limit)
+    def __init__(self, settings: HttpSettings) -> None:
+        self._body_limit = settings.max_response_size
+        self._read_buffer = read_buffer(settings.max_response_size)
+        # The number of connections is limited above, where waiting for one does not count as network time.
+        self._connector = aiohttp.TCPConnector(limit=0)
+        self._loop = asyncio.get_running_loop()
+        url = settings.url
+        self._destination = aiohttp.ClientRequest(hdrs.METH_GET, url, loop=self._loop, ssl=settings.ssl)
+        self._connect_timeout = aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout)
         self._guards: dict[Any, _Guard] = {}
+        """The guard of each open connection, by its transport."""
+        self._path = url.raw_path.rstrip("/")
+        fixed = {hdrs.HOST: str(url.host_port_subcomponent), **settings.fixed_headers}
+        self._head = f"{format_headers(fixed)}{hdrs.AUTHORIZATION}: "
 
-    async def exchange(self, message: bytes, state: SendState) -> tuple[int, Mapping[str, str], bytes | None]:
-        """Write one request, at most once, and read its answer.
-
-        Args:
-            message: The whole request, head and body.
-            state: Is told when the request may have left.
-
-        Returns:
-            The status, the headers, and the body; None where that is longer than the limit.
-        """
+    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
+        """Put one request on the wire, at most once, and read its response whole."""
+        state.may_have_been_sent = False
+        message = self._message(request, token)
         try:
-            connection = await self._take(self._destination, [], self._connect_timeout)
-        except TimeoutError:
-            raise aiohttp.ConnectionTimeoutError from None
-        transport, handler = connection.transport, connection.protocol
-        if transport is None or handler is None or handler.should_close:
-            connection.close()
-            raise aiohttp.ServerDisconnectedError
+            status, headers, body = await self._exchange(message, state)
+        except Exception as reason:
+            error = translate(reason, sent=state.may_have_been_sent)
+        else:
+            if body is not None:
+                return WireResponse(status, headers, body)
+            error = body_too_large(status, self._body_limit)
+        # Raised out here, so that aiohttp's exception, with the token in its frames, is not its context.
+        raise error
+
+    async def _exchange(self, message: bytes, state: SendState) -> tuple[int, Mapping[str, str], bytes | None]:
+        """Write one request and read its status, headers and body; the body is None if it is longer than the limit."""
+        connection, transport, handler, guard = await self._connect()
         reusable = False
         try:
-            no_body = message.startswith(b"HEAD ")  # of an endpoint of the user's own
+            no_body = message.startswith(b"HEAD ")  # sent by an endpoint of the user's own
             handler.set_response_params(skip_payload=no_body, read_until_eof=True, read_bufsize=self._read_buffer)
             state.may_have_been_sent = True
             transport.write(message)
-            for _ in range(_MOST_INTERIM_ANSWERS + 1):
+            for _ in range(_MAX_INTERIM_RESPONSES + 1):
                 head, content = await handler.read()
                 if not 100 <= head.code < 200 or head.code == 101:
                     break
             else:
                 raise aiohttp.ClientPayloadError
             body = await read_body(content, self._body_limit)
-            reusable = not (body is None or len(message) > MOST_UNSENT or _may_go_on(head))
+            reusable = not (body is None or len(message) > MAX_UNSENT or _may_continue(head))
         finally:
             if reusable and transport in self._guards:
-                transport.set_protocol(self._guards[transport])
+                transport.set_protocol(guard)
                 connection.release()
             else:
-                connection.close()
-                transport.abort()  # else it would first send what is left of the request, and wait for TLS to agree
+                _discard(connection, transport)
         return head.code, head.headers, body
 
-    async def connect(self, *args: Any, **options: Any) -> Connection:
-        """Connect for a session that sends through this pool."""
-        connection = await self._take(*args, **options)
-        connection.add_callback(partial(self._on_release, connection.transport))
-        return connection
+    async def _connect(self) -> tuple[Any, Any, Any, _Guard]:
+        """Return a connection without unread input, its transport, its handler and its guard.
 
-    def _on_release(self, transport: Any) -> None:
-        """Do for a session what `exchange` does: guard what is idle, and end what is given up."""
-        if transport in self._guards:
-            transport.set_protocol(self._guards[transport])
-            asyncio.get_running_loop().call_soon(lambda: transport.is_closing() and transport.abort())
-
-    async def _take(self, *args: Any, **options: Any) -> Connection:
-        """Connect, or take an idle connection on which nothing came: that would be read as the next answer."""
+        Raises:
+            aiohttp.ServerDisconnectedError: A new connection ended, or spoke, before anything was sent.
+        """
         while True:
-            connection = await super().connect(*args, **options)
+            try:
+                connection: Any = await self._connector.connect(self._destination, [], self._connect_timeout)
+            except TimeoutError:
+                raise aiohttp.ConnectionTimeoutError from None
             transport, handler = connection.transport, connection.protocol
-            if transport not in self._guards:
-                self._remember(transport, handler)
-                return connection
-            transport.set_protocol(handler)  # type: ignore[union-attr, arg-type]
-            if not handler.should_close:  # type: ignore[union-attr]
-                return connection
-            connection.close()
+            guard = self._guards.get(transport)
+            is_new = guard is None
+            if guard is None:
+                guard = self._watch_over(transport, handler)
+            if guard is not None and await _is_clean(connection, transport, handler, guard):
+                if not is_new:
+                    transport.set_protocol(handler)
+                return connection, transport, handler, guard
+            _discard(connection, transport)
+            if is_new:
+                raise aiohttp.ServerDisconnectedError
 
-    def _remember(self, transport: Any, handler: Any) -> None:
-        if transport is not None and (closed := handler.closed) is not None:
-            self._guards[transport] = _Guard(handler)
-            closed.add_done_callback(lambda _: self._guards.pop(transport))
-            closed.add_done_callback(retrieve_exception)
+    def _watch_over(self, transport: Any, handler: Any) -> _Guard | None:
+        """Note a new connection; return None if it has ended already."""
+        if transport is None or (closed := handler.closed) is None:
+            return None
+        guard = self._guards[transport] = _Guard(transport, handler)
+        closed.add_done_callback(lambda _: self._guards.pop(transport))
+        closed.add_done_callback(retrieve_exception)
+        return guard
 
-    async def abort(self) -> None:
-        """End what is still closing: an idle TLS connection waits for the other side to agree."""
-        for transport in tuple(self._guards):
-            transport.abort()
-        await asyncio.sleep(0)
+    def _message(self, request: WireRequest, token: str) -> bytes:
+        """Format a whole request as it goes over the wire (RFC 9112, section 2.1)."""
+        check_target(request.target)
+        head = f"{request.method} {self._path}{request.target} HTTP/1.1\r\n{self._head}{token}\r\n"
+        if request.headers:
+            head += format_headers(request.headers)
+        if request.body is None and request.method not in aiohttp.ClientRequest.POST_METHODS:
+            return f"{head}\r\n".encode()
+        body = request.body or b""
+        kind = f"{hdrs.CONTENT_LENGTH}: {len(body)}\r\n{hdrs.CONTENT_TYPE}: application/json\r\n\r\n"
+        return f"{head}{kind}".encode() + body
+
+    async def close(self) -> None:
+        """Close all connections, those still closing included."""
+        try:
+            await self._connector.close()
+        finally:
+            if not self._loop.is_closed():  # else nothing can be done
+                for transport in tuple(self._guards):
+                    transport.abort()  # an idle TLS connection would wait for the other side to agree
+                await asyncio.sleep(0)
 
 
 class _Guard(asyncio.Protocol):
-    """Reads an idle connection in the place of aiohttp's handler, and ends it if anything comes."""
+    """Reads an idle connection in place of aiohttp's handler, and ends the connection if anything comes."""
 
-    def __init__(self, handler: Any) -> None:
+    def __init__(self, transport: Any, handler: Any) -> None:
         self._handler = handler
+        self.has_unread_input = make_probe(transport)
 
     def data_received(self, data: bytes) -> None:
         self._handler.abort()
@@ -139,28 +207,27 @@ class _Guard(asyncio.Protocol):
         self._handler.connection_lost(exc)
 
 
-def _may_go_on(head: RawResponseMessage) -> bool:
-    """Whether something may follow an answer that is no answer: another protocol, or a body where there is none."""
+async def _is_clean(connection: Any, transport: Any, handler: Any, guard: _Guard) -> bool:
+    """Return True if nothing came on a connection about to be used; its guard is still in place."""
+    if guard.has_unread_input():
+        try:
+            if not await is_harmless(transport, guard.has_unread_input):
+                return False
+        except asyncio.CancelledError:
+            _discard(connection, transport)
+            raise
+    return not handler.should_close
+
+
+def _discard(connection: Any, transport: Any) -> None:
+    """End a connection at once: closed gently, it would first send the rest of the request."""
+    connection.close()
+    if transport is not None:
+        transport.abort()
+
+
+def _may_continue(head: Any) -> bool:
+    """Return True if something may follow a response: another protocol, or a body where there must be none."""
     return head.code == 101 or (
         head.code in (204, 304) and (head.chunked or head.headers.get(hdrs.CONTENT_LENGTH, "0") != "0")
     )
-
-
-def read_buffer(limit: int) -> int:
-    """How many bytes of a body to read ahead: little where little is allowed, for aiohttp holds several times that."""
-    return max(1, min(_READ_BUFFER, limit // 8))
-
-
-async def read_body(content: aiohttp.StreamReader, limit: int) -> bytes | None:
-    """Read a body whole; None where it is longer than ``limit`` bytes."""
-    if content.is_eof():  # it came with the head, as small ones do
-        body = content.read_nowait()
-        return body if len(body) <= limit else None
-    chunks = []
-    size = 0
-    while chunk := await content.readany():
-        size += len(chunk)
-        if size > limit:
-            return None
-        chunks.append(chunk)
-    return b"".join(chunks)

@@ -1,47 +1,122 @@
-"""What no error may carry, whatever the server says: the token, and what may be a phone number."""
+"""Redaction: no error carries the token or a phone number, whatever the server says."""
 
 from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-_DIGITS = re.compile(r"(?<!error handle )(?<!\d)\d(?:[ ().-]{0,3}\d){6,}(?!\d| bytes)")
-"""As many digits as a phone number has, however they are grouped. The vendor's support asks for an error handle."""
-_ENOUGH = 6
-"""Characters by which a token is known wherever they stand, since texts are cut off."""
-# A shorter token is a word of its own: not the t of "the", "can't" or "t-shirt", but the one of "%20t" and "\nt".
+_MIN_DIGITS = 7
+"""Digits in a row, separators aside, that may be a phone number."""
+_MIN_PREFIX = 6
+"""Characters that identify a token anywhere in a text. Texts are cut off, so the rest of the token may be missing."""
+# A shorter token counts as a word only: not the t of "the", "can't" or "t-shirt", but the t of "%20t" and "\nt".
 _BEFORE = r"(?:(?<![\w\\])(?<!\w['-])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\[a-z]))"
 _AFTER = r"(?!\w|['-]\w)"
 
+# The package's own words. The vendor's support asks for an error handle.
+_KEPT = re.compile(r"\AHTTP \d{3}\b|error handle \d+|larger than \d+ bytes")
+_ANY_DIGIT = re.compile(r"[0-9]|[^\x00-\x7f]")
+_PHONE_NUMBER = re.compile(rf"0(?: *0){{{_MIN_DIGITS - 1},}}")
+"""A phone number in the alphabet of `_kind`: digits, with any separators between them."""
+_ESCAPED = re.compile(
+    r"(?:(?:%(?:25)*|\\+x)(?P<octet>[0-9A-Fa-f]{2})|\\+u(?P<json>[0-9A-Fa-f]{4})"
+    r"|&#(?P<decimal>[0-9]{1,7});|&#[xX](?P<html>[0-9A-Fa-f]{1,6});|&[a-z]{2,8};|\\[abfnrtv])"
+)
+
 
 def redact(value: Any, token: str, *, digits: bool = True) -> Any:
-    """Take out of a text, or of all texts in a list, tuple or mapping, what no error may carry.
+    """Replace the token and phone numbers in a text, or in all texts of a list, tuple or mapping.
 
     Args:
-        value: The text, or what holds it.
-        token: The token, or nothing where none was sent. It is found as it is, percent-encoded, and escaped as in
-            JSON or HTML; one of fewer than 6 characters only as a word of its own.
-        digits: Whether a phone number may be in it.
+        value: The text, or a collection of texts.
+        token: The token; "" if none was sent. Found as it is, percent-encoded, and escaped as in JSON or HTML. A
+            token of fewer than 6 characters is found only as a word of its own.
+        digits: True if the text may hold a phone number: 7 digits or more with any separators between them, each
+            character as it is or escaped.
     """
     if isinstance(value, str):
-        text = _looks(token).sub("[token]", value) if token else value
-        return _DIGITS.sub("[digits]", text) if digits else text
+        text = _token_pattern(token).sub("[token]", value) if token else value
+        return _redact_phone_numbers(text) if digits else text
     if isinstance(value, dict):
         return {redact(name, token): redact(each, token) for name, each in value.items()}
     return type(value)(redact(each, token) for each in value) if type(value) in (tuple, list) else value
 
 
+def _redact_phone_numbers(text: str) -> str:
+    if len(_ANY_DIGIT.findall(text)) < _MIN_DIGITS:
+        return text
+    kept = [match.span() for match in _KEPT.finditer(text)]
+    kinds, starts, ends = "", [], []
+    for start, end, character in _characters(text):
+        kinds += "a" if any(first <= start < last for first, last in kept) else _kind(character)
+        starts.append(start)
+        ends.append(end)
+    parts, position = [], 0
+    for match in _PHONE_NUMBER.finditer(kinds):
+        parts += [text[position : starts[match.start()]], "[digits]"]
+        position = ends[match.end() - 1]
+    return "".join(parts) + text[position:]
+
+
+def _kind(character: str) -> str:
+    """Classify a character of any script: "0" for a digit, "a" for a letter, " " for everything that separates."""
+    if character.isdigit():
+        return "0"
+    return "a" if character.isalpha() else " "
+
+
+def _characters(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield each character as it was meant, with the start and end of its written form."""
+    position = 0
+    while position < len(text):
+        match = _ESCAPED.match(text, position) if text[position] in "%\\&" else None
+        if match is None:
+            yield position, position + 1, text[position]
+            position += 1
+        elif match["octet"]:
+            end, character = _octet_character(text, match)
+            yield position, end, character
+            position = end
+        else:
+            yield position, match.end(), _meant(match)
+            position = match.end()
+
+
+def _octet_character(text: str, match: re.Match[str]) -> tuple[int, str]:
+    """Decode one character of UTF-8 in escaped octets; return the end of its written form, and the character."""
+    octets, end = bytes([int(match["octet"], 16)]), match.end()
+    while True:
+        try:
+            return end, octets.decode()
+        except UnicodeDecodeError:
+            following = _ESCAPED.match(text, end)
+            if len(octets) == 4 or following is None or not following["octet"]:
+                return match.end(), chr(octets[0])  # a code point, as in Python's "\\xa0"
+            octets, end = octets + bytes([int(following["octet"], 16)]), following.end()
+
+
+def _meant(match: re.Match[str]) -> str:
+    if decimal := match["decimal"]:
+        code = int(decimal)
+    elif digits := match["json"] or match["html"]:
+        code = int(digits, 16)
+    else:
+        return " "  # a named character such as &nbsp; or \t is neither a digit nor likely a letter
+    return chr(code) if code <= 0x10FFFF else "?"
+
+
 @lru_cache(maxsize=128)
-def _looks(token: str) -> re.Pattern[str]:
-    """What a token looks like in a text."""
-    written = "".join(_written(character) for character in token[:_ENOUGH])
-    return re.compile(rf"{written}\S*" if len(token) >= _ENOUGH else f"{_BEFORE}{written}{_AFTER}")
+def _token_pattern(token: str) -> re.Pattern[str]:
+    """Make the pattern of a token in a text."""
+    written = "".join(_written(character) for character in token[:_MIN_PREFIX])
+    return re.compile(rf"{written}\S*" if len(token) >= _MIN_PREFIX else f"{_BEFORE}{written}{_AFTER}")
 
 
 def _written(character: str) -> str:
-    """All that a server may make of a character."""
+    """Make the pattern of a character in every form in which a server may write it."""
     code = ord(character)
     as_hex = f"(?i:{code:02x})"
     itself = re.escape(character) if character.isalnum() else rf"\\*{re.escape(character)}"

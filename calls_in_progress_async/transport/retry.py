@@ -1,27 +1,18 @@
-"""Whether and when to try again: a pure function of what happened, and the budgets that it may spend."""
+"""Decide if and when to try again: a pure function of the last attempt, and the budgets that retries spend."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Collection, Hashable
 
-from attrs import define, field, frozen
+from attrs import field, frozen
 
 from .. import validation
-from ..attempt import Attempt
-from ..errors import (
-    CallsInProgressError,
-    ConnectionFailedError,
-    ConnectionLostError,
-    DeadlineExceededError,
-    RequestTimeoutError,
-)
-from .protocol import SendState
-from .wire import WireRequest, WireResponse
+from ..errors import ConnectionFailedError, ConnectionLostError, DeadlineExceededError, RequestTimeoutError
+from .attempt_result import AttemptResult
+from .wire import WireRequest
 
-# Surely not carried out: RFC 9110 (408), RFC 8470 (425), RFC 6585 (429).
-_NOT_CARRIED_OUT = frozenset({408, 425, 429})
-_PASSING = (ConnectionFailedError, ConnectionLostError, RequestTimeoutError)
+_TRANSIENT = (ConnectionFailedError, ConnectionLostError, RequestTimeoutError)
 _MAX_BUDGETS = 10_000
 
 
@@ -31,94 +22,50 @@ def _statuses(value: Collection[int]) -> frozenset[int]:
     except TypeError:
         statuses = frozenset({-1})
     if not all(isinstance(status, int) and 400 <= status <= 599 for status in statuses):
-        raise validation.invalid(
-            "statuses", f"{validation.describe(value)} will not do, pass a set of 4xx and 5xx statuses"
-        )
+        raise validation.unexpected("statuses", "a set of 4xx and 5xx statuses", value)
     if gone := statuses & {401, 404}:
-        raise validation.invalid("statuses", f"{min(gone)} is never retried: the answer would be the same")
+        raise validation.invalid("statuses", f"must not hold {min(gone)}: the response would be the same")
     return statuses
 
 
 @frozen(kw_only=True)
 class RetryPolicy:
-    """How often, when and on what to try again. All times are in seconds."""
+    """The number, times and causes of retries. All times are in seconds."""
 
     max_attempts: int = field(default=3, validator=validation.count())
-    """The first included. 3, as in AWS SDKs' standard mode."""
+    """Attempts of one call, the first included. 3, as in AWS SDKs' standard mode."""
     initial: float = field(default=0.25, validator=validation.number("seconds"))
     """The longest wait after the first attempt. A wait is random between 0 and its longest ("full jitter": AWS
     Architecture Blog, Exponential Backoff And Jitter)."""
     maximum: float = field(default=20.0, validator=validation.number("seconds"))
     """The longest wait after any attempt: AWS SDKs' 20."""
     multiplier: float = field(default=2.0, validator=validation.number("times", minimum=1))
-    """How much longer the longest wait gets from attempt to attempt."""
+    """The factor by which the longest wait grows from attempt to attempt."""
     statuses: frozenset[int] = field(default=frozenset({408, 425, 429, 500, 502, 503, 504}), converter=_statuses)
-    """The statuses that may pass."""
+    """The statuses to retry."""
     max_retry_after: float = field(default=30.0, validator=validation.number("seconds"))
-    """The longest Retry-After that is waited for; a longer one raises at once."""
+    """The longest Retry-After to wait for. A call with a longer one raises at once; a pause of all requests, and of a
+    watch, is capped at this many seconds."""
     budget: int = field(default=100, validator=validation.count(minimum=0))
-    """Retries that may be spent by the whole client without successes between: AWS SDKs' 500 tokens, 5 a retry."""
+    """Retries that the whole client may spend without a success in between: AWS SDKs' 500 tokens, 5 a retry."""
     organization_budget: int = field(default=10, validator=validation.count(minimum=0))
-    """The same for each organization, so that a failing one cannot spend everybody's."""
+    """The same for each organization, so that a failing one cannot spend the client's whole budget."""
     budget_refill: float = field(default=0.2, validator=validation.number("retries"))
-    """What a success returns to the budgets: AWS SDKs' 1 token of 5."""
-
+    """Retries that a success returns to the budgets: AWS SDKs' 1 token of 5."""
     retry_post: bool = field(default=False, validator=validation.flag)
-    """Whether a POST is sent again even if an attempt may have been carried out."""
+    """True to send a POST again even if an attempt may have been carried out."""
 
     def may_repeat(self, request: WireRequest, *, applied: bool) -> bool:
-        """Whether a request may be sent again, given whether an attempt may have been carried out."""
+        """Return True if a request may be sent again. ``applied`` is True if an attempt may have been carried out."""
         return not applied or (request.repeatable and (request.method != "POST" or self.retry_post))
 
-    def backoff(self, attempt: int, random: Callable[[], float]) -> float:
-        """The wait after the ``attempt``-th attempt, with full jitter."""
+    def backoff(self, attempt: int, jitter: float) -> float:
+        """Return the wait after the ``attempt``-th attempt: ``jitter``, from 0 to 1, times the longest wait."""
         try:
             longest = min(self.maximum, self.initial * self.multiplier ** (attempt - 1))
         except OverflowError:
             longest = self.maximum if self.initial else 0.0
-        return random() * longest
-
-
-@define(eq=False)
-class Outcome:
-    """What one attempt came to: an answer, of whatever status, or an error; and when it passed its stations."""
-
-    response: WireResponse | None = None
-    error: CallsInProgressError | None = None
-    state: SendState | None = None
-    """Set when the transport begins to send."""
-    began: float = 0.0
-    ready: float = 0.0
-    """When its turn had come and a token callable had answered, if it needs them; infinity until then."""
-    admitted: float = 0.0
-    """When the rate limit let it go, if it had to wait for that."""
-    started: float = 0.0
-    """When it had a connection slot, if it had one."""
-    ended: float = 0.0
-
-    def attempt(self, status: int | None) -> Attempt:
-        """The outcome as its caller sees it."""
-        ready = self.ended if self.ready > self.ended else self.ready or self.began
-        started = self.started or self.ended
-        admitted = self.admitted or (ready if self.started else started)
-        error = None if self.error is None else type(self.error).__name__
-        before, ended = ready - self.began, self.ended
-        return Attempt(status, error, admitted - ready, started - admitted, ended - started, 0.0, before)
-
-    @property
-    def may_have_been_applied(self) -> bool:
-        """Whether the server may have carried the request out."""
-        if self.response is None:
-            sent = self.state is not None and self.state.may_have_been_sent
-            return sent and not isinstance(self.error, ConnectionFailedError)
-        if self.response.status in _NOT_CARRIED_OUT or self.response.throttled:
-            return False
-        return not 400 <= self.response.status < 500
-
-    @property
-    def throttled(self) -> bool:
-        """Whether the server asks everybody to slow down."""
-        return self.response is not None and self.response.throttled
+        return jitter * longest
 
 
 @frozen
@@ -133,51 +80,52 @@ class Stop:
     """Do not try again."""
 
     reason: str = ""
-    """Worth telling the caller; empty where the outcome speaks for itself."""
+    """The reason, if the attempt does not speak for itself."""
 
 
 def decide(
     policy: RetryPolicy,
-    outcome: Outcome,
+    result: AttemptResult,
     *,
     attempt: int,
     repeatable: bool,
     remaining: float | None,
-    random: Callable[[], float],
+    jitter: float,
 ) -> Retry | Stop:
-    """Decide what follows an attempt.
+    """Decide if and when to make another attempt.
 
     Args:
         policy: The caller's settings.
-        outcome: What the attempt came to.
+        result: The last attempt.
         attempt: Its number, from 1.
-        repeatable: Whether the request may be sent again; see `RetryPolicy.may_repeat`.
+        repeatable: True if the request may be sent again; see `RetryPolicy.may_repeat`.
         remaining: Seconds until the deadline; None for no deadline.
-        random: Numbers from 0 to 1.
+        jitter: A random number from 0 to 1.
     """
-    passing = (
-        isinstance(outcome.error, _PASSING) and not isinstance(outcome.error, DeadlineExceededError)
-        if outcome.response is None
-        else outcome.response.status in policy.statuses
-    )
-    if not passing:
+    if not _is_transient(policy, result):
         return Stop()
     if not repeatable:
         return Stop("not repeated, since it may have been carried out")
     if attempt >= policy.max_attempts:
         return Stop()
-    wait = (outcome.response and outcome.response.retry_after) or 0.0
+    wait = (result.response and result.response.retry_after) or 0.0
     if wait > policy.max_retry_after:
         return Stop(f"the server asks to wait {wait:.6g} s, longer than max_retry_after")
-    # Jitter only lengthens what the server asks for: all who were refused would come back at once.
-    delay = wait + policy.backoff(attempt, random)
+    # Jitter only adds to the server's own wait, because all rejected clients would come back at once.
+    delay = wait + policy.backoff(attempt, jitter)
     if remaining is not None and delay >= remaining:
         return Stop("the next attempt would be after the deadline")
     return Retry(delay)
 
 
+def _is_transient(policy: RetryPolicy, result: AttemptResult) -> bool:
+    if result.response is not None:
+        return result.response.status in policy.statuses
+    return isinstance(result.error, _TRANSIENT) and not isinstance(result.error, DeadlineExceededError)
+
+
 class RetryBudgets:
-    """What is left to spend on retries, of the client and of each organization (of those that spent any)."""
+    """The retries left to the client and to each organization that has spent any."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
@@ -185,7 +133,7 @@ class RetryBudgets:
         self._organizations: OrderedDict[Hashable, float] = OrderedDict()
 
     def spend(self, key: Hashable) -> bool:
-        """Take one retry from both budgets, if both have one."""
+        """Take one retry from both budgets; return False if either has none."""
         own = self._organizations.pop(key, float(self._policy.organization_budget))
         enough = own >= 1 and self._client >= 1
         if enough:
@@ -197,7 +145,7 @@ class RetryBudgets:
         return enough
 
     def earn(self, key: Hashable) -> None:
-        """Note a success."""
+        """Return a part of a retry to both budgets after a success."""
         policy = self._policy
         if self._client < policy.budget:
             self._client = min(policy.budget, self._client + policy.budget_refill)

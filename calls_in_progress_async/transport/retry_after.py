@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from .. import clock
+
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read Retry-After as seconds from now; None where it is absent, negative or not to be read.
+    """Read Retry-After as seconds from now; None if it is absent, negative or malformed.
 
-    A date is held against the answer's own ``Date``, since the two clocks may differ. A date that has passed is 0.
+    A date is compared with the response's own ``Date``, because the server's clock may differ from ours. A date in
+    the past means 0 seconds.
     """
     value = headers.get("Retry-After", "").strip()
     if not value:
@@ -19,18 +22,18 @@ def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        seconds = _until(value, headers.get("Date", ""))
+        seconds = _seconds_until(value, headers.get("Date", ""))
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 
-def _until(value: str, date: str) -> float:
-    when = _date(value)
+def _seconds_until(value: str, date: str) -> float:
+    when = _parse_date(value)
     if when is None:
         return math.nan
-    return max(0.0, (when - (_date(date) or datetime.now(UTC))).total_seconds())
+    return max(0.0, (when - (_parse_date(date) or clock.utc_now())).total_seconds())
 
 
-def _date(value: str) -> datetime | None:
+def _parse_date(value: str) -> datetime | None:
     try:
         when = parsedate_to_datetime(value)
     except (ValueError, OverflowError, TypeError, IndexError):

@@ -1,7 +1,4 @@
-"""The retry loop: the one door to tenacity.
-
-It is entered only when a first attempt has failed, so that one that succeeds does not pay for it.
-"""
+"""The retry loop, run by tenacity once a retry is decided on. Calls that are not retried never come here."""
 
 from __future__ import annotations
 
@@ -9,39 +6,38 @@ from collections.abc import Awaitable, Callable
 
 from tenacity import AsyncRetrying, RetryCallState, stop_never
 
-from .retry import Outcome, Retry, Stop
+from .attempt_result import AttemptResult
+from .retry import Retry, Stop
 
 
 async def repeat(
-    first: Outcome,
-    attempt: Callable[[], Awaitable[Outcome]],
-    decide: Callable[[Outcome, int], Retry | Stop],
-    sleep: Callable[[float], Awaitable[None]],
-) -> Outcome:
-    """Try again until ``decide`` says to stop.
+    first: Retry,
+    attempt: Callable[[], Awaitable[AttemptResult]],
+    decide: Callable[[AttemptResult], Retry | Stop],
+    pause: Callable[[float], Awaitable[None]],
+) -> AttemptResult:
+    """Make further attempts until ``decide`` says to stop.
 
     Args:
-        first: What the first attempt came to.
-        attempt: Makes one more.
-        decide: Says what follows an outcome and the number of its attempt.
-        sleep: Waits for some seconds.
+        first: The decision after the first attempt.
+        attempt: Makes one attempt.
+        decide: Decides what follows an attempt.
+        pause: Waits some seconds.
 
     Returns:
-        The last outcome.
+        The result of the last attempt.
     """
-    outcomes = [first]
-    delay = 0.0
+    decision: Retry | Stop = first
 
-    async def next_outcome() -> Outcome:
-        return outcomes.pop() if outcomes else await attempt()
-
-    def again(state: RetryCallState) -> bool:
-        nonlocal delay
+    def is_retried(state: RetryCallState) -> bool:
+        nonlocal decision
         if state.outcome is None or state.outcome.failed:
             return False
-        verdict = decide(state.outcome.result(), state.attempt_number)
-        delay = verdict.delay if isinstance(verdict, Retry) else 0.0
-        return isinstance(verdict, Retry)
+        decision = decide(state.outcome.result())
+        return isinstance(decision, Retry)
 
-    retrying = AsyncRetrying(retry=again, wait=lambda _: delay, stop=stop_never, sleep=sleep)
-    return await retrying(next_outcome)
+    def delay(_: RetryCallState) -> float:
+        return decision.delay if isinstance(decision, Retry) else 0.0
+
+    await pause(first.delay)
+    return await AsyncRetrying(retry=is_retried, wait=delay, stop=stop_never, sleep=pause)(attempt)

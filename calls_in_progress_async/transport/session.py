@@ -1,79 +1,152 @@
-"""One exchange through an `aiohttp.ClientSession`: the user's own, or one that a test tool answers for."""
+"""SessionTransport: requests through an `aiohttp.ClientSession`, the user's own or one made here.
+
+Only documented parts of aiohttp are needed. Where `ClientRequest.send` can be wrapped, the transport also knows when a
+request leaves, and looks at a kept connection before it is written to.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import ssl
-from collections.abc import Mapping
-from types import FunctionType
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import aiohttp
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse
+from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import Payload
 from yarl import URL
 
-from ..errors import WrongLoopError
-from .pooled import MOST_UNSENT, read_body
+from .. import validation
+from ..errors import CallsInProgressError, ClientClosedError, WrongLoopError
+from . import foreign_instrumentation
+from .address import check_target, proxy_of_environment, refuse_remote_proxy
+from .http_settings import HttpSettings
 from .protocol import SendState
-from .wire import WireRequest
+from .request_head import format_headers
+from .response_body import MAX_UNSENT, read_body, read_buffer
+from .translation import body_too_large, translate
+from .unread_input import is_harmless, make_probe
+from .wire import WireRequest, WireResponse
+
+_MAX_PLAIN_BODY = 2**20
+"""Bytes; aiohttp warns of a longer ``bytes`` body with a ResourceWarning."""
 
 
-def is_patched() -> bool:
-    """Whether something else, such as aioresponses, stands in the place of what aiohttp's sessions send with."""
-    sends = aiohttp.ClientSession._request
-    return type(sends) is not FunctionType or sends.__code__.co_filename != aiohttp.client.__file__
-
-
-async def exchange(
-    session: aiohttp.ClientSession, url: str, request: WireRequest, state: SendState, *, limit: int, **options: Any
-) -> tuple[int, Mapping[str, str], bytes | None]:
-    """Send one request, at most once, and read its answer.
+class SessionTransport:
+    """Sends requests through a session. Make it in the event loop where it is used.
 
     Args:
-        session: Sends it.
-        url: Host, path and query, percent-encoded.
-        request: Method and body.
-        state: Is told when the request may have left.
-        limit: Bytes of the answer's decoded body.
-        **options: Of ``ClientSession.request``, headers among them.
-
-    Returns:
-        The status, the headers, and the body; None where that is longer than ``limit``.
+        settings: Host, limits, TLS and proxy.
+        session: The user's own, never closed here; None to make one without cookies and connection limit.
 
     Raises:
-        WrongLoopError: The session was made in another event loop.
+        InvalidRequestError: The session's own proxy would see the token in the clear.
     """
-    if getattr(session, "_loop", loop := asyncio.get_running_loop()) is not loop:
-        raise WrongLoopError("The aiohttp session passed as session= belongs to another event loop; make one in each.")
-    body = None if request.body is None else _WatchedBody(request.body, state)
-    state.may_have_been_sent = body is None  # nothing tells when a request without a body leaves
-    middlewares = (_send_once, *getattr(session, "_middlewares", ()))  # those of a request displace the session's
-    response = received = None
-    try:
-        response = await session.request(
-            request.method, URL(url, encoded=True), data=body, middlewares=middlewares, **options
-        )
-        received = await read_body(response.content, limit)
-    finally:
-        if response is not None and not response.closed:
-            response.close()  # 101: what follows is not HTTP
-        if body is not None and (received is None or body.size > MOST_UNSENT):
-            body.abort()
-    return response.status, response.headers, received
+
+    def __init__(self, settings: HttpSettings, session: aiohttp.ClientSession | None = None) -> None:
+        self._injected = session is not None
+        self._session = session if session is not None else _make_session()
+        if session is not None:
+            refuse_proxies_of(session, settings)
+        self._base = str(settings.url).rstrip("/")
+        self._body_limit = settings.max_response_size
+        self._headers = settings.fixed_headers
+        self._options: dict[str, Any] = {
+            "allow_redirects": False,
+            # Timeouts are kept above the transport; only the connection has one of its own.
+            "timeout": aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout),
+            "ssl": settings.ssl,
+            "read_bufsize": read_buffer(settings.max_response_size),
+            "raise_for_status": False,
+            "auto_decompress": True,
+            "proxy": settings.choose_proxy(),
+        }
+
+    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
+        """Put one request on the wire, at most once, and read its response whole."""
+        state.may_have_been_sent = False
+        check_target(request.target)
+        format_headers(request.headers)
+        self._check_session()
+        attempt = _Attempt(URL(f"{self._base}{request.target}", encoded=True), state)
+        try:
+            status, headers, body = await self._exchange(request, token, attempt)
+        except Exception as reason:
+            error = _clash(reason, attempt) or translate(reason, sent=state.may_have_been_sent)
+        else:
+            if body is not None:
+                return WireResponse(status, headers, body)
+            error = body_too_large(status, self._body_limit)
+        # Raised out here, so that aiohttp's exception, with the token in its frames, is not its context.
+        raise error
+
+    async def _exchange(self, request: WireRequest, token: str, attempt: _Attempt) -> tuple[int, Any, bytes | None]:
+        """Send one request and read its status, headers and body; the body is None if it is longer than the limit."""
+        session, headers = self._session, {**self._headers, **request.headers, hdrs.AUTHORIZATION: token}
+        if request.body is not None:
+            headers[hdrs.CONTENT_TYPE] = "application/json"
+        # Middlewares passed with a request displace the session's own.
+        middlewares = (attempt.send_once, *getattr(session, "_middlewares", ()), attempt.send_on_clean_connection)
+        url = attempt.url.with_query(None) if foreign_instrumentation.has_trace_hooks(session) else attempt.url
+        response = body = None
+        try:
+            with foreign_instrumentation.suppress_opentelemetry():
+                response = await session.request(
+                    request.method,
+                    url,
+                    data=_payload(request.body),
+                    headers=headers,
+                    middlewares=middlewares,
+                    **self._options,
+                )
+            attempt.state.may_have_been_sent = True
+            body = await read_body(response.content, self._body_limit)
+        finally:
+            if response is not None and not response.closed:
+                response.close()  # after a 101 follows no HTTP
+            if body is None or len(request.body or b"") > MAX_UNSENT:
+                attempt.abort()
+        return response.status, response.headers, body
+
+    def _check_session(self) -> None:
+        session = self._session
+        if session.closed:
+            whose = "that was passed as session=" if self._injected else "of the client"
+            raise ClientClosedError(f"The aiohttp session {whose} is closed.")
+        if getattr(session, "_loop", loop := asyncio.get_running_loop()) is not loop:
+            text = "The aiohttp session passed as session= belongs to another event loop; make one in each."
+            raise WrongLoopError(text)
+
+    async def close(self) -> None:
+        """Close the session, unless it is the user's own."""
+        if not self._injected:
+            await self._session.close()
 
 
-class _WatchedBody(Payload):
-    """A body that tells when it begins to be written: aiohttp holds the headers back until then."""
+def _make_session() -> aiohttp.ClientSession:
+    # The number of connections is limited above, where waiting for one does not count as network time.
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
+    foreign_instrumentation.remove_trace_hooks(session)
+    return session
 
-    def __init__(self, body: bytes, state: SendState) -> None:
+
+def refuse_proxies_of(session: aiohttp.ClientSession, settings: HttpSettings) -> None:
+    """Raise if a session's own proxy would see the token in the clear."""
+    refuse_remote_proxy("session", settings.base_url, getattr(session, "_default_proxy", None))
+    if session.trust_env:
+        proxy_of_environment("session", settings.base_url)
+
+
+def _payload(body: bytes | None) -> bytes | _LargeBody | None:
+    # Plain bytes up to the size aiohttp accepts, because test tools such as vcrpy copy and record the body.
+    return body if body is None or len(body) <= _MAX_PLAIN_BODY else _LargeBody(body)
+
+
+class _LargeBody(aiohttp.Payload):
+    """A body of any size; aiohttp accepts it without a warning."""
+
+    def __init__(self, body: bytes) -> None:
         super().__init__(body, content_type="application/json")
         self._body = body
-        self._state = state
-        self._transport: asyncio.WriteTransport | None = None
 
     @property
     def size(self) -> int:
@@ -83,41 +156,75 @@ class _WatchedBody(Payload):
         return self._body.decode(encoding, errors)
 
     async def write(self, writer: AbstractStreamWriter) -> None:
-        self._state.may_have_been_sent = True
-        self._transport = getattr(writer, "transport", None)
         await writer.write(self._body)
 
+
+class _StaleConnectionError(Exception):
+    """A kept connection has ended or holds an unexpected response. Nothing was sent on it."""
+
+
+class _Attempt:
+    """One attempt's middlewares: around and within those of the session."""
+
+    def __init__(self, url: URL, state: SendState) -> None:
+        self.url = url
+        """Host, path and query."""
+        self.state = state
+        self.reached_connector = False
+        """True once aiohttp has accepted the arguments of the request."""
+        self._transport: Any = None
+
+    async def send_once(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Raise errors of this package only: an `aiohttp.ClientOSError` would make aiohttp send the request again."""
+        self.reached_connector = True
+        request.url = self.url  # trace hooks have seen it without the query
+        try:
+            return await handler(request)
+        except Exception as reason:
+            error = translate(reason, sent=self.state.may_have_been_sent)
+        raise error
+
+    async def send_on_clean_connection(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+        """Take another connection as long as a kept one turns out to be stale."""
+        send = getattr(request, "send", None)
+        if send is None:  # aiohttp names it otherwise: nothing tells when the request leaves
+            self.state.may_have_been_sent = True
+            return await handler(request)
+        request.send = lambda connection: self._send(send, connection)  # type: ignore[method-assign, assignment]
+        while True:
+            try:
+                return await handler(request)
+            except _StaleConnectionError:
+                continue
+
+    async def _send(self, send: Callable[[Any], Awaitable[ClientResponse]], connection: Any) -> ClientResponse:
+        self._transport = getattr(connection, "transport", None)
+        if self._transport is not None and not await _is_clean(connection, self._transport):
+            self.abort()
+            raise _StaleConnectionError
+        self.state.may_have_been_sent = True
+        return await send(connection)
+
     def abort(self) -> None:
-        """Send nothing more of it: aiohttp would first send what is left, be there a newer update or not."""
+        """End the connection at once: closed gently, it would first send the rest of the request."""
         if self._transport is not None:
             self._transport.abort()
 
 
-class Lost(Exception):
-    """A connection that was lost, in a form that aiohttp does not answer by sending the request again."""
+async def _is_clean(connection: Any, transport: Any) -> bool:
+    """Return True if nothing came on a connection about to be used."""
+    probe = make_probe(transport)
+    if probe() and not await is_harmless(transport, probe):
+        return False
+    return not getattr(getattr(connection, "protocol", None), "should_close", False)
 
 
-async def _send_once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-    """Keep aiohttp from sending an idempotent request again by itself after a lost connection."""
-    try:
-        return await handler(request)
-    except aiohttp.ClientConnectorError:
-        raise  # aiohttp does not repeat it
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as reason:
-        lost = Lost(say(reason))
-    raise lost
-
-
-def say(reason: BaseException) -> str:
-    """The class of an exception, and the system's message where there is one: nothing of the request."""
-    if isinstance(reason, Lost):
-        return str(reason)
-    system = reason.os_error if isinstance(reason, aiohttp.ClientConnectorError) else reason
-    words = None
-    if isinstance(system.__cause__, ssl.SSLError):
-        words = system.__cause__.reason
-    elif isinstance(system, ssl.SSLError | socket.gaierror):
-        words = system.strerror
-    elif isinstance(system, OSError) and system.errno:  # its own text may name the URL, query and all
-        words = os.strerror(system.errno)
-    return f"{type(reason).__name__}{f' ({words})' if words else ''}"
+def _clash(reason: Exception, attempt: _Attempt) -> CallsInProgressError | None:
+    """Translate aiohttp's refusal of the credentials and headers of the session itself."""
+    frames = reason.__traceback__
+    while frames is not None and frames.tb_next is not None:
+        frames = frames.tb_next
+    module = frames.tb_frame.f_globals.get("__name__", "") if frames is not None else ""
+    if isinstance(reason, ValueError) and not attempt.reached_connector and module.startswith("aiohttp."):
+        return validation.invalid("session", "has credentials (auth=) or headers that do not go with a token")
+    return None

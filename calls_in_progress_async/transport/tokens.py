@@ -1,8 +1,9 @@
-"""The API token: text, or a callable that is asked for one per organization."""
+"""The API token: text, or a callable that is asked for the token of each organization."""
 
 from __future__ import annotations
 
 import inspect
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -11,29 +12,56 @@ from ..organization import Organization
 from ..single_flight import SingleFlight
 
 TokenSource: TypeAlias = str | Callable[[Organization], str | Awaitable[str]]
-"""A token, or a sync or async callable that gives the token of an organization."""
+"""A token, or a sync or async callable that returns the token of an organization."""
+
+_MAX_REMEMBERED = 100_000
+"""Organizations whose token is remembered; for others the callable is asked again."""
+
+
+class Secret:
+    """A token in a wrapper without a telling ``repr``. In debug mode asyncio logs the results of tasks."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str) -> None:
+        self.value = value
 
 
 class Tokens:
-    """The tokens in use. A callable is asked once per organization, and once more when its token was refused."""
+    """The tokens in use. A callable is asked once per organization, and once more after a 401."""
 
     def __init__(self, source: TokenSource) -> None:
         self._source: Any = source if callable(source) else validation.token(source)
-        self.static = None if callable(self._source) else self._source
-        """The token, where there is but one."""
-        self._known: dict[Organization, str] = {}
-        self._asking: SingleFlight[str] = SingleFlight(self._known.__setitem__)
+        self.static: str | None = None if callable(self._source) else self._source
+        """The token if it is text; None for a callable."""
+        self._remembered: OrderedDict[Organization, Secret] = OrderedDict()
+        self._asking: SingleFlight[Secret] = SingleFlight(self._remember)
+
+    @property
+    def asking(self) -> int:
+        """Number of organizations for which the callable is being asked."""
+        return len(self._asking)
 
     async def get(self, organization: Organization) -> str:
-        """The token of an organization."""
-        known = self.static or self._known.get(organization)
-        return known or await self._asking.join(organization, lambda: self._ask(organization))
+        """Return the token of an organization."""
+        if self.static is not None:
+            return self.static
+        secret = self._remembered.get(organization)
+        if secret is None:
+            secret = await self._asking.run(organization, lambda: self._ask(organization))
+        return secret.value
 
-    def forget(self, organization: Organization, refused: str | None) -> None:
-        """Have the callable asked again after a token was refused, unless a newer one is known already."""
-        if self._known.get(organization) == refused:
-            self._known.pop(organization, None)
+    def forget(self, organization: Organization, rejected: str) -> None:
+        """Forget a token after a 401, unless a newer one is known already."""
+        secret = self._remembered.get(organization)
+        if secret is not None and secret.value == rejected:
+            del self._remembered[organization]
 
-    async def _ask(self, organization: Organization) -> str:
-        answer = self._source(organization)
-        return validation.token(await answer if inspect.isawaitable(answer) else answer)
+    def _remember(self, organization: Organization, secret: Secret) -> None:
+        self._remembered[organization] = secret
+        if len(self._remembered) > _MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
+
+    async def _ask(self, organization: Organization) -> Secret:
+        token = self._source(organization)
+        return Secret(validation.token(await token if inspect.isawaitable(token) else token))

@@ -22,11 +22,14 @@ class WireRequest:
     headers: Mapping[str, str] = field(factory=dict, repr=False)
     """Further headers, such as the context of a trace."""
     body: bytes | None = field(default=None, repr=False)
-    """JSON, or None where the method has no body."""
+    """JSON, or None for a method without a body."""
     repeatable: bool = True
-    """Whether a second request changes nothing and gets the same response."""
+    """True if a second request changes nothing and gets the same response."""
     ordering_keys: tuple[Hashable, ...] = field(default=(), repr=False)
     """Names of the things that a write changes. Writes that share a key go out in order, one at a time."""
+    written_fields: tuple[Hashable, ...] = field(default=(), repr=False)
+    """Names of the fields that a write overwrites. A newer write supersedes an older one only if newer writes
+    overwrite all of its fields; a write without names is never superseded."""
 
 
 @define
@@ -35,16 +38,16 @@ class WireResponse:
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    """Names are found without regard to case."""
+    """A mapping that ignores the case of names."""
     body: bytes = field(repr=False)
     """Decoded from its Content-Encoding."""
 
     @cached_property
     def retry_after(self) -> float | None:
-        """Seconds that the server asks to wait (RFC 9110, section 10.2.3); None where it does not say."""
+        """Seconds that the server asks to wait (RFC 9110, section 10.2.3); None if it does not say."""
         return parse_retry_after(self.headers)
 
     @property
     def throttled(self) -> bool:
-        """Whether the server asks its clients to slow down: 429, or 503 with Retry-After."""
+        """True if the server asks its clients to slow down: 429, or 503 with Retry-After."""
         return self.status == 429 or (self.status == 503 and self.retry_after is not None)

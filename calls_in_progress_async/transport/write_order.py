@@ -1,60 +1,99 @@
-"""WriteOrder: writes to one thing go out in the order they were asked for, one at a time."""
+"""WriteOrder: writes to one thing go out one at a time, in the order in which they were asked for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 
 
-class WriteOrder:
-    """A queue for each thing that is being written to; one that is not being written to takes no memory."""
+class _Queue:
+    """The writes to one thing, oldest first, and a count of the writes to each of its fields."""
+
+    __slots__ = ("fields", "tickets")
 
     def __init__(self) -> None:
-        self._queues: dict[Hashable, deque[WriteTicket]] = {}
+        self.tickets: OrderedDict[WriteTicket, None] = OrderedDict()
+        self.fields: Counter[Hashable] = Counter()
 
-    def take(self, keys: tuple[Hashable, ...]) -> WriteTicket:
-        """Stand in the queues of all ``keys`` at once, so that no two turns can wait for each other."""
-        turn = WriteTicket(self._queues, keys)
+    @property
+    def first(self) -> WriteTicket:
+        return next(iter(self.tickets))
+
+
+class WriteOrder:
+    """A queue for each thing that is being written to. Things without a write take no memory."""
+
+    def __init__(self) -> None:
+        self._queues: dict[Hashable, _Queue] = {}
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def take_ticket(self, keys: tuple[Hashable, ...], fields: tuple[Hashable, ...]) -> WriteTicket:
+        """Join the queues of all ``keys`` at once, so that no two writes can wait for each other.
+
+        Args:
+            keys: Names of the things to write to.
+            fields: Names of the fields that the write overwrites.
+        """
+        keys, fields = tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(fields))
+        ticket = WriteTicket(self._queues, keys, fields)
         for key in keys:
-            queue = self._queues.setdefault(key, deque())
-            for older in queue:
-                older.on_newer()
-            queue.append(turn)
-        return turn
+            queue = self._queues.get(key)
+            if queue is None:
+                queue = self._queues[key] = _Queue()
+            queue.tickets[ticket] = None
+            queue.fields.update(fields)
+            first = queue.first
+            if first is not ticket and first.superseded:
+                first.on_superseded()
+        return ticket
 
 
 class WriteTicket:
-    """One place in the queues. Leave it, whatever happens."""
+    """One write's place in its queues. Release the ticket, whatever happens."""
 
-    def __init__(self, queues: dict[Hashable, deque[WriteTicket]], keys: tuple[Hashable, ...]) -> None:
+    def __init__(
+        self, queues: dict[Hashable, _Queue], keys: tuple[Hashable, ...], fields: tuple[Hashable, ...]
+    ) -> None:
         self._queues = queues
         self._keys = keys
+        self._fields = fields
         self._first: asyncio.Future[None] | None = None
-        self.on_newer: Callable[[], object] = lambda: None
-        """Called when a newer turn for one of the keys is taken."""
+        self.on_superseded: Callable[[], object] = _ignore
+        """Called when a newer write makes the first write in a queue superseded."""
 
     @property
     def superseded(self) -> bool:
-        """Whether a newer write of one of the same things is waiting."""
-        return any(self._queues[key][-1] is not self for key in self._keys)
+        """True if newer writes are waiting that overwrite every field of this one. Ask only after `acquire`.
+
+        A write that names no fields is never superseded, because nobody knows what would be lost.
+        """
+        queues = [self._queues[key] for key in self._keys]
+        return bool(self._fields) and all(any(queue.fields[field] > 1 for queue in queues) for field in self._fields)
 
     @property
     def _is_first(self) -> bool:
-        return all(self._queues[key][0] is self for key in self._keys)
+        return all(self._queues[key].first is self for key in self._keys)
 
-    async def come(self) -> None:
-        """Wait until every earlier write of the same things is over."""
+    async def acquire(self) -> None:
+        """Wait until every earlier write to the same things is over."""
         while not self._is_first:
             self._first = asyncio.get_running_loop().create_future()
             await self._first
 
-    def leave(self) -> None:
-        """Let the next ones go."""
+    def release(self) -> None:
+        """Leave the queues and wake the next writes."""
         for key in self._keys:
             queue = self._queues[key]
-            queue.remove(self)
-            if not queue:
+            del queue.tickets[self]
+            queue.fields -= Counter(self._fields)
+            if not queue.tickets:
                 del self._queues[key]
-            elif (waiting := queue[0]._first) is not None and not waiting.done():
+            elif (waiting := queue.first._first) is not None and not waiting.done():
                 waiting.set_result(None)
+
+
+def _ignore() -> None:
+    """Do nothing."""

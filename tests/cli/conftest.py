@@ -3,10 +3,11 @@
 import asyncio
 import os
 import pty
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -23,7 +24,7 @@ PROGRAM = (sys.executable, "-W", "error", "-m", "calls_in_progress_async")
 
 @attrs.frozen
 class Done:
-    """How a program ended, and what it wrote."""
+    """The exit code and the output of a program."""
 
     code: int
     stdout: str
@@ -32,7 +33,7 @@ class Done:
 
 @attrs.frozen
 class Terminal:
-    """What a terminal was sent, and the exit code."""
+    """The exit code and the output on a terminal."""
 
     code: int
     output: str
@@ -40,12 +41,12 @@ class Terminal:
 
 @attrs.define
 class CommandLine:
-    """Runs commands against one sandbox, which goes on answering meanwhile."""
+    """Runs commands against one sandbox, which keeps responding meanwhile."""
 
     sandbox: SandboxServer
     environment: dict[str, str]
 
-    async def invoke(self, *arguments: str, stdin: str | None = None, **environment: str) -> Result:
+    async def invoke(self, *arguments: str, stdin: str | bytes | None = None, **environment: str) -> Result:
         """Run a command in this process."""
         variables: dict[str, str | None] = {**self.environment, **environment}
         return await asyncio.to_thread(CliRunner().invoke, program, arguments, input=stdin, env=variables)
@@ -53,7 +54,7 @@ class CommandLine:
     async def start(self, *arguments: str, **options: Any) -> asyncio.subprocess.Process:
         """Start a real program."""
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        # Python drops what a pipe does not take at once if its streams have no buffer; it loses nothing that is read.
+        # Without a buffer, Python drops output that a pipe does not take at once.
         environment = os.environ | self.environment | {"PYTHONUNBUFFERED": ""}
         return await asyncio.create_subprocess_exec(*PROGRAM, *arguments, env=environment, **options)
 
@@ -68,13 +69,27 @@ class CommandLine:
         """Run a real program."""
         return await self.finish(await self.start(*arguments))
 
+    async def in_shell(self, script: str, *arguments: str) -> Done:
+        """Run a real program, as ``"$@"`` of a shell's script."""
+        shell = await asyncio.create_subprocess_exec(
+            *("sh", "-c", script, "sh", *PROGRAM, *arguments),
+            env=os.environ | self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        return await self.finish(shell)
+
     async def into_closed_pipe(self, *arguments: str) -> int:
-        """Run a command in this process whose output nobody reads. Returns the exit code."""
+        """Run a command in this process with a closed pipe as stdout. Return the exit code."""
         return await asyncio.to_thread(_run_into_closed_pipe, self.environment, arguments)
 
-    async def on_terminal(self, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Terminal:
-        """Run a command in this process with a terminal of 110 columns in place of stdout and stderr."""
-        for name, value in {**self.environment, "COLUMNS": "110", "LINES": "30", "TERM": "xterm"}.items():
+    async def on_terminal(
+        self, monkeypatch: pytest.MonkeyPatch, *arguments: str, columns: int = 110, lines: int = 30
+    ) -> Terminal:
+        """Run a command in this process with a terminal in place of stdout and stderr."""
+        size = {"COLUMNS": str(columns), "LINES": str(lines)}
+        for name, value in {**self.environment, **size, "TERM": "xterm"}.items():
             monkeypatch.setenv(name, value)
         return await asyncio.to_thread(_run_on_terminal, monkeypatch, arguments)
 
@@ -111,12 +126,20 @@ def _read_all(screen: int, sent: list[bytes]) -> None:
         pass
 
 
+@pytest.fixture(autouse=True)
+def sigint() -> Iterator[None]:
+    """Restore Ctrl-C, here and in child processes, in case the tests run where SIGINT is ignored (``nohup ... &``)."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 Opening = Callable[..., AbstractAsyncContextManager[CommandLine]]
 
 
 @pytest.fixture
 def command_line(monkeypatch: pytest.MonkeyPatch) -> Opening:
-    """Opens a sandbox with these settings (no calls but scripted ones unless told) and a command line for it."""
+    """Open a sandbox with these settings (scripted calls only, by default) and a command line for it."""
     for name in [name for name in os.environ if name.startswith("CALLS_IN_PROGRESS_")]:
         monkeypatch.delenv(name)
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from calls_in_progress_async.cli.escaping import (
     cell,
     id_cell,
-    phone_number,
     printable,
     printable_json,
     printable_lines,
@@ -34,28 +33,28 @@ hostile_text = st.text(st.characters() | st.sampled_from(sorted(_ACTIVE)))
         ("\U000e0041", r"\U000e0041"),
     ],
 )
-def test_what_acts_on_a_terminal_is_shown_instead(text: str, shown: str) -> None:
-    """Control characters, escapes, bidi overrides, line separators and lone surrogates; letters and spaces stay."""
+def test_active_characters_are_shown_instead(text: str, shown: str) -> None:
+    """Control characters, escapes, bidi overrides, line separators and lone surrogates are shown; letters stay."""
     assert printable(text) == shown
 
 
 @given(hostile_text)
 def test_nothing_active_is_left(text: str) -> None:
-    """Whatever the text, it can be encoded, is one line, and nothing in it acts on a terminal."""
+    """Any text becomes one line that can be encoded and has nothing active in it."""
     shown = printable(text)
     assert not _ACTIVE & set(shown)
     assert len(shown.encode().splitlines()) <= 1
 
 
 def test_lines_stay_lines() -> None:
-    """Our own line ends stay where there are several lines; everything else is shown."""
+    """Line ends of several lines stay; everything else is shown."""
     assert printable_lines("a\x1b\nb") == "a\\x1b\nb"
 
 
 @settings(max_examples=50)
 @given(st.recursive(hostile_text, lambda inner: st.lists(inner) | st.dictionaries(hostile_text, inner)), st.booleans())
 def test_json_stays_the_same_value_on_one_line(value: object, indented: bool) -> None:
-    """JSON is made harmless by its own escapes, so that a program reads exactly what was sent."""
+    """JSON is made harmless by its own escapes, so that a program reads the exact value."""
     shown = printable_json(json.dumps(value, ensure_ascii=False, indent=2 if indented else None))
     assert json.loads(shown) == value
     assert not _ACTIVE & set(shown)
@@ -69,16 +68,33 @@ def test_a_cell_has_no_markup_and_no_escapes() -> None:
 
 
 def test_a_long_description_is_cut_and_a_long_id_is_not() -> None:
-    """An id is of use in its full length only."""
+    """Descriptions are cut, ids never are."""
     assert cell("x" * 5_000).plain == "x" * 300 + "..."
     assert id_cell("x" * 5_000).plain == "x" * 5_000
 
 
 @pytest.mark.parametrize(
-    ("number", "shown"),
-    [("+18055551234", "...1234"), ("866-555-1234", "...1234"), ("5551234", "..."), ("", "..."), (None, None)],
+    ("text", "width", "shown"),
+    [
+        ("Spring Sale Boots", 17, "Spring Sale Boots"),
+        ("Spring Sale Boots", 16, "Spring S\u2026e Boots"),
+        ("Spring Sale Boots", 7, "Spr\u2026ots"),
+        ("Spring Sale Boots", 1, "\u2026"),
+        ("\u4f60\u597d\u4f60\u597d\u4f60\u597d", 7, "\u4f60\u2026\u4f60\u597d"),
+    ],
 )
-def test_a_callers_number_is_masked(number: str | None, shown: str | None) -> None:
-    """The last four digits are left, of a number that is long enough not to be known by them."""
-    assert phone_number(number, masked=True) == shown
-    assert phone_number(number, masked=False) == number
+def test_a_description_is_shortened_in_the_middle(text: str, width: int, shown: str) -> None:
+    """Both ends of a description stay, also in letters of two columns."""
+    assert cell(text, width).plain == shown
+
+
+@pytest.mark.parametrize(
+    ("json_text", "shown"),
+    [
+        ('{"a":NaN,"b":[-Infinity,Infinity]}', '{"a":null,"b":[null,null]}'),
+        ('{"NaN":"-Infinity \\" NaN"}', '{"NaN":"-Infinity \\" NaN"}'),
+    ],
+)
+def test_numbers_beyond_json_are_null(json_text: str, shown: str) -> None:
+    """NaN and infinities become null outside strings."""
+    assert printable_json(json_text) == shown

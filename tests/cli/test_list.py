@@ -4,9 +4,12 @@ import json
 import re
 from datetime import UTC, datetime
 
+import pytest
+
+from calls_in_progress_async import Organization
 from calls_in_progress_async.sandbox import Fault
 
-ORGANIZATION = (2, "advertiser")
+ORGANIZATION = Organization(2, "advertiser")
 HOSTILE = {
     "calling_phone_number": "\x1b[31m+18055551234",
     "advertiser_campaign_name": "[red]\x1b]0;x\x07\u202e",
@@ -15,20 +18,20 @@ HOSTILE = {
 
 
 async def test_a_table_of_calls(command_line) -> None:
-    """Data on stdout, the count on stderr, callers masked unless asked for."""
+    """Data goes to stdout and the count to stderr; callers are masked unless asked for."""
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION, calling_phone_number="+18055551234", external_unique_id="mine-1")
         done = await line.invoke("list", "advertiser:2", "advertiser:3", "advertiser:2")
         assert done.exit_code == 0
         assert done.stderr == "1 call in progress in 2 organizations\n"
-        for shown in ("advertiser:2", call, "mine-1", "...1234", "bridged", "Sample Campaign Name"):
+        for shown in ("advertiser:2", call, "mine-1", "...1234", "Sample Campaign Name"):
             assert shown in done.stdout
         assert "8055551234" not in done.stdout
         assert "+18055551234" in (await line.invoke("list", "advertiser:2", "--show-numbers")).stdout
 
 
 async def test_nothing_in_progress(command_line) -> None:
-    """That is no failure, and no table."""
+    """Nothing in progress is no failure, and prints no table."""
     async with command_line() as line:
         done = await line.invoke("list", "network:1")
         assert (done.exit_code, done.stdout) == (0, "")
@@ -36,7 +39,7 @@ async def test_nothing_in_progress(command_line) -> None:
 
 
 async def test_lines_of_json_hold_the_exact_payload(command_line) -> None:
-    """One call a line, with the organization beside it."""
+    """--json writes one call a line, with its organization."""
     async with command_line() as line:
         for number in (1, 2):
             line.sandbox.start_call(ORGANIZATION, transaction_id=f"AB-{number}", new_field=[1, {"ä": None}], **HOSTILE)
@@ -49,34 +52,153 @@ async def test_lines_of_json_hold_the_exact_payload(command_line) -> None:
 
 
 async def test_hostile_text_is_shown_and_not_sent(command_line, monkeypatch) -> None:
-    """Escapes in a payload stand in the table as text, on a terminal as in a pipe."""
+    """Escapes in a payload are text in the table, on a terminal as in a pipe."""
     async with command_line() as line:
         identity = "x" * 100
         line.sandbox.start_call(ORGANIZATION, external_unique_id=identity, **HOSTILE)
-        piped = await line.execute("list", "advertiser:2", "--show-numbers")
+        piped = await line.execute("list", "advertiser:2", "--show-numbers", "--wide")
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202e]", piped.stdout)
         for shown in (r"\x1b[31m+18055551234", r"[red]\x1b]0;x\x07\u202e", r"\x9b2J=\u2028[link=x]y[/link]", identity):
             assert shown in piped.stdout
-        terminal = await line.on_terminal(monkeypatch, "list", "advertiser:2")
+        terminal = await line.on_terminal(monkeypatch, "list", "advertiser:2", "--wide")
         assert terminal.code == 0
         assert not re.search(r"\x1b\]|\x1b\[31m|\x07|[\x80-\x9f]|\u202e|\u2028", terminal.output)
-        assert terminal.output.count("x") >= 100  # folded, not cut
+        assert identity in terminal.output  # neither cut nor folded
 
 
-async def test_a_narrow_terminal_keeps_the_ids(command_line, monkeypatch) -> None:
-    """Descriptions give way first."""
-    async with command_line(epoch=datetime.now(UTC)) as line:
-        call = line.sandbox.start_call(ORGANIZATION, external_unique_id="mine-1")
-        monkeypatch.setattr("calls_in_progress_async.cli.output._UNFOLDED", 80)
+async def test_unreadable_fields_of_calls_are_reported(command_line) -> None:
+    """Each unreadable field is a note with its call; many notes are summed up."""
+    async with command_line() as line:
+        line.sandbox.start_call(ORGANIZATION, transaction_id="AB-1", start_time="noon")
         done = await line.invoke("list", "advertiser:2")
-        assert call in done.stdout
-        assert "mine-1" in done.stdout
-        assert "custom" in done.stdout
-        assert "campaign" not in done.stdout
+        assert done.exit_code == 0
+        assert re.search(r"^note: advertiser:2: call AB-1: \S*start_time: ", done.stderr, re.MULTILINE)
+        for number in range(7):
+            line.sandbox.start_call(ORGANIZATION, transaction_id=f"CD-{number}", start_time=f"{number}")
+        done = await line.invoke("list", "advertiser:2")
+        assert done.stderr.count("note: advertiser:2: call ") == 5
+        assert "note: advertiser:2: 3 more unreadable fields\n" in done.stderr
+
+
+async def test_lines_are_json_whatever_the_payload_holds(command_line) -> None:
+    """NaN, infinities, bytes that are not UTF-8 and lone surrogates leave every line JSON."""
+    body = (
+        b'{"current_calls":[{"transaction_id":"AB-1","a":NaN,"b":[-Infinity,Infinity],"c":"NaN \\" -Infinity",'
+        b'"d":"\xff\x9b","e":"\\ud800"}]}'
+    )
+    async with command_line(faults=[Fault(status=200, body=body)]) as line:
+        done = await line.execute("list", "advertiser:2", "--json")
+        assert done.code == 0
+        call = json.loads(done.stdout, parse_constant=_refuse)["call"]
+        assert (call["a"], call["b"], call["c"]) == (None, [None, None], 'NaN " -Infinity')
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(constant)
+
+
+async def test_an_operator_sees_who_since_when_and_which_campaign(command_line, monkeypatch) -> None:
+    """At 80 columns the table has caller, start, campaign and utm values; more columns come with more room."""
+    async with command_line() as line:
+        since = datetime.now(UTC).replace(microsecond=0)
+        call = line.sandbox.start_call(
+            ORGANIZATION,
+            transaction_id="ABCD1234-ABCD1234",
+            calling_phone_number="+18055551234",
+            bridge_start_time=since.isoformat(),
+            advertiser_campaign_name="Spring Sale of Shoes and Boots",
+            custom_data={"utm_source": {"value": "google.com"}, "utm_medium": {"value": "cpc"}, "x": {"value": "y"}},
+        )
+        narrow = await line.on_terminal(monkeypatch, "list", "advertiser:2", "network:1", columns=80)
+        (heading, row) = (_plain(text) for text in narrow.output.splitlines() if "..." in text or "caller" in text)
+        assert heading.split() == ["organization", "transaction", "id", "caller", "since", "campaign", "utm"]
+        assert row.rstrip() == (
+            f"advertiser:2  {call}  ...1234  {since.astimezone():%H:%M:%S}  Spring\u2026 Boots  google\u2026 / cpc"
+        )
+        wide = await line.on_terminal(monkeypatch, "list", "advertiser:2", columns=140)
+        for shown in ("Spring Sale of Shoes and Boots", "google.com / cpc", "lasts", "0:0"):
+            assert shown in wide.output
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 80, 120, 200])
+async def test_ids_are_whole_at_every_width(command_line, monkeypatch, columns) -> None:
+    """Ids are neither cut nor folded at any width; a line that is too long is left to the terminal."""
+    identity, own = "A" * 32, "order-0123456789-0123456789"
+    async with command_line() as line:
+        line.sandbox.start_call(ORGANIZATION, transaction_id=identity, external_unique_id=own)
+        default = await line.on_terminal(monkeypatch, "list", "advertiser:2", columns=columns)
+        assert identity in default.output
+        names = ("--columns", "external_id,transaction_id")
+        chosen = await line.on_terminal(monkeypatch, "list", "advertiser:2", *names, columns=columns)
+        assert f"{own}  {identity}" in chosen.output
+
+
+async def test_columns_can_be_chosen(command_line) -> None:
+    """--columns takes the named columns, fields of a call and custom data, in that order; --wide takes all columns."""
+    async with command_line() as line:
+        line.sandbox.start_call(
+            ORGANIZATION,
+            transaction_id="AB-1",
+            call_record_id="R-1",
+            calling_phone_number="+18055551234",
+            bridge_start_time="2024-02-01T09:00:00-07:00",
+            custom_data={"utm_source": {"value": "google.com"}},
+        )
+        names = (
+            "custom_data.utm_source, caller,call_record_id,calling_phone_number,bridge_start_time,since,affiliate_id"
+        )
+        done = await line.invoke("list", "advertiser:2", "--columns", names)
+        heading, row = done.stdout.splitlines()
+        assert " ".join(heading.split()) == (
+            "utm source caller call record id calling phone number bridge start time since affiliate id"
+        )
+        time = datetime.fromisoformat("2024-02-01T09:00:00-07:00").astimezone()
+        expected = ["google.com", "...1234", "R-1", "...1234", time.isoformat(" ", "seconds"), f"{time:%m-%d %H:%M}"]
+        assert re.split("  +", row.strip())[:-1] == expected
+        wide = (await line.invoke("list", "advertiser:2", "--wide")).stdout
+        assert wide.startswith("organization  transaction id  caller")
+        assert re.search(r"status +destination +phone type +city +keypresses +custom *\n", wide)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--columns", "colour"), "custom_data.NAME, got 'colour'"),
+        (("--columns", "custom_data."), "custom_data.NAME, got 'custom_data.'"),
+        (("--columns", "_origin"), "got '_origin'"),
+        (("--columns", " ,"), "expected names with commas between them"),
+        (("--columns", "caller", "--wide"), "--wide and --columns exclude each other"),
+    ],
+)
+async def test_an_unknown_column_is_a_usage_error(command_line, arguments, complaint) -> None:
+    """A column that is not there exits with 2 and lists the choices."""
+    async with command_line() as line:
+        done = await line.invoke("list", "advertiser:2", *arguments)
+        assert done.exit_code == 2
+        assert complaint in done.stderr
+        assert not line.sandbox.requests
+
+
+async def test_numbers_in_custom_data_are_masked(command_line) -> None:
+    """Phone numbers in custom data are masked in the table too, unless asked for."""
+    async with command_line() as line:
+        line.sandbox.start_call(
+            ORGANIZATION, custom_data={"utm_term": {"value": "call 805-555-1234"}, "Phone": {"value": "5551234"}}
+        )
+        masked = (await line.invoke("list", "advertiser:2", "--wide")).stdout
+        assert "utm_term=call ...1234, Phone=..." in masked
+        assert "555-1234" not in masked
+        assert "5551234" not in masked
+        shown = (await line.invoke("list", "advertiser:2", "--wide", "--show-numbers")).stdout
+        assert "utm_term=call 805-555-1234, Phone=5551234" in shown
 
 
 async def test_filters_are_sent(command_line) -> None:
-    """By id and by phone numbers; nothing found anywhere is told by the exit code 4."""
+    """Filters are sent, by id and by phone numbers; no result anywhere exits with 4."""
     async with command_line() as line:
         call = line.sandbox.start_call(
             ORGANIZATION, calling_phone_number="+18055551234", destination_phone_number="+18555550002"
@@ -91,18 +213,18 @@ async def test_filters_are_sent(command_line) -> None:
         assert nothing.exit_code == 4
 
 
-async def test_a_filter_that_will_not_do_is_a_usage_error(command_line) -> None:
-    """One phone number without the other, or one that is none."""
+async def test_a_malformed_filter_is_a_usage_error(command_line) -> None:
+    """One phone number without the other, or a malformed one, exits with 2 and names the flag."""
     async with command_line() as line:
         for numbers in (("123-456",), ("nobody", "--destination-phone-number", "855-555-0002")):
             done = await line.invoke("list", "advertiser:2", "--calling-phone-number", *numbers)
             assert done.exit_code == 2
-            assert done.stderr.startswith("error: ")
+            assert done.stderr.startswith("error: --")
         assert not line.sandbox.requests
 
 
 async def test_with_a_filter_one_failure_does_not_stop_the_others(command_line) -> None:
-    """What was found is shown, what failed is told."""
+    """With a filter, results are shown and failures are reported."""
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION)
         done = await line.invoke("list", "advertiser:99", "advertiser:2", "--transaction-id", call)
@@ -112,7 +234,7 @@ async def test_with_a_filter_one_failure_does_not_stop_the_others(command_line) 
 
 
 async def test_one_organization_that_fails_does_not_stop_the_others(command_line) -> None:
-    """Each failure is told with its organization; exit code 1."""
+    """Each failure is reported with its organization, and the exit code is 1."""
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION)
         done = await line.invoke("list", "advertiser:99", "advertiser:2")
@@ -124,47 +246,60 @@ async def test_one_organization_that_fails_does_not_stop_the_others(command_line
 
 
 async def test_organizations_from_a_file_and_from_stdin(command_line, tmp_path) -> None:
-    """One a line, with comments; each is asked once."""
+    """A file has one organization a line, with comments; repeated ones count once."""
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION)
         file = tmp_path / "organizations.txt"
         file.write_text("# ours\nadvertiser:2  # the big one\n\nNetwork:1\nadvertiser:2\n")
-        done = await line.invoke("list", "--all-from", str(file), "--json")
+        done = await line.invoke("list", "--organizations", str(file), "--json")
         assert done.exit_code == 0
         assert json.loads(done.stdout)["call"]["transaction_id"] == call
         assert len(line.sandbox.requests) == 2
-        done = await line.invoke("list", "--all-from", "-", "advertiser:3", stdin=file.read_text())
+        done = await line.invoke("list", "--organizations", "-", "advertiser:3", stdin=file.read_text())
         assert done.exit_code == 0
         assert done.stderr == "1 call in progress in 3 organizations\n"
 
 
+@pytest.mark.parametrize("content", [b"\xef\xbb\xbfadvertiser:2\r\n", b"\xef\xbb\xbf# ours\r\nadvertiser:2"])
+@pytest.mark.parametrize("command", ["list", "watch"])
+async def test_a_file_from_an_editor_on_windows(command_line, tmp_path, command, content) -> None:
+    """A byte order mark and CRLF are no part of an organization, for both commands, in a file and on stdin."""
+    file = tmp_path / "organizations.txt"
+    file.write_bytes(content)
+    seconds = ("--seconds", "0.05") if command == "watch" else ()
+    async with command_line() as line:
+        for source, stdin in ((str(file), None), ("-", content)):
+            done = await line.invoke(command, "--organizations", source, *seconds, stdin=stdin)
+            assert (done.exit_code, "1 organization" in done.stderr) == (0, True)
+
+
 async def test_the_table_is_in_the_order_of_the_file(command_line) -> None:
-    """Whichever organization answers first."""
+    """The table has the order of the file, not of the responses."""
     async with command_line(organizations=30) as line:
         names = [f"advertiser:{number}" for number in range(30, 1, -1)]
         for number in range(30, 1, -1):
-            line.sandbox.start_call((number, "advertiser"))
-        done = await line.invoke("list", "--all-from", "-", stdin="\n".join(names))
+            line.sandbox.start_call(Organization(number, "advertiser"))
+        done = await line.invoke("list", "--organizations", "-", stdin="\n".join(names))
         assert re.findall(r"advertiser:\d+", done.stdout) == names
 
 
 async def test_a_file_that_cannot_be_read(command_line, tmp_path) -> None:
-    """A line that is no organization is named by its number; nothing is sent."""
+    """A malformed line is reported by its number, and nothing is sent."""
     async with command_line() as line:
         file = tmp_path / "organizations.txt"
         file.write_text("advertiser:2\nadvertiser\x1b\n")
-        done = await line.invoke("list", "--all-from", str(file))
+        done = await line.invoke("list", "--organizations", str(file))
         assert done.exit_code == 2
-        assert f"error: {file}:2: organization must be text such as" in done.stderr
+        assert f"error: {file}:2: must be text such as" in done.stderr
         file.write_bytes(b"\xff\xfe")
-        assert "not text in UTF-8" in (await line.invoke("list", "--all-from", str(file))).stderr
-        assert (await line.invoke("list", "--all-from", str(tmp_path / "none"))).exit_code == 2
+        assert "must be text in UTF-8" in (await line.invoke("list", "--organizations", str(file))).stderr
+        assert (await line.invoke("list", "--organizations", str(tmp_path / "none"))).exit_code == 2
         assert "no organization is named" in (await line.invoke("list")).stderr
         assert not line.sandbox.requests
 
 
 async def test_a_progress_bar_on_a_terminal_only(command_line, monkeypatch) -> None:
-    """It goes to stderr, is gone at the end, and does not run into lines of JSON."""
+    """The progress bar goes to stderr, vanishes at the end, and does not run into lines of JSON."""
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION)
         table = await line.on_terminal(monkeypatch, "list", "advertiser:2", "advertiser:99")
@@ -176,8 +311,8 @@ async def test_a_progress_bar_on_a_terminal_only(command_line, monkeypatch) -> N
         assert "asking" not in (await line.execute("list", "advertiser:2")).stderr
 
 
-async def test_an_unreadable_entry_is_told_of(command_line) -> None:
-    """The rest of the list is shown."""
+async def test_an_unreadable_entry_is_reported(command_line) -> None:
+    """An unreadable entry is a note, and the rest of the list is shown."""
     body = b'{"current_calls":[7,{"transaction_id":"AB-1"}]}'
     async with command_line(faults=[Fault(status=200, body=body)]) as line:
         done = await line.invoke("list", "advertiser:2")
@@ -187,7 +322,7 @@ async def test_an_unreadable_entry_is_told_of(command_line) -> None:
 
 
 async def test_a_reader_that_goes_away_is_no_error(command_line) -> None:
-    """As in ``| head -1``: quiet, with the code of a closed pipe; lines of JSON and tables alike."""
+    """Under ``| head -1``, JSON and tables end quietly, with the code of a closed pipe."""
     async with command_line(organizations=60, calls_per_organization=20) as line:
         organizations = [f"advertiser:{number}" for number in range(2, 60)]
         for options in (("--json",), ()):

@@ -2,7 +2,9 @@
 
 import asyncio
 import io
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,11 +13,12 @@ import sys
 import click
 import pytest
 
-from calls_in_progress_async import __main__, __version__, errors
+from calls_in_progress_async import Organization, __main__, __version__, errors
 from calls_in_progress_async.cli import list_calls as list_module
 from calls_in_progress_async.cli import sandbox as sandbox_module
-from calls_in_progress_async.cli import watch_display as display_module
-from calls_in_progress_async.cli.exit_codes import ExitCode, combined, exit_code_of, report
+from calls_in_progress_async.cli import watch_lines as lines_module
+from calls_in_progress_async.cli.error_reports import message_of, report
+from calls_in_progress_async.cli.exit_codes import ExitCode, combined, exit_code_of
 from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.sandbox import Fault
 
@@ -23,17 +26,17 @@ PYTHON = (sys.executable, "-W", "error")
 
 
 def test_version_and_help(capsys) -> None:
-    """--help lists the exit codes and where the token comes from; -h is the same."""
+    """--help lists the exit codes and the sources of the token; -h is the same."""
     assert program.run(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
     assert program.run(["-h"]) == 0
     shown = capsys.readouterr().out
-    for words in ("130  Ctrl-C", "4  the call that was named", "CALLS_IN_PROGRESS_TOKEN_FILE", "demo", "list", "watch"):
+    for words in ("130  Ctrl-C", "4  the named call", "CALLS_IN_PROGRESS_TOKEN_FILE", "demo", "list", "watch"):
         assert words in shown
 
 
 def test_without_a_command_the_help_is_shown(capsys) -> None:
-    """On stderr, as a usage error."""
+    """The help goes to stderr, as a usage error."""
     assert program.run([]) == 2
     assert "Usage:" in capsys.readouterr().err
 
@@ -43,7 +46,7 @@ def test_without_a_command_the_help_is_shown(capsys) -> None:
     [["no-such"], ["list", "--no-such"], ["list", "advertiser"], ["list", "advertiser:0"], ["list", "\x1b"]],
 )
 def test_usage_errors(arguments, capsys) -> None:
-    """Usage, one line that says what is wrong, and 2; nothing active reaches the terminal."""
+    """A usage error prints the usage and one line, and exits with 2; nothing active reaches the terminal."""
     assert program.run(arguments) == 2
     shown = capsys.readouterr().err
     assert shown.startswith("Usage: ")
@@ -52,7 +55,7 @@ def test_usage_errors(arguments, capsys) -> None:
 
 
 async def test_no_token(command_line) -> None:
-    """3, and which variable to set."""
+    """A missing token exits with 3 and names the variable to set."""
     async with command_line() as line:
         done = await line.invoke("list", "advertiser:2", CALLS_IN_PROGRESS_TOKEN="")
         assert done.exit_code == 3
@@ -60,14 +63,14 @@ async def test_no_token(command_line) -> None:
 
 
 async def test_a_token_cannot_be_an_argument(command_line) -> None:
-    """It would be in the list of processes."""
+    """No command has --token, because the list of processes would show it."""
     async with command_line() as line:
         for command in ("list", "update", "check", "watch"):
             assert "--token" not in (await line.invoke(command, "--help")).stdout
 
 
 async def test_a_token_from_a_file(command_line, tmp_path) -> None:
-    """CALLS_IN_PROGRESS_TOKEN_FILE."""
+    """CALLS_IN_PROGRESS_TOKEN_FILE names a file with the token."""
     (tmp_path / "token").write_text("sandbox-token\n")
     async with command_line() as line:
         done = await line.invoke(
@@ -79,7 +82,7 @@ async def test_a_token_from_a_file(command_line, tmp_path) -> None:
 
 
 async def test_a_wrong_token(command_line) -> None:
-    """3, without the token."""
+    """A wrong token exits with 3, and no message has the token."""
     async with command_line() as line:
         line.environment["CALLS_IN_PROGRESS_TOKEN"] = "wrong-one"
         done = await line.execute("list", "advertiser:2")
@@ -90,7 +93,7 @@ async def test_a_wrong_token(command_line) -> None:
 
 
 async def test_a_server_that_is_down(command_line) -> None:
-    """1, and one hint."""
+    """A server that is down exits with 1."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
@@ -102,7 +105,7 @@ async def test_a_server_that_is_down(command_line) -> None:
 
 
 async def test_the_spelling_of_the_type(command_line) -> None:
-    """The hint is in the words of the command line."""
+    """The hint names the option of the command line."""
     async with command_line(organization_type_spelling="capitalized") as line:
         done = await line.invoke("list", "advertiser:2")
         assert done.exit_code == 1
@@ -111,7 +114,7 @@ async def test_the_spelling_of_the_type(command_line) -> None:
 
 
 async def test_the_vendors_error_handle_is_told(command_line) -> None:
-    """It is what the vendor's support asks for."""
+    """The error handle, for the vendor's support, is reported."""
     async with command_line(faults=[Fault(status=500)]) as line:
         done = await line.invoke("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--timeout", "0.1")
         assert done.exit_code == 1
@@ -119,7 +122,7 @@ async def test_the_vendors_error_handle_is_told(command_line) -> None:
 
 
 async def test_a_host_on_the_command_line_wins(command_line) -> None:
-    """Over either variable that names one."""
+    """A host on the command line overrides the variables of both forms."""
     arguments = ("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--dry-run")
     async with command_line() as line:
         assert "https://acme.invoca.net/" in (await line.invoke(*arguments, "--network", "acme")).stdout
@@ -131,13 +134,13 @@ async def test_a_host_on_the_command_line_wins(command_line) -> None:
 
 
 async def test_rate_is_kept_to(command_line) -> None:
-    """--rate makes a rate limit of the client; it does not lose anything."""
+    """--rate limits the client, and loses nothing."""
     async with command_line() as line:
         assert (await line.invoke("list", "advertiser:2", "advertiser:3", "--rate", "1000")).exit_code == 0
 
 
 async def test_ctrl_c_while_waiting_for_an_answer(command_line) -> None:
-    """130, with nothing on stderr."""
+    """Ctrl-C exits with 130 and writes nothing to stderr."""
     async with command_line(faults=[Fault(kind="hang")]) as line:
         process = await line.start("list", "advertiser:2")
         while not line.sandbox.requests:
@@ -148,7 +151,7 @@ async def test_ctrl_c_while_waiting_for_an_answer(command_line) -> None:
 
 
 async def test_the_server_dies_while_it_is_asked(command_line) -> None:
-    """1, with one error a organization and no traceback."""
+    """A lost server exits with 1, one error for each organization, and no traceback."""
     async with command_line(faults=[Fault(kind="hang")]) as line:
         process = await line.start("list", "advertiser:2", "--timeout", "1")
         while not line.sandbox.requests:
@@ -161,14 +164,14 @@ async def test_the_server_dies_while_it_is_asked(command_line) -> None:
 
 
 def test_a_full_disk() -> None:
-    """One line says what the system says."""
+    """One line has the system's message."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run([*PYTHON, "-m", "calls_in_progress_async", "--help"], stdout=full, stderr=-1, check=False)
     assert (done.returncode, done.stderr) == (1, b"error: No space left on device\n")
 
 
 def test_a_full_disk_in_this_process(monkeypatch, capsys) -> None:
-    """What is left over at the end has nowhere to go either."""
+    """The last flush into a full disk is one line too."""
     with open("/dev/full", "w", encoding="utf-8") as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert program.run(["--version"]) == 1
@@ -176,7 +179,7 @@ def test_a_full_disk_in_this_process(monkeypatch, capsys) -> None:
 
 
 def test_nobody_reads_what_is_left_over(monkeypatch) -> None:
-    """The last buffer is flushed into a closed pipe."""
+    """The last flush into a closed pipe exits with 141."""
     reading, writing = os.pipe()
     os.close(reading)
     monkeypatch.setattr(sandbox_module, "run", lambda work: work.close() or sys.stdout.write("left over") * 0)
@@ -188,14 +191,14 @@ def test_nobody_reads_what_is_left_over(monkeypatch) -> None:
 
 
 def test_streams_that_are_no_files(monkeypatch) -> None:
-    """An embedding program may have put anything in their place."""
+    """An embedding program may have replaced the streams."""
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert program.run(["--version"]) == 0
     assert __version__ in sys.stdout.getvalue()
 
 
 def test_the_shell_completes_words(monkeypatch, capsys) -> None:
-    """As click does it for every program."""
+    """The shell completes the names of commands."""
     for name, value in (("COMPLETE", "bash_complete"), ("WORDS", "calls-in-progress de"), ("CWORD", "1")):
         monkeypatch.setenv(f"_CALLS_IN_PROGRESS_{name}" if name == "COMPLETE" else f"COMP_{name}", value)
     with pytest.raises(SystemExit) as left:
@@ -206,7 +209,7 @@ def test_the_shell_completes_words(monkeypatch, capsys) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("options", [[], ["--json"]])
 def test_signals_in_this_process(number, code, options, monkeypatch, capsys) -> None:
-    """They cancel the command, which cleans up; after the terminal's ^C comes a new line."""
+    """Signals cancel the command, and it cleans up; a new line follows the terminal's ^C."""
     shown = []
 
     def show(text: str) -> None:
@@ -225,16 +228,16 @@ def test_signals_in_this_process(number, code, options, monkeypatch, capsys) -> 
 
 
 def test_a_watch_in_this_process(monkeypatch, capsys, tmp_path) -> None:
-    """Ctrl-C keeps the checkpoint; a closed pipe does not, since its last event was told to nobody."""
+    """Ctrl-C saves the checkpoint; a closed pipe does not, because nobody read its last event."""
     monkeypatch.setenv("CALLS_IN_PROGRESS_TOKEN", "t")
     file = tmp_path / "checkpoint.json"
     arguments = ["watch", "advertiser:2", "--base-url", "http://127.0.0.1:1", "--timeout", "0.1", "--interval", "0.1"]
     for leave, code in ((_break_pipe, 141), (_interrupt, 130)):
         assert not file.exists()
-        monkeypatch.setattr(display_module, "write_line", leave)
+        monkeypatch.setattr(lines_module, "write_line", leave)
         assert program.run([*arguments, "--checkpoint", str(file)]) == code
     assert file.exists()
-    assert "1 failure of organizations" in capsys.readouterr().err
+    assert "1 failure" in capsys.readouterr().err
 
 
 def _interrupt(_: str) -> None:
@@ -246,7 +249,7 @@ def _break_pipe(_: str) -> None:
 
 
 def test_a_terminal_that_cannot_show_all_letters() -> None:
-    """They are escaped rather than the end of the program."""
+    """Letters beyond the terminal's encoding are escaped."""
     command = [*PYTHON, "-m", "calls_in_progress_async", "update", "advertiser:2", "--transaction-id", "A"]
     environment = {"PYTHONIOENCODING": "latin-1", "CALLS_IN_PROGRESS_TOKEN": "t"}
     done = subprocess.run([*command, "--set", "ł=ö", "--dry-run"], capture_output=True, check=False, env=environment)
@@ -256,7 +259,7 @@ def test_a_terminal_that_cannot_show_all_letters() -> None:
 
 @pytest.mark.parametrize("library", ["click", "rich"])
 def test_without_the_extra_one_line_says_how_to_get_it(library) -> None:
-    """The core does not need it, so it may be missing."""
+    """Without the libraries of the extra, one line names it."""
     code = (
         f"import sys; sys.modules[{library!r}] = None; import calls_in_progress_async.__main__ as m; sys.exit(m.main())"
     )
@@ -266,7 +269,7 @@ def test_without_the_extra_one_line_says_how_to_get_it(library) -> None:
 
 
 def test_the_core_does_not_import_the_command_line() -> None:
-    """Nor click, nor rich."""
+    """The core imports neither the command line nor click nor rich."""
     code = (
         "import sys, calls_in_progress_async; print({'click', 'rich', 'calls_in_progress_async.cli'} & {*sys.modules})"
     )
@@ -274,7 +277,7 @@ def test_the_core_does_not_import_the_command_line() -> None:
 
 
 def test_main_in_this_process(monkeypatch, capsys) -> None:
-    """It returns the exit code; a module of our own that is missing is not taken for the extra."""
+    """`main` returns the exit code; another missing module is not mistaken for the extra."""
     monkeypatch.setattr(sys, "argv", ["calls-in-progress", "--version"])
     assert __main__.main() == 0
     name = "calls_in_progress_async.cli.program"
@@ -302,11 +305,12 @@ class _Raising:
         (click.Abort(), 130),
         (click.ClickException("no"), 1),
         (errors.ConnectionFailedError("no"), 1),
+        (OSError(28, "No space left on device"), 1),
         (asyncio.CancelledError(), None),
     ],
 )
 def test_how_commands_end(raised, code, monkeypatch, capsys) -> None:
-    """A command that is cancelled by nobody is a fault of ours, and is not hidden."""
+    """Every exception has its exit code; an unexplained cancellation is a bug and is not hidden."""
 
     async def raise_it(*_: object) -> int:
         raise raised
@@ -321,7 +325,7 @@ def test_how_commands_end(raised, code, monkeypatch, capsys) -> None:
 
 
 def test_codes_of_errors(capsys) -> None:
-    """Every class of the tree has a code, and is told without a traceback."""
+    """Every class of the tree has a code, and is reported without a traceback."""
     classes = [errors.CallsInProgressError]
     for each in classes:
         classes += each.__subclasses__()
@@ -333,10 +337,125 @@ def test_codes_of_errors(capsys) -> None:
     assert exit_code_of(errors.InvalidRequestError("no", parameter="id")) is ExitCode.USAGE
 
 
-def test_several_outcomes_have_one_code() -> None:
-    """Theirs, if they agree."""
+def test_several_results_have_one_code() -> None:
+    """Several results have one code: their own if they agree, else 1."""
     ok, token, failed = ExitCode.OK, ExitCode.TOKEN, ExitCode.FAILED
     assert combined(set()) is ok
     assert combined({ok}) is ok
     assert combined({ok, token}) is token
     assert combined({token, ExitCode.NO_SUCH_CALL}) is failed
+
+
+def test_the_summaries_of_the_commands_are_whole(capsys, monkeypatch) -> None:
+    """The help of the group has a complete sentence for each command at 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert program.run(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert "..." not in shown.partition("Commands:")[2]
+    for command in program.commands.values():
+        assert command.short_help is not None
+        assert re.search(rf"^  {command.name} +{re.escape(command.short_help)}$", shown, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "problem", "message"),
+    [
+        ("interval", "nan will not do", "--interval nan will not do"),
+        ("custom_data['a']", "is empty", "--set['a'] is empty"),
+        ("id", "0 is outside 1 to 2^63-1", "ORG 0 is outside 1 to 2^63-1"),
+        ("strict", "5 is not True", "strict 5 is not True"),
+        (
+            "calling_phone_number",
+            "comes only with destination_phone_number",
+            "--calling-phone-number comes only with --destination-phone-number",
+        ),
+        (
+            "transaction_id",
+            "is missing, pass transaction_id or external_unique_id",
+            "--transaction-id is missing, pass --transaction-id or --external-unique-id",
+        ),
+        ("base_url", "comes with network", "--base-url (CALLS_IN_PROGRESS_BASE_URL) comes with network"),
+        ("external_unique_id", "'transaction_id' is taken", "--external-unique-id 'transaction_id' is taken"),
+        ("network", "comes with base_url", "--network (CALLS_IN_PROGRESS_NETWORK) comes with --base-url"),
+    ],
+)
+def test_messages_name_the_flags(parameter, problem, message) -> None:
+    """A message names flags and variables instead of Python's parameters, and leaves quoted values alone."""
+    error = errors.InvalidRequestError(f"{parameter} {problem}", parameter=parameter)
+    assert message_of(error) == message
+
+
+async def test_ignored_interrupts_stay_ignored(command_line) -> None:
+    """After `nohup ... &`, SIGINT does nothing and SIGTERM stops the command."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    async with command_line(faults=[Fault(kind="hang")]) as line:
+        process = await line.start("list", "advertiser:2")
+        while not line.sandbox.requests:
+            await asyncio.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0.1)
+        assert process.returncode is None
+        process.send_signal(signal.SIGTERM)
+        assert (await line.finish(process)).code == 143
+
+
+COMMANDS = {
+    "help": (["--help"], 0),
+    "list": (["list", "advertiser:2", "--json"], 0),
+    "file": (["list", "--organizations", "-"], 2),
+    "watch": (["watch", "advertiser:2", "--seconds", "0.3"], 0),
+    "demo": (["demo", "--seconds", "0.3"], 0),
+    "update": (["update", "advertiser:2", "--transaction-id", "AB-1", "--set", "a=b"], 0),
+}
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_closed_streams(command_line, closed, name) -> None:
+    """With closed streams, every command does its work and exits as usual, without a traceback."""
+    arguments, code = COMMANDS[name]
+    async with command_line() as line:
+        line.sandbox.start_call(Organization.advertiser(2), transaction_id="AB-1")
+        done = await line.in_shell(f'exec "$@" {closed}', *arguments)
+        assert done.code == code
+        assert "Traceback" not in done.stdout + done.stderr
+        assert "Error" not in done.stdout + done.stderr
+        assert len(line.sandbox.updates) == (name == "update")
+        if name == "list" and closed != ">&-" and "2" not in closed:
+            assert json.loads(done.stdout)["call"]["transaction_id"] == "AB-1"
+
+
+@pytest.mark.parametrize("unwritable", ["1</dev/null", "2</dev/null"])
+async def test_an_unwritable_stream_is_one_line_before_anything_is_sent(command_line, unwritable) -> None:
+    """A stream that is open for reading only ends the command at once."""
+    arguments, _ = COMMANDS["update"]
+    async with command_line() as line:
+        done = await line.in_shell(f'exec "$@" {unwritable}', *arguments)
+        assert (done.code, done.stdout) == (1, "")
+        assert done.stderr == ("error: Bad file descriptor\n" if unwritable[0] == "1" else "")
+        assert not line.sandbox.requests
+
+
+def test_an_unwritable_stream_in_this_process(monkeypatch, capsys) -> None:
+    """The line about an unwritable stdout has the system's message."""
+    with open(os.devnull, encoding="utf-8") as unwritable:
+        monkeypatch.setattr(sys, "stdout", unwritable)
+        assert program.run(["--version"]) == 1
+    assert capsys.readouterr().err == "error: Bad file descriptor\n"
+
+
+def test_closed_streams_in_this_process(monkeypatch) -> None:
+    """Without streams, as under pythonw, the null device takes their place; the missing extra is a code alone."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert program.run(["--version"]) == 0
+    assert sys.stdout.name == sys.stdin.name + 1
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        os.close(stream.fileno())
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setitem(
+        sys.modules,
+        "calls_in_progress_async.cli.program",
+        _Raising(ModuleNotFoundError("no click", name="click")),
+    )
+    assert __main__.main() == 2

@@ -1,4 +1,4 @@
-"""``sandbox`` runs until it is told to stop."""
+"""``sandbox`` runs until it is stopped."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from calls_in_progress_async import CallsInProgressClient, Organization, RateLim
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 async def test_it_introduces_itself_and_stops_cleanly(command_line, number, code) -> None:
-    """It prints url, token and an example that works; Ctrl-C and SIGTERM end it without a word."""
+    """The sandbox prints its URL, its token and a working example; Ctrl-C and SIGTERM end it quietly."""
     async with command_line() as line:
         process = await line.start("sandbox", "--organizations", "3", "--seed", "9")
         assert process.stdout is not None
@@ -28,7 +28,7 @@ async def test_it_introduces_itself_and_stops_cleanly(command_line, number, code
 
 
 async def test_its_options_reach_the_server(command_line) -> None:
-    """Rate limit, faults, and the port of its own choice."""
+    """Rate limit, faults and port reach the server."""
     async with command_line() as line:
         arguments = ("sandbox", "--json", "--calls-per-organization", "0")
         limited = await line.start(*arguments, "--rate-limit", "0.01", "--rate-burst", "1")
@@ -47,7 +47,7 @@ async def test_its_options_reach_the_server(command_line) -> None:
 
 
 async def test_a_port_that_is_taken(command_line) -> None:
-    """One line says so."""
+    """A port in use is one line on stderr."""
     async with command_line() as line:
         done = await line.execute("sandbox", "--port", line.sandbox.url.rpartition(":")[2])
         assert done.code == 1

@@ -1,14 +1,16 @@
-"""``update`` writes what it says, and a dry run writes nothing."""
+"""``update`` writes its changes, and a dry run writes nothing."""
 
 import json
 
 import pytest
 
-ORGANIZATION = (2, "advertiser")
+from calls_in_progress_async import Organization
+
+ORGANIZATION = Organization(2, "advertiser")
 
 
 async def test_custom_data_and_an_external_id_are_written(command_line) -> None:
-    """One command writes both, and says what it wrote."""
+    """One command writes custom data and an external id, and reports both."""
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION)
         done = await line.invoke(
@@ -25,7 +27,7 @@ async def test_custom_data_and_an_external_id_are_written(command_line) -> None:
 
 
 async def test_post_and_an_answer_without_a_body(command_line) -> None:
-    """--method POST is sent as such; a 202 is told as accepted."""
+    """--method POST sends a POST, and a 202 is reported as accepted."""
     async with command_line(accept_only=True) as line:
         call = line.sandbox.start_call(ORGANIZATION, external_unique_id="mine-1")
         done = await line.invoke(
@@ -38,7 +40,7 @@ async def test_post_and_an_answer_without_a_body(command_line) -> None:
 
 
 async def test_json_is_one_line_with_the_exact_payload(command_line) -> None:
-    """--json answers with what the server answered."""
+    """--json writes the server's response."""
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION)
         done = await line.invoke("update", "advertiser:2", "--transaction-id", call, "--set", "a=b", "--json")
@@ -48,7 +50,7 @@ async def test_json_is_one_line_with_the_exact_payload(command_line) -> None:
 
 
 async def test_a_dry_run_shows_the_request_and_sends_none(command_line) -> None:
-    """It needs no token and shows none."""
+    """A dry run needs no token and shows none."""
     async with command_line() as line:
         arguments = ("update", "advertiser:2", "--transaction-id", "AB-1", "--set", "näme=\x9b\n", "--dry-run")
         done = await line.invoke(*arguments, "--organization-type-case", "capitalized", CALLS_IN_PROGRESS_TOKEN="")
@@ -70,16 +72,16 @@ async def test_a_dry_run_shows_the_request_and_sends_none(command_line) -> None:
     ("arguments", "complaint"),
     [
         (("advertiser:2", "--transaction-id", "AB-1"), "nothing would change"),
-        (("advertiser:2", "--set", "a=b"), "transaction_id is missing"),
-        (("advertiser:2", "--transaction-id", "AB-1", "--set", "a"), "not written as NAME=VALUE"),
+        (("advertiser:2", "--set", "a=b"), "--transaction-id is missing"),
+        (("advertiser:2", "--transaction-id", "AB-1", "--set", "a"), "must be NAME=VALUE, got 'a'"),
         (("advertiser:2", "--transaction-id", "AB-1", "--set", "a=1", "--set", "a=2"), "set twice"),
         (("advertiser:2", "--transaction-id", "AB-1", "--set", "a="), "has no removal"),
-        (("advertiser:2", "--transaction-id", "no/such", "--set", "a=b"), "transaction_id"),
+        (("advertiser:2", "--transaction-id", "no/such", "--set", "a=b"), "--transaction-id must be"),
         (("advertiser 2", "--transaction-id", "AB-1", "--set", "a=b"), "advertiser:25"),
     ],
 )
-async def test_what_cannot_be_sent_is_a_usage_error(command_line, arguments, complaint) -> None:
-    """It exits with 2, says why in one line, and sends nothing."""
+async def test_an_invalid_update_is_a_usage_error(command_line, arguments, complaint) -> None:
+    """An invalid update exits with 2, gives the reason in one line, and sends nothing."""
     async with command_line() as line:
         done = await line.invoke("update", *arguments)
         assert done.exit_code == 2
@@ -88,7 +90,7 @@ async def test_what_cannot_be_sent_is_a_usage_error(command_line, arguments, com
 
 
 async def test_a_call_that_is_over_has_a_code_of_its_own(command_line) -> None:
-    """A script can tell a call that ended from a failure: 4."""
+    """An ended call exits with 4, so that a script can tell it from a failure."""
     async with command_line() as line:
         done = await line.invoke("update", "advertiser:2", "--transaction-id", "AB-1", "--set", "a=b")
         assert done.exit_code == 4
@@ -97,10 +99,10 @@ async def test_a_call_that_is_over_has_a_code_of_its_own(command_line) -> None:
 
 
 async def test_an_update_that_may_have_been_applied_says_so(command_line) -> None:
-    """The connection breaks after the server carried the update out."""
+    """A connection lost after the update leaves a note."""
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION)
         line.sandbox.fail_next(20, "disconnect-after")
         done = await line.invoke("update", "advertiser:2", "--transaction-id", call, "--set", "a=b", "--method", "POST")
         assert done.exit_code == 1
-        assert "note: the update may have been carried out all the same" in done.stderr
+        assert "note: the server may have carried out the update all the same" in done.stderr

@@ -10,15 +10,15 @@ import os
 import subprocess
 import sys
 import textwrap
-from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import virtual_loop
 from attrs import frozen
 from transport.pipelines import Answer, rig
-from transport.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, Seen, hang, in_virtual_time, reply
+from transport.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, Seen, hang, reply
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import (
@@ -31,7 +31,6 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.transport.pooled import Connections
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
@@ -199,6 +198,7 @@ def test_the_constructor_is_the_documented_one() -> None:
         "default_region": "US", "validate_phone_numbers": "possible", "strict": False, "retry": RetryPolicy(),
         "rate_limit": None, "timeout": 30.0, "attempt_timeout": 10.0, "connect_timeout": 5.0, "max_connections": 100,
         "max_response_size": 32 * 2**20, "ssl": True, "proxy": None, "trust_env": False, "session": None,
+        "transport": None, "instrumentation": (),
     }  # fmt: skip
 
 
@@ -303,23 +303,49 @@ async def test_a_drain_has_an_end() -> None:
             await client.close(drain=-1)
 
 
-def test_a_client_of_another_loop_says_so() -> None:
-    """asyncio.run twice with one client: WrongLoopError, and no leak when it is dropped."""
+def test_a_client_belongs_to_one_open_loop() -> None:
+    """WrongLoopError in a second loop while the first is open."""
 
-    async def use(client: CallsInProgressClient | None) -> CallsInProgressClient:
-        async with RawServer() as server:
-            client = client or server.client()
-            await client.find(ACME)
-            return client
+    async def find() -> None:
+        await client.find(ACME)
 
-    client = asyncio.run(use(None))
-    with pytest.raises(sdk.WrongLoopError, match="another event loop"):
-        asyncio.run(use(client))
+    client = CallsInProgressClient(token=TOKEN, transport=Responding())
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        first.run(find())
+        with pytest.raises(sdk.WrongLoopError, match="another event loop"):
+            second.run(find())
+        first.run(client.close())
+        with pytest.raises(sdk.ClientClosedError):
+            first.run(find())
+
+
+def test_a_client_goes_on_in_the_next_loop() -> None:
+    """asyncio.run three times with one client: slots, scopes and shared responses of the closed loop are forgotten."""
+
+    async def find_at_once() -> None:
+        await asyncio.gather(*(client.find(ACME, timeout=5) for _ in range(3)), client.find(ACME, max_age=100))
+
+    transport = Responding()
+    client = CallsInProgressClient(token=TOKEN, transport=transport, max_connections=1)
+    for _ in range(3):
+        asyncio.run(find_at_once())
+    assert transport.count == 12
     asyncio.run(client.close())
-    with pytest.raises(sdk.ClientClosedError):
-        asyncio.run(use(client))
-    del client
-    gc.collect()
+
+
+class Responding:
+    """A transport of the user's own: no calls, after a step of the loop."""
+
+    def __init__(self) -> None:
+        self.count = self.closed = 0
+
+    async def send(self, request: sdk.WireRequest, token: str, state: sdk.SendState) -> sdk.WireResponse:
+        self.count += 1
+        await asyncio.sleep(0)
+        return sdk.WireResponse(200, {}, b'{"current_calls": []}')
+
+    async def close(self) -> None:
+        self.closed += 1
 
 
 async def test_a_client_that_nobody_closed_is_no_warning() -> None:
@@ -657,7 +683,7 @@ async def test_what_is_passed_wins_over_the_environment(environment: Any) -> Non
     [
         ({}, "token", "CALLS_IN_PROGRESS_TOKEN"),
         ({"TOKEN": "a", "TOKEN_FILE": "b"}, "token", "is set twice"),
-        ({"TOKEN": " "}, "token", "is empty"),
+        ({"TOKEN": " "}, "token", "is missing"),
         ({"TOKEN": "se cret"}, "token", "is malformed"),
         ({"TOKEN_FILE": "/no/such/file"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: No such file"),
         ({"TOKEN_FILE": "/"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: Is a directory"),
@@ -740,28 +766,23 @@ async def test_closing_at_the_same_time_is_closing_once() -> None:
 
 
 async def test_closing_in_a_pause_leaves_no_coroutine_behind() -> None:
-    """An answer that comes at the moment of closing: no wait is begun, and none left unawaited."""
+    """A response that comes at the moment of closing begins no wait, and leaves none unawaited."""
     gate = asyncio.Event()
 
     class Transport:
         async def send(self, *_: Any) -> Any:
             await gate.wait()
-            return sdk_response(500)
+            return sdk.WireResponse(500, {}, b"")
 
         async def close(self) -> None: ...
 
-    def sdk_response(status: int) -> Any:
-        from calls_in_progress_async.transport.wire import WireResponse  # noqa: PLC0415
-
-        return WireResponse(status, {}, b"")
-
-    it = rig(200)
-    it.pipeline._transport = Transport()  # type: ignore[assignment]
-    call = asyncio.create_task(it.go())
+    client = CallsInProgressClient(token=TOKEN, transport=Transport())
+    call = asyncio.create_task(client.find(ACME))
     await asyncio.sleep(0)
     gate.set()
-    await it.pipeline.close(None)
-    assert type(await call) is sdk.ClientClosedError
+    await client.close()
+    with pytest.raises(sdk.ClientClosedError):
+        await call
     gc.collect()
 
 
@@ -776,7 +797,7 @@ def test_a_call_after_closing_is_told_so() -> None:
         assert type(await running) is sdk.ClientClosedError
         assert type(await it.go()) is sdk.ClientClosedError
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 @pytest.mark.parametrize("proxy", [5, "", "not a url", "http://[::1", "http://x:99999", b"http://x", object()])
@@ -793,27 +814,26 @@ async def test_a_session_is_checked(session: Any) -> None:
         CallsInProgressClient(token=TOKEN, session=session)
 
 
-def test_a_fork_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the child, as the hook of the fork does it: a client of before is refused, one of after is not."""
+def test_a_client_that_was_never_used_survives_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was used is rejected in the child, as the hook of the fork counts it."""
     from calls_in_progress_async import loop_affinity as module  # noqa: PLC0415
 
     monkeypatch.setattr(module, "_forks", module._forks)
-    before = CallsInProgressClient(token=TOKEN)
+    unused, used = (CallsInProgressClient(token=TOKEN, transport=Responding()) for _ in range(2))
+    asyncio.run(used.find(ACME))
     module._count_fork()
+    assert list(asyncio.run(unused.find(ACME))) == []
     with pytest.raises(sdk.WrongLoopError, match="forked"):
-        asyncio.run(before.find(ACME))
-    asyncio.run(before.close())
-    asyncio.run(CallsInProgressClient(token=TOKEN).__aenter__()).__repr__()
+        asyncio.run(used.find(ACME))
+    asyncio.run(used.close())
 
 
 async def test_a_slow_parser_is_told() -> None:
     """Aiohttp without its C parser accepts what it should refuse."""
     from aiohttp.http_parser import HttpResponseParserPy  # noqa: PLC0415
 
-    from calls_in_progress_async.transport import aiohttp_transport  # noqa: PLC0415
-
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(aiohttp_transport, "HttpResponseParser", HttpResponseParserPy)
+        patched.setattr("aiohttp.http.HttpResponseParser", HttpResponseParserPy)
         async with RawServer() as server, server.client() as client:
             with pytest.warns(RuntimeWarning, match="without its C parser"):
                 await client.find(ACME)
@@ -878,14 +898,6 @@ async def test_what_is_sent_is_a_request(request_: Any) -> None:
             await client.send(request_)
 
 
-async def test_a_connection_that_is_gone_already_is_not_kept_in_mind() -> None:
-    """One without a transport does not stay with the connector."""
-    connector = Connections("http://127.0.0.1", ssl=True, timeout=5.0, limit=1)
-    connector._remember(None, None)
-    assert connector._guards == {}
-    await connector.close()
-
-
 @pytest.mark.parametrize("attempts", [1, 3])
 async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
     """A token that was answered 401 is forgotten, also where no attempt is left to send another one in."""
@@ -902,36 +914,6 @@ async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
         for _ in range(3):
             assert len(await client.find(ACME)) == 0
     assert next(tokens, "none is left") == "none is left"
-
-
-async def test_an_instrumentation_of_all_sessions_sees_our_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of OpenTelemetry and others add their trace hooks when a session is made."""
-    seen = []
-
-    async def on_start(_: Any, __: Any, request: aiohttp.TraceRequestStartParams) -> None:
-        seen.append(request.method)
-
-    hooks = aiohttp.TraceConfig()
-    hooks.on_request_start.append(on_start)
-    make = aiohttp.ClientSession.__init__
-    monkeypatch.setattr(aiohttp.ClientSession, "__init__", partialmethod(make, trace_configs=[hooks]))
-    async with RawServer() as server, server.client() as client:
-        await client.find(ACME)
-    assert (seen, len(server.seen)) == (["GET"], 1)
-
-
-async def test_a_session_that_does_not_go_with_a_token_is_refused() -> None:
-    """What aiohttp then raises is a ValueError, of credentials given twice for example: no reason to try again."""
-
-    async def refuse(_: Any, __: Any) -> Any:
-        raise ValueError("Cannot combine AUTHORIZATION header with AUTH argument")
-
-    async with RawServer() as server, aiohttp.ClientSession(middlewares=[refuse]) as session:
-        async with server.client(session=session) as client:
-            with pytest.raises(sdk.InvalidRequestError, match=r"^session ") as raised:
-                await client.find(ACME)
-        assert (len(raised.value.attempts), server.seen) == (1, [])
-        assert raised.value.__context__ is None  # which may hold the request's headers
 
 
 async def test_what_the_limits_have_learnt_goes_to_the_next_start() -> None:

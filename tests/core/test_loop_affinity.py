@@ -13,71 +13,88 @@ from calls_in_progress_async import WrongLoopError, loop_affinity
 from calls_in_progress_async.loop_affinity import LoopAffinity
 
 
-async def enter(here: LoopAffinity) -> bool:
-    here.enter()
-    return here.leave()
+async def use(affinity: LoopAffinity) -> bool:
+    affinity.check()
+    return affinity.is_current()
 
 
-def test_the_first_loop_in_which_it_is_entered_is_its_own() -> None:
-    """As often as one likes; before, it can be left anywhere."""
+def test_the_first_loop_is_the_bound_one() -> None:
+    """Check as often as you like; before, any loop is current."""
 
     async def main() -> None:
-        here = LoopAffinity()
-        assert here.leave()
-        assert [await enter(here) for _ in range(3)] == [True] * 3
+        affinity = LoopAffinity(lambda: True)
+        assert affinity.is_current()
+        assert [await use(affinity) for _ in range(3)] == [True] * 3
 
     asyncio.run(main())
 
 
-def test_another_loop_is_refused() -> None:
-    """Though it is in the same thread, and the first one is closed; the first one stays the one."""
+def test_another_loop_is_rejected_while_the_first_is_open() -> None:
+    """Even in the same thread; the first loop stays bound."""
 
-    async def refused() -> bool:
+    async def rejected() -> bool:
         with pytest.raises(WrongLoopError, match="another event loop"):
-            here.enter()
-        return here.leave()
+            affinity.check()
+        return affinity.is_current()
 
-    here = LoopAffinity()
+    affinity = LoopAffinity(lambda: True)
     with asyncio.Runner() as runner:
-        assert runner.run(enter(here))
+        assert runner.run(use(affinity))
         with pytest.raises(RuntimeError):
-            here.enter()  # there is no loop here
+            affinity.check()  # there is no loop here
         with asyncio.Runner() as other:
-            assert not other.run(refused())
-        assert runner.run(enter(here))
-    assert not asyncio.run(refused())
+            assert not other.run(rejected())
+        assert runner.run(use(affinity))
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_closed_loop_is_followed_by_the_next_if_nothing_is_running(idle: bool) -> None:
+    """The first check in the next loop returns True, further ones False. What still runs belongs to the first loop."""
+
+    async def check() -> bool:
+        return affinity.check()
+
+    affinity = LoopAffinity(lambda: idle)
+    assert asyncio.run(check()) is False
+    if not idle:
+        with pytest.raises(WrongLoopError, match="another event loop"):
+            asyncio.run(check())
+        return
+    with asyncio.Runner() as runner:
+        assert [runner.run(check()) for _ in range(2)] == [True, False]
 
 
 def test_what_another_thread_is_using_cannot_be_left_here() -> None:
-    """Its event loop runs: what is closed from here would go on there."""
+    """Its event loop runs: what is closed from here would go on taffinity."""
 
     async def main() -> None:
-        here = LoopAffinity()
-        here.enter()
+        affinity = LoopAffinity(lambda: True)
+        affinity.check()
 
-        async def leave() -> None:
+        async def ask() -> None:
             with pytest.raises(WrongLoopError, match="close it there"):
-                here.leave()
+                affinity.is_current()
 
-        await asyncio.to_thread(asyncio.run, leave())
-        assert here.leave()
+        await asyncio.to_thread(asyncio.run, ask())
+        assert affinity.is_current()
 
     asyncio.run(main())
 
 
-def test_a_fork_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether it was entered before or not, and in the same loop; what is made after the fork is not."""
+def test_a_fork_after_the_first_use_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same loop and in another one. An object that was never used works in the child."""
 
     async def main() -> None:
-        new, used = LoopAffinity(), LoopAffinity()
-        assert await enter(used)
+        unused, used = LoopAffinity(lambda: True), LoopAffinity(lambda: True)
+        assert await use(used)
         monkeypatch.setattr(loop_affinity, "_forks", loop_affinity._forks)
         loop_affinity._count_fork()
-        for each in (new, used):
-            with pytest.raises(WrongLoopError, match="before this process was forked"):
-                each.enter()
-            assert not each.leave()
-        assert await enter(LoopAffinity())
+        with pytest.raises(WrongLoopError, match="before this process was forked"):
+            used.check()
+        assert not used.is_current()
+        for affinity in (unused, LoopAffinity(lambda: True)):
+            assert await use(affinity)
+            assert await use(affinity)
 
     asyncio.run(main())
 

@@ -9,8 +9,9 @@ import traceback
 from typing import Any
 
 import pytest
+import virtual_loop
 from transport.pipelines import FIND, Answer, rig, write
-from transport.servers import ACME, in_virtual_time
+from transport.servers import ACME
 
 from calls_in_progress_async import (
     DeadlineExceededError,
@@ -49,7 +50,7 @@ class Work:
         return answer
 
     def join(self, key: Any = "key", timeout: float | None = None) -> asyncio.Task[Any]:
-        return asyncio.create_task(self.flights.join(key, self, timeout))
+        return asyncio.create_task(self.flights.run(key, self, timeout))
 
 
 def test_all_who_ask_the_same_share_one_answer() -> None:
@@ -68,7 +69,7 @@ def test_all_who_ask_the_same_share_one_answer() -> None:
         assert await work.join() == "second"
         assert work.kept == [("key", "first"), ("other", "other"), ("key", "second")]
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_one_who_is_cancelled_leaves_the_others_their_answer() -> None:
@@ -85,7 +86,7 @@ def test_one_who_is_cancelled_leaves_the_others_their_answer() -> None:
         assert [type(each) for each in done] == [asyncio.CancelledError, str, asyncio.CancelledError]
         assert (work.begun, work.given_up, work.kept) == (1, 0, [("key", "answer")])
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_with_the_last_who_waits_the_work_is_given_up() -> None:
@@ -102,7 +103,7 @@ def test_with_the_last_who_waits_the_work_is_given_up() -> None:
         assert await work.join() == "answer"
         assert (work.begun, work.given_up, work.kept) == (2, 1, [("key", "answer")])
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_what_was_given_up_and_answers_all_the_same_is_not_kept() -> None:
@@ -122,7 +123,7 @@ def test_what_was_given_up_and_answers_all_the_same_is_not_kept() -> None:
         assert await asyncio.gather(second, third) == ["new", "new"]
         assert (work.kept, work.begun) == ([("key", "new")], 2)
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
@@ -144,7 +145,7 @@ def test_work_that_ends_when_nobody_waits_any_more_is_no_complaint(stubborn: boo
         gc.collect()
         return complaints
 
-    assert in_virtual_time(main) == []
+    assert virtual_loop.run(main) == []
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [(0, 0), (4.0, 4.0)])
@@ -166,7 +167,7 @@ def test_a_waiter_waits_as_long_as_it_says(timeout: float, seconds: float) -> No
         await asyncio.sleep(0)
         assert (work.given_up, work.kept) == (1, [("key", "answer")])
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_an_answer_in_time_is_an_answer() -> None:
@@ -175,7 +176,7 @@ def test_an_answer_in_time_is_an_answer() -> None:
     async def main() -> None:
         assert await Work("answer").join(timeout=11) == "answer"
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def caused() -> Exception:
@@ -205,7 +206,7 @@ def test_each_who_waits_raises_an_error_of_its_own() -> None:
         assert work.kept == []
         assert len(work.flights) == 0
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 class Uncopied(Exception):
@@ -222,7 +223,7 @@ def test_an_error_whose_class_does_not_copy_passes_as_it_is() -> None:
         work = Work(shared := Uncopied("a", "b"))
         assert await asyncio.gather(work.join(), work.join(), return_exceptions=True) == [shared, shared]
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 # Of tokens: what two requests that wait for one say of themselves.
@@ -243,7 +244,7 @@ def test_a_late_refusal_does_not_forget_a_newer_token() -> None:
         assert await tokens.get(ACME) == "third"
         assert (tokens.static, Tokens("text").static) == (None, "text")
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def refreshing(second: Any) -> Any:
@@ -281,7 +282,7 @@ def test_a_token_that_will_not_do_is_an_error_to_each_request() -> None:
         assert (updated.may_have_been_applied, found.may_have_been_applied) == (True, False)
         assert [[each.status for each in error.attempts] for error in (updated, found)] == [[502, 401], [401]]
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_a_users_error_is_told_to_each_request() -> None:
@@ -293,7 +294,7 @@ def test_a_users_error_is_told_to_each_request() -> None:
         assert updated.__notes__ == ["An earlier attempt of this update may have been applied."]
         assert not hasattr(found, "__notes__")
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks here")
@@ -316,4 +317,4 @@ def test_an_eager_task_factory_makes_no_difference(waits: bool) -> None:
         assert await asyncio.gather(it.go(), it.go()) == [200, 200]
         assert asked == 1
 
-    in_virtual_time(main)
+    virtual_loop.run(main)

@@ -1,4 +1,4 @@
-"""A server that misbehaves at the level of bytes, and counts what it saw."""
+"""A server with scripted faults at the level of bytes; it keeps every request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACME = Organization.advertiser(25)
 def answer(
     status: int = 200, body: bytes | str = b"", *headers: str, version: str = "1.1", length: Any = None
 ) -> bytes:
-    """The bytes of an answer; ``length`` lies about the body's."""
+    """Return the bytes of a response; ``length`` lies about the body's."""
     body = body.encode() if isinstance(body, str) else body
     lines = [
         f"HTTP/{version} {status} Whatever",
@@ -36,7 +36,7 @@ NO_CALLS = answer(200, EMPTY_LIST)
 
 @frozen
 class Request:
-    """One request as it came over the wire."""
+    """One request, byte by byte."""
 
     head: bytes
     body: bytes
@@ -53,12 +53,12 @@ class Request:
 
 @define(eq=False)
 class Exchange:
-    """What a fault can do: send bytes, close, reset, or nothing."""
+    """The means of a fault: send bytes, close, reset, or do nothing."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     request: Request | None = None
-    """None before the first request of a connection."""
+    """The request; None before the first one of a connection."""
 
     async def send(self, data: bytes) -> None:
         self.writer.write(data)
@@ -81,7 +81,7 @@ class Exchange:
 
 
 Act = Callable[[Exchange], Awaitable[None]]
-"""What is done about one request."""
+"""The server's reaction to one request."""
 
 
 def say(*pieces: bytes) -> Act:
@@ -139,7 +139,7 @@ def drip(head: bytes, drop: bytes, seconds: float = 0.01) -> Act:
 
 
 def pour(head: bytes, chunk: bytes, times: int) -> Act:
-    """Send a head, and then the same bytes again and again, as fast as they are taken."""
+    """Send a head, and then the same bytes again and again, as fast as the client reads."""
 
     async def act(exchange: Exchange) -> None:
         await exchange.send(head)
@@ -152,9 +152,9 @@ def pour(head: bytes, chunk: bytes, times: int) -> Act:
 
 @define(eq=False)
 class FaultServer:
-    """Does with each request the next of its script, and the last again and again.
+    """Treats each request by the next act of its script, and repeats the last.
 
-    ``at_connect`` is done before a request is read, and may leave none to read.
+    ``at_connect`` acts before a request is read, and may leave none to read.
     """
 
     script: list[Act] = field(factory=lambda: [say(NO_CALLS)])
@@ -173,12 +173,12 @@ class FaultServer:
         return f"{'https' if self.ssl else 'http'}://127.0.0.1:{self.port}"
 
     def client(self, **settings: Any) -> CallsInProgressClient:
-        """A client for this server that waits for nothing between its three attempts."""
+        """Make a client for this server; it makes three attempts without a wait."""
         defaults = {"token": TOKEN, "base_url": self.url, "retry": RetryPolicy(initial=0)}
         return CallsInProgressClient(**{**defaults, **settings})
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Wait until something is so; looked at whenever a connection or a request comes or goes."""
+        """Wait until a condition holds; it is checked as connections and requests come and go."""
         async with asyncio.timeout(5):
             while not condition():
                 self._changed.clear()

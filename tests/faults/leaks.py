@@ -28,15 +28,10 @@ async def settle() -> None:
 
 def left_behind(client: CallsInProgressClient) -> dict[str, Any]:
     """What is still held for requests, while none is running."""
-    delivery, connector = client._pipeline, connector_of(client)
+    connector = connector_of(client)
     waiting = [bucket.waiting for bucket in client._limiter.snapshot().shared.values()]
     found = {
-        "running": delivery._running,
-        "scopes": len(delivery._scopes._due),
-        "slots": delivery._settings.max_connections - delivery._slots._value,
-        "waiters for a slot": sum(not each.done() for each in delivery._slots._waiters or ()),
-        "turns": len(delivery._turns._queues),
-        "questions for a token": len(delivery._tokens._asking),
+        **client._pipeline.in_use(),
         "waiters for the limit": sum(waiting) + client._limiter.snapshot().organizations_waiting,
         "connections in use": len(connector._acquired) if connector is not None else 0,
     }
@@ -45,8 +40,14 @@ def left_behind(client: CallsInProgressClient) -> dict[str, Any]:
 
 def connector_of(client: CallsInProgressClient) -> Any:
     """Aiohttp's connector, if there is one by now."""
-    session = client._transport._own
-    return None if session is None else session.connector
+    opened = getattr(client._transport, "_opened", None)
+    session = getattr(opened, "_session", None)
+    return getattr(opened, "_connector", None) if session is None else session.connector
+
+
+def guards_of(client: CallsInProgressClient) -> dict[Any, Any]:
+    """Return the guards of the open connections; a session has none."""
+    return getattr(client._transport._opened, "_guards", {})
 
 
 def idle_connections(client: CallsInProgressClient) -> list[Any]:

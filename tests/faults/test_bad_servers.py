@@ -1,6 +1,6 @@
-"""Bad servers and bad networks: what each fault is, whether it is tried again, and that nothing is left behind.
+"""Bad servers and bad networks: each fault comes to one error, is retried or not, and leaves nothing behind.
 
-The tables here are those of ``docs/faults.md``: a test compares them.
+A test compares the tables here with the tables of ``docs/faults.md``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import trustme
 from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from faults.fault_server import (
     ACME,
     EMPTY_LIST,
@@ -43,24 +43,26 @@ pytestmark = pytest.mark.usefixtures("way")
 MIB = 2**20
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 DEEP = 100_000
+MakeTransport = Callable[[FaultServer], Any]
+"""Makes the transport of a client for a server; None stands for aiohttp's."""
 
 
 @frozen
 class Fault:
-    """One row of the table: what the server does, and what comes of it with three attempts."""
+    """One row of the table: an act of the server, and the error after three attempts."""
 
     name: str
     act: Act | None = None
     error: str | None = "UnexpectedResponseError"
-    """None where it is a success."""
+    """The name of the error; None for a success."""
     again: str = ""
-    """The methods that are tried again."""
+    """The retried methods."""
     applied: bool = True
-    """Of a PUT or POST that failed."""
+    """True if a failed PUT or POST may have been applied."""
     settings: dict[str, Any] = field(factory=dict)
     at_connect: Act | None = None
     update: str | None = "as a find"
-    """What an update comes to, where that differs from a find."""
+    """The error of an update if it differs from a find's; None if the update succeeds."""
 
     def expected(self, method: str) -> str | None:
         return self.error if method == "GET" or self.update == "as a find" else self.update
@@ -79,7 +81,7 @@ def unexpected(name: str, act: Act) -> Fault:
 
 
 def body(name: str, text: bytes | str) -> Fault:
-    """A 200 with a body that no find takes; an update is done, and only its answer cannot be read."""
+    """Make the row of a 200 with a body no find accepts; an update is done, only its response cannot be read."""
     return Fault(name, say(answer(200, text)))
 
 
@@ -88,7 +90,7 @@ def fine(name: str, act: Act) -> Fault:
 
 
 def bomb(encoding: str, block: Callable[[], tuple[bytes, bytes, int]], *, decoder: bool = True) -> Fault:
-    """A body that grows as it is decoded; without the decoder it cannot be read at all."""
+    """Make the row of a body that grows as it is decoded; without the decoder it cannot be read at all."""
 
     async def act(exchange: Any) -> None:
         first, again, times = block()
@@ -101,7 +103,7 @@ def bomb(encoding: str, block: Callable[[], tuple[bytes, bytes, int]], *, decode
 
 
 def zlib_bomb(bits: int) -> tuple[bytes, bytes, int]:
-    """500 MiB of zeros: blocks that end on a byte, so that one can be sent again and again."""
+    """Make 500 MiB of zeros from one block, which ends on a byte boundary and is sent again and again."""
     compressor = zlib.compressobj(9, zlib.DEFLATED, bits)
     zeros = b"\0" * MIB
     first = compressor.compress(zeros) + compressor.flush(zlib.Z_FULL_FLUSH)
@@ -109,7 +111,7 @@ def zlib_bomb(bits: int) -> tuple[bytes, bytes, int]:
 
 
 def zstd_bomb() -> tuple[bytes, bytes, int]:
-    """RFC 8878: a frame of blocks that say "128 KiB of this byte"."""
+    """Make an RFC 8878 frame of blocks of "128 KiB of this byte"."""
     block = (128 * 1024 << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
     return b"\x28\xb5\x2f\xfd\x00\x38" + block, block * 8, 500
 
@@ -125,12 +127,11 @@ BROTLI_500_MIB = base64.b64decode(
 
 
 def brotli_bomb() -> tuple[bytes, bytes, int]:
-    """500 MiB of zeros in 421 bytes, as its own library writes them."""
+    """Make 500 MiB of zeros in 421 bytes, as the brotli library writes them."""
     return BROTLI_500_MIB, b"", 0
 
 
-FAULTS = [
-    # The connection.
+CONNECTION = [
     Fault("reset before a request is read", None, "ConnectionLostError", "GET PUT", at_connect=say_and_reset()),
     lost("closed without an answer", say_and_close()),
     lost("reset without an answer", say_and_reset()),
@@ -142,11 +143,14 @@ FAULTS = [
     lost("chunked body cut off between chunks", say_and_close(CHUNKED + b"1\r\n{\r\n")),
     fine("reset after the answer", say_and_reset(NO_CALLS)),
     fine("closed after the answer", say_and_close(NO_CALLS)),
-    # Time.
+]
+TIME = [
     slow("no answer at all", say_and_hang()),
     slow("an answer that stops within its body", say_and_hang(answer(200, b"{", length=99))),
     slow("headers dripped for ever", drip(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n")),
     slow("body dripped for ever", drip(answer(200, b"{", length=10**6), b" ")),
+]
+HTTP = [
     Fault(
         "1xx for ever",
         drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.001),
@@ -154,7 +158,6 @@ FAULTS = [
         "GET PUT",
         settings={"attempt_timeout": 0.5},
     ),
-    # HTTP.
     fine("HTTP/1.0", say_and_close(answer(200, EMPTY_LIST, version="1.0"))),
     fine("HTTP/1.0 that ends with the connection", say_and_close(b"HTTP/1.0 200 OK\r\n\r\n" + EMPTY_LIST)),
     fine("100 Continue and then 200", say(b"HTTP/1.1 100 Continue\r\n\r\n" + NO_CALLS)),
@@ -173,7 +176,8 @@ FAULTS = [
     unexpected("Content-Length and chunked", say(answer(200, EMPTY_LIST, "Transfer-Encoding: chunked"))),
     unexpected("a chunk size that is no number", say(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n")),
     unexpected("101 Switching Protocols", say(b"HTTP/1.1 101 Go\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n")),
-    # The body.
+]
+BODIES = [
     body("not JSON", "Hello"),
     body("HTML with 200", "<!DOCTYPE html><title>Maintenance</title>"),
     Fault("an empty body", say(answer(200)), update=None),
@@ -189,7 +193,8 @@ FAULTS = [
         "100,000 levels of nesting in a field",
         say(answer(200, b'{"current_calls": [{"x": %s}]}' % (b"[" * DEEP + b"]" * DEEP))),
     ),
-    # Its size and encoding.
+]
+SIZES = [
     Fault(
         "a body of 500 MB",
         pour(answer(200, length=500 * MIB), b" " * 2**16, 8000),
@@ -212,16 +217,18 @@ FAULTS = [
         "gzip cut off, with a right Content-Length",
         say(answer(200, gzip.compress(EMPTY_LIST * 99)[:40], "Content-Encoding: gzip")),
     ),
-    # Redirects.
-    *(
-        Fault(
-            f"a redirect to another host ({status})",
-            say(answer(status, b"", "Location: http://127.0.0.1:9/elsewhere")),
-            "RedirectRefusedError",
-        )
-        for status in (301, 302, 303, 307, 308)
-    ),
 ]
+REDIRECTS = [
+    Fault(
+        f"a redirect to another host ({status})",
+        say(answer(status, b"", "Location: http://127.0.0.1:9/elsewhere")),
+        "RedirectRefusedError",
+    )
+    for status in (301, 302, 303, 307, 308)
+]
+FAULTS = [*CONNECTION, *TIME, *HTTP, *BODIES, *SIZES, *REDIRECTS]
+CONTRACT = [*CONNECTION, *TIME, *BODIES, *REDIRECTS]
+"""The faults with the same error on every transport; see `test_transport_contract`."""
 
 
 def request(client: CallsInProgressClient, method: Any) -> Any:
@@ -230,16 +237,12 @@ def request(client: CallsInProgressClient, method: Any) -> Any:
     return client.update(ACME, transaction_id="T", custom_data={"a": "b"}, method=method)
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
-@pytest.mark.parametrize("row", [pytest.param(each, id=each.name) for each in FAULTS])
-async def test_a_fault_is_this_error_after_so_many_requests(row: Fault, method: str, way: str) -> None:
-    """Error class, requests on the wire, may_have_been_applied, and nothing left behind."""
+async def check_fault(row: Fault, method: str, make_transport: MakeTransport = lambda _: None) -> None:
+    """Check a fault's error class, requests on the wire and may_have_been_applied, and leave nothing behind."""
     expected = row.expected(method)
-    if (row.name, way) == ("1xx for ever", "session"):
-        expected = "RequestTimeoutError"  # a session reads them as long as they come
     attempts = 3 if method in row.again else 1
     async with FaultServer([row.act or say()], at_connect=row.at_connect) as server:
-        async with nothing_left(server, **row.settings) as client:
+        async with nothing_left(server, transport=make_transport(server), **row.settings) as client:
             if expected is None:
                 await request(client, method)
             else:
@@ -253,8 +256,17 @@ async def test_a_fault_is_this_error_after_so_many_requests(row: Fault, method: 
         assert len(server.seen) == (0 if row.at_connect else attempts)
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+@pytest.mark.parametrize("row", [pytest.param(each, id=each.name) for each in (*HTTP, *SIZES)])
+async def test_a_fault_is_this_error_after_so_many_requests(row: Fault, method: str, way: str) -> None:
+    """Both aiohttp transports refuse malformed HTTP and bodies over the limit."""
+    if (row.name, way) == ("1xx for ever", "session"):
+        row = evolve(row, error="RequestTimeoutError")  # a session reads them as long as they come
+    await check_fault(row, method)
+
+
 async def test_a_connection_is_used_again_after_a_refusal() -> None:
-    """A 4xx, and a body that is not JSON, are no reason to give the connection up."""
+    """Neither a 4xx nor a body without JSON ends the connection."""
     script = [say(answer(400)), say(answer(200, "<html>")), say(NO_CALLS)]
     async with FaultServer(script) as server, nothing_left(server) as client:
         for kind in (sdk.RequestRejectedError, sdk.UnexpectedResponseError):
@@ -268,7 +280,7 @@ async def test_a_connection_is_used_again_after_a_refusal() -> None:
     "row", [pytest.param(each, id=each.name) for each in FAULTS if "max_response" in str(each.settings)]
 )
 async def test_a_body_that_is_too_large_is_refused_with_flat_memory(row: Fault) -> None:
-    """Less than three times the cap, server included, for 500 times the cap."""
+    """Reading 500 times the cap takes less than three times the cap in memory, server included."""
     cap = MIB
     settings = {**row.settings, "max_response_size": cap}
     async with FaultServer([row.act or say()]) as server, server.client(**settings) as client:
@@ -287,13 +299,13 @@ async def test_a_body_that_is_too_large_is_refused_with_flat_memory(row: Fault) 
 
 @frozen
 class Row:
-    """What answers of some statuses come to, with an empty body; None is a success."""
+    """The errors of some statuses with an empty body; None is a success."""
 
     statuses: str
     find: str | None
     update: str | None
     again: str = ""
-    """The methods that are tried again."""
+    """The retried methods."""
     applied: bool = False
 
     def error(self, method: str) -> str | None:
@@ -332,7 +344,7 @@ def row_of(status: int) -> Row:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 async def test_every_status_is_this_error_after_so_many_requests(method: str) -> None:
-    """200 to 599, with an empty body; a 429 with Retry-After: 0."""
+    """Each status from 200 to 599 with an empty body comes to its row; a 429 has Retry-After: 0."""
     async with FaultServer() as server:
         settings = {"retry": RetryPolicy(initial=0, max_attempts=2, budget=10**6, organization_budget=10**6)}
         async with nothing_left(server, **settings) as client:
@@ -356,7 +368,7 @@ async def test_every_status_is_this_error_after_so_many_requests(method: str) ->
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_a_1xx_is_never_the_answer(method: str) -> None:
-    """It is passed over, whichever it is; after 101 no HTTP follows."""
+    """Each is skipped, except 101: no HTTP follows it."""
     async with FaultServer() as server, nothing_left(server) as client:
         for status in range(100, 200):
             early = f"HTTP/1.1 {status} Whatever\r\n\r\n".encode()
@@ -371,7 +383,7 @@ async def test_a_1xx_is_never_the_answer(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 async def test_a_503_with_retry_after_was_not_carried_out(method: str) -> None:
-    """So even a POST is sent again."""
+    """Even a POST is retried."""
     script = [say(answer(503, b"", "Retry-After: 0")), say(NO_CALLS)]
     async with FaultServer(script) as server, nothing_left(server) as client:
         await request(client, method)
@@ -401,7 +413,7 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize("wrong", ["authority", "name", "date"])
 async def test_a_wrong_certificate_is_a_tls_error(wrong: str, method: str, authority: trustme.CA) -> None:
-    """Not retried, nothing sent, nothing applied."""
+    """It is not retried; nothing was sent or applied."""
     until = datetime(2001, 1, 1, tzinfo=UTC) if wrong == "date" else None
     context = serving(authority, "other.example" if wrong == "name" else "127.0.0.1", until)
     async with FaultServer(ssl=context) as server:
@@ -414,7 +426,7 @@ async def test_a_wrong_certificate_is_a_tls_error(wrong: str, method: str, autho
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 async def test_plain_http_where_tls_is_expected_is_a_tls_error(method: str) -> None:
-    """https:// to a port of plain HTTP: nothing of the request is sent."""
+    """With https:// to a port of plain HTTP, nothing of the request is sent."""
     async with FaultServer(at_connect=say_and_close(answer(400))) as server:
         async with nothing_left(server, base_url=server.url.replace("http", "https")) as client:
             with pytest.raises(sdk.TlsError) as raised:
@@ -423,7 +435,7 @@ async def test_plain_http_where_tls_is_expected_is_a_tls_error(method: str) -> N
 
 
 async def test_a_tls_connection_is_kept_and_closed(authority: trustme.CA) -> None:
-    """And a reset within it is a lost connection as any other."""
+    """A reset within TLS is a lost connection like any other."""
     script = [say(NO_CALLS), say(NO_CALLS), say_and_reset()]
     settings = {"ssl": trusting(authority), "retry": RetryPolicy(max_attempts=1)}
     async with FaultServer(script, ssl=serving(authority)) as server, nothing_left(server, **settings) as client:
@@ -435,7 +447,7 @@ async def test_a_tls_connection_is_kept_and_closed(authority: trustme.CA) -> Non
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 async def test_where_nobody_listens_nothing_was_applied(method: str, unused_tcp_port: int) -> None:
-    """ConnectionFailedError, retried for every method."""
+    """Every method is retried after a ConnectionFailedError."""
     async with FaultServer() as server:
         async with nothing_left(server, base_url=f"http://127.0.0.1:{unused_tcp_port}") as client:
             with pytest.raises(sdk.ConnectionFailedError) as raised:
@@ -445,7 +457,7 @@ async def test_where_nobody_listens_nothing_was_applied(method: str, unused_tcp_
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_connection_that_is_never_made_is_given_up(method: str, authority: trustme.CA) -> None:
-    """A TLS handshake that hangs ends with connect_timeout."""
+    """A hanging TLS handshake ends after connect_timeout."""
     async with FaultServer(at_connect=say_and_hang()) as server:
         url = server.url.replace("http", "https")
         async with nothing_left(server, base_url=url, connect_timeout=0.03) as client:
@@ -484,7 +496,7 @@ def status_cells(row: Row) -> list[str]:
     ("name", "expected"), [("faults", list(map(cells, FAULTS))), ("statuses", list(map(status_cells, STATUSES)))]
 )
 def test_the_page_has_these_tables(name: str, expected: list[list[str]]) -> None:
-    """docs/faults.md says of each fault and status what the tests above hold."""
+    """The tables of docs/faults.md equal the tables of these tests."""
     table = PAGE.read_text().partition(f"<!-- {name} -->")[2].partition("<!-- end -->")[0]
     rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
     assert rows[1:] == expected

@@ -14,7 +14,7 @@ from attrs import frozen
 from faults.fault_server import ACME, NO_CALLS, TOKEN, Exchange, FaultServer, answer, say, say_and_hang
 from faults.leaks import connector_of, granted, left_behind, settle
 
-from calls_in_progress_async import CallsInProgressClient, Organization, RateLimit, RetryPolicy
+from calls_in_progress_async import CallsInProgressClient, Organization, RateLimit, RetryPolicy, clock
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -106,7 +106,7 @@ def test_after_every_step_until_it_is_done(act: Any, kept: bool, loop: Any) -> N
 
 
 @frozen
-class LoopAffinity:
+class Stage:
     """Where a request waits for ever, and what is done before it."""
 
     settings: dict[str, Any]
@@ -136,32 +136,30 @@ def stale_token() -> Any:
 
 
 PLACES = {
-    "limiter": LoopAffinity({"rate_limit": RateLimit(rate=1e-6, burst=1)}, [say(NO_CALLS)], before=find),
-    "limiter of the organization": LoopAffinity(
+    "limiter": Stage({"rate_limit": RateLimit(rate=1e-6, burst=1)}, [say(NO_CALLS)], before=find),
+    "limiter of the organization": Stage(
         {"rate_limit": RateLimit(rate=1e6, burst=1e6, per_organization_rate=1e-6)}, [say(NO_CALLS)], before=find
     ),
-    "limiter after a 429": LoopAffinity({}, [say(answer(429, b"", "Retry-After: 20"))], sends=True),
-    "gate": LoopAffinity({"max_connections": 1}, [say_and_hang()], beside=find),
-    "gate after the limiter": LoopAffinity(
+    "limiter after a 429": Stage({}, [say(answer(429, b"", "Retry-After: 20"))], sends=True),
+    "gate": Stage({"max_connections": 1}, [say_and_hang()], beside=find),
+    "gate after the limiter": Stage(
         {"max_connections": 1, "rate_limit": RateLimit(rate=2000, burst=1)}, [say_and_hang()], beside=find
     ),
-    "backoff": LoopAffinity(
-        {"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, [say(answer(500))], sends=True
-    ),
-    "backoff of an update": LoopAffinity(
+    "backoff": Stage({"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, [say(answer(500))], sends=True),
+    "backoff of an update": Stage(
         {"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, [say(answer(500))], update, sends=True
     ),
-    "token callable": LoopAffinity({"token": never}, [say(NO_CALLS)]),
-    "token callable after a 401": LoopAffinity({"token": stale_token}, [say(answer(401))], sends=True),
-    "turn": LoopAffinity({}, [say_and_hang()], update, beside=update),
-    "network": LoopAffinity({}, [say_and_hang()], update, sends=True),
-    "body": LoopAffinity({}, [say_and_hang(answer(200, b"{", length=99))], sends=True),
+    "token callable": Stage({"token": never}, [say(NO_CALLS)]),
+    "token callable after a 401": Stage({"token": stale_token}, [say(answer(401))], sends=True),
+    "turn": Stage({}, [say_and_hang()], update, beside=update),
+    "network": Stage({}, [say_and_hang()], update, sends=True),
+    "body": Stage({}, [say_and_hang(answer(200, b"{", length=99))], sends=True),
 }
 
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("place", PLACES)
-def test_wherever_it_waits(place: str, loop: Any) -> None:
+def test_wherever_it_waits(place: str, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In every queue and every wait: it leaves that at once, and what it had taken and not used goes back."""
     at = PLACES[place]
 
@@ -172,7 +170,7 @@ def test_wherever_it_waits(place: str, loop: Any) -> None:
                 if settings.get("token") is stale_token:
                     settings["token"] = stale_token()
                 client = server.client(**settings)
-                client._pipeline._randomness = lambda: 1.0
+                monkeypatch.setattr(clock.randomness, "random", lambda: 1.0)
                 if at.before is not None:
                     await at.before(client)
                 beside = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
@@ -215,8 +213,8 @@ def test_a_cancellation_wins_over_whatever_else_ends_it(act: Any, other: str, lo
                 await steps(count + 1)
                 closing = None
                 if other == "timeout":
-                    for scope in list(client._pipeline._scopes._due):
-                        scope.end()
+                    for scope in client._pipeline._lifetime.scopes:
+                        scope.cancel()
                 else:
                     closing = asyncio.create_task(client.close())
                 task.cancel()

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import trustme
 import uvloop
+import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, say, say_and_hang
 from faults.leaks import connector_of, left_behind, settle
 from faults.test_cancellation import LOOPS, PLACES, find, others, run, stale_token, steps, timers, update
 from transport.pipelines import Answer, rig
 from transport.servers import ACME as ORGANIZATION
-from transport.servers import in_virtual_time
 
 from calls_in_progress_async import (
     CallsInProgressClient,
@@ -28,6 +28,7 @@ from calls_in_progress_async import (
     RequestTimeoutError,
     RetryPolicy,
     WrongLoopError,
+    clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 
@@ -36,7 +37,7 @@ from calls_in_progress_async.endpoints.wire_format import WireFormat
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("place", PLACES)
-def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any) -> None:
+def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """ClientClosedError, in every queue and wait, before close() returns; then no task, timer or connection is left."""
     at = PLACES[place]
 
@@ -47,7 +48,7 @@ def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any) -> None:
             if settings.get("token") is stale_token:
                 settings["token"] = stale_token()
             client = server.client(**settings)
-            client._pipeline._randomness = lambda: 1.0
+            monkeypatch.setattr(clock.randomness, "random", lambda: 1.0)
             if at.before is not None:
                 await at.before(client)
             tasks = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
@@ -182,7 +183,7 @@ def test_a_drain_waits_for_the_last_of_several() -> None:
         await it.pipeline.close(10.0)
         assert await asyncio.gather(*tasks) == [200, 200]
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
@@ -195,7 +196,7 @@ def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
         await it.pipeline.close(None)
         assert type(await task) is ClientClosedError
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
@@ -213,7 +214,7 @@ def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
         assert type(await task) is ClientClosedError
         assert (it.slept, it.transport.times, asyncio.get_running_loop().time()) == ([], [0.0], 1_000_001.0)
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() -> None:
@@ -230,9 +231,9 @@ def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() 
         await asyncio.create_task(close_at_one())
         first, second = await asyncio.gather(*tasks)
         assert (first, type(second), it.transport.times) == (200, ClientClosedError, [0.0])
-        assert it.pipeline._scopes._timer is None
+        assert it.pipeline._lifetime.scopes.next_look is None
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 # The end of the program.
@@ -252,7 +253,7 @@ async def use(client, background=False):
     await asyncio.gather(*(client.find(ACME) for _ in range(3)))
     if background:
         task = asyncio.create_task(client.update(ACME, external_unique_id="hang", custom_data={"a": "b"}))
-        while not client._pipeline._slots._value == 99:
+        while not client._pipeline.in_use()['slots'] == 1:
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
         return task
@@ -484,7 +485,7 @@ def test_the_gate_is_fair() -> None:
         assert it.transport.requests == kept
         assert it.transport.most == 2
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_time_in_the_gate_is_not_time_on_the_network() -> None:
@@ -493,11 +494,11 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
     async def main() -> None:
         it = rig(Answer(200, takes=1.0), max_connections=1, attempt_timeout=1.5)
         calls = [it.deliver(request, ORGANIZATION, None) for request in finds(20)]
-        jobs = [job for _, job in await asyncio.gather(*calls)]
-        assert [round(job.attempts[0].pool_wait) for job in jobs] == list(range(20))
-        assert {round(job.attempts[0].network, 3) for job in jobs} == {1.0}
+        all_attempts = [attempts for _, attempts in await asyncio.gather(*calls)]
+        assert [round(attempts[0].pool_wait) for attempts in all_attempts] == list(range(20))
+        assert {round(attempts[0].network, 3) for attempts in all_attempts} == {1.0}
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
@@ -513,7 +514,7 @@ def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
         assert type(second) is RequestTimeoutError
         assert [(round(a.pool_wait, 2), round(a.network, 2)) for a in second.attempts] == [(1.0, 1.5)]
 
-    in_virtual_time(main)
+    virtual_loop.run(main)
 
 
 async def test_the_gate_holds_on_the_wire() -> None:

@@ -1,4 +1,4 @@
-"""One retry authority: each counted attempt puts at most one request on the wire, whatever aiohttp would do."""
+"""One retry authority: each counted attempt puts at most one request on the wire, though aiohttp would resend."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def request(client: CallsInProgressClient, method: Any) -> Awaitable[Any]:
 @pytest.mark.parametrize("lost", LOST)
 @pytest.mark.parametrize("method", METHODS)
 async def test_with_one_attempt_one_request_is_on_the_wire(method: str, lost: Any, stale: bool) -> None:
-    """On a fresh connection and on a kept one that is lost as it is used again."""
+    """It holds on a new connection and on a kept one, lost as it is used again."""
     async with FaultServer([*([GOOD] if stale else []), lost]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
             if stale:
@@ -55,7 +55,7 @@ async def test_with_one_attempt_one_request_is_on_the_wire(method: str, lost: An
 @pytest.mark.parametrize("attempts", [2, 3, 5])
 @pytest.mark.parametrize("method", METHODS)
 async def test_with_n_attempts_at_most_n_requests_are_on_the_wire(method: str, attempts: int, stale: bool) -> None:
-    """GET and PUT use them all; a POST that may have been carried out is not repeated, unless retry_post says so."""
+    """GET and PUT use all attempts; a POST in doubt is repeated only with retry_post=True."""
     for retry_post in (False, True):
         async with FaultServer([*([GOOD] if stale else []), say_and_close()]) as server:
             policy = RetryPolicy(max_attempts=attempts, initial=0, retry_post=retry_post)
@@ -69,7 +69,7 @@ async def test_with_n_attempts_at_most_n_requests_are_on_the_wire(method: str, a
 
 
 async def test_a_connection_that_died_while_idle_is_not_used() -> None:
-    """Where the end of it was seen, the request goes out once, on a new one."""
+    """The request goes out once, on a new connection."""
     async with FaultServer([say_and_close(NO_CALLS), GOOD]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
             await client.find(ACME)
@@ -82,7 +82,7 @@ async def test_a_connection_that_died_while_idle_is_not_used() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_an_injected_session_does_not_repeat_either(method: str) -> None:
-    """Nor does a session of the user's own, whatever it was made with."""
+    """A session of the user's own puts one request on the wire, too."""
     async with FaultServer([GOOD, say_and_close()]) as server, aiohttp.ClientSession() as session:
         async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
             await client.find(ACME)
@@ -92,7 +92,7 @@ async def test_an_injected_session_does_not_repeat_either(method: str) -> None:
 
 
 async def test_aiohttp_by_itself_would_repeat() -> None:
-    """What these tests are for: the same server, and aiohttp alone."""
+    """With aiohttp alone, the same server sees a PUT twice."""
     async with FaultServer([GOOD, say_and_close()]) as server, aiohttp.ClientSession() as session:
         async with session.get(server.url) as response:
             await response.read()
@@ -102,7 +102,7 @@ async def test_aiohttp_by_itself_would_repeat() -> None:
 
 
 async def test_an_answer_that_nobody_asked_for_answers_nobody() -> None:
-    """What came on an idle connection is not taken for the answer to the next request."""
+    """Bytes from an idle connection are not read as the response to the next request."""
     other = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
     async with FaultServer([GOOD]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
@@ -114,7 +114,7 @@ async def test_an_answer_that_nobody_asked_for_answers_nobody() -> None:
 
 
 async def test_a_second_answer_answers_nobody() -> None:
-    """Two answers to one request: the connection is given up, and the second is never read."""
+    """After two responses to one request the connection ends, and the second is never read."""
     other = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
     async with FaultServer([say(NO_CALLS + other), GOOD]) as server:
         async with nothing_left(server) as client:
@@ -126,7 +126,7 @@ async def test_a_second_answer_answers_nobody() -> None:
 async def test_a_connection_that_is_lost_as_it_is_made_has_sent_nothing(
     method: str, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    """Whatever the method; and the error names neither the URL nor what is in it."""
+    """No method was applied, and the error names nothing of the URL."""
     connect = aiohttp.TCPConnector.connect
 
     async def connect_and_lose(connector: Any, *args: Any, **options: Any) -> Any:
@@ -147,7 +147,7 @@ async def test_a_connection_that_is_lost_as_it_is_made_has_sent_nothing(
 
 
 class HastyServer(asyncio.Protocol):
-    """Answers as soon as it has the head of a request, and reads no more while it is told not to."""
+    """Responds as soon as it has the head of a request, and reads nothing more."""
 
     connections: list[asyncio.Transport]
 
@@ -165,7 +165,7 @@ class HastyServer(asyncio.Protocol):
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_an_answer_before_the_request_is_out_ends_the_connection(tls: bool) -> None:
-    """The rest of the request stands between the server and the next one; a TLS transport does not tell of it."""
+    """The unsent rest of the request would come before the next one, so the connection is not kept."""
     authority = trustme.CA()
     seen: list[asyncio.Transport] = []
     server = await asyncio.get_running_loop().create_server(

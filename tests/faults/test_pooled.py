@@ -1,4 +1,4 @@
-"""What is left of a connection: nothing of a request that was given up, and nothing that could answer the next one."""
+"""Connections end cleanly: no request is half sent later, and no stray response is read as the next one."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ import pytest
 import trustme
 from attrs import field, frozen
 from faults.fault_server import ACME, EMPTY_LIST, NO_CALLS, Exchange, FaultServer, answer, say, say_and_reset
-from faults.leaks import connector_of, idle_connections, settle
+from faults.leaks import connector_of, guards_of, idle_connections, settle
 from faults.test_bad_servers import request, serving, trusting
 from faults.test_cancellation import LOOPS, find, run, steps, update
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.transport.session import say as say_what
+from calls_in_progress_async.transport.translation import describe_error
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 MIB = 2**20
 LARGE = 40 * MIB
-"""Bytes of a body, more than all buffers between a client and a server hold."""
+"""Bytes of a body, more than the buffers between client and server hold."""
 
 
 @frozen
 class Link:
-    """Plain TCP, or TLS: what the server and what the client is made with."""
+    """The settings of server and client for plain TCP or for TLS."""
 
     ssl: ssl.SSLContext | None = None
     settings: dict[str, Any] = field(factory=dict)
@@ -47,18 +47,18 @@ def link(request: pytest.FixtureRequest) -> Link:
 
 
 def socket_of(client: CallsInProgressClient) -> Any:
-    """The socket of the only connection in use."""
+    """Return the socket of the only connection in use."""
     (handler,) = connector_of(client)._acquired
     return handler.transport.get_extra_info("socket")
 
 
 async def given_up(client: CallsInProgressClient, task: asyncio.Task[Any], how: str) -> BaseException:
-    """Have a request end by cancellation, or by ``attempt_timeout``."""
+    """End a request by cancellation or by ``attempt_timeout``, and return its error."""
     if how == "cancelled":
         task.cancel()
     else:
-        (scope,) = client._pipeline._scopes._due
-        scope.end()
+        (scope,) = client._pipeline._lifetime.scopes
+        scope.cancel()
     with pytest.raises(asyncio.CancelledError if how == "cancelled" else sdk.RequestTimeoutError) as raised:
         await task
     return raised.value
@@ -68,14 +68,14 @@ HOWS = pytest.mark.parametrize("how", ["cancelled", "timed out"])
 ON_EVERY_LOOP = pytest.mark.parametrize("loop", LOOPS)
 
 
-# What was given up.
+# Requests given up.
 
 
 @pytest.mark.usefixtures("way")
 @HOWS
 @ON_EVERY_LOOP
 def test_of_an_update_that_was_given_up_nothing_more_goes_out(how: str, link: Link, loop: Any) -> None:
-    """Else it would arrive whole after a newer one, from a server or a path that was stuck for a while."""
+    """Sent whole later, by a path stuck for a while, it would overwrite a newer update."""
 
     async def main() -> None:
         begun, on, received = asyncio.Event(), asyncio.Event(), bytearray()
@@ -115,7 +115,7 @@ def test_of_an_update_that_was_given_up_nothing_more_goes_out(how: str, link: Li
 @pytest.mark.parametrize("act", [find, update])
 @ON_EVERY_LOOP
 def test_a_connection_that_was_given_up_ends_at_once(act: Any, how: str, link: Link, loop: Any, way: str) -> None:
-    """Over TLS too, and though the server does not agree: it reads nothing, not even that the client goes."""
+    """The connection ends over TLS too, though the server reads nothing, not even the end."""
 
     async def main() -> None:
         on = asyncio.Event()
@@ -133,7 +133,7 @@ def test_a_connection_that_was_given_up_ends_at_once(act: Any, how: str, link: L
                 connection = socket_of(client)
                 await given_up(client, task, how)
                 await settle()
-                assert connector_of(client)._guards == {}
+                assert guards_of(client) == {}
                 assert connection.fileno() == -1
                 on.set()
                 await server.until(lambda: server.open == 0)
@@ -144,7 +144,7 @@ def test_a_connection_that_was_given_up_ends_at_once(act: Any, how: str, link: L
 @pytest.mark.usefixtures("way")
 @ON_EVERY_LOOP
 def test_of_a_body_that_is_too_large_nothing_more_is_read(link: Link, loop: Any) -> None:
-    """However much the server has to say."""
+    """An endless body is not read beyond the limit."""
 
     async def main() -> None:
         poured = asyncio.Event()
@@ -162,7 +162,7 @@ def test_of_a_body_that_is_too_large_nothing_more_is_read(link: Link, loop: Any)
                 with pytest.raises(sdk.ResponseTooLargeError):
                     await client.find(ACME)
                 await settle()
-                assert connector_of(client)._guards == {}
+                assert guards_of(client) == {}
                 async with asyncio.timeout(5):
                     await poured.wait()
                 await server.until(lambda: server.open == 0)
@@ -172,7 +172,7 @@ def test_of_a_body_that_is_too_large_nothing_more_is_read(link: Link, loop: Any)
 
 @ON_EVERY_LOOP
 def test_a_connection_with_a_body_that_is_too_large_ends_at_once(link: Link, loop: Any) -> None:
-    """Over TLS too, and though the server neither says more nor agrees."""
+    """The connection ends over TLS too, though the server sends nothing more."""
 
     async def main() -> None:
         ready, on = asyncio.Event(), asyncio.Event()
@@ -194,7 +194,7 @@ def test_a_connection_with_a_body_that_is_too_large_ends_at_once(link: Link, loo
                 with pytest.raises(sdk.ResponseTooLargeError):
                     await task
                 await settle()
-                assert connector_of(client)._guards == {}
+                assert guards_of(client) == {}
                 assert connection.fileno() == -1
                 on.set()
                 await server.until(lambda: server.open == 0)
@@ -204,8 +204,8 @@ def test_a_connection_with_a_body_that_is_too_large_ends_at_once(link: Link, loo
 
 @ON_EVERY_LOOP
 @pytest.mark.parametrize("act", [None, find], ids=["idle", "given up"])
-def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: Link, loop: Any, way: str) -> None:
-    """After however many steps: no transport is left, and the server need not agree to that."""
+def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: Link, loop: Any) -> None:
+    """Cancelled after any number of steps, closing leaves no transport once it is called again."""
 
     async def main() -> None:
         on = asyncio.Event()
@@ -225,7 +225,7 @@ def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: L
                 task = asyncio.create_task(client.find(ACME))
                 await server.until(lambda: server.seen)
                 connector = connector_of(client)
-                (transport,) = connector._guards
+                (transport,) = guards_of(client)
                 if act is None:
                     await task
                 else:
@@ -238,7 +238,7 @@ def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: L
                 await settle()
                 connection = transport.get_extra_info("socket")
                 gone = connection is None or connection.fileno() == -1
-                assert (connector.closed, connector._guards, gone) == (True, {}, True), count
+                assert (connector.closed, guards_of(client), gone) == (True, {}, True), count
             on.set()
             await server.until(lambda: server.open == 0)
 
@@ -249,7 +249,7 @@ def test_a_close_that_was_cancelled_is_made_up_for_by_the_next(act: Any, link: L
 @pytest.mark.parametrize("act", [say_and_reset(NO_CALLS), say_and_reset()], ids=["idle", "in use"])
 @ON_EVERY_LOOP
 def test_a_connection_that_is_reset_is_no_complaint(act: Any, loop: Any) -> None:
-    """The loop would log an error of which nobody asked."""
+    """The loop logs no error for an idle connection or a request in progress."""
 
     async def main() -> None:
         complaints: list[Any] = []
@@ -257,7 +257,7 @@ def test_a_connection_that_is_reset_is_no_complaint(act: Any, loop: Any) -> None
         async with FaultServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
             with suppress(sdk.ConnectionLostError):
                 await client.find(ACME)
-            while connector_of(client)._guards:
+            while guards_of(client):
                 await asyncio.sleep(0)
         gc.collect()
         assert complaints == []
@@ -265,7 +265,7 @@ def test_a_connection_that_is_reset_is_no_complaint(act: Any, loop: Any) -> None
     run(loop, main)
 
 
-# What comes between two requests.
+# Bytes between two requests.
 
 
 OTHERS = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
@@ -281,11 +281,10 @@ UNASKED = {
 }
 
 
-@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("unasked", UNASKED)
 @ON_EVERY_LOOP
 def test_whatever_comes_on_an_idle_connection_ends_it(unasked: str, link: Link, loop: Any) -> None:
-    """At once, unread; the next request goes out on another."""
+    """The connection ends at once; the next request goes out on a new one."""
 
     async def main() -> None:
         idle = asyncio.Event()
@@ -303,7 +302,7 @@ def test_whatever_comes_on_an_idle_connection_ends_it(unasked: str, link: Link, 
                 idle.set()
                 await server.until(lambda: server.open == 0)
                 await settle()
-                assert connector_of(client)._guards == {}
+                assert guards_of(client) == {}
                 assert list(await client.find(ACME)) == []
                 assert [each.connection for each in server.seen] == [1, 2]
 
@@ -313,7 +312,7 @@ def test_whatever_comes_on_an_idle_connection_ends_it(unasked: str, link: Link, 
 @pytest.mark.usefixtures("way")
 @ON_EVERY_LOOP
 def test_an_idle_connection_on_which_something_came_ends_at_once(link: Link, loop: Any) -> None:
-    """Over TLS too, and though the server does not agree."""
+    """The connection ends over TLS too, though the server reads nothing."""
 
     async def main() -> None:
         idle, on = asyncio.Event(), asyncio.Event()
@@ -334,7 +333,7 @@ def test_an_idle_connection_on_which_something_came_ends_at_once(link: Link, loo
             while handler.transport is not None:
                 await asyncio.sleep(0)
             await settle()
-            assert connector_of(client)._guards == {}
+            assert guards_of(client) == {}
             on.set()
             await server.until(lambda: server.open == 0)
 
@@ -343,21 +342,21 @@ def test_an_idle_connection_on_which_something_came_ends_at_once(link: Link, loo
 
 @ON_EVERY_LOOP
 def test_a_connection_on_which_nothing_came_is_used_again(link: Link, loop: Any) -> None:
-    """Many times, as what it is: it is guarded while it is idle, and only then."""
+    """One connection serves five finds, with a guard in place while it is idle."""
 
     async def main() -> None:
         async with FaultServer(ssl=link.ssl) as server, server.client(**link.settings) as client:
             for _ in range(5):
                 assert list(await client.find(ACME)) == []
                 (handler,) = idle_connections(client)
-                assert handler.transport.get_protocol() is connector_of(client)._guards[handler.transport]
+                assert handler.transport.get_protocol() is guards_of(client)[handler.transport]
             assert server.connections == 1
 
     run(loop, main)
 
 
 async def test_what_comes_before_a_request_answers_nobody(monkeypatch: pytest.MonkeyPatch, link: Link) -> None:
-    """To a server that speaks first nothing is sent, and what it says is not read."""
+    """A server speaking first gets no request, and its bytes are not read."""
     connect = aiohttp.TCPConnector.connect
 
     async def connect_and_listen(connector: Any, *args: Any, **options: Any) -> Any:
@@ -393,7 +392,7 @@ LAST_ANSWERS = {
 
 @pytest.mark.parametrize("name", LAST_ANSWERS)
 async def test_an_answer_that_may_go_on_is_the_last_of_its_connection(name: str, link: Link) -> None:
-    """A body where there is none, or another protocol, would be read as the answer to the next request."""
+    """A body after a 204, or another protocol, would be read as the next response."""
     head, connection = LAST_ANSWERS[name]
     async with FaultServer([say(head), say(NO_CALLS)], ssl=link.ssl) as server:
         async with server.client(retry=RetryPolicy(max_attempts=1), **link.settings) as client:
@@ -405,7 +404,7 @@ async def test_an_answer_that_may_go_on_is_the_last_of_its_connection(name: str,
 
 @pytest.mark.parametrize(("interim", "enough"), [(16, True), (17, False)])
 async def test_of_interim_answers_so_many_are_read(interim: int, enough: bool) -> None:
-    """A server that has no other says so for ever."""
+    """The limit ends an endless series of them."""
     early = b"HTTP/1.1 103 Early Hints\r\n\r\n" * interim
     async with FaultServer([say(early + NO_CALLS), say(NO_CALLS)]) as server:
         async with server.client(retry=RetryPolicy(max_attempts=1)) as client:
@@ -423,7 +422,7 @@ async def test_of_interim_answers_so_many_are_read(interim: int, enough: bool) -
 
 @asynccontextmanager
 async def tunnel() -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A proxy that opens tunnels: its URL, and what it was asked for."""
+    """Run a proxy for tunnels; yield its URL and its request lines."""
     asked: list[bytes] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -446,8 +445,8 @@ async def tunnel() -> AsyncIterator[tuple[str, list[bytes]]]:
 
 @HOWS
 @ON_EVERY_LOOP
-def test_in_a_proxys_tunnel_connections_are_used_again_guarded_and_ended_at_once(how: str, loop: Any) -> None:
-    """As without a proxy: a find that is given up leaves nothing behind, though nobody agrees to that."""
+def test_in_a_proxys_tunnel_connections_are_used_again_and_ended_at_once(how: str, loop: Any) -> None:
+    """A find given up in a tunnel ends its connection, though the server reads nothing."""
     authority = trustme.CA()
 
     async def main() -> None:
@@ -467,14 +466,11 @@ def test_in_a_proxys_tunnel_connections_are_used_again_guarded_and_ended_at_once
             async with server.client(**settings) as client:
                 for _ in range(2):
                     assert list(await client.find(ACME)) == []
-                    (handler,) = idle_connections(client)
-                    assert handler.transport.get_protocol() is connector_of(client)._guards[handler.transport]
                 task = asyncio.create_task(client.find(ACME))
                 await hangs.wait()
                 connection = socket_of(client)
                 await given_up(client, task, how)
                 await settle()
-                assert connector_of(client)._guards == {}
                 assert connection.fileno() == -1
                 on.set()
                 await server.until(lambda: server.open == 0)
@@ -489,7 +485,7 @@ def test_in_a_proxys_tunnel_connections_are_used_again_guarded_and_ended_at_once
 
 @pytest.mark.parametrize("act", [find, update])
 async def test_the_middlewares_of_an_injected_session_run(act: Any) -> None:
-    """Each once a request, and they see what aiohttp raises; nothing but our own retries repeats one."""
+    """Each runs once a request and sees the errors of aiohttp; only our own retries repeat a request."""
     ran: list[str] = []
 
     def middleware(name: str) -> Any:
@@ -500,7 +496,7 @@ async def test_the_middlewares_of_an_injected_session_run(act: Any) -> None:
                 return await handler(request)
             except aiohttp.ServerDisconnectedError as error:
                 ran.append(f"{name}: lost")
-                raise aiohttp.ClientOSError from error  # which aiohttp would answer by sending it again
+                raise aiohttp.ClientOSError from error  # aiohttp would resend after this
 
         return run_it
 
@@ -522,7 +518,7 @@ async def test_the_middlewares_of_an_injected_session_run(act: Any) -> None:
 
 
 async def test_an_answer_that_goes_on_is_closed_and_not_left_to_be_collected() -> None:
-    """The loop of a user who debugs would complain of it."""
+    """In debug mode, the loop logs nothing about it."""
     complaints: list[Any] = []
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
@@ -536,7 +532,7 @@ async def test_an_answer_that_goes_on_is_closed_and_not_left_to_be_collected() -
 
 
 HOST: Any = None
-"""Where aiohttp says what it was connecting to."""
+"""The connection key of aiohttp's errors."""
 SECRET = "http://127.0.0.1/api?calling_phone_number=%2B15309999999"
 
 
@@ -574,15 +570,15 @@ TOLD: list[tuple[Exception, str]] = [
 
 @pytest.mark.parametrize(("error", "text"), TOLD, ids=lambda each: type(each).__name__)
 def test_what_is_said_of_an_exception_names_no_url(error: Exception, text: str) -> None:
-    """Its class, and the system's own words for its number."""
-    assert say_what(error) == text
+    """The description has the class and the system's message only."""
+    assert describe_error(error) == text
 
 
 # TLS.
 
 
 async def refuse_the_client(exchange: Exchange, context: ssl.SSLContext) -> None:
-    """Shake hands by TLS, and send the alert that says why that failed: asyncio's own server loses it."""
+    """Shake hands by TLS and send the alert of the failure; asyncio's own server loses it."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_side=True)
     while True:
@@ -605,7 +601,7 @@ async def refuse_the_client(exchange: Exchange, context: ssl.SSLContext) -> None
 def test_a_server_that_wants_a_client_certificate_is_a_tls_error(
     version: ssl.TLSVersion, method: Any, loop: Any
 ) -> None:
-    """Not retried. TLS 1.3 refuses after the handshake, when the request has left."""
+    """It is not retried, though TLS 1.3 refuses after the handshake, with the request on its way."""
     authority = trustme.CA()
     context = serving(authority)
     context.verify_mode, context.minimum_version, context.maximum_version = ssl.CERT_REQUIRED, version, version
@@ -623,12 +619,12 @@ def test_a_server_that_wants_a_client_certificate_is_a_tls_error(
     run(loop, main)
 
 
-# What is sent.
+# Requests on the wire.
 
 
 @frozen
 class Own:
-    """An endpoint that this package does not have."""
+    """An endpoint of the user's own."""
 
     method: str
     target: str = "/x"
@@ -646,7 +642,7 @@ class Own:
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
 async def test_a_write_without_a_body_says_so(method: str) -> None:
-    """RFC 9110, section 8.6: else a server may wait for one."""
+    """It has Content-Length: 0 (RFC 9110, section 8.6), so that no server waits for a body."""
     async with FaultServer() as server, server.client() as client:
         assert await client.send(Own(method)) == 200
     assert b"\r\nContent-Length: 0\r\n" in server.seen[0].head
@@ -654,7 +650,7 @@ async def test_a_write_without_a_body_says_so(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
 async def test_a_request_that_has_no_body_does_not_speak_of_one(method: str) -> None:
-    """Neither of its length nor of its type."""
+    """It has neither Content-Length nor Content-Type."""
     async with FaultServer() as server, server.client() as client:
         assert await client.send(Own(method)) == 200
     assert b"content-" not in server.seen[0].head.lower()
@@ -662,7 +658,7 @@ async def test_a_request_that_has_no_body_does_not_speak_of_one(method: str) -> 
 
 @pytest.mark.usefixtures("way")
 async def test_the_answer_to_a_head_has_no_body_whatever_its_length_says() -> None:
-    """RFC 9110, section 9.3.2: the next answer follows at once, on the same connection."""
+    """The next response follows at once on the same connection (RFC 9110, section 9.3.2)."""
     async with FaultServer([say(answer(200, b"", length=10)), say(NO_CALLS)]) as server, server.client() as client:
         assert await client.send(Own("HEAD")) == 200
         assert list(await client.find(ACME)) == []
@@ -670,17 +666,17 @@ async def test_the_answer_to_a_head_has_no_body_whatever_its_length_says() -> No
 
 
 async def test_a_body_goes_out_whatever_the_method() -> None:
-    """Even where it is usual to have none."""
+    """A DELETE with a body sends the body."""
     async with FaultServer() as server, server.client() as client:
         await client.send(Own("DELETE", body=b"{}"))
     assert server.seen[0].body == b"{}"
 
 
 async def test_a_connection_is_kept_after_so_much_and_no_more(way: str) -> None:
-    """After 64 KiB of a request: of a longer one, some may still be on its way."""
+    """Up to 64 KiB of a request keep it; of a longer request, some may still be unsent."""
     async with FaultServer() as server, server.client() as client:
         await client.send(Own("PUT", body=b"x" * 10_000))
-        most = 2**16 - (len(server.seen[0].head) if way == "connections" else 0)
+        most = 2**16 - (len(server.seen[0].head) if way == "pooled" else 0)
         for size in (most, most + 1, 1):
             await client.send(Own("PUT", body=b"x" * size))
     assert [each.connection for each in server.seen] == [1, 1, 1, 2]
@@ -692,7 +688,7 @@ async def test_a_connection_is_kept_after_so_much_and_no_more(way: str) -> None:
     "target", ["/x?q=a b", "/x?q=\r\nX-Evil: 1", "/\u00e9", "/x\t", "/x\x00", "/x\x7f", "/x\u2028"]
 )
 async def test_a_target_that_is_not_percent_encoded_is_refused(target: str, method: str) -> None:
-    """By name, before anything is sent, once, and nothing was applied."""
+    """The error names the target; nothing is sent, retried or applied."""
     async with FaultServer() as server, server.client() as client:
         with pytest.raises(sdk.InvalidRequestError, match=r"^target is not percent-encoded") as raised:
             await client.send(Own(method, target, None if method == "GET" else b"{}"))
@@ -723,7 +719,7 @@ PATHS = {
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("path", PATHS)
 async def test_the_path_of_a_base_url_is_the_same_both_ways(path: str) -> None:
-    """As the standard has it (RFC 3986, section 6.2.2), before what is asked for."""
+    """It is normalized (RFC 3986, section 6.2.2) and comes before the endpoint's path."""
     async with FaultServer() as server, server.client(base_url=f"{server.url}{path}") as client:
         await client.find(ACME)
     sent = server.seen[0].head.split(b" ")[1].decode()

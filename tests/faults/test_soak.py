@@ -1,4 +1,4 @@
-"""A short soak in CI; ``nox -s soak`` runs the long one."""
+"""Run a short soak. ``nox -s soak`` runs the long one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
 async def test_every_request_is_accounted_for(loop: str) -> None:
-    """With 5 % of mixed faults and random cancellations, 64 at once: see `problems` in benchmarks/soak.py."""
+    """64 concurrent requests with 5 % faults and random cancellations leave nothing unaccounted for."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-W", "error", str(SOAK), "--requests", "2000", "--cancellations", "0.1", "--loop", loop),
         stdout=asyncio.subprocess.PIPE,

@@ -1,5 +1,6 @@
-"""A sandbox on a clock that tests turn by hand, and a plain aiohttp session to ask it with."""
+"""A sandbox on a loop whose clock tests turn by hand, and a plain aiohttp session to send requests with."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -7,20 +8,12 @@ from typing import Any
 import aiohttp
 import attrs
 import pytest
+from sandbox.hand_turned import HandTurnedClock
 
+from calls_in_progress_async import Organization
 from calls_in_progress_async.sandbox import SandboxServer
 
-ORGANIZATION = (2, "advertiser")
-
-
-@attrs.define
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    seconds: float = 1_000.0
-
-    def __call__(self) -> float:
-        return self.seconds
+ORGANIZATION = Organization(2, "advertiser")
 
 
 @attrs.frozen
@@ -35,7 +28,7 @@ class Reply:
 
 @attrs.define
 class Asker:
-    """A sandbox and a session that talks to it."""
+    """A sandbox and a session to send requests to it."""
 
     sandbox: SandboxServer
     session: aiohttp.ClientSession
@@ -48,9 +41,10 @@ class Asker:
             content = await response.json() if response.content_type == "application/json" and body else None
             return Reply(response.status, response.headers, body, content)
 
-    async def find(self, organization: tuple[int, str] = ORGANIZATION, headers: Any = None, **filters: str) -> Reply:
-        number, kind = organization
-        params = {"id": str(number), "organization_type": kind, **filters}
+    async def find(
+        self, organization: Organization = ORGANIZATION, headers: Any = None, kind: str | None = None, **filters: str
+    ) -> Reply:
+        params = {"id": str(organization.id), "organization_type": kind or organization.type, **filters}
         return await self.ask("GET", "calls_in_progress/current_calls.json", params, headers=headers or {})
 
     async def update(self, changes: Any, method: str = "PUT", **ids: str) -> Reply:
@@ -59,17 +53,19 @@ class Asker:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+async def clock() -> AsyncIterator[HandTurnedClock]:
+    """Turn the running loop's clock by hand."""
+    with HandTurnedClock().of(asyncio.get_running_loop()) as hand_turned:
+        yield hand_turned
 
 
 @pytest.fixture
-def asking(clock: Clock) -> Callable[..., AbstractAsyncContextManager[Asker]]:
-    """Opens a sandbox with these settings: three organizations, and no calls but scripted ones unless told."""
+def asking(clock: HandTurnedClock) -> Callable[..., AbstractAsyncContextManager[Asker]]:
+    """Open a sandbox with these settings: three organizations and scripted calls only, by default."""
 
     @asynccontextmanager
     async def open_asker(**settings: Any) -> AsyncIterator[Asker]:
-        settings = {"organizations": 3, "calls_per_organization": 0, "clock": clock, **settings}
+        settings = {"organizations": 3, "calls_per_organization": 0, **settings}
         async with SandboxServer(**settings) as sandbox, aiohttp.ClientSession() as session:
             yield Asker(sandbox, session)
 

@@ -1,10 +1,13 @@
-"""Requests are checked and carried out as the API reference says."""
+"""Requests are checked and carried out by the API reference."""
 
 import json
 
 import pytest
 
-ORGANIZATION = (2, "advertiser")
+from calls_in_progress_async import Organization
+
+ORGANIZATION = Organization(2, "advertiser")
+THIRD = Organization(3, "advertiser")
 BLANK = ["can't be blank"]
 FIND = "calls_in_progress/current_calls.json"
 UPDATE = "calls_in_progress.json"
@@ -98,21 +101,32 @@ async def test_an_update_of_a_call_that_is_over_is_a_404(asking):
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/api/2022-08-02/calls_in_progress/current_calls.json"),
-        ("GET", "/api/2022-08-01/calls_in_progress/current_calls"),
-        ("GET", "/api/2022-08-01/calls_in_progress.json"),
-        ("PUT", "/api/2022-08-01/calls_in_progress/current_calls.json"),
-        ("GET", "/"),
-    ],
+    "path",
+    ["/api/2022-08-02/calls_in_progress/current_calls.json", "/api/2022-08-01/calls_in_progress/current_calls", "/"],
 )
-async def test_another_path_version_or_method_is_a_404(asking, method, path):
+async def test_another_path_or_version_is_a_404(asking, path):
     async with asking() as asker:
         headers = {"Authorization": asker.sandbox.token}
-        async with asker.session.request(method, asker.sandbox.url + path, params=NAMED, headers=headers) as response:
+        async with asker.session.get(asker.sandbox.url + path, params=NAMED, headers=headers) as response:
             assert response.status == 404
             assert (await response.json())["errors"]["class"] == "RecordNotFound"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PATCH", "DELETE", "OPTIONS", "TRACE", "PURGE"])
+@pytest.mark.parametrize(("path", "allowed", "also"), [(FIND, "GET", "PUT"), (UPDATE, "POST, PUT", "GET")])
+async def test_another_method_is_a_405_that_lists_the_right_ones(asking, method, path, allowed, also):
+    async with asking() as asker:
+        for each in (method, also):
+            reply = await asker.ask(each, path, NAMED)
+            assert (reply.status, reply.headers["Allow"]) == (405, allowed)
+            assert each == "HEAD" or reply.json["errors"]["class"] == "MethodNotAllowed"
+
+
+@pytest.mark.parametrize("number", ["0", "9223372036854775808", "9" * 40])
+async def test_an_id_that_no_organization_can_have_is_a_403(asking, number):
+    async with asking() as asker:
+        reply = await asker.ask("GET", FIND, {**NAMED, "id": number})
+    assert (reply.status, reply.json) == (403, {"errors": {"id": ["is invalid"]}})
 
 
 @pytest.mark.parametrize(
@@ -128,7 +142,7 @@ async def test_another_path_version_or_method_is_a_404(asking, method, path):
 )
 async def test_the_spelling_of_the_organization_type_can_be_strict(asking, spelling, organization_type, status):
     async with asking(organization_type_spelling=spelling) as asker:
-        reply = await asker.find((2, organization_type))
+        reply = await asker.find(kind=organization_type)
     assert reply.status == status
 
 
@@ -149,12 +163,12 @@ async def test_a_token_in_the_query_is_not_taken_and_not_remembered(asking):
 
 
 async def test_a_token_of_one_organization_is_no_good_for_another(asking):
-    async with asking(tokens={ORGANIZATION: "token-of-2", (3, "advertiser"): "token-of-3"}) as asker:
+    async with asking(tokens={ORGANIZATION: "token-of-2", THIRD: "token-of-3"}) as asker:
         headers = {"Authorization": "token-of-2"}
-        assert (await asker.find((2, "advertiser"), headers)).status == 200
-        assert (await asker.find((3, "advertiser"), headers)).status == 401
-        assert (await asker.find((99, "advertiser"), headers)).status == 401
-        assert (await asker.find((3, "advertiser"))).status == 200
+        assert (await asker.find(ORGANIZATION, headers)).status == 200
+        assert (await asker.find(THIRD, headers)).status == 401
+        assert (await asker.find(Organization(99, "advertiser"), headers)).status == 401
+        assert (await asker.find(THIRD)).status == 200
 
 
 async def test_calls_are_listed_newest_bridge_start_first(asking, clock):

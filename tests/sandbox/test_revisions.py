@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from calls_in_progress_async import Organization
+
 DATA = Path(__file__).parents[1] / "data"
 REVISIONS = ("2022-09-beta", "2022-09-20", "2022-09-28", "2023-04", "2024-02")
-ORGANIZATION = (2, "advertiser")
+ORGANIZATION = Organization(2, "advertiser")
 PHONE_NUMBERS = {"calling_phone_number": "+15309999999", "destination_phone_number": "+18555595599"}
 # In the field table of 2024-02, and in none of its examples.
 UNPRINTED = {"repeat_calling_phone_number"}
@@ -18,7 +20,7 @@ def example(revision, name):
 
 
 def shape(value):
-    """What an example says about form: the names in every object, and the kinds of the other values."""
+    """Return the form of an example: the names in every object, and the kinds of the other values."""
     if isinstance(value, dict):
         return {name: shape(inner) for name, inner in value.items() if name not in UNPRINTED}
     if isinstance(value, list):
@@ -27,7 +29,7 @@ def shape(value):
 
 
 def without_values(call):
-    """Fields may be `null` or text from one call to the next, and custom data differs by call."""
+    """Drop the kinds of values: a field may be `null` in one call and text in the next, and custom data differs."""
     return {name: "any" if name != "custom_data" else type(value).__name__ for name, value in call.items()}
 
 
@@ -168,4 +170,4 @@ async def test_timestamps_are_written_as_in_the_examples_and_name_the_same_momen
     async with asking() as asker:
         asker.sandbox.start_call(ORGANIZATION)
         (call,) = asker.sandbox.live(ORGANIZATION)
-    assert call["bridge_start_time"] == "2024-02-01T10:00:00-07:00"
+    assert call["bridge_start_time"] == "2024-02-01T10:01:00-07:00"

@@ -1,17 +1,21 @@
-"""The server starts, stops, limits, delays and fails as it is told to."""
+"""The server starts, stops, limits, delays and fails by its settings."""
 
 import asyncio
+import logging
 import ssl
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 
 import aiohttp
 import attrs
 import pytest
 import trustme
 
+from calls_in_progress_async import InvalidRequestError, Organization
 from calls_in_progress_async.sandbox import Fault, SandboxServer
 
-ORGANIZATION = (2, "advertiser")
+ORGANIZATION = Organization(2, "advertiser")
+THIRD = Organization(3, "advertiser")
+NOBODY = Organization(99, "advertiser")
 
 
 async def test_it_starts_and_closes_any_number_of_times():
@@ -57,8 +61,8 @@ async def test_it_serves_https():
 
 
 def test_organizations_are_a_count_or_given():
-    assert SandboxServer(organizations=3).organizations == [(1, "network"), (2, "advertiser"), (3, "advertiser")]
-    given = [(7, "advertiser"), (7, "network")]
+    assert SandboxServer(organizations=3).organizations == [Organization(1, "network"), ORGANIZATION, THIRD]
+    given = [Organization(7, "advertiser"), Organization(7, "network")]
     assert SandboxServer(organizations=iter(given)).organizations == given
     assert len(SandboxServer().organizations) == 10
 
@@ -67,9 +71,11 @@ def test_organizations_are_a_count_or_given():
     "settings",
     [
         {"organizations": 0},
-        {"organizations": [(1, "publisher")]},
-        {"organizations": [(0, "network")]},
-        {"organizations": [(1, "network"), (1, "network")]},
+        {"organizations": True},
+        {"organizations": "advertiser:2"},
+        {"organizations": ORGANIZATION},
+        {"organizations": ["advertiser:2"]},
+        {"organizations": [ORGANIZATION, ORGANIZATION]},
         {"calls_per_organization": -1},
         {"mean_call_seconds": 0},
         {"changes_per_call": -1},
@@ -77,17 +83,62 @@ def test_organizations_are_a_count_or_given():
         {"history_kept": -1},
         {"revision": "2021"},
         {"version": "a/b"},
+        {"version": 2022},
+        {"epoch": "2024-02-01"},
+        {"epoch": datetime(2024, 2, 1)},
+        {"faults": Fault()},
+        {"faults": ["status"]},
+        {"token": None},
+        {"port": -1},
         {"organization_type_spelling": "upper"},
         {"rate_limit": 0},
         {"rate_burst": 0.5},
         {"retry_after_format": "minutes"},
         {"latency": -1},
+        {"latency": "1"},
         {"latency_jitter": -1},
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_by_name(settings):
-    with pytest.raises(ValueError, match=next(iter(settings))):
+    with pytest.raises(ValueError, match=next(iter(settings)).removesuffix("s")):
         SandboxServer(**settings)
+
+
+@pytest.mark.parametrize(
+    ("act", "expected"),
+    [
+        (lambda sandbox: sandbox.start_call("advertiser:2"), "organization: must be an Organization"),
+        (lambda sandbox: sandbox.start_call(None), "organization: must be an Organization"),
+        (lambda sandbox: sandbox.start_call(NOBODY), "organization: must be one of network:1, advertiser:2,"),
+        (lambda sandbox: sandbox.live(NOBODY), "and 5 more, got advertiser:99"),
+        (lambda sandbox: sandbox.history(NOBODY), "and 5 more, got advertiser:99"),
+        (lambda sandbox: sandbox.written(NOBODY, "A"), "and 5 more, got advertiser:99"),
+        (lambda sandbox: sandbox.start_call(ORGANIZATION, seconds="1"), "seconds"),
+        (lambda sandbox: sandbox.start_call(ORGANIZATION, transaction_id=7), "transaction_id: must be text, got 7"),
+        (lambda sandbox: sandbox.start_call(ORGANIZATION, city={"x"}), "city: must be JSON, got {'x'}"),
+        (lambda sandbox: sandbox.start_call(ORGANIZATION, city="\ud800"), "city: must be JSON"),
+        (lambda sandbox: sandbox.change_call(ORGANIZATION, "A", city="x"), "in progress in advertiser:2, got 'A'"),
+        (lambda sandbox: sandbox.end_call(ORGANIZATION, ["A"]), "in progress in advertiser:2, got"),
+        (lambda sandbox: sandbox.fail_next(-1), "count: must be a whole number of requests, got -1"),
+        (lambda sandbox: sandbox.fail_next("disconnect"), "count: must be a whole number of requests"),
+        (lambda sandbox: sandbox.fail_next(kind="fire"), "kind"),
+        (lambda sandbox: sandbox.fail_next(organization="advertiser:2"), "organization: must be an Organization"),
+        (lambda sandbox: SandboxServer(organizations=2).live(NOBODY), "one of network:1, advertiser:2, got"),
+    ],
+)
+async def test_an_argument_that_makes_no_sense_is_refused_with_what_is_expected(act, expected):
+    with pytest.raises(InvalidRequestError) as caught:
+        act(SandboxServer())
+    assert expected in str(caught.value)
+
+
+async def test_an_organization_may_be_a_pair_of_id_and_type():
+    sandbox = SandboxServer(organizations=[(2, "advertiser"), THIRD], tokens={(3, "advertiser"): "of-3"})
+    assert sandbox.organizations == [ORGANIZATION, THIRD]
+    assert sandbox.tokens == {THIRD: "of-3"}
+    assert Fault(organization=(3, "advertiser")).organization == THIRD
+    name = sandbox.start_call((2, "advertiser"))
+    assert name in [call["transaction_id"] for call in sandbox.live(ORGANIZATION)]
 
 
 def test_live_settings_are_checked_too_and_others_are_frozen():
@@ -168,44 +219,46 @@ async def test_a_429_says_when_to_come_back_in_whole_seconds_rounded_up(asking, 
         assert (await asker.find()).headers["Retry-After"] == "1"
 
 
-async def test_a_429_can_give_a_date_instead(asking):
+async def test_a_429_can_give_a_date_instead(asking, clock):
     async with asking(rate_limit=0.1, retry_after_format="http-date") as asker:
         await asker.find()
+        clock.seconds += 0.5
         reply = await asker.find()
-    wait = parsedate_to_datetime(reply.headers["Retry-After"]) - parsedate_to_datetime(reply.headers["Date"])
-    assert 9 <= wait.total_seconds() <= 12
+    assert reply.headers["Retry-After"] == "Thu, 01 Feb 2024 17:00:10 GMT"
 
 
-async def test_latency_and_its_jitter_delay_the_answer(asking):
-    waited = []
+async def seconds_of_find(asker, clock):
+    """Turn the clock by hundredths of a second until a find has its response; return how many seconds that took."""
+    before, requests = clock.seconds, asker.sandbox.stats.requests
+    find = asyncio.create_task(asker.find())
+    while asker.sandbox.stats.requests == requests:
+        await asyncio.sleep(0)
+    while asker.sandbox.stats.in_flight:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        clock.seconds += 0.01
+    await find
+    return clock.seconds - before
 
-    async def sleep(seconds):
-        waited.append(seconds)
 
-    async with asking(sleep=sleep) as asker:
-        await asker.find()
-        assert waited == []
+async def test_latency_and_its_jitter_delay_the_response_by_the_loops_clock(asking, clock):
+    async with asking() as asker:
+        assert await seconds_of_find(asker, clock) <= 0.02
         asker.sandbox.latency = 2.0
-        await asker.find()
-        assert waited == [2.0]
+        assert await seconds_of_find(asker, clock) == pytest.approx(2.0, abs=0.05)
         asker.sandbox.latency_jitter = 1.0
-        await statuses(asker, 20)
-    assert len({*waited[1:]}) == 20
-    assert all(2 <= seconds <= 3 for seconds in waited[1:])
+        waited = [await seconds_of_find(asker, clock) for _ in range(10)]
+    assert len({round(seconds, 2) for seconds in waited}) > 5
+    assert all(2 <= seconds <= 3.05 for seconds in waited)
 
 
-async def test_an_update_is_carried_out_before_its_latency(asking):
-    asleep = asyncio.Event()
-
-    async def sleep(seconds):
-        asleep.set()
-        await asyncio.get_running_loop().create_future()
-
-    async with asking(sleep=sleep, latency=1) as asker:
+async def test_an_update_is_carried_out_before_its_latency(asking, clock):
+    async with asking(latency=1) as asker:
         transaction_id = asker.sandbox.start_call(ORGANIZATION)
         # POST, because aiohttp sends an idempotent request a second time after a lost connection.
         update = asyncio.create_task(asker.update({"external_unique_id": "x"}, "POST", transaction_id=transaction_id))
-        await asleep.wait()
+        while not asker.sandbox.updates:
+            await asyncio.sleep(0)
         assert asker.sandbox.updates[0].external_unique_id == "x"
         assert asker.sandbox.stats.in_flight == 1
         await asker.sandbox.close()
@@ -213,6 +266,20 @@ async def test_an_update_is_carried_out_before_its_latency(asking):
         with pytest.raises(aiohttp.ServerDisconnectedError):
             await update
     assert asker.sandbox.stats.peak_in_flight == 1
+
+
+async def test_the_access_log_hides_phone_numbers_ids_and_tokens(asking, caplog):
+    caplog.set_level(logging.INFO, "aiohttp.access")
+    async with asking() as asker:
+        await asker.find(
+            calling_phone_number="+18055551234", destination_phone_number="805-555-0000", oauth_token="x", external="y"
+        )
+        await asker.update({"external_unique_id": "x"}, transaction_id="AB-1", external_unique_id="")
+    find, update = (record.getMessage() for record in caplog.records if record.name == "aiohttp.access")
+    query = "calling_phone_number=[hidden]&destination_phone_number=[hidden]&oauth_token=[hidden]&external=[hidden]"
+    root = "/api/2022-08-01/calls_in_progress"
+    assert find.startswith(f"GET {root}/current_calls.json?id=2&organization_type=advertiser&{query} 200 0.0")
+    assert "?id=2&organization_type=advertiser&transaction_id=[hidden]&external_unique_id=[hidden] 404 " in update
 
 
 @pytest.mark.parametrize(
@@ -260,14 +327,14 @@ async def test_a_fault_strikes_before_or_after_the_update_is_carried_out(asking,
             # POST, because aiohttp sends an idempotent request a second time after a lost connection.
             reply = await asker.update({"external_unique_id": "x"}, "POST", transaction_id=transaction_id)
         except aiohttp.ClientError as error:
-            outcome = type(error).__name__
+            result = type(error).__name__
         else:
-            outcome = (reply.status, reply.headers["Content-Type"])
+            result = (reply.status, reply.headers["Content-Type"])
         assert len(asker.sandbox.updates) == applied
         assert len(asker.sandbox.requests) == 1
         assert (await asker.find()).status == 200
     assert (
-        outcome
+        result
         == {
             "status": (500, "application/json"),
             "disconnect": "ServerDisconnectedError",
@@ -278,7 +345,7 @@ async def test_a_fault_strikes_before_or_after_the_update_is_carried_out(asking,
     )
 
 
-async def test_a_hanging_answer_ends_when_the_client_goes_away(asking):
+async def test_a_hanging_request_ends_when_the_client_goes_away(asking):
     async with asking() as asker:
         asker.sandbox.fail_next(kind="hang")
         find = asyncio.create_task(asker.find())
@@ -291,17 +358,26 @@ async def test_a_hanging_answer_ends_when_the_client_goes_away(asking):
             await find
 
 
-async def test_closing_does_not_wait_for_hanging_answers(asking):
+async def test_closing_does_not_wait_for_hanging_responses(asking, clock):
     async with asking(faults=[Fault(kind="hang")]) as asker:
         finds = [asyncio.create_task(asker.find()) for _ in range(5)]
         while asker.sandbox.stats.in_flight < 5:
             await asyncio.sleep(0)
-        async with asyncio.timeout(1):
-            await asker.sandbox.close()
-        outcomes = await asyncio.gather(*finds, return_exceptions=True)
+        before = clock.seconds
+        await asker.sandbox.close()
+        assert clock.seconds == before
+        results = await asyncio.gather(*finds, return_exceptions=True)
     # aiohttp's own second attempt may find the port closed already.
-    assert all(isinstance(outcome, aiohttp.ClientConnectionError) for outcome in outcomes)
+    assert all(isinstance(result, aiohttp.ClientConnectionError) for result in results)
     assert asker.sandbox.stats.peak_in_flight == 5
+
+
+async def test_scheduled_faults_can_be_cleared(asking):
+    async with asking() as asker:
+        asker.sandbox.fail_next(100)
+        assert await statuses(asker, 1) == [500]
+        asker.sandbox.fail_next(0)
+        assert await statuses(asker, 2) == [200, 200]
 
 
 async def test_faults_strike_by_probability_and_the_same_way_for_the_same_seed(asking):
@@ -317,14 +393,14 @@ async def test_faults_strike_by_probability_and_the_same_way_for_the_same_seed(a
 
 async def test_a_fault_can_be_kept_to_one_organization(asking):
     async with asking() as asker:
-        asker.sandbox.fail_next(status=500, organization=(3, "advertiser"))
+        asker.sandbox.fail_next(status=500, organization=THIRD)
         asker.sandbox.fail_next(status=502)
         assert await statuses(asker, 2) == [502, 200]
-        assert (await asker.find((3, "advertiser"))).status == 500
-        asker.sandbox.faults = [Fault(organization=(3, "advertiser"))]
-        assert (await asker.find((2, "Advertiser"))).status == 200
-        assert (await asker.find((3, "Advertiser"))).status == 500
-        assert asker.sandbox.stats.organizations == {(2, "advertiser"): 3, (3, "advertiser"): 2}
+        assert (await asker.find(THIRD)).status == 500
+        asker.sandbox.faults = [Fault(organization=THIRD)]
+        assert (await asker.find(kind="Advertiser")).status == 200
+        assert (await asker.find(THIRD, kind="Advertiser")).status == 500
+        assert asker.sandbox.stats.organizations == {ORGANIZATION: 3, THIRD: 2}
 
 
 @pytest.mark.parametrize("settings", [{"kind": "fire"}, {"probability": 1.5}, {"probability": -1}, {"status": 99}])

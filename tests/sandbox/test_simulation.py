@@ -1,20 +1,31 @@
-"""Calls start, change and end by themselves, on the clock and the seed alone."""
+"""Calls start, change and end by themselves, by the clock and the seed alone."""
 
+import asyncio
 import itertools
 import statistics
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sandbox.hand_turned import HandTurnedClock
 
+from calls_in_progress_async import Call, InvalidRequestError, Organization
 from calls_in_progress_async.sandbox import SandboxServer
 
-ORGANIZATION = (2, "advertiser")
+ORGANIZATION = Organization(2, "advertiser")
+THIRD = Organization(3, "advertiser")
 REVISIONS = ("2022-09-beta", "2022-09-20", "2022-09-28", "2023-04", "2024-02")
 
 
-def world(clock, **given_settings):
-    return SandboxServer(**{"organizations": 3, "clock": clock, **given_settings})
+EPOCH = datetime(2024, 2, 1, 17, tzinfo=UTC)
+
+
+def simulated(**settings):
+    """Make a sandbox of three organizations; its time 0 is now."""
+    sandbox = SandboxServer(**{"organizations": 3, "epoch": EPOCH, **settings})
+    assert sandbox.now == 0
+    return sandbox
 
 
 @given(
@@ -23,47 +34,47 @@ def world(clock, **given_settings):
     revision=st.sampled_from(REVISIONS),
 )
 @settings(max_examples=60, deadline=None)
-def test_what_is_live_does_not_depend_on_when_it_was_looked_at(seed, looks, revision):
-    now = [50.0]
-    often, once = (world(lambda: now[0], seed=seed, revision=revision) for _ in range(2))
-    for look in sorted(looks):
-        now[0] = 50.0 + look
-        often.live(ORGANIZATION)
-    now[0] = 2_050.0
-    assert often.live(ORGANIZATION) == once.live(ORGANIZATION)
-    assert often.history(ORGANIZATION) == once.history(ORGANIZATION)
+async def test_what_is_live_does_not_depend_on_earlier_looks(seed, looks, revision):
+    with HandTurnedClock(50.0).of(asyncio.get_running_loop()) as clock:
+        often, once = (simulated(seed=seed, revision=revision) for _ in range(2))
+        for look in sorted(looks):
+            clock.seconds = 50.0 + look
+            often.live(ORGANIZATION)
+        clock.seconds = 2_050.0
+        assert often.live(ORGANIZATION) == once.live(ORGANIZATION)
+        assert often.history(ORGANIZATION) == once.history(ORGANIZATION)
 
 
 @given(actions=st.lists(st.sampled_from(["start", "change", "end", "wait"]), max_size=30))
 @settings(max_examples=60, deadline=None)
-def test_scripted_calls_do_not_disturb_the_simulated_ones(actions):
-    now = [0.0]
-    touched, untouched = (world(lambda: now[0], seed=3) for _ in range(2))
-    scripted = []
-    for action in actions:
-        if action == "start":
-            scripted.append(touched.start_call(ORGANIZATION))
-        elif action == "wait":
-            now[0] += 60
-        elif action == "change" and scripted:
-            touched.change_call(ORGANIZATION, scripted[-1], city="Fresno")
-        elif scripted:
-            touched.end_call(ORGANIZATION, scripted.pop())
-    left = [call for call in touched.live(ORGANIZATION) if call["transaction_id"] not in scripted]
-    assert left == untouched.live(ORGANIZATION)
+async def test_scripted_calls_do_not_disturb_the_simulated_ones(actions):
+    with HandTurnedClock(0.0).of(asyncio.get_running_loop()) as clock:
+        touched, untouched = (simulated(seed=3) for _ in range(2))
+        scripted = []
+        for action in actions:
+            if action == "start":
+                scripted.append(touched.start_call(ORGANIZATION))
+            elif action == "wait":
+                clock.seconds += 60
+            elif action == "change" and scripted:
+                touched.change_call(ORGANIZATION, scripted[-1], city="Fresno")
+            elif scripted:
+                touched.end_call(ORGANIZATION, scripted.pop())
+        left = [call for call in touched.live(ORGANIZATION) if call["transaction_id"] not in scripted]
+        assert left == untouched.live(ORGANIZATION)
 
 
-def test_another_seed_or_organization_gives_other_calls(clock):
+async def test_another_seed_or_organization_gives_other_calls(clock):
     calls = [
-        repr(world(clock, seed=seed, calls_per_organization=50).live(organization))
-        for seed, organization in itertools.product((1, 2), ((1, "network"), ORGANIZATION, (3, "advertiser")))
+        repr(simulated(seed=seed, calls_per_organization=50).live(organization))
+        for seed, organization in itertools.product((1, 2), (Organization(1, "network"), ORGANIZATION, THIRD))
     ]
     assert len(set(calls)) == 6
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_the_history_tells_exactly_what_the_live_calls_show(clock, revision):
-    sandbox = world(clock, revision=revision, changes_per_call=3.0)
+async def test_the_history_tells_exactly_what_the_live_calls_show(clock, revision):
+    sandbox = simulated(revision=revision, changes_per_call=3.0)
     before = {call["transaction_id"]: call for call in sandbox.live(ORGANIZATION)}
     told = len(sandbox.history(ORGANIZATION))
     kinds = set()
@@ -83,9 +94,9 @@ def test_the_history_tells_exactly_what_the_live_calls_show(clock, revision):
     assert kinds == {"started", "changed", "ended"}
 
 
-def test_time_zero_is_a_moment_like_any_other(clock):
+async def test_time_zero_is_a_moment_like_any_other(clock):
     """The mean number of live calls is the one asked for at once, and stays so."""
-    sandbox = world(clock, organizations=400, calls_per_organization=5, mean_call_seconds=100)
+    sandbox = simulated(organizations=400, calls_per_organization=5, mean_call_seconds=100)
     for _ in range(3):
         counts = [len(sandbox.live(organization)) for organization in sandbox.organizations]
         assert statistics.mean(counts) == pytest.approx(5, abs=0.5)
@@ -93,8 +104,8 @@ def test_time_zero_is_a_moment_like_any_other(clock):
         clock.seconds += 250
 
 
-def test_calls_last_as_long_and_change_as_often_as_asked(clock):
-    sandbox = world(clock, calls_per_organization=100, mean_call_seconds=60, changes_per_call=2, history_kept=100_000)
+async def test_calls_last_as_long_and_change_as_often_as_asked(clock):
+    sandbox = simulated(calls_per_organization=100, mean_call_seconds=60, changes_per_call=2, history_kept=100_000)
     clock.seconds += 3_000
     events = sandbox.history(ORGANIZATION)
     times = {(event.kind, event.transaction_id): event.time for event in events}
@@ -107,14 +118,14 @@ def test_calls_last_as_long_and_change_as_often_as_asked(clock):
     assert events[0].time < 0
 
 
-def test_calls_need_not_change(clock):
-    sandbox = world(clock, changes_per_call=0)
+async def test_calls_need_not_change(clock):
+    sandbox = simulated(changes_per_call=0)
     clock.seconds += 1_000
     assert {event.kind for event in sandbox.history(ORGANIZATION)} == {"started", "ended"}
 
 
-def test_keys_are_pressed_one_after_the_other(clock):
-    sandbox = world(clock, changes_per_call=30, calls_per_organization=20)
+async def test_keys_are_pressed_one_after_the_other(clock):
+    sandbox = simulated(changes_per_call=30, calls_per_organization=20)
     calls = sandbox.live(ORGANIZATION)
     for call in calls:
         presses = list(filter(None, call["key presses"].split(",")))
@@ -123,8 +134,8 @@ def test_keys_are_pressed_one_after_the_other(clock):
     assert max(len(call["key presses"]) for call in calls) > 7
 
 
-def test_the_simulation_never_overwrites_an_external_unique_id_it_did_not_give(clock):
-    sandbox = world(clock, revision="2022-09-20", calls_per_organization=20, changes_per_call=50)
+async def test_the_simulation_never_overwrites_an_external_unique_id_it_did_not_give(clock):
+    sandbox = simulated(revision="2022-09-20", calls_per_organization=20, changes_per_call=50)
     names = [call["transaction_id"] for call in sandbox.live(ORGANIZATION)]
     for name in names:
         sandbox.change_call(ORGANIZATION, name, external_unique_id="given")
@@ -133,14 +144,14 @@ def test_the_simulation_never_overwrites_an_external_unique_id_it_did_not_give(c
     assert {call["external_unique_id"] for call in left} == {"given"}
 
 
-def test_speed_is_simulated_seconds_for_each_second_of_the_clock(clock):
-    sandbox = world(clock, speed=60)
+async def test_speed_is_simulated_seconds_for_each_second_of_the_clock(clock):
+    sandbox = simulated(speed=60)
     clock.seconds += 2
     assert sandbox.now == 120
 
 
-def test_a_script_starts_changes_and_ends_calls(clock):
-    sandbox = world(clock, calls_per_organization=0)
+async def test_a_script_starts_changes_and_ends_calls(clock):
+    sandbox = simulated(calls_per_organization=0)
     first = sandbox.start_call(ORGANIZATION, city="Fresno")
     clock.seconds += 1
     second = sandbox.start_call(ORGANIZATION, seconds=10)
@@ -158,12 +169,12 @@ def test_a_script_starts_changes_and_ends_calls(clock):
         (11, "ended", second),
         (21, "ended", first),
     ]
-    assert sandbox.live((1, "network")) == []
+    assert sandbox.live(Organization(1, "network")) == []
     assert sandbox.written(ORGANIZATION, first) == {}
 
 
-def test_a_call_that_a_script_ended_does_not_change_or_end_again(clock):
-    sandbox = world(clock, calls_per_organization=20, changes_per_call=5)
+async def test_a_call_that_a_script_ended_does_not_change_or_end_again(clock):
+    sandbox = simulated(calls_per_organization=20, changes_per_call=5)
     names = {call["transaction_id"] for call in sandbox.live(ORGANIZATION)}
     for name in names:
         sandbox.end_call(ORGANIZATION, name)
@@ -172,29 +183,45 @@ def test_a_call_that_a_script_ended_does_not_change_or_end_again(clock):
     assert {(event.time, event.kind) for event in last} == {(0, "ended")}
 
 
-def test_a_script_cannot_act_on_what_is_not_there(clock):
-    sandbox = world(clock, calls_per_organization=0)
+async def test_a_script_cannot_act_on_what_is_not_there(clock):
+    sandbox = simulated(calls_per_organization=0)
     sandbox.start_call(ORGANIZATION, transaction_id="a")
     with pytest.raises(ValueError, match="a is in progress already"):
         sandbox.start_call(ORGANIZATION, transaction_id="a")
-    with pytest.raises(KeyError):
+    with pytest.raises(InvalidRequestError):
         sandbox.end_call(ORGANIZATION, "b")
-    with pytest.raises(KeyError):
+    with pytest.raises(InvalidRequestError):
         sandbox.change_call(ORGANIZATION, "b", city="Fresno")
-    with pytest.raises(KeyError):
-        sandbox.live((99, "advertiser"))
+    with pytest.raises(InvalidRequestError):
+        sandbox.live(Organization(99, "advertiser"))
 
 
-def test_only_the_newest_events_are_kept(clock):
-    sandbox = world(clock, calls_per_organization=0, history_kept=2)
+async def test_only_the_newest_events_are_kept(clock):
+    sandbox = simulated(calls_per_organization=0, history_kept=2)
     for name in ("a", "b", "c"):
         sandbox.start_call(ORGANIZATION, transaction_id=name)
     assert [event.transaction_id for event in sandbox.history(ORGANIZATION)] == ["b", "c"]
 
 
-def test_organizations_cost_nothing_until_they_are_asked_for(clock):
-    sandbox = world(clock, organizations=100_000)
+async def test_organizations_cost_nothing_until_they_are_asked_for(clock):
+    sandbox = simulated(organizations=100_000)
     clock.seconds += 10
-    sandbox.live((77_777, "advertiser"))
-    made = [key for key, organization in sandbox._world._organizations.items() if organization]
-    assert made == [(77_777, "advertiser")]
+    sandbox.live(Organization.advertiser(77_777))
+    made = [key for key, organization in sandbox._simulation._organizations.items() if organization]
+    assert made == [Organization.advertiser(77_777)]
+
+
+async def test_it_lives_now_unless_told(clock):
+    sandbox = SandboxServer(calls_per_organization=0)
+    clock.seconds += 3_600
+    sandbox.start_call(ORGANIZATION)
+    clock.seconds += 90.0
+    (call,) = sandbox.live(ORGANIZATION)
+    assert Call.from_payload(call).bridged_at == datetime(2024, 2, 1, 18, tzinfo=UTC)
+
+
+def test_it_lives_now_outside_of_a_loop_too():
+    sandbox = SandboxServer(calls_per_organization=0)
+    sandbox.start_call(ORGANIZATION)
+    (call,) = sandbox.live(ORGANIZATION)
+    assert Call.from_payload(call).duration().total_seconds() < 60

@@ -1,18 +1,28 @@
-"""A delivery over a transport that follows a script, in virtual time."""
+"""A pipeline over a transport that follows a script, in virtual time."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import SimpleNamespace
+from random import Random
 from typing import Any
 
 from attrs import define, field
 from transport.servers import ACME, TOKEN
 
-from calls_in_progress_async import CurrentCallsRequest, RetryPolicy, UpdateCallRequest
+from calls_in_progress_async import (
+    Attempt,
+    CallsInProgressError,
+    CurrentCallsRequest,
+    ResponseError,
+    RetryPolicy,
+    UpdateCallRequest,
+    clock,
+)
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.transport import pipeline as pipelines
+from calls_in_progress_async.instrumentation import Hooks
+from calls_in_progress_async.limits.limiter import RateLimiter
+from calls_in_progress_async.transport.pipeline import Pipeline, PipelineSettings
 from calls_in_progress_async.transport.protocol import SendState
 from calls_in_progress_async.transport.tokens import Tokens
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
@@ -21,7 +31,7 @@ FIND = CurrentCallsRequest(organization=ACME).wire(WireFormat())
 
 
 def write(**changes: Any) -> WireRequest:
-    """An update, of call T unless it says otherwise."""
+    """Make the request of an update: of call T unless ``changes`` names another."""
     names = {} if "external_unique_id" in changes else {"transaction_id": "T"}
     changes = {**names, "custom_data": {"a": "b"}, **changes}
     return UpdateCallRequest(organization=ACME, **changes).wire(WireFormat())
@@ -29,7 +39,7 @@ def write(**changes: Any) -> WireRequest:
 
 @define
 class Answer:
-    """What one attempt comes to, and after how many seconds."""
+    """The status or error of one attempt, and the seconds that it takes."""
 
     what: int | Exception = 200
     headers: dict[str, str] = field(factory=dict)
@@ -38,7 +48,7 @@ class Answer:
 
 @define
 class ScriptedTransport:
-    """Answers with the next of its script, the last again and again."""
+    """Responds with the next entry of its script; the last one is repeated."""
 
     script: list[Answer]
     sent: list[tuple[float, str]] = field(factory=list)
@@ -69,57 +79,84 @@ class ScriptedTransport:
     async def close(self) -> None:
         self.closed = True
 
-    def abandon(self) -> None:
-        """There is nothing to abandon."""
+
+class Jitter(Random):
+    """A source of the random numbers that a test chooses."""
+
+    def __init__(self, choose: Callable[[], float]) -> None:
+        super().__init__()
+        self._choose = choose
+
+    def random(self) -> float:
+        return self._choose()
 
 
 @define
 class Rig:
-    """A delivery, its transport and the waits it made. Make it in a running loop."""
+    """A pipeline and its transport, in a `virtual_loop`."""
 
     script: list[Answer]
     token: Any = TOKEN
     randomness: Callable[[], float] = lambda: 1.0
     settings: dict[str, Any] = field(factory=dict)
-    slept: list[float] = field(factory=list)
+    instrumentation: Any = ()
+    attempts: tuple[Attempt, ...] = ()
+    """The attempts of the call that ended last."""
     transport: ScriptedTransport = field(init=False)
-    pipeline: pipelines.Pipeline = field(init=False)
+    limiter: RateLimiter = field(init=False)
+    pipeline: Pipeline = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        settings = pipelines.PipelineSettings(**{"retry": RetryPolicy(), **self.settings})
+        settings = PipelineSettings(**{"retry": RetryPolicy(), **self.settings})
+        clock.randomness = Jitter(self.randomness)
         self.transport = ScriptedTransport(self.script)
-        self.pipeline = pipelines.Pipeline(
-            self.transport,
-            Tokens(self.token),
-            pipelines.RateLimiter(settings.rate_limit, clock=loop.time),
-            settings,
-            host="h",
-            clock=loop.time,
-            sleep=self._sleep,
-            randomness=self.randomness,
+        self.limiter = RateLimiter(settings.rate_limit)
+        hooks = Hooks(self.instrumentation) if self.instrumentation else None
+        self.pipeline = Pipeline(
+            self.transport, Tokens(self.token), self.limiter, settings, base_url="https://h", hooks=hooks
         )
-
-    async def _sleep(self, seconds: float, result: bool) -> bool:
-        self.slept.append(round(seconds, 6))
-        return await asyncio.sleep(seconds, result)
 
     async def deliver(self, request: WireRequest, organization: Any, timeout: float | None) -> Any:
-        """Return the response as it came, and its attempts as ``.attempts``."""
-        return await self.pipeline.execute(
-            request, organization, timeout, lambda response, attempts: (response, SimpleNamespace(attempts=[*attempts]))
-        )
+        """Return the response as it came, and its attempts."""
+        try:
+            response, self.attempts = await self.pipeline.execute(
+                request, organization, timeout, lambda response, attempts: (response, attempts)
+            )
+        except CallsInProgressError as error:
+            self.attempts = error.attempts
+            raise
+        return response, list(self.attempts)
 
     async def go(self, request: WireRequest = FIND, timeout: float | None = None) -> Any:
-        """Deliver one request; the status, or the error."""
+        """Execute one request; return the status, or the error."""
         try:
             response, _ = await self.deliver(request, ACME, timeout)
         except Exception as error:
             return error
         return response.status
 
+    async def fail(self, request: WireRequest = FIND, timeout: float | None = None, organization: Any = ACME) -> Any:
+        """Execute one request, and return the error; a response with a status of 400 or more is one."""
+
+        def read(response: WireResponse, attempts: tuple[Attempt, ...]) -> None:
+            if response.status >= 400:
+                raise ResponseError(f"HTTP {response.status}", status=response.status)
+
+        try:
+            await self.pipeline.execute(request, organization, timeout, read)
+        except CallsInProgressError as error:
+            self.attempts = error.attempts
+            return error
+        raise AssertionError("it did not fail")
+
+    @property
+    def slept(self) -> list[float]:
+        """The waits between the attempts of the call that ended last, in seconds."""
+        return [round(attempt.backoff, 6) for attempt in self.attempts[:-1]]
+
 
 def rig(*script: Any, token: Any = TOKEN, randomness: Callable[[], float] = lambda: 1.0, **settings: Any) -> Rig:
-    """A rig; a script entry is an `Answer`, a status or an exception."""
+    """Make a rig; a script entry is an `Answer`, a status or an exception."""
     answers = [each if isinstance(each, Answer) else Answer(each) for each in script or (200,)]
-    return Rig(answers, token=token, randomness=randomness, settings=settings)
+    instrumentation = settings.pop("instrumentation", ())
+    return Rig(answers, token=token, randomness=randomness, settings=settings, instrumentation=instrumentation)

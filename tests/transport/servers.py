@@ -1,4 +1,4 @@
-"""Servers of the tests' own: a bare socket that keeps every byte, and a loop whose clock jumps instead of waiting."""
+"""Test servers: a bare socket server with a script, and an event loop with a clock of its own."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ TOKEN = "top-secret-token-9b2f"
 ACME = Organization.advertiser(25)
 ONCE = RetryPolicy(max_attempts=1)
 AT_ONCE = RetryPolicy(initial=0)
-"""Tries again without a wait."""
+"""Retries without a wait."""
 
 
 def reply(status: int = 200, body: bytes | str = b"", **headers: str) -> bytes:
-    """The bytes of a whole answer; ``_`` in the name of a header stands for ``-``."""
+    """Return the bytes of a whole response; ``_`` in the name of a header stands for ``-``."""
     body = body.encode() if isinstance(body, str) else body
     lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", "Content-Type: application/json"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
@@ -70,12 +70,12 @@ class Seen:
 
 
 Answer = bytes | None | Callable[[Seen], Awaitable[bytes | None]]
-"""Bytes to send; None drops the connection without any; a coroutine function decides."""
+"""Bytes to send, None to drop the connection, or a coroutine function to decide."""
 
 
 @define(eq=False)
 class RawServer:
-    """Answers each request with the next of its script, the last again and again, and keeps what it was sent."""
+    """Responds to each request with the next of its script, repeats the last, and keeps every request."""
 
     script: list[Answer] = field(factory=lambda: [NO_CALLS])
     ssl: Any = None
@@ -136,13 +136,13 @@ class RawServer:
 
 
 async def hang(_: Seen) -> bytes | None:
-    """An answer that never comes."""
+    """Never respond."""
     await asyncio.get_running_loop().create_future()
     return None
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Moves the clock on rather than waiting, where nothing but a timer is to come."""
+    """Advances the clock instead of waiting if only timers are left."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 def in_virtual_time(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine function in a loop where no wait takes any time; there must be no I/O in it."""
+    """Run a coroutine function without I/O in a loop without real waits."""
     selector = _JumpingSelector()
 
     def make_loop() -> asyncio.AbstractEventLoop:

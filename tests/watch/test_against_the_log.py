@@ -65,15 +65,14 @@ class Log:
 
     def is_up_to_date(self, sandbox: SandboxServer) -> bool:
         return all(
-            self.state.get(f"{kind}:{number}", {})
-            == {call["transaction_id"]: call for call in sandbox.live((number, kind))}
-            for number, kind in sandbox.organizations
+            self.state.get(str(each), {}) == {call["transaction_id"]: call for call in sandbox.live(each)}
+            for each in sandbox.organizations
         )
 
     def assert_is_what_happened(self, sandbox: SandboxServer) -> None:
-        for number, kind in sandbox.organizations:
-            happened = [(what, name) for _, what, name in sandbox.history((number, kind))]
-            told = self.told.get(f"{kind}:{number}", [])
+        for organization in sandbox.organizations:
+            happened = [(what, name) for _, what, name in sandbox.history(organization)]
+            told = self.told.get(str(organization), [])
             assert sorted(told) == sorted(happened)
             for name in {name for _, name in happened}:  # events of one call are ordered
                 assert [what for what, one in told if one == name] == [what for what, one in happened if one == name]
@@ -107,7 +106,7 @@ async def opened(count: int, interval: float = 0.02, **settings: Any) -> AsyncIt
         CallsInProgressClient(
             token=lambda _: sandbox.token, base_url=sandbox.url, retry=RetryPolicy(max_attempts=1)
         ) as client,
-        client.watch([Organization(*key) for key in sandbox.organizations], interval=interval) as watch,
+        client.watch(sandbox.organizations, interval=interval) as watch,
     ):
         yield sandbox, watch
 
@@ -148,28 +147,21 @@ async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
 
 async def test_a_consumer_that_sleeps_is_told_the_net_effect() -> None:
     """While nobody takes events they are merged; what is told then comes to the same as what happened."""
-    answered = asyncio.Event()
-    wanted = 0
-
-    async def sleep(_: float) -> None:
-        if sandbox.stats.requests >= wanted:
-            answered.set()
-
-    async with opened(3, latency=1e-9, sleep=sleep) as (sandbox, watch):
+    async with opened(3) as (sandbox, watch):
         log, story = Log(), Story(sandbox)
         story.go_on()
         await catch_up(log, watch, sandbox)
         for _ in range(15):
             story.go_on()
-            answered.clear()
             wanted = sandbox.stats.requests + 9  # each of the three once at least, and the answer taken in
-            await answered.wait()
+            while sandbox.stats.requests < wanted:
+                await asyncio.sleep(0.001)
         assert watch.stats.merges > 0
         await catch_up(log, watch, sandbox)
         assert watch.stats.pending == 0
-    for number, kind in sandbox.organizations:
-        happened = [(what, name) for _, what, name in sandbox.history((number, kind)) if what != "changed"]
-        assert sorted(each for each in log.told[f"{kind}:{number}"] if each[0] != "changed") == sorted(happened)
+    for organization in sandbox.organizations:
+        happened = [(what, name) for _, what, name in sandbox.history(organization) if what != "changed"]
+        assert sorted(each for each in log.told[str(organization)] if each[0] != "changed") == sorted(happened)
 
 
 WATCHING = """
@@ -202,7 +194,7 @@ asyncio.run(main())
 
 async def told_in_a_process(sandbox: SandboxServer, file: Path, *, is_enough: Any) -> None:
     """Have a process watch, from its file on, and kill it when it has told enough."""
-    names = [f"{kind}:{number}" for number, kind in sandbox.organizations]
+    names = [str(each) for each in sandbox.organizations]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", WATCHING, sandbox.url, sandbox.token, str(file), *names, stdout=asyncio.subprocess.PIPE
     )
@@ -241,8 +233,7 @@ async def test_a_killed_process_goes_on_from_its_file(tmp_path: Path) -> None:
         log = read(file)
         assert log.is_up_to_date(sandbox)
         for organization, told in log.told.items():
-            kind, number = organization.split(":")
-            happened = [(what, name) for _, what, name in sandbox.history((int(number), kind))]
+            happened = [(what, name) for _, what, name in sandbox.history(Organization.parse(organization))]
             assert set(told) <= set(happened)  # a call that came and went between two lives is not told
             ends = Counter(each for each in told if each[0] == "ended")
             assert all(count == 1 for count in ends.values())

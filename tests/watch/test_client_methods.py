@@ -96,7 +96,7 @@ async def test_a_strict_client_watches_strictly() -> None:
 async def test_the_events_of_many_organizations_are_those_that_happened() -> None:
     """Simulated calls: every event is one of the sandbox's own log, and what is known at the end is what is live."""
     async with opened(organizations=20, calls_per_organization=3, speed=60, seed=4) as (sandbox, client):
-        organizations = [Organization(number, kind) for number, kind in sandbox.organizations]
+        organizations = sandbox.organizations
         state: dict[Organization, dict[str, Any]] = {each: {} for each in organizations}
         async with client.watch(organizations, interval=0.1) as watch:
             with contextlib.suppress(TimeoutError):
@@ -108,7 +108,7 @@ async def test_the_events_of_many_organizations_are_those_that_happened() -> Non
             known = {each: {call.transaction_id for call in calls} for each, calls in watch.calls.items()}
         assert {each: set(calls) for each, calls in state.items()} == known
         for organization in organizations:
-            history = {(e.kind, e.transaction_id) for e in sandbox.history((organization.id, organization.type))}
+            history = {(e.kind, e.transaction_id) for e in sandbox.history(organization)}
             assert all(("started", name) in history for name in known[organization])
 
 
@@ -150,7 +150,7 @@ async def test_find_many_on_the_wire() -> None:
     """One result each; one organization's failure is its own."""
     async with opened(organizations=30, calls_per_organization=2) as (sandbox, client):
         sandbox.fail_next(kind="status", status=401, organization=KEY)
-        organizations = [Organization(number, kind) for number, kind in sandbox.organizations]
+        organizations = sandbox.organizations
         results = {each.organization: each async for each in client.find_many(organizations, max_in_flight=5)}
         assert results.keys() == set(organizations)
         assert isinstance(results.pop(ACME).error, AuthenticationError)
@@ -264,9 +264,9 @@ async def test_waiting_in_another_event_loop_is_refused_before_anything_is_done(
                 await client.wait_for_call(ACME, **numbers, timeout=0.5)
 
         numbers = {"calling_phone_number": CALLER, "destination_phone_number": DESTINATION}
-        timer = client._pipeline._scopes._timer
+        timer = client._pipeline._lifetime.scopes.next_look
         await asyncio.to_thread(asyncio.run, wait())
-        assert client._pipeline._scopes._timer is timer
+        assert client._pipeline._lifetime.scopes.next_look == timer
 
 
 async def test_closing_the_client_ends_what_waits_for_nothing_of_the_client() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from watch.worlds import Clock, settle
 
-from calls_in_progress_async import DeadlineExceededError, ServerError, response_cache
+from calls_in_progress_async import DeadlineExceededError, ServerError, clock, response_cache
 from calls_in_progress_async.response_cache import ResponseCache
 
 
@@ -41,8 +41,21 @@ def asked() -> Asked:
 
 
 @pytest.fixture
-def answers(clock: Clock) -> ResponseCache[str]:
-    return ResponseCache(clock)
+def answers() -> ResponseCache[str]:
+    return ResponseCache()
+
+
+@pytest.fixture
+def hand(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A clock turned by hand: its ``now`` is the package's time."""
+    hand = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(clock, "now", lambda: hand.now)
+    return hand
+
+
+async def settle() -> None:
+    for _ in range(12):
+        await asyncio.sleep(0)
 
 
 def get(answers: ResponseCache[str], asked: Any, key: str = "key", age: float = 1.0, timeout: Any = None) -> Any:
@@ -56,19 +69,19 @@ async def test_identical_questions_share_a_request(answers: ResponseCache[str], 
     assert asked.gate is not None
     asked.gate.set()
     assert await asyncio.gather(*tasks) == ["answer 1"] * 10 + ["answer 2"]
-    assert (asked.count, answers.saved) == (2, 9)
+    assert (asked.count, answers.hits) == (2, 9)
 
 
-async def test_a_young_answer_is_given_again(answers: ResponseCache[str], asked: Asked, clock: Clock) -> None:
+async def test_a_young_answer_is_given_again(answers: ResponseCache[str], asked: Asked, hand: Any) -> None:
     """An answer no older than max_age takes no request; an older one does."""
     asked.gate = None
     assert await get(answers, asked) == "answer 1"
-    clock.now += 1.0
+    hand.now += 1.0
     assert await get(answers, asked) == "answer 1"
     assert await get(answers, asked, age=0.5) == "answer 2"
-    clock.now += 1.5
+    hand.now += 1.5
     assert await get(answers, asked) == "answer 3"
-    clock.now += 0.1
+    hand.now += 0.1
     assert await get(answers, asked, age=0.0) == "answer 4"
 
 
@@ -182,15 +195,15 @@ async def test_an_error_that_nobody_waits_for_is_not_complained_of(answers: Resp
 
 
 async def test_answers_do_not_pile_up(
-    answers: ResponseCache[str], asked: Asked, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    answers: ResponseCache[str], asked: Asked, hand: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is too old for anybody goes, and there is a limit to the rest."""
     asked.gate = None
     for number in range(100):
         await get(answers, asked, str(number))
-        clock.now += 0.1
-    assert len(answers._answers) <= 11
-    monkeypatch.setattr(response_cache, "_MOST_KEPT", 5)
+        hand.now += 0.1
+    assert len(answers) <= 11
+    monkeypatch.setattr(response_cache, "_MAX_KEPT", 5)
     for number in range(100):
         await get(answers, asked, str(number))
-    assert len(answers._answers) == 5
+    assert len(answers) == 5

@@ -1,0 +1,68 @@
+"""Options and arguments of several commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from ..errors import InvalidRequestError
+from ..organization import Organization
+from .columns import WIDE_COLUMNS, Column, parse_columns
+from .error_reports import message_of
+
+R = TypeVar("R")
+
+
+class OrganizationArgument(click.ParamType):  # type: ignore[type-arg]  # click 8.1's is not generic
+    """An organization, written as ``advertiser:25``."""
+
+    name = "organization"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Organization:
+        """Read an organization, or end the command with the reason."""
+        try:
+            return Organization.parse(value)
+        except InvalidRequestError as error:
+            self.fail(message_of(error).removeprefix("ORG "), param, ctx)
+
+
+ORGANIZATION = OrganizationArgument()
+
+organizations_option = click.option(
+    "--organizations",
+    "organizations_file",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="Organizations from a file, one a line, with comments after a #; - is stdin.",
+)
+show_numbers = click.option("--show-numbers", is_flag=True, help="Show callers' phone numbers whole, not masked.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Lines of JSON, for programs.")
+
+_columns = click.option(
+    "--columns",
+    metavar="NAMES",
+    callback=parse_columns,
+    help=(
+        f"Columns of the table, with commas between them: {', '.join(column.name for column in WIDE_COLUMNS)}, "
+        "any field of a call, or custom_data.NAME."
+    ),
+)
+
+
+_wide = click.option("--wide", is_flag=True, help="All columns of the list above.")
+
+
+def choose_columns(command: Callable[..., R]) -> Callable[..., R]:
+    """Give a command ``--columns`` and ``--wide``, and call it with the chosen ``columns``, or None."""
+
+    @wraps(command)
+    def choose(*args: Any, columns: Sequence[Column] | None, wide: bool, **options: Any) -> R:
+        if wide and columns is not None:
+            raise click.UsageError("--wide and --columns exclude each other, use one of them")
+        return command(*args, columns=WIDE_COLUMNS if wide else columns, **options)
+
+    decorated: Callable[..., R] = _columns(_wide(choose))
+    return decorated

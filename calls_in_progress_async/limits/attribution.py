@@ -1,0 +1,130 @@
+"""Decide from the traffic if a 429 is about one organization or about the whole token. The server does not say."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from enum import Enum
+from math import inf
+
+from attrs import define
+
+_LIKELY = 0.02
+"""The chance at or below which an organization with no response but 429s is limited alone: 1 in 50."""
+_LIKELY_IF_ANSWERED = 0.001
+"""The chance for an organization with other responses between its 429s: 1 in 1,000."""
+_LEAST_FACTOR = 0.05
+"""The most that one 429 can tell: at least two rounds of 429s are needed."""
+_LEAST_CHANCE = 1e-4
+"""The lowest chance, so that the suspicion fades within a few 429s of others."""
+_FADING = 2.0
+"""The factor by which a 429 of another organization raises the chance."""
+_FADING_IF_ANSWERED = 1.03
+"""The factor by which each other response raises the chance: without 429s it takes at most 180 to clear the
+organization."""
+_WINDOW = 1000
+"""Responses to remember for an organization's share of the traffic."""
+
+
+class Verdict(Enum):
+    """The meaning of one 429."""
+
+    SHARED = "the whole token is limited"
+    NEWLY_ALONE = "the organization is limited alone, and was not known to be"
+    ALONE = "the organization is limited alone, as before"
+
+
+@define
+class _Suspect:
+    """An organization with 429s."""
+
+    chance: float = 1.0
+    """The chance of these 429s if the limit were the token's."""
+    counted_at: float = -inf
+    """The loop's time in seconds of the last counted 429. A 429 to an earlier request is of the same round."""
+    answered: bool = False
+    """True after another response since the last counted 429."""
+    limited_alone: bool = False
+    """The verdict."""
+
+    def refuse(self, share: float, now: float) -> None:
+        """Count a round of 429s."""
+        self.chance = max(_LEAST_CHANCE, self.chance * max(share, _LEAST_FACTOR))
+        self.limited_alone = self.chance <= (_LIKELY_IF_ANSWERED if self.answered else _LIKELY)
+        self.counted_at, self.answered = now, False
+
+    def fade(self, factor: float) -> bool:
+        """Raise the chance, and return True if nothing is left of the suspicion."""
+        self.chance *= factor
+        self.limited_alone = self.limited_alone and self.chance <= _LIKELY
+        return self.chance >= 1.0
+
+
+class ThrottleAttribution:
+    """Tell the 429s of one organization from the 429s of the whole token.
+
+    A limit of the token hits organizations in proportion to their traffic. So each round of 429s of an organization
+    multiplies its *chance* by its share of the responses since the last round: this is how likely the limit of the
+    token would have hit the same organization again. At 1 in 50 (1 in 1,000 if it had other responses in between) the
+    organization counts as limited alone, and its 429s say nothing of the token. With 20 equally busy organizations
+    two or three rounds are enough; an organization with nearly all of the traffic is never told apart from its token.
+
+    A 429 of any other organization doubles the chance, unless the other one is limited alone too, and each other
+    response of the organization raises it by 3 %. So a wrong verdict is withdrawn. While in doubt, a 429 is about the
+    token.
+
+    Args:
+        most_suspects: Organizations to suspect at once; beyond this the oldest suspicion is dropped.
+    """
+
+    __slots__ = ("_answers", "_most_suspects", "_suspects", "_total")
+
+    def __init__(self, most_suspects: int) -> None:
+        self._most_suspects = most_suspects
+        self._suspects: dict[Hashable, _Suspect] = {}
+        self._answers: dict[Hashable, int] = {}  # since the last round of 429s
+        self._total = 0
+
+    def on_answered(self, organization: Hashable) -> None:
+        """Count a response other than a 429."""
+        if self._total >= _WINDOW:
+            self._forget_answers()
+        self._total += 1
+        self._answers[organization] = self._answers.get(organization, 0) + 1
+        if self._suspects and (suspect := self._suspects.get(organization)) is not None:
+            suspect.answered = True
+            if suspect.fade(_FADING_IF_ANSWERED):
+                del self._suspects[organization]
+
+    def on_throttled(self, organization: Hashable, sent_at: float, now: float) -> Verdict:
+        """Count a 429.
+
+        Args:
+            organization: The organization of the request.
+            sent_at: The loop's time in seconds when the request was sent.
+            now: The loop's time in seconds.
+        """
+        suspect = self._suspects.get(organization) or self._add(organization)
+        known = suspect.limited_alone
+        if sent_at > suspect.counted_at:
+            suspect.refuse((self._answers.get(organization, 0) + 1) / (self._total + 1), now)
+            self._forget_answers()
+            if not suspect.limited_alone:
+                self._fade_others(organization)
+        if not suspect.limited_alone:
+            return Verdict.SHARED
+        return Verdict.ALONE if known else Verdict.NEWLY_ALONE
+
+    def _add(self, organization: Hashable) -> _Suspect:
+        if len(self._suspects) >= self._most_suspects:
+            del self._suspects[next(iter(self._suspects))]
+        suspect = self._suspects[organization] = _Suspect()
+        return suspect
+
+    def _fade_others(self, organization: Hashable) -> None:
+        faded = [key for key, each in self._suspects.items() if key != organization and each.fade(_FADING)]
+        for key in faded:
+            del self._suspects[key]
+
+    def _forget_answers(self) -> None:
+        self._answers.clear()
+        self._total = 0

@@ -1,0 +1,52 @@
+"""Sphinx configuration of the documentation site; ``nox -s docs`` builds it."""
+
+from __future__ import annotations
+
+from sphinx.application import Sphinx
+
+from calls_in_progress_async import __version__
+
+project = "calls-in-progress-async"
+author = "The calls-in-progress-async authors"
+release = version = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click", "sphinx_copybutton"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = project
+html_show_copyright = False
+add_module_names = False
+python_maximum_signature_line_length = 88
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+# Docstrings use single backticks for code, as Markdown does.
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_format = "short"
+autodoc_typehints_description_target = "documented"
+autodoc_preserve_defaults = True
+autodoc_default_options = {"members": True}
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+suppress_warnings = ["ref.python"]  # the same name in two modules, such as a method's and its class's
+
+REPOSITORY_PAGES = {
+    "SECURITY.md": "/security.md",
+    "CHANGELOG.md": "/changelog.md",
+    "CONTRIBUTING.md": "/contributing.md",
+}
+"""Pages at the top of the repository, with their page in the site."""
+
+
+def rewrite_links(app: Sphinx, page: str, source: list[str]) -> None:
+    """Point links to pages outside ``docs`` to the site's own copies."""
+    for file, target in REPOSITORY_PAGES.items():
+        for up in ("../../", "../"):
+            source[0] = source[0].replace(f"]({up}{file})", f"]({target})")
+
+
+def setup(app: Sphinx) -> None:
+    """Register the link rewriter."""
+    app.connect("source-read", rewrite_links)

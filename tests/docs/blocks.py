@@ -1,0 +1,44 @@
+"""Python blocks of the documentation, as whole programs.
+
+    python tests/docs/blocks.py DIRECTORY
+
+writes each block and each example to a file of its own for a type checker.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def programs() -> dict[str, str]:
+    """Return the source of every block and example by a name that is a valid module name."""
+    found = {
+        f"{page.stem}_{number}".replace("-", "_"): block
+        for page in PAGES
+        for number, block in enumerate(_BLOCK.findall(page.read_text(encoding="utf-8")))
+    }
+    return found | {f"example_{path.stem}": path.read_text(encoding="utf-8") for path in EXAMPLES}
+
+
+def write(directory: Path) -> None:
+    """Write the programs, and the strict settings of pyright beside them."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for stale in directory.glob("*.py"):
+        stale.unlink()
+    for name, source in programs().items():
+        (directory / f"{name}.py").write_text(source, encoding="utf-8")
+    # Other libraries' partial types, such as aioresponses', are no fault of a program here.
+    settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "reportUnknownMemberType": False}
+    (directory / "pyrightconfig.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

@@ -1,0 +1,199 @@
+"""Tracing libraries see no phone number: they do not see our requests, or see them without their query."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partialmethod
+from typing import Any
+
+import aiohttp
+import pytest
+from attrs import define, field
+from transport.servers import ACME, DONE, NO_CALLS, TOKEN, RawServer
+
+from calls_in_progress_async import CallsInProgressClient, RetryPolicy
+from calls_in_progress_async.transport import pooled
+
+CALLER = "+18665551234"
+SECRETS = ["8665551234", TOKEN]
+KINDS = ["pooled", "fallback", "injected"]
+
+
+@asynccontextmanager
+async def client_of(server: RawServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+    """Make a client that sends through the pool, a session of its own, or an injected session."""
+    if kind == "fallback":
+        monkeypatch.setattr(pooled, "is_supported", lambda: False)
+    session = aiohttp.ClientSession() if kind == "injected" else None
+    async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
+        yield client
+    if session is not None:
+        await session.close()
+
+
+async def find_and_update(client: CallsInProgressClient) -> None:
+    await client.find(ACME, calling_phone_number=CALLER, destination_phone_number="+18005550000")
+    await client.update(ACME, transaction_id="T", custom_data={"phone": CALLER})
+
+
+# Any trace hooks.
+
+
+@define
+class Hooks:
+    """Trace hooks, as an instrumentation adds them to every session."""
+
+    seen: list[str] = field(factory=list)
+
+    def config(self) -> aiohttp.TraceConfig:
+        config = aiohttp.TraceConfig()
+        for signal in (config.on_request_start, config.on_request_end, config.on_request_exception):
+            signal.append(self._note)
+        return config
+
+    async def _note(self, _: Any, __: Any, details: Any) -> None:
+        self.seen.append(str(details.url))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_trace_hooks_of_every_session_see_no_query(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They see nothing of the client's own connections, and the path alone in a session of the user's."""
+    hooks = Hooks()
+    make = aiohttp.ClientSession.__init__
+    monkeypatch.setattr(aiohttp.ClientSession, "__init__", partialmethod(make, trace_configs=[hooks.config()]))
+    async with RawServer([NO_CALLS, DONE]) as server, client_of(server, kind, monkeypatch) as client:
+        await find_and_update(client)
+        assert "8665551234" in server.seen[0].target
+    assert len(hooks.seen) == (4 if kind == "injected" else 0)
+    assert not any("?" in each for each in hooks.seen)
+
+
+async def test_a_session_without_hooks_gets_the_whole_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Test tools match on the query, so the query is hidden only from hooks."""
+    urls, send = [], aiohttp.ClientSession._request
+
+    async def note(session: Any, method: str, url: Any, **options: Any) -> Any:
+        urls.append(str(url))
+        return await send(session, method, url, **options)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", note)
+    async with RawServer([NO_CALLS, DONE]) as server, client_of(server, "injected", monkeypatch) as client:
+        await find_and_update(client)
+    assert ["?" in each for each in urls] == [True, True]
+
+
+# OpenTelemetry.
+
+
+@pytest.fixture
+def spans() -> Iterator[Any]:
+    """Instrument aiohttp's sessions with OpenTelemetry, and return the exporter of their spans."""
+    pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
+    instrumentation = pytest.importorskip(
+        "opentelemetry.instrumentation.aiohttp_client",
+        reason="opentelemetry-instrumentation-aiohttp-client is not installed",
+    )
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    instrumentor = instrumentation.AioHttpClientInstrumentor()
+    instrumentor.instrument(tracer_provider=provider)
+    yield exporter
+    instrumentor.uninstrument()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_opentelemetry_has_no_span_of_our_requests(
+    kind: str, spans: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its HTTP spans would hold the phone number in ``url.full``; other requests of the program are still traced."""
+    async with RawServer([NO_CALLS, DONE, NO_CALLS]) as server, client_of(server, kind, monkeypatch) as client:
+        await find_and_update(client)
+        assert spans.get_finished_spans() == ()
+        assert b"traceparent" not in server.seen[0].head.lower()
+        async with aiohttp.ClientSession() as session, session.get(server.url):
+            pass
+    assert len(spans.get_finished_spans()) == 1
+
+
+async def test_the_suppression_ends_with_the_request(spans: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a request that fails or is cancelled, the program's own requests are traced again."""
+    async with RawServer([None, NO_CALLS]) as server, client_of(server, "injected", monkeypatch) as client:
+        with pytest.raises(Exception, match="lost"):
+            await client.find(ACME)
+        async with aiohttp.ClientSession() as session, session.get(server.url):
+            pass
+    assert len(spans.get_finished_spans()) == 1
+
+
+@pytest.mark.parametrize("module", [None, object()])
+async def test_an_opentelemetry_without_the_key_is_left_alone(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without OpenTelemetry, or with one that names the key otherwise, requests go out all the same."""
+    if module is None:
+        monkeypatch.delitem(sys.modules, "opentelemetry.context", raising=False)
+    else:
+        monkeypatch.setitem(sys.modules, "opentelemetry.context", module)
+    async with RawServer([NO_CALLS, DONE]) as server, client_of(server, "injected", monkeypatch) as client:
+        await find_and_update(client)
+    assert "opentelemetry.context" not in sys.modules or module is not None
+
+
+# Sentry.
+
+
+@pytest.fixture(scope="module")
+def sentry_envelopes() -> Iterator[list[str]]:
+    """Initialize Sentry with its aiohttp integration, and return the texts it would send."""
+    sentry_sdk = pytest.importorskip("sentry_sdk", reason="sentry-sdk is not installed")
+    from sentry_sdk.integrations.aiohttp import AioHttpIntegration  # noqa: PLC0415
+    from sentry_sdk.transport import Transport  # noqa: PLC0415
+
+    sent: list[str] = []
+
+    class Kept(Transport):  # type: ignore[misc]
+        def capture_envelope(self, envelope: Any) -> None:
+            sent.append(envelope.serialize().decode("utf-8", "replace"))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(aiohttp.ClientSession, "__init__", aiohttp.ClientSession.__init__)  # Sentry's patch ends here
+        patched.setattr(aiohttp.web.Application, "_handle", aiohttp.web.Application._handle)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            sentry_sdk.init(
+                dsn="https://key@sentry.example/1",
+                transport=Kept,
+                traces_sample_rate=1.0,
+                send_default_pii=True,
+                default_integrations=False,
+                auto_enabling_integrations=False,
+                integrations=[AioHttpIntegration()],
+            )
+        yield sent
+        sentry_sdk.init()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_sentry_learns_no_phone_number(
+    kind: str, sentry_envelopes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither breadcrumbs nor spans of Sentry's aiohttp integration hold the query or the token."""
+    import sentry_sdk  # noqa: PLC0415
+
+    sentry_envelopes.clear()
+    with sentry_sdk.start_transaction(name="test"):
+        async with RawServer([NO_CALLS, DONE, NO_CALLS]) as server, client_of(server, kind, monkeypatch) as client:
+            await find_and_update(client)
+            async with aiohttp.ClientSession() as session, session.get(f"{server.url}/somebody-elses"):
+                pass
+    sentry_sdk.capture_message("afterwards")
+    sentry_sdk.flush()
+    sent = "".join(sentry_envelopes)
+    assert "somebody-elses" in sent
+    assert [secret for secret in SECRETS if secret in sent] == []
+    assert ("current_calls.json" in sent) is (kind == "injected")

@@ -1,0 +1,94 @@
+"""A pinned certificate, and limits of aiohttp's parser: one error names the cause."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+from typing import Any
+
+import aiohttp
+import pytest
+import trustme
+from faults.fault_server import ACME, EMPTY_LIST, FaultServer, answer, say
+from faults.leaks import nothing_left
+from faults.test_bad_servers import request, serving
+from faults.test_cancellation import LOOPS, run
+
+import calls_in_progress_async as sdk
+from calls_in_progress_async import CallsInProgressClient
+
+pytestmark = pytest.mark.usefixtures("way")
+
+METHODS = pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+
+
+@pytest.fixture(scope="module")
+def pinned() -> tuple[ssl.SSLContext, aiohttp.Fingerprint]:
+    """Return a server's context, and the fingerprint of its certificate."""
+    certificate = trustme.CA().issue_cert("127.0.0.1")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    certificate.configure_cert(context)
+    der = ssl.PEM_cert_to_DER_cert(certificate.cert_chain_pems[0].bytes().decode())
+    return context, aiohttp.Fingerprint(hashlib.sha256(der).digest())
+
+
+@METHODS
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_pinned_certificate_is_accepted(method: str, loop: Any, pinned: Any) -> None:
+    """With ``ssl=aiohttp.Fingerprint(...)``, no authority needs to be trusted."""
+
+    async def main() -> None:
+        async with FaultServer(ssl=pinned[0]) as server, nothing_left(server, ssl=pinned[1]) as client:
+            await request(client, method)
+            await request(client, method)
+            assert len(server.seen) == 2
+
+    run(loop, main)
+
+
+@METHODS
+@pytest.mark.parametrize("loop", LOOPS)
+def test_another_certificate_is_a_tls_error_once(method: str, loop: Any, pinned: Any) -> None:
+    """Nothing is sent, retried or applied."""
+
+    async def main() -> None:
+        async with FaultServer(ssl=serving(trustme.CA())) as server:
+            async with nothing_left(server, ssl=pinned[1]) as client:
+                with pytest.raises(sdk.TlsError, match="fingerprint") as raised:
+                    await request(client, method)
+            assert (len(raised.value.attempts), raised.value.may_have_been_applied, server.seen) == (1, False, [])
+
+    run(loop, main)
+
+
+@pytest.mark.parametrize("value", [None, "a" * 64, b"a" * 32, 1])
+def test_anything_else_is_refused_by_name(value: Any) -> None:
+    """A fingerprint must be made with `aiohttp.Fingerprint`."""
+    with pytest.raises(sdk.InvalidRequestError, match=r"^ssl"):
+        CallsInProgressClient(token="t", ssl=value)
+
+
+@METHODS
+@pytest.mark.parametrize(
+    ("headers", "limit"),
+    [
+        (["A: " + "x" * 100_000], "8190 bytes"),
+        (["A" * 100_000 + ": x"], "8190 bytes"),
+        ([f"A{n}: x" for n in range(5000)], "128"),
+    ],
+    ids=["value", "name", "count"],
+)
+async def test_headers_over_a_limit_of_aiohttp_name_the_limit(headers: list[str], limit: str, method: str) -> None:
+    """The message calls the limit aiohttp's, and shows nothing of the header."""
+    async with FaultServer([say(answer(200, EMPTY_LIST, *headers))]) as server, nothing_left(server) as client:
+        with pytest.raises(sdk.UnexpectedResponseError, match=f"aiohttp's limit of {limit}") as raised:
+            await request(client, method)
+    assert len(raised.value.attempts) == 1
+    assert "xxx" not in str(raised.value)
+
+
+async def test_headers_below_the_limit_are_read() -> None:
+    """A header of 8,000 bytes and 120 headers are fine."""
+    headers = ["A: " + "x" * 8000, *(f"A{n}: x" for n in range(120))]
+    async with FaultServer([say(answer(200, EMPTY_LIST, *headers))]) as server, nothing_left(server) as client:
+        assert list(await client.find(ACME)) == []
