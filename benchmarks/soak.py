@@ -225,7 +225,7 @@ def left_over(soak: Soak) -> list[str]:
     """Find resources still held after all requests have ended."""
     client = soak.client
     (bucket,) = client._limiter.snapshot().shared.values()
-    connector = client._transport._own.connector  # type: ignore[union-attr]
+    connector = client._transport._opened._connector  # type: ignore[union-attr]
     left = {
         **client._pipeline.in_use(),
         "waiting": bucket.waiting,

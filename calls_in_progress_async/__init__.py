@@ -50,6 +50,7 @@ from .watch.events import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
 )
 from .watch.stats import WatchStats
 from .watch.watch import Watch
@@ -87,6 +88,7 @@ __all__ = [
     "OrganizationFailed",
     "OrganizationRecovered",
     "OrganizationResult",
+    "OrganizationResumed",
     "PermissionDeniedError",
     "Problem",
     "RateLimit",

@@ -3,13 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from . import clock
-from .errors import CallsInProgressError
+from .errors import CallsInProgressError, ClientStateError
 from .single_flight import retrieve_exception
+
+T = TypeVar("T")
+
+CheckUsable = Callable[[], object]
+"""Raises `ClientStateError` if the client is closed, or in use in another event loop or process."""
+
+
+async def result_or_error(work: Awaitable[T], check_usable: CheckUsable) -> T | Exception:
+    """Await work for one organization, and return its result or the exception it raised.
+
+    Raises:
+        asyncio.CancelledError: The running task was cancelled.
+        ClientStateError: The client itself can no longer be used.
+    """
+    try:
+        return await work
+    except asyncio.CancelledError as error:
+        return failure_of(error)
+    except ClientStateError as error:
+        check_usable()
+        return error  # raised by a token callable, about a client of its own
+    except Exception as error:
+        return error
 
 
 def is_own_cancellation() -> bool:

@@ -33,7 +33,7 @@ from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse
 from .wait_for_call import wait_for_call
 from .watch.fetch import make_fetch
-from .watch.poller import WatchSettings
+from .watch.settings import WatchSettings
 from .watch.watch import Watch
 
 T = TypeVar("T")
@@ -136,6 +136,7 @@ class CallsInProgressClient:
             _check_transport(transport, session=session, proxy=proxy, trust_env=trust_env, ssl=ssl)
         self._base_url = http.base_url
         self._timeout = settings.timeout
+        self._retry = settings.retry
         self._transport = AiohttpTransport(http, session) if transport is None else transport
         self._limiter = RateLimiter(settings.rate_limit)
         pipeline = self._pipeline = Pipeline(
@@ -231,9 +232,15 @@ class CallsInProgressClient:
 
         Args:
             organizations: Any iterable or async iterable, however long: it is read as places become free.
-            max_in_flight: Finds at once. As many results are held, at most.
+            max_in_flight: Number of finds at once, and of results held at most.
+
+        Raises:
+            InvalidRequestError: ``organizations`` is not an iterable of `Organization`. What an iterator yields is
+                checked as it is read, and ends the iteration.
         """
-        self._ongoing.add(many := FindMany(self.find, organizations, FindManySettings(max_in_flight=max_in_flight)))
+        settings = FindManySettings(max_in_flight=max_in_flight)
+        many = FindMany(self.find, organizations, settings, check_usable=self._check_usable)
+        self._ongoing.add(many)
         return many
 
     def watch(
@@ -248,25 +255,33 @@ class CallsInProgressClient:
     ) -> Watch:
         """Watch organizations: ``async with client.watch(...) as watch``, then ``async for event in watch``.
 
+        Every organization is polled at once, and then once an interval.
+
         Args:
-            organizations: Whose calls; more can be added and removed later.
-            interval: Seconds between two finds of one organization, as far as rate limit and server allow.
-            missed_polls_before_end: After how many good answers in a row that do not list it a call has ended.
-            resume_from: What `Watch.checkpoint` of an earlier watch returned.
-            max_in_flight: Finds at once.
-            max_pending: Events that nobody has taken, at which polling pauses: nothing is lost, memory is bounded.
+            organizations: The organizations to watch; `Watch.add` and `Watch.remove` change them later.
+            interval: Seconds between two polls of one organization, as far as rate limit and server allow.
+            missed_polls_before_end: Number of good responses in a row without a call after which the call has ended.
+            resume_from: A checkpoint of an earlier watch, from `Watch.checkpoint`.
+            max_in_flight: Number of polls at once.
+            max_pending: Number of events that nobody has taken at which polling pauses. Nothing is lost, and memory is
+                bounded.
 
         Raises:
-            InvalidRequestError: An argument is out of its range; ``resume_from`` is not a checkpoint.
+            InvalidRequestError: An argument is out of its range, ``organizations`` is not an iterable of
+                `Organization`, or ``resume_from`` is not a checkpoint.
         """
         settings = WatchSettings(
             interval=interval,
             missed_polls_before_end=missed_polls_before_end,
             max_in_flight=max_in_flight,
             max_pending=max_pending,
+            max_retry_after=self._retry.max_retry_after,
         )
-        ask = make_fetch(self._execute, strict=self._wire_format.strict)
-        self._ongoing.add(watch := Watch(ask, organizations, settings, resume_from=resume_from))
+        fetch = make_fetch(self._execute, strict=self._wire_format.strict)
+        watch = Watch(fetch, organizations, settings, check_usable=self._check_usable, resume_from=resume_from)
+        self._ongoing.add(watch)
+        if self._closed:
+            watch._end_with_client()
         return watch
 
     async def wait_for_call(
@@ -279,22 +294,25 @@ class CallsInProgressClient:
         destination_phone_number: str | None = None,
         timeout: float | None = 10.0,
     ) -> Call:
-        """Wait for a call that matches every filter given, as for `find`. All who wait for an organization share polls.
+        """Wait for a call that passes every filter given, as for `find`.
+
+        All who wait for an organization share responses, except for each waiter's last look.
 
         Args:
-            organization: Whose call.
+            organization: The organization of the call.
             transaction_id: The API's own id of the call.
             external_unique_id: The id that an update gave the call.
             calling_phone_number: The caller's number.
             destination_phone_number: The number that the call was transferred to.
-            timeout: Seconds. None for any.
+            timeout: Seconds to wait; None to wait for ever.
 
         Raises:
-            TimeoutError: There was no such call; what went wrong last is its cause.
-            CallsInProgressError: What will not pass by waiting.
+            TimeoutError: A good response near the end did not list such a call.
+            CallsInProgressError: The error that stood in the way until the end, or an error that will not pass by
+                waiting. `DeadlineExceededError` is a TimeoutError too: catch CallsInProgressError first.
         """
         self._check_usable()
-        wanted = CurrentCallsRequest(
+        request = CurrentCallsRequest(
             organization=organization,
             transaction_id=transaction_id,
             external_unique_id=external_unique_id,
@@ -302,8 +320,13 @@ class CallsInProgressClient:
             destination_phone_number=destination_phone_number,
         )
         validation.check_number("timeout", timeout, "seconds", optional=True)
-        look = partial(self.find, organization)
-        return await wait_for_call(look, wanted, self._wire_format, timeout, self._pipeline.run_until_closed)
+        fetch = partial(
+            self.find,
+            organization,
+            calling_phone_number=calling_phone_number,
+            destination_phone_number=destination_phone_number,
+        )
+        return await wait_for_call(fetch, request, self._wire_format, timeout, self._pipeline.run_until_closed)
 
     async def update(
         self,
@@ -407,7 +430,7 @@ class CallsInProgressClient:
         self._closed = True
         if current:
             for each in self._ongoing:
-                each.client_closed()
+                each._end_with_client()
             await self._pipeline.close(drain)
 
     async def __aenter__(self) -> Self:

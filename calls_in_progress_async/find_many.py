@@ -1,20 +1,21 @@
-"""One find each for many organizations, as each completes."""
+"""One find for each of many organizations, with results as they complete."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from attrs import field, frozen
 
 from . import validation
-from .cancellation import failure_of
-from .errors import ClientClosedError, ClientStateError
+from .cancellation import CheckUsable, result_or_error
+from .errors import ClientClosedError
 from .organization import Organization
+from .organizations import check_organization, check_organizations
 from .records import CurrentCalls
 
 Find = Callable[[Organization], Awaitable[CurrentCalls]]
@@ -22,45 +23,67 @@ Organizations = Iterable[Organization] | AsyncIterable[Organization]
 
 
 @frozen
-class OrganizationResult:
-    """What a find for one organization came to: ``calls``, or the ``error`` it raised."""
+class OrganizationCalls:
+    """A find that succeeded."""
 
     organization: Organization
-    calls: CurrentCalls | None = None
-    error: Exception | None = None
+    """The organization asked for."""
+    calls: CurrentCalls
+    """Its calls in progress."""
+    error: None = None
+    """None: there was no error."""
+
+
+@frozen
+class OrganizationError:
+    """A find that failed."""
+
+    organization: Organization
+    """The organization asked for."""
+    error: Exception
+    """The exception that the find raised."""
+    calls: None = None
+    """None: there are no calls to show."""
+
+
+OrganizationResult: TypeAlias = OrganizationCalls | OrganizationError
+"""The result of one find. ``result.error is None`` tells the two apart, for type checkers as well."""
 
 
 @frozen(kw_only=True)
 class FindManySettings:
-    """How many finds at once."""
+    """The number of finds at once."""
 
-    max_in_flight: int = field(default=64, validator=validation.count())
+    max_in_flight: int = field(validator=validation.count())
 
 
 _NOTHING: Any = object()
-"""What a source gives that has no more, or not yet; an entry of it may be anything."""
+"""Stands for no organization: the source has no more, or has none yet."""
 
 
 class FindMany:
     """The results of `CallsInProgressClient.find_many`.
 
-    Iterate over it once. Leaving the loop early cancels what is running as soon as nothing refers to it any more; to
-    wait for that as well, use ``async with client.find_many(...) as results``, or ``await results.aclose()``. A
+    Iterate over it once. Leaving the loop early cancels the running finds as soon as nothing refers to this object any
+    more. To wait for their end, use ``async with client.find_many(...) as results``, or ``await results.aclose()``. A
     cancelled ``__anext__`` loses no result.
     """
 
-    # No task refers to this object: when the loop over it is left, it goes at once, and takes its tasks with it.
+    # No task refers to this object: when the loop over it is left, it is freed at once and cancels its tasks.
 
-    def __init__(self, find: Find, organizations: Organizations, settings: FindManySettings) -> None:
+    def __init__(
+        self, find: Find, organizations: Organizations, settings: FindManySettings, *, check_usable: CheckUsable
+    ) -> None:
         self._find = find
-        self._source = _source(organizations)
-        self._places = settings.max_in_flight
+        self._check_usable = check_usable
+        self._source = _iterate(organizations)
+        self._max_in_flight = settings.max_in_flight
         self._running: set[asyncio.Task[Any]] = set()
         self._done: deque[asyncio.Task[OrganizationResult]] = deque()
-        self._fetching: asyncio.Task[Organization | None] | None = None
+        self._fetching: asyncio.Task[Organization] | None = None
         self._exhausted = False
-        self._failure: Exception = StopAsyncIteration()
-        """What ends the iteration."""
+        self._ending: Exception = StopAsyncIteration()
+        """The exception that ends the iteration."""
         self._progress = asyncio.Event()
 
     def __aiter__(self) -> Self:
@@ -68,11 +91,7 @@ class FindMany:
 
     async def __anext__(self) -> OrganizationResult:
         while True:
-            done = self._done.popleft() if self._done else None
-            result = None if done is None else done.result()
-            if result is not None and isinstance(result.error, ClientStateError):
-                self._end(result.error)  # that the client cannot be used is no result of one organization
-                continue
+            result = self._take()
             try:
                 self._fill()
             except BaseException:
@@ -81,33 +100,45 @@ class FindMany:
             if result is not None:
                 return result
             if self._exhausted and not self._running and not self._done:
-                failure, self._failure = self._failure, StopAsyncIteration()
-                raise failure
+                ending, self._ending = self._ending, StopAsyncIteration()
+                raise ending
             self._progress.clear()
             await self._progress.wait()
 
+    def _take(self) -> OrganizationResult | None:
+        """Return the next result. A find that showed the client to be unusable ends the iteration instead."""
+        while self._done:
+            done = self._done.popleft()
+            error = done.exception()
+            if error is None:
+                return done.result()
+            self._end(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        return None
+
     def _fill(self) -> None:
-        """Start as many finds as there are places for and organizations at hand."""
-        while len(self._running) + len(self._done) < self._places:
+        """Start as many finds as there are places and organizations at hand."""
+        while len(self._running) + len(self._done) < self._max_in_flight:
             try:
-                organization = self._fetch()
-            except Exception as error:  # the source's own; what it gave before is told first
-                self._exhausted, self._failure = True, error
+                organization = self._next_organization()
+                if organization is not _NOTHING:
+                    check_organization(organization)
+            except Exception as error:  # the source's own; the results before it come first
+                self._exhausted, self._ending = True, error
                 return
             if organization is _NOTHING:
                 return
-            self._start(_find_one(self._find, organization), self._done.append)
+            self._start(_find_one(self._find, organization, self._check_usable), self._done.append)
 
-    def _fetch(self) -> Any:
-        """Fetch the next organization, or nothing where there is none or it takes waiting."""
+    def _next_organization(self) -> Any:
+        """Return the next organization, or `_NOTHING` if there is none or the source makes us wait."""
         if self._exhausted:
             return _NOTHING
         if isinstance(self._source, Iterator):
             organization = next(self._source, _NOTHING)
         elif self._fetching is None:
-            # In a task of its own: a cancelled wait for it would end an async generator.
+            # In a task of its own: cancelling a wait for an async generator would end the generator.
             self._fetching = asyncio.create_task(_next_of(self._source))
-            self._fetching.add_done_callback(partial(_note, self._progress))
+            self._fetching.add_done_callback(partial(_set, self._progress))
             return _NOTHING
         elif self._fetching.done():
             fetched, self._fetching = self._fetching, None
@@ -117,21 +148,21 @@ class FindMany:
         self._exhausted = organization is _NOTHING
         return organization
 
-    def _start(self, work: Any, then: Callable[[Any], object]) -> None:
+    def _start(self, work: Coroutine[Any, Any, Any], then: Callable[[Any], object]) -> None:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
         task.add_done_callback(then)
-        task.add_done_callback(partial(_note, self._progress))
+        task.add_done_callback(partial(_set, self._progress))
 
-    def client_closed(self) -> None:
-        """Ask for no more: the iteration raises once what is running has ended, if there was more to ask."""
+    def _end_with_client(self) -> None:
+        """Start no more finds: iteration raises after the running finds, if there was more to find."""
         if not self._exhausted:
             self._end(ClientClosedError("The client was closed while its organizations were being asked."))
 
     def _end(self, error: Exception) -> None:
-        if isinstance(self._failure, StopAsyncIteration):
-            self._failure = error
+        if isinstance(self._ending, StopAsyncIteration):
+            self._ending = error
         self._exhausted = True
         if self._fetching is not None:
             self._fetching.cancel()
@@ -139,16 +170,18 @@ class FindMany:
         self._progress.set()
 
     def _cancel(self) -> list[asyncio.Task[Any]]:
+        """Cancel what is running. A task whose event loop is closed can neither run nor be cancelled."""
         self._exhausted = True
         tasks = [*self._running, *([self._fetching] if self._fetching else [])]
         self._fetching = None
+        tasks = [task for task in tasks if not task.get_loop().is_closed()]
         for task in tasks:
             task.remove_done_callback(self._done.append)
             task.cancel()
         return tasks
 
     async def aclose(self) -> None:
-        """Cancel what is running and wait until it has ended. Idempotent."""
+        """Cancel the running finds and wait until they have ended. Idempotent."""
         if tasks := self._cancel():
             await asyncio.wait(tasks)
         self._done.clear()
@@ -162,33 +195,26 @@ class FindMany:
         await self.aclose()
 
     def __del__(self) -> None:
-        running = getattr(self, "_running", ())
-        if any(not task.get_loop().is_closed() for task in running) or getattr(self, "_fetching", None):
+        if hasattr(self, "_progress"):  # the constructor did not raise
             self._cancel()
 
 
-def _source(organizations: Organizations) -> Iterator[Organization] | AsyncIterator[Organization]:
+def _iterate(organizations: Organizations) -> Iterator[Organization] | AsyncIterator[Organization]:
     if isinstance(organizations, AsyncIterable):
         return aiter(organizations)
-    if isinstance(organizations, Iterable):
-        return iter(organizations)
-    raise validation.invalid(
-        "organizations", f"{validation.describe(organizations)} is not an iterable of organizations"
-    )
+    return iter(check_organizations(organizations))
 
 
 async def _next_of(source: AsyncIterator[Organization]) -> Any:
     return await anext(source, _NOTHING)
 
 
-async def _find_one(find: Find, organization: Organization) -> OrganizationResult:
-    try:
-        return OrganizationResult(organization, await find(organization))
-    except asyncio.CancelledError as error:
-        return OrganizationResult(organization, error=failure_of(error))
-    except Exception as error:
-        return OrganizationResult(organization, error=error)
+async def _find_one(find: Find, organization: Organization, check_usable: CheckUsable) -> OrganizationResult:
+    found = await result_or_error(find(organization), check_usable)
+    if isinstance(found, Exception):
+        return OrganizationError(organization, found)
+    return OrganizationCalls(organization, found)
 
 
-def _note(progress: asyncio.Event, _: object) -> None:
+def _set(progress: asyncio.Event, _: object) -> None:
     progress.set()

@@ -116,11 +116,30 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def plain_number(value: Any) -> Any:
-    """Return a number of numpy or another library as Python's own; return anything else as it is, for the validator."""
+def plain_number(value: float) -> float:
+    """Return a number of numpy or another library as Python's own; leave anything else to the validator."""
+    plain: float = _plain(value)
+    return plain
+
+
+def plain_optional_number(value: float | None) -> float | None:
+    """Return a number as `plain_number` does, or None."""
+    plain: float | None = _plain(value)
+    return plain
+
+
+def plain_integer(value: int) -> int:
+    """Return an integer of numpy or another library as Python's own; leave anything else to the validator."""
+    plain: int = _plain(value)
+    return plain
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
     if is_integer(value):
         return int(value)
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
+    return float(value) if isinstance(value, Real) else value
 
 
 def count(minimum: int = 1) -> Validator:

@@ -70,12 +70,14 @@ class Demo:
             self.events.append(event)
             stage.show(event)
 
-        start = clock.now()
+        end = clock.now() + seconds
         ticks = [Repeated(_TICK, stage.tick)]
-        await follow(self.watch, on_event, ticks, start + seconds / 3)
-        while not await self._update_a_call(stage) and clock.now() < start + seconds:
+        await follow(self.watch, on_event, ticks, end - seconds * 2 / 3)
+        updated = await self._update_a_call(stage)
+        while not updated and clock.now() < end:
             await follow(self.watch, on_event, ticks, clock.now() + _TICK)
-        await follow(self.watch, on_event, ticks, start + seconds)
+            updated = await self._update_a_call(stage)
+        await follow(self.watch, on_event, ticks, end)
         stage.tick()
 
     async def _update_a_call(self, stage: Stage) -> bool:

@@ -11,7 +11,15 @@ from rich.text import Text
 
 from .. import clock
 from ..organization import Organization
-from ..watch.events import CallChanged, CallEnded, CallEvent, CallStarted, OrganizationFailed, OrganizationRecovered
+from ..watch.events import (
+    CallChanged,
+    CallEnded,
+    CallEvent,
+    CallStarted,
+    OrganizationFailed,
+    OrganizationRecovered,
+    OrganizationResumed,
+)
 from ..watch.watch import Watch
 from .call_table import Layout, Row, TableOptions, call_table
 from .columns import View
@@ -47,7 +55,7 @@ class LiveTable:
 
     def show(self, event: CallEvent) -> None:
         """Highlight the call of an event in the next pictures."""
-        if isinstance(event, OrganizationFailed | OrganizationRecovered):
+        if isinstance(event, OrganizationFailed | OrganizationRecovered | OrganizationResumed):
             return
         row = Row(event.organization, event.call, _STYLES[type(event)])
         self._recent.pop(_key(row), None)

@@ -21,6 +21,7 @@ from .output import say
 from .sandbox import sandbox
 from .streams import discard, prepare_streams
 from .update_call import update
+from .wallboard import wallboard
 from .watch import watch
 
 
@@ -103,5 +104,5 @@ def program() -> None:
     """
 
 
-for _command in (demo, list_calls, update, watch, check, sandbox):
+for _command in (demo, list_calls, update, watch, wallboard, check, sandbox):
     program.add_command(_command)

@@ -14,6 +14,7 @@ from ..watch.events import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
 )
 from .columns import clock_time
 from .masking import field_value, phone_number
@@ -43,7 +44,7 @@ class JsonLines:
         match event:
             case OrganizationFailed(_, error):
                 fields |= {"error": type(error).__name__, "message": str(error)}
-            case OrganizationRecovered(_, gap):
+            case OrganizationRecovered(_, gap) | OrganizationResumed(_, gap):
                 payloads = {"gap": json.dumps(gap)}
             case CallChanged():
                 payloads = {"call": event.call.raw_json, "changes": _changes(event)}

@@ -26,6 +26,8 @@ DEFAULT_PAUSE = 1.0
 """Seconds without requests after a 429 without Retry-After."""
 _SLOWEST = sys.float_info.min
 """Requests per second, the smallest share of a rate."""
+_WOKEN_AT_ONCE = 64.0
+"""Requests of an organization to wake at once after a pause of its own, then as many per millisecond."""
 _UNLIMITED = RateLimit(rate=UNLIMITED, burst=UNLIMITED)
 
 
@@ -50,7 +52,7 @@ class RateLimiter:
 
     def __init__(self, settings: RateLimit | None = None) -> None:
         self._settings = settings or _UNLIMITED
-        self._learnt = read_state(self._settings.state) if self._settings.state else {}
+        self._learnt = read_state(self._settings.state) if self._settings.state is not None else {}
         most = self._settings.max_buckets
         self._shared: IdleTable[LimitKey, _TokenLimit] = IdleTable(most, lambda limit: limit.bucket.idle)
         self._own: IdleTable[tuple[LimitKey, Hashable], TokenBucket] = IdleTable(most, lambda bucket: bucket.idle)
@@ -190,7 +192,9 @@ class RateLimiter:
             if limit.adaptive is not None:
                 limit.adaptive.on_throttled(now, sent_at, pause)
             return
-        own = self._own_bucket(limit_key, organization) or self._open_own(limit_key, organization, UNLIMITED, UNLIMITED)
+        own = self._own_bucket(limit_key, organization)
+        if own is None:
+            own = self._own.add((limit_key, organization), self._new_bucket(UNLIMITED, _WOKEN_AT_ONCE, 0.0))
         own.pause(pause)
         if limit.adaptive is not None and verdict is Verdict.NEWLY_ALONE:
             limit.adaptive.undo_cut()
@@ -275,7 +279,7 @@ class RateLimiter:
             learnt = self._learnt.pop(_digest(limit_key), LearntLimit(settings.adaptation.initial, None))
             share = self._share_of(limit_key)
             adaptive = AdaptiveRate(settings.adaptation, rate=learnt.rate, limit=learnt.limit, share=share)
-        bucket = self._bucket(*self._shared_limit(limit_key, adaptive))
+        bucket = self._new_bucket(*self._shared_limit(limit_key, adaptive), settings.catch_up)
         return self._shared.add(limit_key, _TokenLimit(bucket, ThrottleAttribution(settings.max_buckets), adaptive))
 
     def _own_bucket(self, limit_key: LimitKey, organization: Hashable) -> TokenBucket | None:
@@ -285,11 +289,9 @@ class RateLimiter:
             return None
         own = self._own.get((limit_key, organization))
         if own is None and rate is not None:
-            return self._open_own(limit_key, organization, *self._organization_limit(limit_key, rate))
+            rate, burst = self._organization_limit(limit_key, rate)
+            return self._own.add((limit_key, organization), self._new_bucket(rate, burst, self._settings.catch_up))
         return own
-
-    def _open_own(self, limit_key: LimitKey, organization: Hashable, rate: float, burst: float) -> TokenBucket:
-        return self._own.add((limit_key, organization), self._bucket(rate, burst))
 
     def _is_paused_alone(self, limit_key: LimitKey, organization: Hashable) -> bool:
         own = self._own.get((limit_key, organization)) if self._own else None
@@ -301,8 +303,8 @@ class RateLimiter:
         buckets = (None if limit is None else limit.bucket, own)
         return [bucket for bucket in buckets if bucket is not None]
 
-    def _bucket(self, rate: float, burst: float) -> TokenBucket:
-        bucket = TokenBucket(rate=rate, burst=burst, catch_up=self._settings.catch_up)
+    def _new_bucket(self, rate: float, burst: float, catch_up: float) -> TokenBucket:
+        bucket = TokenBucket(rate=rate, burst=burst, catch_up=catch_up)
         if self._make_error is not None:
             bucket.close(self._make_error)
         return bucket

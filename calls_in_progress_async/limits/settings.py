@@ -49,21 +49,21 @@ class RateLimit:
     )
     """Requests to send at once after a rest. By default a tenth of a second's worth, and at least 1."""
     per_organization_rate: float | None = attrs.field(
-        default=None, converter=validation.plain_number, validator=_OPTIONAL_RATE
+        default=None, converter=validation.plain_optional_number, validator=_OPTIONAL_RATE
     )
     """Requests per second for each organization, within ``rate``; None for no limit per organization."""
     per_organization_burst: float | None = attrs.field(
         default=None,
-        converter=validation.plain_number,
+        converter=validation.plain_optional_number,
         validator=validation.number("requests", minimum=1, optional=True),
     )
     """Requests of one organization to send at once after a rest, with the same default as ``burst``."""
     max_wait: float | None = attrs.field(
-        default=None, converter=validation.plain_number, validator=validation.number("seconds", optional=True)
+        default=None, converter=validation.plain_optional_number, validator=validation.number("seconds", optional=True)
     )
     """Seconds a request may wait for the limits; None for any time. A longer wait raises `RateLimitWaitError`, at once
     if it can be foreseen, and otherwise as soon as it is certain or the seconds have passed."""
-    max_buckets: int = attrs.field(default=10_000, converter=validation.plain_number, validator=validation.count())
+    max_buckets: int = attrs.field(default=10_000, converter=validation.plain_integer, validator=validation.count())
     """Organizations, and hosts and tokens, to remember with their buckets and learnt limits. Only a full bucket without
     waiters is forgotten; if more than this many are in use, more are kept."""
     catch_up: float = attrs.field(

@@ -170,7 +170,6 @@ class TokenBucket:
         self._rate = rate
         self._room += burst - self._burst
         self._burst = burst
-        self._refill()
         self._serve()
 
     def close(self, make_error: Callable[[], BaseException]) -> None:
@@ -250,7 +249,6 @@ class TokenBucket:
         if self._queue is not _NO_WAITERS:
             self._queue.add(waiter)
             if expires < self._queue.due:
-                self._refill()
                 self._arm()
             return waiter
         self._refill()

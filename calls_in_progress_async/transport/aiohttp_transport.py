@@ -103,6 +103,8 @@ class AiohttpTransport:
 
     async def close(self) -> None:
         """Close the connections. An injected session stays open."""
+        if self._loop is not None and self._loop.is_closed():
+            await self._forget_closed_loop()
         closing, self._closing = self._closing, None
         if closing is not None:
             await closing.aclose()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import define, frozen
+from typing import NamedTuple
+
+from attrs import define
 
 from ..attempt import Attempt
 from ..errors import CallsInProgressError, ConnectionFailedError
@@ -26,8 +28,7 @@ class AttemptTimeline:
     ended: float | None = None
 
 
-@frozen(eq=False)
-class AttemptResult:
+class AttemptResult(NamedTuple):
     """The response, of any status, or the error of one attempt."""
 
     timeline: AttemptTimeline

@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-TIMER_RESOLUTION = 0.001
+_TIMER_RESOLUTION = 0.001
 """Seconds by which a timer may fire early (uvloop rounds to milliseconds)."""
 _WINDOW = 1.0
 """Seconds between two looks at all scopes. Scopes that expire within the window wait in a heap."""
@@ -21,10 +21,10 @@ _WINDOW = 1.0
 class CancelScope:
     """A block that can be cancelled from outside; it then raises TimeoutError, as `asyncio.timeout` does."""
 
-    __slots__ = ("_cancelling", "_open", "_task", "cancelled_caught")
+    __slots__ = ("_cancelling", "_open", "_task", "cancelled_caught", "expired")
 
     def __init__(self) -> None:
-        self.cancelled_caught = self._open = False
+        self.cancelled_caught = self.expired = self._open = False
 
     def __enter__(self) -> None:
         # The task is kept after the block, as `asyncio.timeout` does. A client that nobody closes is then not freed
@@ -34,10 +34,14 @@ class CancelScope:
 
     def cancel(self) -> None:
         """Cancel the block in the next step of the loop."""
-        asyncio.get_running_loop().call_soon(self.expire)
+        asyncio.get_running_loop().call_soon(self._cancel)
 
     def expire(self) -> None:
         """Cancel the block now, because its time is over."""
+        self.expired = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         if self._open and not self.cancelled_caught:
             self.cancelled_caught = True
             self._task.cancel()
@@ -108,7 +112,7 @@ class CancelScopes:
 
     def _on_timer(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer, self._timer_due = None, math.inf
-        now = loop.time() + TIMER_RESOLUTION
+        now = loop.time() + _TIMER_RESOLUTION
         following = self._window_end if self._expiry else math.inf
         if now > self._window_end:
             following = self._open_window(now)

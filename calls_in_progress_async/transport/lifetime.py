@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from .. import clock
 from ..errors import CallsInProgressError, ClientClosedError, DeadlineExceededError
-from .cancel_scopes import TIMER_RESOLUTION, CancelScope, CancelScopes
+from .cancel_scopes import CancelScope, CancelScopes
 from .write_order import WriteTicket
 
 T = TypeVar("T")
@@ -45,13 +44,11 @@ class Lifetime:
         self.scopes.reschedule(scope, deadline)
         return scope
 
-    def interruption(self, deadline: float | None) -> CallsInProgressError | None:
+    def interruption(self, at_deadline: bool) -> CallsInProgressError | None:
         """Explain why a scope was cancelled; None if neither closing nor the deadline is the reason."""
         if self.closed:
             return ClientClosedError("The client was closed while the call was running.")
-        if deadline is not None and deadline - clock.now() <= TIMER_RESOLUTION:
-            return DeadlineExceededError("The call took longer than its deadline.")
-        return None
+        return DeadlineExceededError("The call took longer than its deadline.") if at_deadline else None
 
     async def run(
         self, deadline: float | None, work: Callable[[], Awaitable[T]], ticket: WriteTicket | None = None
@@ -77,7 +74,7 @@ class Lifetime:
                 raise
         finally:
             self.scopes.discard(scope)
-        if (interruption := self.interruption(deadline)) is not None:
+        if (interruption := self.interruption(scope.expired)) is not None:
             raise interruption
         return None
 

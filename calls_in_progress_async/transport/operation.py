@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import define, field
 
+from .. import clock
 from ..attempt import Attempt
 from ..errors import CallsInProgressError
 from ..instrumentation import OperationInfo
@@ -34,6 +35,8 @@ class Operation:
     """The reason for giving up, if the last attempt does not say it."""
     ticket: WriteTicket | None = None
     """The place in the order of writes."""
+    has_attempt_timeout: bool = False
+    """True if the current attempt ends at its own timeout, before the deadline."""
     info: OperationInfo | None = None
     """The view of the operation for instrumentation; None if there is none."""
 
@@ -41,6 +44,10 @@ class Operation:
     def superseded(self) -> bool:
         """True if a repetition would only write values that newer writes overwrite."""
         return self.may_have_been_applied and self.ticket is not None and self.ticket.superseded
+
+    def is_late(self) -> bool:
+        """Return True if the deadline has passed."""
+        return self.deadline is not None and clock.now() > self.deadline
 
     def add_backoff(self, seconds: float) -> None:
         """Note the wait after the last attempt."""

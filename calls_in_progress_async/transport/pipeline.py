@@ -144,11 +144,13 @@ class Pipeline:
 
     async def _run(self, operation: Operation, read: Callable[[WireResponse, tuple[Attempt, ...]], T]) -> T:
         self._lifetime.running += 1
+        result: AttemptResult | None = None
         try:
             result = await (self._send_in_order if operation.request.ordering_keys else self._send)(operation)
             return self._read(operation, result, read)
         except CallsInProgressError as error:
             operation.annotate(error)
+            result = None  # it holds the error, and the error this frame: garbage that only a collection would free
             raise
         except Exception as error:  # raised by a token callable
             if operation.may_have_been_applied:
@@ -163,9 +165,16 @@ class Pipeline:
         if result.error is not None:
             raise result.error
         assert result.response is not None  # noqa: S101 - for the type checker: there is an error or a response
-        value = read(result.response, tuple(operation.attempts))
-        if operation.deadline is not None and clock.now() > operation.deadline:
-            raise DeadlineExceededError("The call took longer than its deadline: the response came, but was not read.")
+        error = None
+        try:
+            value = read(result.response, tuple(operation.attempts))
+        except CallsInProgressError as raised:
+            error = raised
+        # Raised out here, because the context of an exception is neither annotated nor redacted.
+        if operation.is_late():
+            raise DeadlineExceededError("Reading the response took longer than the call's deadline.")
+        if error is not None:
+            raise error
         return value
 
     async def _send_in_order(self, operation: Operation) -> AttemptResult:
@@ -180,8 +189,9 @@ class Pipeline:
         result = await self._attempt(operation)
         if not result.succeeded:
             result = await self._recover(operation, result)
-        if result.succeeded:
-            self._budgets.earn(operation.organization)
+            if not result.succeeded:
+                return result
+        self._budgets.earn(operation.organization)
         return result
 
     async def _recover(self, operation: Operation, result: AttemptResult) -> AttemptResult:
@@ -256,6 +266,7 @@ class Pipeline:
     async def _attempt(self, operation: Operation) -> AttemptResult:
         """Put one request on the wire, at most, and note the result and where the time went."""
         timeline, state = AttemptTimeline(operation.began, operation.began), SendState()
+        operation.has_attempt_timeout = False
         response: WireResponse | None = None
         error: CallsInProgressError | None = None
         scope = self._lifetime.open_scope(operation.deadline)
@@ -267,7 +278,7 @@ class Pipeline:
         except TimeoutError:
             if not scope.cancelled_caught:
                 raise  # of a token callable
-            error = self._interruption(operation)
+            error = self._interruption(operation, scope)
         finally:
             self._lifetime.scopes.discard(scope)
         timeline.ended = clock.now()
@@ -314,7 +325,8 @@ class Pipeline:
 
     def _start_attempt_timeout(self, operation: Operation, now: float, scope: CancelScope) -> None:
         seconds, deadline = self._settings.attempt_timeout, operation.deadline
-        if seconds is not None and (deadline is None or now + seconds < deadline):
+        operation.has_attempt_timeout = seconds is not None and (deadline is None or now + seconds < deadline)
+        if operation.has_attempt_timeout and seconds is not None:
             self._lifetime.scopes.reschedule(scope, now + seconds)
 
     async def _send_observed(
@@ -338,14 +350,15 @@ class Pipeline:
     def _error_name(self, operation: Operation, error: BaseException, scope: CancelScope) -> str | None:
         """Return the class name that `Attempt.error` will have; None if the caller was cancelled."""
         if scope.cancelled_caught:
-            error = self._interruption(operation)
+            error = self._interruption(operation, scope)
         elif isinstance(error, asyncio.CancelledError):
             return None
         return type(error if isinstance(error, CallsInProgressError) else ConnectionLostError()).__name__
 
-    def _interruption(self, operation: Operation) -> CallsInProgressError:
+    def _interruption(self, operation: Operation, scope: CancelScope) -> CallsInProgressError:
         """Explain why the scope of an attempt was cancelled."""
-        return self._lifetime.interruption(operation.deadline) or RequestTimeoutError(
+        at_deadline = scope.expired and (not operation.has_attempt_timeout or operation.is_late())
+        return self._lifetime.interruption(at_deadline) or RequestTimeoutError(
             f"No response within attempt_timeout ({self._settings.attempt_timeout:g} s)."
         )
 

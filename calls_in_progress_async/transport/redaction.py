@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -18,7 +19,8 @@ _AFTER = r"(?!\w|['-]\w)"
 
 # The package's own words. The vendor's support asks for an error handle.
 _KEPT = re.compile(r"\AHTTP \d{3}\b|error handle \d+|larger than \d+ bytes")
-_ANY_DIGIT = re.compile(r"[0-9]|[^\x00-\x7f]")
+_MAYBE_DIGIT = re.compile(r"[0-9%\\&]|[^\x00-\x7f]")
+"""A digit, or the first character of one that is escaped or of another script."""
 _PHONE_NUMBER = re.compile(rf"0(?: *0){{{_MIN_DIGITS - 1},}}")
 """A phone number in the alphabet of `_kind`: digits, with any separators between them."""
 _ESCAPED = re.compile(
@@ -46,7 +48,7 @@ def redact(value: Any, token: str, *, digits: bool = True) -> Any:
 
 
 def _redact_phone_numbers(text: str) -> str:
-    if len(_ANY_DIGIT.findall(text)) < _MIN_DIGITS:
+    if len(_MAYBE_DIGIT.findall(text)) < _MIN_DIGITS:
         return text
     kept = [match.span() for match in _KEPT.finditer(text)]
     kinds, starts, ends = "", [], []
@@ -81,8 +83,9 @@ def _characters(text: str) -> Iterator[tuple[int, int, str]]:
             yield position, end, character
             position = end
         else:
-            yield position, match.end(), _meant(match)
-            position = match.end()
+            end, character = _meant(text, match)
+            yield position, end, character
+            position = end
 
 
 def _octet_character(text: str, match: re.Match[str]) -> tuple[int, str]:
@@ -98,14 +101,21 @@ def _octet_character(text: str, match: re.Match[str]) -> tuple[int, str]:
             octets, end = octets + bytes([int(following["octet"], 16)]), following.end()
 
 
-def _meant(match: re.Match[str]) -> str:
+def _meant(text: str, match: re.Match[str]) -> tuple[int, str]:
+    """Decode one character of JSON or HTML; return the end of its written form, and the character."""
+    end = match.end()
     if decimal := match["decimal"]:
         code = int(decimal)
     elif digits := match["json"] or match["html"]:
         code = int(digits, 16)
     else:
-        return " "  # a named character such as &nbsp; or \t is neither a digit nor likely a letter
-    return chr(code) if code <= 0x10FFFF else "?"
+        return end, " "  # a named character such as &nbsp; or \t is neither a digit nor likely a letter
+    if match["json"] and 0xD800 <= code < 0xDC00:  # the first half of a pair (RFC 8259, section 7)
+        second = _ESCAPED.match(text, end)
+        if second is not None and second["json"] and 0xDC00 <= int(second["json"], 16) < 0xE000:
+            code = 0x10000 + ((code - 0xD800) << 10) + int(second["json"], 16) - 0xDC00
+            end = second.end()
+    return end, chr(code) if code <= sys.maxunicode else "?"
 
 
 @lru_cache(maxsize=128)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
@@ -47,6 +48,8 @@ class SessionTransport:
         self._session = session if session is not None else _make_session()
         if session is not None:
             refuse_proxies_of(session, settings)
+        self._used: WeakSet[Any] = WeakSet()
+        """The protocols of the connections used so far."""
         self._base = str(settings.url).rstrip("/")
         self._body_limit = settings.max_response_size
         self._headers = settings.fixed_headers
@@ -67,7 +70,7 @@ class SessionTransport:
         check_target(request.target)
         format_headers(request.headers)
         self._check_session()
-        attempt = _Attempt(URL(f"{self._base}{request.target}", encoded=True), state)
+        attempt = _Attempt(URL(f"{self._base}{request.target}", encoded=True), state, self._used)
         try:
             status, headers, body = await self._exchange(request, token, attempt)
         except Exception as reason:
@@ -166,10 +169,12 @@ class _StaleConnectionError(Exception):
 class _Attempt:
     """One attempt's middlewares: around and within those of the session."""
 
-    def __init__(self, url: URL, state: SendState) -> None:
+    def __init__(self, url: URL, state: SendState, used: WeakSet[Any]) -> None:
         self.url = url
         """Host, path and query."""
         self.state = state
+        self._used = used
+        """The protocols of the connections used before."""
         self.reached_connector = False
         """True once aiohttp has accepted the arguments of the request."""
         self._transport: Any = None
@@ -198,10 +203,17 @@ class _Attempt:
                 continue
 
     async def _send(self, send: Callable[[Any], Awaitable[ClientResponse]], connection: Any) -> ClientResponse:
-        self._transport = getattr(connection, "transport", None)
-        if self._transport is not None and not await _is_clean(connection, self._transport):
-            self.abort()
-            raise _StaleConnectionError
+        # Without these attributes, aiohttp names them otherwise, and nothing can be looked at.
+        protocol, transport = getattr(connection, "protocol", self), getattr(connection, "transport", self)
+        if transport is None:
+            raise aiohttp.ServerDisconnectedError  # the connection ended as it was made
+        if transport is not self:
+            self._transport = transport
+            if not await _is_clean(protocol, transport):
+                self.abort()
+                # A new connection must not be replaced: the server would speak first on the next one, too.
+                raise _StaleConnectionError if protocol in self._used else aiohttp.ServerDisconnectedError
+            self._used.add(protocol)
         self.state.may_have_been_sent = True
         return await send(connection)
 
@@ -211,12 +223,12 @@ class _Attempt:
             self._transport.abort()
 
 
-async def _is_clean(connection: Any, transport: Any) -> bool:
+async def _is_clean(protocol: Any, transport: Any) -> bool:
     """Return True if nothing came on a connection about to be used."""
     probe = make_probe(transport)
     if probe() and not await is_harmless(transport, probe):
         return False
-    return not getattr(getattr(connection, "protocol", None), "should_close", False)
+    return not getattr(protocol, "should_close", False)
 
 
 def _clash(reason: Exception, attempt: _Attempt) -> CallsInProgressError | None:

@@ -1,5 +1,9 @@
-"""Many organizations, again and again: fan-out, live events, shared answers. A cost that follows what changes.
+"""Polling many organizations and telling events.
 
-``listing`` reads an answer with the help of the last one, ``picture`` compares them, ``pending`` keeps the events
-that nobody has taken yet, ``schedule`` says who is asked when, ``polls`` asks, ``watch`` puts them together.
+- ``fetch`` asks for the calls of an organization, and ``listing`` reads the response with the help of the last one.
+- ``call_state`` and ``call_identity`` describe one call, ``call_set`` compares listings, ``changes`` names differences.
+- ``organization_state`` is the pure core: listings in, deltas out, with a small JSON form to load and dump.
+- ``schedule`` says when to poll, ``concurrency_limit`` how many at once, and ``poller`` polls for a sink.
+- ``events`` and ``event_queue`` are the events and their queue; ``watch`` is a poller with such a queue as its sink.
+- ``checkpoint`` and ``stats`` describe a whole watch.
 """

@@ -1,120 +1,100 @@
-"""What is known of one organization's calls, and what a new answer changes in it. Pure."""
+"""The calls of one organization, and the difference a new listing makes. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias, cast
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 from attrs import define, field
 
-from ..records.codec import parse_json
-from .call_state import CallState, ListedCall, alike, same
+from .call_state import CallState, ListedCall, equivalent, identical
 from .listing import Listing
+from .unidentified import keep_unidentified
 
-_DOUBTS = 3
-"""Calls that must really have changed, one after the other, before others are believed to have, where no call of an
-answer has the same bytes as before: a server of which some machines spell JSON otherwise respells whole answers."""
 
-Delta: TypeAlias = tuple[str, CallState | None, CallState | None]
-"""A call's identity, and the call before and after: it started (no before), changed, or ended (no after)."""
+class Delta(NamedTuple):
+    """The state of one call before and after a listing."""
+
+    identity: str
+    before: CallState | None
+    """None if the call has started."""
+    after: CallState | None
+    """None if the call has ended."""
 
 
 @define(eq=False)
 class CallSet:
-    """The calls in progress of one organization, as far as answers have told."""
+    """The calls in progress of one organization, as the good responses tell them."""
 
-    calls: dict[str, CallState] = field(factory=dict)
+    missed_polls_before_end: int = 1
+    """Number of good responses in a row without a call after which the call has ended."""
+    calls: Mapping[str, CallState] = field(factory=dict)
+    """Calls by identity. Replaced by `apply`, never changed in place."""
     listing: Listing | None = None
-    """The last good answer."""
-    absences: dict[str, int] | None = None
-    """How many good answers in a row have not listed a call that is not taken for ended yet."""
+    """The last good response."""
+    _missed: Mapping[str, int] | None = None
+    """Number of good responses in a row without each call that is not taken for ended yet."""
+    _doubtful: frozenset[str] = frozenset()
+    """Calls that may be one of the entries whose id cannot be read."""
 
-    def update(self, listing: Listing, missed_polls_before_end: int) -> Sequence[Delta]:
-        """Take in a good answer.
+    def apply(self, listing: Listing) -> list[Delta]:
+        """Take the next good response, and return the calls that ended, changed and started, in this order.
 
-        Args:
-            listing: The answer.
-            missed_polls_before_end: After how many answers that do not list it a call has ended.
-
-        Returns:
-            What has ended, changed and started, in this order; starts oldest first.
+        Starts come oldest first.
         """
-        if listing is self.listing and self.absences is None:
-            return ()
-        before, now = self.calls, _calls_of(listing.entries, self.calls)
-        changed, started = _compare(before, now)
-        ended, self.absences = _missing(before, now, self.absences or {}, missed_polls_before_end)
-        self.calls, self.listing = now, listing
+        if listing is self.listing and self._missed is None:
+            return []
+        before, after = self.calls, _calls_by_identity(listing.entries, self.calls)
+        ended: list[Delta] = []
+        missed: dict[str, int] = {}
+        doubtful: frozenset[str] = frozenset()
+        if before.keys() - after.keys():
+            doubtful = keep_unidentified(before, after, self.listing, listing, self._doubtful)
+            ended, missed = self._count_missing(before, after, doubtful)
+        changed, started = _compare(before, after)
+        if missed or doubtful:
+            after.update((name, call) for name, call in before.items() if name in missed or name in doubtful)
+        self.calls, self.listing, self._missed, self._doubtful = after, listing, missed or None, doubtful
         return [*ended, *changed, *started]
 
+    def _count_missing(
+        self, before: Mapping[str, CallState], after: Mapping[str, CallState], doubtful: frozenset[str]
+    ) -> tuple[list[Delta], dict[str, int]]:
+        """Split the calls that are not listed into those that have ended and those that stay, with their counts."""
+        ended: list[Delta] = []
+        missed = {}
+        for identity, call in before.items():
+            if identity in after:
+                continue
+            count = (self._missed or {}).get(identity, 0) + (identity not in doubtful)
+            if count >= self.missed_polls_before_end:
+                ended.append(Delta(identity, call, None))
+            elif count:
+                missed[identity] = count
+        return ended, missed
 
-def _calls_of(entries: Sequence[ListedCall], known: Mapping[str, CallState]) -> dict[str, CallState]:
-    """Name the calls of a list. Of several with the same id, the one that is known already stands, else the first."""
+
+def _calls_by_identity(entries: Sequence[ListedCall], known: Mapping[str, CallState]) -> dict[str, CallState]:
+    """Index the calls of a list. Among entries with the same id the known state wins, else the first entry."""
     calls: dict[str | None, CallState] = {entry.identity: entry for entry in entries}
     if len(calls) < len(entries) or None in calls:
         calls.clear()
         for entry in entries:
             before = known.get(entry.identity or "")
-            if entry.identity not in calls or (before is not None and same(before, entry)):
+            if entry.identity not in calls or (before is not None and identical(before, entry)):
                 calls[entry.identity] = entry
         calls.pop(None, None)
     return cast(dict[str, CallState], calls)
 
 
-def _missing(
-    before: Mapping[str, CallState], now: dict[str, CallState], absences: Mapping[str, int], limit: int
-) -> tuple[list[Delta], dict[str, int] | None]:
-    """Sort the calls that are no longer listed into those that have ended and those that stay for now."""
-    ended: list[Delta] = []
-    missing = {}
-    for identity, call in before.items():
-        if identity in now:
-            continue
-        count = absences.get(identity, 0) + 1
-        if count >= limit:
-            ended.append((identity, call, None))
-        else:
-            missing[identity] = count
-    now.update((identity, before[identity]) for identity in missing)
-    return ended, missing or None
-
-
-def _compare(before: Mapping[str, CallState], now: Mapping[str, CallState]) -> tuple[list[Delta], list[Delta]]:
-    """List the calls that have changed and, oldest first, those that have started."""
+def _compare(before: Mapping[str, CallState], after: Mapping[str, CallState]) -> tuple[list[Delta], list[Delta]]:
+    """List the calls that have changed and, oldest first, the calls that have started."""
     changed: list[Delta] = []
     started: list[Delta] = []
-    for identity, call in now.items():
+    for identity, call in after.items():
         old = before.get(identity)
         if old is None:
-            started.append((identity, None, call))
-        elif old is not call and not (old.json == call.json if old.json else same(old, call)):
-            changed.append((identity, old, call))
-    if len(changed) + len(started) == len(now):
-        changed = _really_changed(changed)
-    else:
-        changed = [each for each in changed if not _reordered(*each[1:])]
+            started.append(Delta(identity, None, call))
+        elif old is not call and not equivalent(old, call):
+            changed.append(Delta(identity, old, call))
     return changed, started[::-1]
-
-
-def _really_changed(changed: Iterable[Delta]) -> list[Delta]:
-    """Leave out calls that say the same in different bytes."""
-    doubts = _DOUBTS
-    found = []
-    for difference in changed:
-        if doubts:
-            if _respelled(*difference[1:]):
-                doubts = _DOUBTS
-                continue
-            doubts -= 1
-        found.append(difference)
-    return found
-
-
-def _reordered(old: CallState | None, new: CallState | None) -> bool:
-    return old is not None and new is not None and alike(old, new)
-
-
-def _respelled(old: CallState | None, new: CallState | None) -> bool:
-    if old is None or new is None or old.json is None or new.json is None:
-        return False
-    return bool(parse_json(old.json) == parse_json(new.json))

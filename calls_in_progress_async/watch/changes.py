@@ -1,4 +1,4 @@
-"""What differs between two states of one call, by the names of its fields. Pure."""
+"""The fields that differ between two states of one call. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from ..records import Call, CustomDataField
 from ..records.codec import keys
+from .call_state import canonical
 
 Change: TypeAlias = tuple[Any, Any]
 """The old value and the new one."""
@@ -17,24 +18,23 @@ _NO_FIELD = CustomDataField(None)
 
 
 def changes_between(old: Call, new: Call) -> dict[str, Change]:
-    """List what differs: ``{"call_status": (old, new), "custom_data.utm_source": (old, new)}``.
+    """List the differences: ``{"call_status": (old, new), "custom_data.utm_source": (old, new)}``.
 
-    Values are those of the records; one that is null, ``""`` or left out is None. A custom field of which only the
-    source differs is named ``custom_data.utm_source.source``; what is known of the caller is named
-    ``demographics_data.gender_data_append``.
+    Values are those of the records; null, ``""`` and a field left out are all None. A custom field with a new source
+    and the old value is named ``custom_data.utm_source.source``. A demographic of the caller is named
+    ``demographics_data.gender_data_append``. If the records have equal values, the values are those of the payloads.
     """
     before, after = old.raw, new.raw
     changes: dict[str, Change] = {}
     for key in {**before, **after}:
         payloads = _value(before.get(key)), _value(after.get(key))
-        if payloads[0] == payloads[1]:
+        if payloads[0] == payloads[1] or canonical(payloads[0]) == canonical(payloads[1]):
             continue
         if key == _CUSTOM_DATA and (found := dict(_custom_changes(old, new))):
             changes.update(found)
         else:
             name = _AS_PRINTED.get(key, key)
             values = (getattr(old, name), getattr(new, name)) if key in _FIELDS else payloads
-            # Where the records are the same, the difference is in what they could not read, or in its spelling.
             changes[name] = values if values[0] != values[1] else payloads
     return changes
 

@@ -1,107 +1,85 @@
 """A watch as a small JSON value, to go on from after a restart.
 
-It says which calls the events taken so far have told of: their ids, and for each a digest of its state. There is no
-payload in it, and no phone number.
+A checkpoint says which calls the events taken so far have told: their ids, and a digest of the meaning of each. It
+holds no payload and no phone number.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
-from .. import validation
+from .. import clock, validation
 from ..organization import Organization
-from .call_state import CallState, CheckpointedCall
-from .event_queue import EventQueue, PendingCall
-from .organization_state import OrganizationState
+from .call_state import CallState
+from .event_queue import EventQueue, QueuedCall
+from .organization_state import OrganizationState, Snapshot
 
 _VERSION = 1
 
 Entry: TypeAlias = tuple[str, dict[str, Any]]
-"""The name of an organization, and when it was seen last with which calls."""
+"""The name of an organization, and its snapshot as JSON."""
 
 
-class Remainder(NamedTuple):
-    """What is left of an organization in a checkpoint."""
-
-    seen: float
-    """When the last good answer came: seconds of Unix time."""
-    digests: Mapping[str, Any]
-    """Of each call, by its identity."""
-
-    def calls(self) -> dict[str, CallState]:
-        """The calls as they are known. Made when asked for: a checkpoint may be of thousands of organizations."""
-        return {
-            str(identity): CheckpointedCall(str(identity), str(digest)) for identity, digest in self.digests.items()
-        }
+def epoch() -> float:
+    """Return the Unix time at which the loop's clock read 0."""
+    return clock.unix_time() - clock.now()
 
 
 def write(organizations: Iterable[Entry]) -> dict[str, Any]:
-    """Write a checkpoint of what `entries` gave."""
+    """Write a checkpoint of the entries that `entries` returned."""
     return {"version": _VERSION, "organizations": dict(organizations)}
 
 
 def entries(
-    watched: Iterable[OrganizationState],
-    pending: EventQueue,
-    offset: float,
-    remainders: Mapping[Organization, Remainder],
+    states: Iterable[OrganizationState], queue: EventQueue, waiting: Mapping[Organization, Snapshot]
 ) -> Iterator[Entry]:
-    """Say of each organization what a checkpoint has of it, as it is now, however late the entry is taken.
+    """Iterate over the checkpoint's entry of each organization, as of now, however late an entry is asked for.
 
     Args:
-        watched: The organizations under watch.
-        pending: Events that nobody has taken, and that are therefore still to come after a restart.
-        offset: What to add to the watch's time to have Unix time.
-        remainders: What an earlier checkpoint says of organizations that are not under watch yet.
+        states: The organizations under watch.
+        queue: Events that nobody has taken. A watch that starts from the checkpoint tells them again.
+        waiting: Snapshots of an earlier checkpoint for organizations that are not under watch yet.
     """
-    undone = _undo(pending)
-    known: list[tuple[Organization, float, Mapping[str, CallState]]] = [
-        (each.organization, each.seen + offset, each.picture.calls) for each in watched if each.answered or each.resumed
-    ]
-    known += [(organization, left.seen, left.calls()) for organization, left in remainders.items()]
+    at, untold = epoch(), _untold(queue)
+    known = [(each.organization, each.last_response_at + at, each.calls.calls) for each in states if each.is_known]
+    kept = list(waiting.items())
 
-    def told() -> Iterator[Entry]:
+    def write_entries() -> Iterator[Entry]:
         for organization, seen, calls in known:
-            since, untold = undone.get(organization, (math.inf, {}))
-            yield str(organization), _entry(min(since + offset, seen), {**calls, **untold})
+            since, before = untold.get(organization, (math.inf, {}))
+            yield str(organization), Snapshot.of(min(since + at, seen), {**calls, **before}).to_json()
+        for organization, snapshot in kept:
+            yield str(organization), snapshot.to_json()
 
-    return told()
-
-
-def _entry(seen: float, calls: Mapping[str, CallState | None]) -> dict[str, Any]:
-    digests = {identity: call.digest for identity, call in calls.items() if call is not None}
-    return {"seen": round(seen, 3), "calls": digests}
+    return write_entries()
 
 
-def _undo(pending: EventQueue) -> dict[Organization, tuple[float, dict[str, CallState | None]]]:
-    """Say for each organization since when events are pending, and what its calls were before them."""
-    undone: dict[Organization, tuple[float, dict[str, CallState | None]]] = {}
-    for event in pending:
-        since, calls = undone.get(event.organization, (event.since, {}))
-        undone[event.organization] = min(since, event.since), calls
-        if isinstance(event, PendingCall):
-            calls.setdefault(event.identity, event.before)
-    return undone
+def _untold(queue: EventQueue) -> dict[Organization, tuple[float, dict[str, CallState | None]]]:
+    """Return for each organization since when events are pending, and the states of its calls before them."""
+    untold: dict[Organization, tuple[float, dict[str, CallState | None]]] = {}
+    for entry in queue:
+        since, calls = untold.get(entry.organization, (entry.since, {}))
+        untold[entry.organization] = min(since, entry.since), calls
+        if isinstance(entry, QueuedCall):
+            calls.setdefault(entry.identity, entry.before)
+    return untold
 
 
-def read(checkpoint: Any) -> dict[Organization, Remainder]:
+def read(checkpoint: Any) -> dict[Organization, Snapshot]:
     """Read a checkpoint.
 
     Raises:
-        InvalidRequestError: It is not one, or not of this version.
+        InvalidRequestError: The value is not a checkpoint, or has another version.
     """
     try:
         version = checkpoint["version"]
         if version == _VERSION:
-            return {Organization.parse(name): _remainder(entry) for name, entry in checkpoint["organizations"].items()}
+            found = checkpoint["organizations"].items()
+            return {Organization.parse(name): Snapshot.parse(value) for name, value in found}
     except (KeyError, TypeError, AttributeError, ValueError):
-        raise validation.invalid("resume_from", "is not what checkpoint() returned") from None
+        raise validation.invalid("resume_from", "must be what checkpoint() returned") from None
     raise validation.invalid(
-        "resume_from", f"is of version {validation.describe(version)}, this package reads {_VERSION}"
+        "resume_from", f"has version {validation.describe(version)}, pass a checkpoint of version {_VERSION}"
     )
-
-
-def _remainder(entry: Any) -> Remainder:
-    return Remainder(float(entry["seen"]), {**entry["calls"]})

@@ -1,34 +1,34 @@
-"""How many finds are in flight at once: fewer while the server refuses them for the sake of its rate limit. Pure."""
+"""The number of polls in flight at once: halved when the server's rate limit refuses, raised by good ones. Pure."""
 
 from __future__ import annotations
 
 _ROUND = 1.0
-"""Seconds in which refusals count as one: what was in flight together is refused together."""
+"""Seconds in which refusals count as one: requests that are in flight together are refused together."""
 
 
 class AIMDLimit:
-    """A number of places: halved by a round of refusals, one more for each windowful of answers.
+    """Additive increase, multiplicative decrease, as in TCP (RFC 5681, section 3.1).
 
-    That is TCP's way (RFC 5681, section 3.1). The client's limiter spaces requests out and pauses after a 429; this
-    keeps those that wait for the end of a pause to a number that the server then takes.
+    The client's limiter spaces requests out and pauses after a 429. This limit keeps the number of polls that wait for
+    the end of such a pause to a number that the server then accepts.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._size = float(places)
+    def __init__(self, maximum: int) -> None:
+        self._maximum = maximum
+        self._limit = float(maximum)
         self._cut_at = float("-inf")
 
     @property
-    def size(self) -> int:
-        """How many may be in flight."""
-        return int(self._size)
+    def limit(self) -> int:
+        """The number of polls that may be in flight."""
+        return int(self._limit)
 
-    def on_answer(self) -> None:
-        """Open it a little."""
-        self._size = min(self._places, self._size + 1 / self._size)
+    def on_response(self) -> None:
+        """Raise the limit by one for each round of good responses."""
+        self._limit = min(self._maximum, self._limit + 1 / self._limit)
 
     def on_refusal(self, now: float) -> None:
-        """Halve it, once a round."""
+        """Halve the limit, once a round."""
         if now - self._cut_at >= _ROUND:
-            self._size = max(1.0, self._size / 2)
+            self._limit = max(1.0, self._limit / 2)
             self._cut_at = now

@@ -1,142 +1,203 @@
 """Events that nobody has taken yet, merged to their net effect. Pure.
 
-Of one call there are never more than it takes to tell the truth: a start with the latest state, a change from the
-oldest to the latest state, an end, or an end and what came after it.
+The queue holds no more about one call than a reader needs: a start with the latest state, a change from the oldest to
+the latest state, an end, or an end and what came after it.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import Protocol
 
-from attrs import define
+from attrs import define, field
 
 from ..organization import Organization
 from .call_set import Delta
-from .call_state import CallState, alike
+from .call_state import CallState, equivalent
+from .events import CallEvent, OrganizationFailed, OrganizationRecovered, OrganizationResumed, event_of
 
-if TYPE_CHECKING:
-    from .events import CallEvent
+
+class QueueEntry(Protocol):
+    """An event that may still merge with newer events."""
+
+    organization: Organization
+    since: float
+    """Time of the last good response before the event: the queue tells what happened after it."""
+
+    def event(self) -> CallEvent:
+        """Make the event."""
+        ...
 
 
 @define(eq=False, repr=False)
-class PendingCall:
-    """What is to be told of a call: a start (no ``before``), a change, or an end (no ``after``)."""
+class QueuedCall:
+    """A start (no ``before``), a change, or an end (no ``after``) of a call."""
 
     organization: Organization
     identity: str
     before: CallState | None
     after: CallState | None
     since: float
-    """When the last good answer before this had come: what came later is not told yet."""
-    latest: dict[str, PendingCall]
-    """The latest event of each call of the organization."""
+
+    def merge(self, newer: Delta) -> bool:
+        """Tell a newer change as well. Return False if the two undo each other."""
+        self.after = newer.after
+        return self.before is None or newer.after is None or not equivalent(self.before, newer.after)
+
+    def event(self) -> CallEvent:
+        """Make the event."""
+        return event_of(self.organization, Delta(self.identity, self.before, self.after))
 
 
 @define(eq=False, repr=False)
-class PendingOutage:
-    """What is to be told of an organization: a failure (``error``) or a recovery."""
+class QueuedFailure:
+    """The beginning of an outage."""
 
     organization: Organization
-    error: Exception | None
-    gap: float
-    """Of a recovery: its gap. Of a failure: the gaps of recoveries before it that were never told."""
+    error: Exception
     since: float
+    gap: float = 0.0
+    """Seconds of the outages before that recovered untold, for the next recovery to tell."""
+
+    def merge(self, newer: QueuedFailure) -> None:
+        """Tell a newer failure instead."""
+        self.error = newer.error
+
+    def event(self) -> CallEvent:
+        """Make the event."""
+        return OrganizationFailed(self.organization, self.error)
+
+
+@define(eq=False, repr=False)
+class QueuedGap:
+    """The end of an outage, or of the time between two runs."""
+
+    organization: Organization
+    type: type[OrganizationRecovered | OrganizationResumed]
+    gap: float
+    since: float
+
+    def merge(self, newer: QueuedGap) -> None:
+        """Tell a newer gap as well."""
+        self.gap += newer.gap
+
+    def event(self) -> CallEvent:
+        """Make the event."""
+        return self.type(self.organization, self.gap)
+
+
+@define(eq=False)
+class _Pending:
+    """The entries of one organization."""
+
+    entries: dict[QueueEntry, None] = field(factory=dict)
+    latest: dict[str, QueuedCall] = field(factory=dict)
+    """The latest entry of each call."""
+    outages: list[QueuedFailure | QueuedGap] = field(factory=list)
+    """Failures and gaps by turns, two at most."""
 
 
 class EventQueue:
-    """A queue of events. Those of one call come out in order; those of an organization too, but for merges."""
+    """A queue of events. Events of one call come out in order; so do those of an organization, except for merges."""
 
     def __init__(self) -> None:
         self.merges = 0
-        """Events that became part of another one, or were undone, before anybody took them."""
-        self._event_of: Callable[[PendingCall | PendingOutage], CallEvent] | None = None
-        self._queue: OrderedDict[PendingCall | PendingOutage, None] = OrderedDict()
-        self._latest: dict[Organization, dict[str, PendingCall]] = {}
-        self._outages: dict[Organization, list[PendingOutage]] = {}
+        """Number of events that became part of another event, or were undone, before anybody took them."""
+        self._queue: OrderedDict[QueueEntry, None] = OrderedDict()  # a dict is slow at its beginning after deletions
+        self._pending: dict[Organization, _Pending] = {}
 
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, organization: Organization, differences: Iterable[Delta], since: float) -> None:
-        """Add what an answer says has happened to the calls of an organization."""
-        latest = self._latest.setdefault(organization, {})
-        for identity, before, after in differences:
-            event = latest.get(identity)
-            if event is None or before is None or after is None:
-                event = latest[identity] = PendingCall(organization, identity, before, after, since, latest)
-                self._queue[event] = None
-            else:
-                self._merge(event, after)
+    def __iter__(self) -> Iterator[QueueEntry]:
+        """Iterate over the entries, oldest first, without taking them."""
+        return iter(self._queue)
 
-    def _merge(self, event: PendingCall, after: CallState) -> None:
-        self.merges += 1
-        event.after = after
-        if event.before is not None and alike(event.before, after):
-            del self._queue[event], event.latest[event.identity]
+    def add(self, organization: Organization, deltas: Iterable[Delta], since: float) -> None:
+        """Add what a response tells about the calls of an organization."""
+        pending = self._pending_of(organization)
+        for delta in deltas:
+            identity, before, after = delta
+            entry = pending.latest.get(identity)
+            if entry is None or before is None or after is None:
+                entry = pending.latest[identity] = QueuedCall(organization, identity, before, after, since)
+                self._append(pending, entry)
+                continue
             self.merges += 1
+            if not entry.merge(delta):
+                self.merges += 1
+                self._remove(pending, entry)
+        self._forget_if_empty(organization, pending)
 
     def add_failure(self, organization: Organization, error: Exception, since: float) -> None:
-        """Add that an organization has failed."""
-        outages = self._outages.setdefault(organization, [])
-        if len(outages) < 2:
-            self._append(PendingOutage(organization, error, 0.0, since))
-            return
-        failure, recovery = outages
-        failure.error = error
-        failure.gap = recovery.gap
-        self._unsay(recovery)
+        """Add the beginning of an outage."""
+        self._add_outage(QueuedFailure(organization, error, since))
 
     def add_recovery(self, organization: Organization, gap: float, since: float) -> None:
-        """Add that an organization has recovered, after ``gap`` seconds."""
-        outages = self._outages.setdefault(organization, [])
-        if len(outages) < 2:
-            untold = sum(failure.gap for failure in outages)
-            self._append(PendingOutage(organization, None, untold + gap, since))
-            return
-        recovery, failure = outages
-        recovery.gap += gap
-        self._unsay(failure)
+        """Add the end of an outage, with the seconds between good responses."""
+        self._add_outage(QueuedGap(organization, OrganizationRecovered, gap, since))
 
-    def _append(self, outage: PendingOutage) -> None:
-        self._outages[outage.organization].append(outage)
-        self._queue[outage] = None
+    def add_resumption(self, organization: Organization, gap: float, since: float) -> None:
+        """Add the first good response after a restart, with the seconds since the last good response before it."""
+        self._add_outage(QueuedGap(organization, OrganizationResumed, gap, since))
 
-    def _unsay(self, outage: PendingOutage) -> None:
-        """Take back the second of two outages, which a third makes part of the first."""
-        del self._queue[outage]
-        self._outages[outage.organization].remove(outage)
+    def _add_outage(self, newer: QueuedFailure | QueuedGap) -> None:
+        pending = self._pending_of(newer.organization)
+        match pending.outages, newer:
+            case [QueuedFailure() as failure, QueuedGap() as gap], QueuedFailure():
+                # Failed, recovered and failed again untold: one failure, whose recovery will tell both gaps.
+                failure.merge(newer)
+                failure.gap = gap.gap
+                self._merge_away(pending, gap)
+            case [QueuedGap() as gap, QueuedFailure() as failure], QueuedGap():
+                gap.merge(newer)
+                self._merge_away(pending, failure)
+            case [*_, QueuedFailure() as failure], QueuedGap():
+                newer.gap += failure.gap
+                self._append(pending, newer)
+            case _:
+                self._append(pending, newer)
+
+    def _merge_away(self, pending: _Pending, entry: QueuedFailure | QueuedGap) -> None:
         self.merges += 2
+        self._remove(pending, entry)
 
     def take(self) -> CallEvent | None:
-        """Take the oldest event, if there is one."""
+        """Take the oldest event; return None if there is none."""
         if not self._queue:
             return None
-        event, _ = self._queue.popitem(last=False)
-        if isinstance(event, PendingCall):
-            if event.latest[event.identity] is event:
-                del event.latest[event.identity]
-        else:
-            self._outages[event.organization].remove(event)
-            if not self._outages[event.organization]:
-                del self._outages[event.organization]
-        if self._event_of is None:
-            # With all else that a watch imports it would be a long stop of the loop.
-            from .events import event_of  # noqa: PLC0415
+        entry = next(iter(self._queue))
+        pending = self._pending[entry.organization]
+        self._remove(pending, entry)
+        self._forget_if_empty(entry.organization, pending)
+        return entry.event()
 
-            self._event_of = event_of
-        return self._event_of(event)
+    def drop(self, organizations: Iterable[Organization]) -> None:
+        """Remove all events of some organizations."""
+        for organization in organizations:
+            pending = self._pending.pop(organization, None)
+            for entry in pending.entries if pending else ():
+                del self._queue[entry]
 
-    def drop(self, organizations: Collection[Organization]) -> None:
-        """Forget all events of some organizations."""
-        dropped = frozenset(organizations)
-        for event in [each for each in self._queue if each.organization in dropped]:
-            del self._queue[event]
-        for organization in dropped:
-            self._latest.pop(organization, None)
-            self._outages.pop(organization, None)
+    def _pending_of(self, organization: Organization) -> _Pending:
+        pending = self._pending.get(organization)
+        if pending is None:
+            pending = self._pending[organization] = _Pending()
+        return pending
 
-    def __iter__(self) -> Iterator[PendingCall | PendingOutage]:
-        """The events, oldest first, without taking them."""
-        return iter(self._queue)
+    def _append(self, pending: _Pending, entry: QueueEntry) -> None:
+        self._queue[entry] = pending.entries[entry] = None
+        if isinstance(entry, QueuedFailure | QueuedGap):
+            pending.outages.append(entry)
+
+    def _remove(self, pending: _Pending, entry: QueueEntry) -> None:
+        del self._queue[entry], pending.entries[entry]
+        if isinstance(entry, QueuedFailure | QueuedGap):
+            pending.outages.remove(entry)
+        elif isinstance(entry, QueuedCall) and pending.latest[entry.identity] is entry:
+            del pending.latest[entry.identity]
+
+    def _forget_if_empty(self, organization: Organization, pending: _Pending) -> None:
+        if not pending.entries:
+            self._pending.pop(organization, None)

@@ -1,36 +1,36 @@
-"""What a watch tells. Events are frozen, compare by what they say, and match by position.
+"""The events of a watch. Events are frozen, compare by what they say, and match by position.
 
-A call's record is made when it is first asked for, from the JSON that the event holds: events that nobody looks into
-cost next to nothing.
+A call's record is made on first access, from the JSON that the event holds: an event that nobody looks into costs next
+to nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from attrs import define, field, frozen, setters
 
 from ..organization import Organization
 from ..records import Call
+from .call_set import Delta
 from .call_state import CallState
 from .changes import Change, changes_between
-from .event_queue import PendingCall, PendingOutage
 
 
 def _record(call: Call | CallState | None) -> Call | None:
     return call if call is None or isinstance(call, Call) else call.call()
 
 
-# Events of calls are frozen by on_setattr: with attrs.frozen they would take three times as long to make, and a busy
-# watch makes thousands a second.
+# Events of calls are frozen by on_setattr: attrs.frozen would make them take three times as long to construct, and a
+# busy watch constructs thousands a second.
 
 
 @define(match_args=False, repr=False, unsafe_hash=True, on_setattr=setters.frozen)
 class _OfCall:
     organization: Organization
-    """Whose call."""
+    """The organization of the call."""
     _call: Call | CallState = field(eq=_record)
 
     @cached_property
@@ -44,29 +44,31 @@ class _OfCall:
 
 @define(match_args=False, repr=False, unsafe_hash=True, on_setattr=setters.frozen)
 class CallStarted(_OfCall):
-    """A call is in progress that was not before."""
+    """A call has started: the last good response did not list it, this one does."""
 
+    kind: ClassVar[str] = "call_started"
     __match_args__ = ("organization", "call")
 
 
 @define(match_args=False, repr=False, unsafe_hash=True, on_setattr=setters.frozen)
 class CallEnded(_OfCall):
-    """A call is no longer in progress: good answers no longer list it.
+    """A call has ended: good responses no longer list it.
 
-    ``call`` is its last known state. Of a call that was only known from a checkpoint, that is its id.
+    ``call`` is its last known state, or its id alone if the call was only known from a checkpoint.
     """
 
+    kind: ClassVar[str] = "call_ended"
     __match_args__ = ("organization", "call")
 
 
 @define(match_args=False, repr=False, unsafe_hash=True, on_setattr=setters.frozen)
 class CallChanged(_OfCall):
-    """Something about a call is different.
+    """Some field of a call means something else than before.
 
-    Of a call that was only known from a checkpoint, which holds no payloads, ``previous`` is None and ``changes`` is
-    empty.
+    If the call was only known from a checkpoint, which holds no payloads, ``previous`` is None and ``changes`` empty.
     """
 
+    kind: ClassVar[str] = "call_changed"
     __match_args__ = ("organization", "call", "previous", "changes")
 
     _previous: Call | CallState | None = field(eq=_record)
@@ -74,54 +76,83 @@ class CallChanged(_OfCall):
 
     @cached_property
     def previous(self) -> Call | None:
-        """The call as the last event had it."""
+        """The call in the state that the last event told."""
         known = self._previous is None or isinstance(self._previous, Call) or self._previous.json is not None
         return _record(self._previous) if known else None
 
     @cached_property
     def changes(self) -> Mapping[str, Change]:
-        """What is different: ``{"custom_data.utm_source": (old, new)}``."""
+        """Old and new value of each field that differs: ``{"custom_data.utm_source": (old, new)}``."""
         if self._changes is not None:
             return self._changes
         return {} if self.previous is None else changes_between(self.previous, self.call)
 
     def __repr__(self) -> str:
-        return (
-            f"{super().__repr__()[:-1]}, changed: {', '.join(self.changes)})"  # not the values: they may be a caller's
-        )
+        # Names only: values may be a caller's.
+        return f"{super().__repr__()[:-1]}, changed: {', '.join(self.changes)})"
 
 
 @frozen
 class OrganizationFailed:
-    """Finds for an organization have begun to fail. It is told once, until one succeeds again."""
+    """Polls of an organization have begun to fail. Told once, until a poll succeeds again."""
+
+    kind: ClassVar[str] = "organization_failed"
 
     organization: Organization
+    """The organization that fails."""
     error: Exception
-    """Why, after the client's own retries."""
+    """The reason, after the client's own retries."""
 
 
 @frozen
 class OrganizationRecovered:
-    """Finds for an organization succeed again, after a failure or a restart."""
+    """Polls of an organization succeed again, after an `OrganizationFailed`."""
+
+    kind: ClassVar[str] = "organization_recovered"
 
     organization: Organization
+    """The organization that failed."""
     gap: float
-    """Seconds between good answers, in which short calls may have come and gone unseen."""
+    """Seconds between good responses. Short calls may have come and gone unseen in between."""
 
 
-CallEvent: TypeAlias = CallStarted | CallChanged | CallEnded | OrganizationFailed | OrganizationRecovered
-"""Anything that a watch tells."""
+@frozen
+class OrganizationResumed:
+    """The first poll of an organization after a restart from a checkpoint has succeeded.
+
+    If the polls after a restart fail first, `OrganizationFailed` and `OrganizationRecovered` are told instead, and the
+    gap of the latter reaches back to before the restart.
+    """
+
+    kind: ClassVar[str] = "organization_resumed"
+
+    organization: Organization
+    """The organization that is followed again."""
+    gap: float
+    """Seconds since the last good response before the restart. Short calls may have come and gone unseen since."""
 
 
-def event_of(pending: PendingCall | PendingOutage) -> CallEvent:
-    """Make the event that a pending one is to be told as."""
-    if isinstance(pending, PendingCall):
-        if pending.after is None:
-            assert pending.before is not None  # noqa: S101 - for the type checker: it has one or the other
-            return CallEnded(pending.organization, pending.before)
-        if pending.before is None:
-            return CallStarted(pending.organization, pending.after)
-        return CallChanged(pending.organization, pending.after, pending.before)
-    if pending.error is not None:
-        return OrganizationFailed(pending.organization, pending.error)
-    return OrganizationRecovered(pending.organization, pending.gap)
+CallEvent: TypeAlias = (
+    CallStarted | CallChanged | CallEnded | OrganizationFailed | OrganizationRecovered | OrganizationResumed
+)
+"""Any event of a watch."""
+EVENT_TYPES: tuple[type[CallEvent], ...] = (
+    CallStarted,
+    CallChanged,
+    CallEnded,
+    OrganizationFailed,
+    OrganizationRecovered,
+    OrganizationResumed,
+)
+"""The classes of all events, in the order of `CallEvent`."""
+
+
+def event_of(organization: Organization, delta: Delta) -> CallStarted | CallChanged | CallEnded:
+    """Make the event that tells a delta."""
+    _, before, after = delta
+    if after is None:
+        assert before is not None  # noqa: S101 - for the type checker: a delta has at least one state
+        return CallEnded(organization, before)
+    if before is None:
+        return CallStarted(organization, after)
+    return CallChanged(organization, after, before)

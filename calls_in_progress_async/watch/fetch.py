@@ -1,4 +1,4 @@
-"""Fetches the calls of one organization: a response as a listing, or the error that a find would raise."""
+"""Fetching the calls of one organization: a listing, or the error that a find would raise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..transport.wire import WireResponse
 from .listing import Listing, read
 
 FetchCalls = Callable[[Organization, Listing | None], Awaitable[Listing]]
-"""Fetches the calls of an organization; the last listing makes the next one cheap."""
+"""Fetches the calls of an organization; the last listing makes reading the next one cheap."""
 
 
 class Execute(Protocol):

@@ -1,9 +1,9 @@
-"""Reading the body of a find with the help of the last one, so that what has not changed costs next to nothing.
+"""Reading the body of a find with the help of the last one, so that an unchanged entry costs next to nothing.
 
-A body is walked beside the entries of the last: where the same bytes stand at the same point, the entry is the same.
-Where they do not, the next known entry is looked for, and only what lies between is parsed. This is exact and not a
-guess: the walk starts where a list of calls surely starts, a JSON value has one reading only, and what lies between
-two known entries must itself parse as entries. A body that is not plain enough for that is split whole.
+A body is walked beside the entries of the last listing: where the same bytes stand at the same point, the entry is the
+same. Otherwise the walk looks for the next known entry, and parses only the bytes in between. The result is exact: the
+walk starts at the surely known start of a list of calls, a JSON value has one reading only, and the bytes between two
+known entries must themselves parse as entries. A body in any other layout is split whole.
 """
 
 from __future__ import annotations
@@ -11,26 +11,30 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..records import Call
-from ..records.codec import PayloadError, split, split_tolerantly, structure
-from .call_state import ListedCall, identities_of, identity_of, identity_of_object
+from ..records.bodies import split, split_tolerantly
+from ..records.call import structure_call
+from ..records.codec import PayloadError
+from .call_identity import identities_of, identity_of, identity_of_object
+from .call_state import ListedCall
 
 _HEAD = re.compile(rb'\s*\{\s*"(?:current_calls|calls_in_progress)"\s*:\s*\[\s*')
 _TAIL = re.compile(rb"\s*\]\s*\}\s*\Z")
+_ONE_CALL = "current_call"
+"""Key of a single call. A value other than an object says nothing about the calls in progress."""
 _SEPARATOR = re.compile(rb"\s*,\s*")
 _LONGEST_TAIL = 64
 _LOOK_AHEAD = 6
-"""CallState entries that are looked for after one that is not where it was: more in a row seldom go or change."""
+"""Number of known entries to look for after a mismatch: more in a row seldom go or change."""
 _WINDOW = 8192
-"""Bytes in which they are looked for, beyond the size of the entry."""
+"""Number of bytes to search for a known entry, beyond the size of the entry."""
 _RECOGNIZED = 50
-"""Bytes at the beginning of an entry that are enough to look for it; it is compared whole when found."""
+"""Number of bytes at the beginning of an entry to search for; a hit is compared whole later."""
 _FEW = 8
-"""Entries that may be new before it counts how many are."""
+"""Number of new entries before the walk compares their number with that of known ones."""
 
 
 class Layout(NamedTuple):
-    """What stands around the entries of a plain body: an object with the list, and nothing else, in it."""
+    """The bytes around the entries of a plain body: an object that holds the list and nothing else."""
 
     head: bytes
     separator: bytes
@@ -42,23 +46,23 @@ class Listing(NamedTuple):
 
     entries: list[ListedCall]
     layout: Layout | None = None
-    """None where the body is not plain: the next one is split whole."""
+    """None if the body is not plain: the next body is split whole."""
 
 
 def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
     """Read the body of a find.
 
     Args:
-        body: What the server answered.
-        last: The listing of its last answer, if there is one.
-        strict: Whether a field that cannot be read makes the whole answer unreadable.
+        body: The body of the response.
+        last: The listing of the last response, if there is one.
+        strict: True to refuse a body in which any field cannot be read.
 
     Returns:
-        The very same ``last`` where nothing has changed; else a listing with, as far as the walk gets, the same
-        `ListedCall` for every call that has not.
+        The very same ``last`` if nothing has changed; else a listing in which, as far as the walk gets, every unchanged
+        call is the same `ListedCall` as before.
 
     Raises:
-        PayloadError: The body does not say which calls there are.
+        PayloadError: The body does not say which calls there are. A find refuses the same bodies.
     """
     if last is not None and last.layout is not None:
         pieces = _walk(body, last.entries, last.layout)
@@ -70,10 +74,10 @@ def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
 
 
 def _walk(body: bytes, entries: list[ListedCall], layout: Layout) -> list[ListedCall | bytes] | None:
-    """Take a body apart into entries that are known and the bytes between them, of one entry each as a rule.
+    """Split a body into known entries and the bytes between them, usually one entry each.
 
     Returns:
-        None where the body is laid out differently, or where so much of it is new that reading it whole is cheaper.
+        None if the layout is different, or if so much is new that reading the body whole is cheaper.
     """
     separator = layout.separator
     position, end = len(layout.head), len(body) - len(layout.tail)
@@ -103,7 +107,7 @@ def _walk(body: bytes, entries: list[ListedCall], layout: Layout) -> list[Listed
                 return None
             position += len(separator)
             if position >= end:
-                return None  # a separator that nothing follows
+                return None  # the last separator has no entry after it
     if position < end:
         pieces.append(body[position:end])
     return pieces if position <= end else None
@@ -112,13 +116,13 @@ def _walk(body: bytes, entries: list[ListedCall], layout: Layout) -> list[Listed
 def _find_next(
     body: bytes, position: int, entries: list[ListedCall], index: int, separator: bytes
 ) -> tuple[int, int] | None:
-    """Find the next known entry that still stands further on, changed or not: its index and where it begins."""
+    """Find the next known entry further on in the body: its index and its first byte. The entry may have changed."""
     wanted = entries[index].json
     until = position + len(wanted) * 2 + _WINDOW
-    first = index + body.startswith(wanted[:_RECOGNIZED], position)  # the next one, if this has changed
+    first = index + body.startswith(wanted[:_RECOGNIZED], position)  # skip this entry if it has merely changed
     for candidate in range(first, min(index + _LOOK_AHEAD, len(entries))):
         wanted = entries[candidate].json
-        # Looking for the id alone is several times as fast as for what it stands in.
+        # Searching for the id alone is several times as fast as searching for the beginning of the entry.
         name = (entries[candidate].identity or "").encode()
         beginning = body.find(name, position, until) - wanted.find(name)
         if (
@@ -131,7 +135,7 @@ def _find_next(
 
 
 def _parse_pieces(pieces: list[ListedCall | bytes], separator: bytes, *, strict: bool) -> list[ListedCall] | None:
-    """Parse what is not known; None where that is no sequence of entries, or, if ``strict``, of readable ones."""
+    """Parse the unknown pieces; return None if they are not entries, or not readable ones while ``strict``."""
     entries: list[ListedCall] = []
     for piece in pieces:
         if isinstance(piece, ListedCall):
@@ -153,7 +157,7 @@ def _parse(piece: bytes, separator: bytes) -> list[ListedCall] | None:
 
 def _is_readable(entry: ListedCall) -> bool:
     try:
-        structure(Call, entry.json, "", strict=True)
+        structure_call(entry.json, "", strict=True)
     except PayloadError:
         return False
     return True
@@ -165,25 +169,25 @@ def _split_piece(piece: bytes, separator: bytes) -> list[bytes] | None:
     except PayloadError:
         return None
     payloads = [bytes(each) for each in raw]
-    # Without this, a piece that ends the list and begins another would do.
+    # Refuse a piece that ends the list and begins another.
     return payloads if separator.join(payloads) == piece else None
 
 
 def _read_whole(body: bytes, *, strict: bool) -> Listing:
     found = split_tolerantly(body, strict=strict)
     if found is None:
-        raise PayloadError("", "the answer has no list of calls (current_calls)")
+        raise PayloadError("", "the response has no list of calls (current_calls)")
     path, raw = found
     payloads = [bytes(each) for each in raw]
-    if strict:
+    if path == _ONE_CALL or strict:
         for index, payload in enumerate(payloads):
-            structure(Call, payload, f"{path}[{index}]", strict=True)
+            structure_call(payload, path if path == _ONE_CALL else f"{path}[{index}]", strict=strict)
     entries = list(map(ListedCall, identities_of(body, payloads), payloads))
     return Listing(entries, _layout(body, payloads))
 
 
 def _layout(body: bytes, payloads: list[bytes]) -> Layout | None:
-    """Say what stands around the entries, if the body is plain."""
+    """Return the bytes around the entries if the body is plain, else None."""
     head = _HEAD.match(body)
     tail = _TAIL.search(body, max(0, len(body) - _LONGEST_TAIL))
     if head is None or tail is None:
@@ -193,7 +197,7 @@ def _layout(body: bytes, payloads: list[bytes]) -> Layout | None:
         between = _SEPARATOR.match(body, head.end() + len(payloads[0]))
         separator = between[0] if between else separator
     layout = Layout(head[0], separator, body[max(tail.start(), head.end()) :])
-    # A look is enough: the walk trusts no separator and no tail.
+    # A rough check will do: the walk trusts neither separator nor tail.
     size = len(layout.head) + sum(map(len, payloads)) + len(separator) * (len(payloads) - 1) + len(layout.tail)
     return _shared(layout) if size == len(body) or not payloads else None
 
@@ -202,7 +206,7 @@ _layouts: dict[Layout, Layout] = {}
 
 
 def _shared(layout: Layout) -> Layout:
-    """Keep one object for a layout that thousands of organizations have."""
+    """Return one shared object for equal layouts, since thousands of organizations have the same."""
     if len(_layouts) > 64:
         _layouts.clear()
     return _layouts.setdefault(layout, layout)

@@ -1,82 +1,131 @@
-"""One organization under watch: what is known of it, and what an answer or a failure makes of that. Pure."""
+"""One organization under watch: listings go in, deltas come out. Pure.
+
+Times given to a state are the loop's (`clock.now`). A dumped state holds Unix time, so that another process can load
+it; ``epoch`` is the Unix time at which the loop's clock read 0.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
 from attrs import define, field
 
-from ..errors import DeadlineExceededError, RateLimitedError, RateLimitWaitError, ServerError
+from ..errors import DeadlineExceededError, RateLimitedError, RateLimitWaitError
 from ..organization import Organization
-from .call_set import CallSet
-from .event_queue import EventQueue
+from .call_set import CallSet, Delta
+from .call_state import CallState, CheckpointedCall
 from .listing import Listing
-from .schedule import ScheduleEntry, backoff
 
-_REFUSALS_TO_FAIL = 4
-"""Refused turns in a row that are an organization's own failure."""
-_LONGEST_RETRY_AFTER = 60.0
-"""Seconds that a server may ask for."""
+_RATE_LIMITS_TO_FAIL = 4
+"""Number of rate-limit errors in a row that count as a failure of the organization."""
 
 
-def is_refusal(error: Exception) -> bool:
-    """Whether an error comes of a rate limit, the server's or the client's own: more were in flight than it lets by."""
-    if isinstance(error, DeadlineExceededError) and error.attempts:
-        last = error.attempts[-1]
-        return last.rate_limit_wait + last.pool_wait > last.network  # the deadline went by in the client's own queues
-    return isinstance(error, RateLimitedError | RateLimitWaitError)
+class Snapshot(NamedTuple):
+    """The small form of a state: no payloads, no phone numbers."""
+
+    seen: float
+    """Unix time of the last good response."""
+    digests: Mapping[str, str]
+    """Digest of the meaning of each call, by identity."""
+
+    @classmethod
+    def of(cls, seen: float, calls: Mapping[str, CallState | None]) -> Snapshot:
+        """Take a snapshot of calls; None stands for a call to leave out."""
+        return cls(round(seen, 3), {name: call.digest for name, call in calls.items() if call is not None})
+
+    @classmethod
+    def parse(cls, value: Any) -> Snapshot:
+        """Read what `to_json` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: The value has another shape.
+        """
+        return cls(float(value["seen"]), {str(name): str(digest) for name, digest in value["calls"].items()})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the snapshot as a JSON value: ``{"seen": 1706788800.0, "calls": {"A-1": "3f..."}}``."""
+        return {"seen": self.seen, "calls": dict(self.digests)}
 
 
 @define(eq=False)
-class OrganizationState(ScheduleEntry):
-    """An organization under watch. Times are by the watch's clock."""
+class OrganizationState:
+    """What the good responses and the failures of one organization have told."""
 
-    organization: Organization = field(kw_only=True)
-    seen: float = field(kw_only=True)
-    """When the last good answer came; before the first, when the watch began."""
-    picture: CallSet = field(factory=CallSet)
-    resumed: bool = False
-    """Whether an earlier watch left what it knew."""
-    answered: bool = False
-    """Whether a good answer has come in this watch."""
-    failures: int = 0
-    """How often it failed since the last good answer."""
-    unsettled: bool = False
-    """Whether a recovery is to be told with the next good answer."""
-    failed: bool = False
-    """Whether the failure was told."""
-    period: float | None = None
-    """Seconds between the last two good answers."""
+    organization: Organization
+    added_at: float
+    """Loop time at which polling of the organization began."""
+    calls: CallSet = field(factory=CallSet)
+    last_response_at: float = field(init=False)
+    """Loop time of the last good response; before the first, when polling began."""
+    resumed: bool = field(default=False, init=False)
+    """True if the state was loaded and no good response has come since."""
+    responses: int = field(default=0, init=False)
+    """Number of good responses since polling began, or since the state was loaded."""
+    failures: int = field(default=0, init=False)
+    """Number of failures since the last good response."""
+    failed: bool = field(default=False, init=False)
+    """True if the organization is in an outage."""
+    period: float | None = field(default=None, init=False)
+    """Seconds between the last two good responses, from the third on: the second comes early, to start the rhythm."""
 
-    def take_answer(self, listing: Listing, now: float, missed_polls_before_end: int, events: EventQueue) -> int:
-        """Take in a good answer.
+    def __attrs_post_init__(self) -> None:
+        self.last_response_at = self.added_at
 
-        Returns:
-            The number of events that it came to.
-        """
-        since, gap = self.seen, now - self.seen
-        if self.answered:
-            self.period = gap
-        told = int(self.unsettled)
-        if self.unsettled:
-            events.add_recovery(self.organization, gap, since)
-        self.answered, self.failures, self.unsettled, self.failed, self.seen = True, 0, False, False, now
-        if differences := self.picture.update(listing, missed_polls_before_end):
-            events.add(self.organization, differences, since)
-        return told + len(differences)
+    @property
+    def is_known(self) -> bool:
+        """True if the state says anything about calls: a good response has come, or the state was loaded."""
+        return self.responses > 0 or self.resumed
 
-    def take_failure(self, error: Exception, interval: float, randomness: float, events: EventQueue) -> float:
-        """Take in a failure, which is told once.
+    def apply(self, listing: Listing, now: float) -> list[Delta]:
+        """Take a good response, and return the calls that ended, changed and started, in this order."""
+        if self.responses > 1:
+            self.period = now - self.last_response_at
+        self.responses += 1
+        self.last_response_at, self.failures = now, 0
+        self.failed = self.resumed = False
+        return self.calls.apply(listing)
 
-        A few refusals in a row for the sake of a rate limit are none: it is everybody's as a rule, and then the whole
-        schedule is late. The organization is asked again before others.
+    def fail(self, error: Exception) -> bool:
+        """Take a failure. Return True if it begins an outage.
 
-        Returns:
-            Seconds until the next try.
+        The first three rate-limit errors in a row are not failures: the limit is usually shared by all organizations,
+        and then the whole schedule is late.
         """
         self.failures += 1
-        if is_refusal(error) and self.failures < _REFUSALS_TO_FAIL:
-            return 0.0
-        if not self.failed:
-            self.failed = self.unsettled = True
-            events.add_failure(self.organization, error, self.seen)
-        wanted = error.retry_after if isinstance(error, RateLimitedError | ServerError) else None
-        return max(backoff(self.failures, interval, randomness), min(wanted or 0.0, _LONGEST_RETRY_AFTER))
+        if is_rate_limit(error) and self.failures < _RATE_LIMITS_TO_FAIL:
+            return False
+        began, self.failed = not self.failed, True
+        return began
+
+    def snapshot(self, epoch: float) -> Snapshot:
+        """Return the small form of the state, in Unix time."""
+        return Snapshot.of(self.last_response_at + epoch, self.calls.calls)
+
+    def dump(self, epoch: float) -> dict[str, Any]:
+        """Return the state as a small JSON value, in Unix time: which calls are known, and a digest of each."""
+        return self.snapshot(epoch).to_json()
+
+    def load(self, value: Any, epoch: float) -> None:
+        """Go on from what `dump` returned, in place of all that is known.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: The value has another shape.
+        """
+        self.resume(Snapshot.parse(value), epoch)
+
+    def resume(self, snapshot: Snapshot, epoch: float) -> None:
+        """Go on from a snapshot. Its calls have no payloads: put `ListedCall` into ``calls.calls`` if you have them."""
+        calls = {identity: CheckpointedCall(identity, digest) for identity, digest in snapshot.digests.items()}
+        self.calls = CallSet(self.calls.missed_polls_before_end, calls)
+        self.last_response_at = min(self.last_response_at, snapshot.seen - epoch)
+        self.resumed, self.responses, self.period = True, 0, None
+
+
+def is_rate_limit(error: Exception) -> bool:
+    """Return whether an error is due to a rate limit, the server's or the client's own: too many were in flight."""
+    if isinstance(error, DeadlineExceededError) and error.attempts:
+        last = error.attempts[-1]
+        # The deadline passed in the client's own queues.
+        return last.rate_limit_wait + last.pool_wait > last.network
+    return isinstance(error, RateLimitedError | RateLimitWaitError)

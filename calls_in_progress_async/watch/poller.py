@@ -1,142 +1,164 @@
-"""The asking itself: a few workers, each with one organization at a time, and none for an organization that waits."""
+"""Polling: a few workers with one organization each, and a sink that takes what the polls find."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-import random
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Iterable
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
-from attrs import field, frozen
+from attrs import define
 
-from .. import validation
-from ..cancellation import failure_of
-from ..errors import CallsInProgressError, ClientStateError
+from .. import clock
+from ..cancellation import CheckUsable, result_or_error
+from ..errors import CallsInProgressError, RateLimitedError, ServerError
 from ..organization import Organization
 from .concurrency_limit import AIMDLimit
-from .event_queue import EventQueue
 from .fetch import FetchCalls
 from .listing import Listing
-from .organization_state import OrganizationState, is_refusal
-from .schedule import Schedule
+from .organization_state import OrganizationState, is_rate_limit
+from .schedule import Schedule, ScheduleEntry, backoff
 
 _TICK = 0.01
-"""Seconds that a timer waits at least: turns that are due within it are taken together."""
+"""Shortest wait of a timer in seconds: polls that are due within it start together."""
 _SLOW = 0.5
-"""The share of the interval after which an answer counts as slow."""
+"""Share of the interval after which a response counts as slow."""
 
 
-class Timer(Protocol):
-    """What an event loop's ``call_later`` returns."""
+class PollSink(Protocol):
+    """Takes what the polls find.
 
-    def cancel(self) -> Any:
-        """Keep it from firing."""
+    ``on_listing`` and ``on_failure`` may be coroutine functions. The next poll of the organization waits until they
+    have ended, and they hold one of the places meanwhile. An exception raised by a sink ends all polling.
+    """
 
+    @property
+    def paused(self) -> bool:
+        """True while no new poll may start. Call `Poller.wake` when it becomes False."""
+        ...
 
-def _call_later(seconds: float, callback: Callable[[], None]) -> Timer:
-    return asyncio.get_running_loop().call_later(seconds, callback)
+    def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> Awaitable[None] | None:
+        """Take a good response: call ``state.apply(listing, now)`` and use the deltas."""
+        ...
 
+    def on_failure(self, state: OrganizationState, error: Exception, now: float) -> Awaitable[None] | None:
+        """Take the beginning of an outage. Called once, until a good response is applied to the state."""
+        ...
 
-@frozen(kw_only=True)
-class WatchSettings:
-    """How to watch."""
-
-    interval: float = field(default=5.0, validator=validation.number("seconds", above=True))
-    """Seconds between two finds of one organization."""
-    missed_polls_before_end: int = field(default=1, validator=validation.count())
-    """After how many good answers in a row that do not list it a call has ended."""
-    max_in_flight: int = field(default=64, validator=validation.count())
-    """Finds at once."""
-    max_pending: int = field(default=100_000, validator=validation.count())
-    """Events that nobody has taken, at which polling pauses: nothing is lost, and memory is bounded."""
-
-
-class Clock(NamedTuple):
-    """What a watch takes from the world, so that tests can give it."""
-
-    clock: Callable[[], float] = time.monotonic
-    wall_clock: Callable[[], float] = time.time
-    randomness: Callable[[], float] = random.random
-    call_later: Callable[[float, Callable[[], None]], Timer] = _call_later
+    def on_end(self, error: BaseException) -> None:
+        """Take the error that ended all polling."""
+        ...
 
 
+@define
 class PollCounters:
-    """What has been counted since a watch began."""
+    """Counts since polling began."""
 
-    def __init__(self) -> None:
-        self.requests = self.unchanged = self.failures = self.events = 0
+    requests: int = 0
+    unchanged: int = 0
+    failures: int = 0
 
 
 class Poller:
-    """Asks for one organization after the other, and puts what happens into the pending events.
+    """Polls one organization after the other, each at its time, and hands what it finds to a sink.
+
+    Organizations can be added and removed at any time, before `start` as well.
 
     Args:
-        fetch: FetchCallss for the calls of one organization.
-        settings: How often and how many.
-        events: Where events go.
-        surroundings: Clock, timers and randomness.
-        on_event: Called when there are new events, and when the polling has ended.
+        fetch: Fetches the calls of an organization.
+        schedule: The times of the polls, and the number of polls at once.
+        sink: Takes listings and failures.
+        check_usable: Raises `ClientStateError` if the client itself cannot be used, which ends all polling.
+        max_retry_after: Longest Retry-After of a server, in seconds, that delays the next poll.
     """
 
     def __init__(
         self,
         fetch: FetchCalls,
-        settings: WatchSettings,
-        events: EventQueue,
-        surroundings: Clock,
-        on_event: Callable[[], None],
+        schedule: Schedule[OrganizationState],
+        sink: PollSink,
+        *,
+        check_usable: CheckUsable,
+        max_retry_after: float,
     ) -> None:
-        self.counts = PollCounters()
-        self.error: BaseException | None = None
-        """What ended the polling, if anything did."""
-        self.schedule: Schedule[OrganizationState] = Schedule(settings.interval, settings.max_in_flight)
+        self.counters = PollCounters()
         self._fetch = fetch
-        self._settings = settings
-        self._events = events
-        self._clock = surroundings.clock
-        self._random = surroundings.randomness
-        self._call_later = surroundings.call_later
-        self._on_event = on_event
-        self._window = AIMDLimit(settings.max_in_flight)
-        self._running = 0
-        self._first = asyncio.Lock()  # held by the one worker that waits for the next turn
+        self._schedule = schedule
+        self._sink = sink
+        self._check_usable = check_usable
+        self._max_retry_after = max_retry_after
+        self._limit = AIMDLimit(schedule.places)
+        self._entries: dict[Organization, ScheduleEntry[OrganizationState]] = {}
+        self._running: dict[Organization, ScheduleEntry[OrganizationState]] = {}
+        self._draining: set[Organization] = set()
+        self._in_flight = 0
+        self._taking = asyncio.Lock()  # held by the one worker that waits for the next poll
         self._woken = asyncio.Event()
-        self._rests_until = 0.0
+        self._wakes_at = 0.0
+        self._poll_ended = asyncio.Event()
         self._workers: list[asyncio.Task[None]] = []
-        self._asked: set[Organization] = set()
         self._ended = False
 
-    @property
-    def paused(self) -> bool:
-        """Whether it waits for somebody to take events."""
-        return len(self._events) >= self._settings.max_pending
-
     def start(self) -> None:
-        """Begin."""
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._settings.max_in_flight)]
+        """Start polling, unless polling has ended already."""
+        if self._ended:
+            return
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._schedule.places)]
+
+    def add(self, state: OrganizationState) -> None:
+        """Poll an organization, at once and then once an interval. Call `wake` after the last of several."""
+        organization = state.organization
+        if organization in self._entries:
+            raise ValueError(f"{organization} is polled already")
+        self._entries[organization] = self._schedule.add(state, str(organization), clock.now())
+
+    def remove(self, organization: Organization) -> OrganizationState | None:
+        """Stop polling an organization. The sink gets nothing more, not even from a poll that is running.
+
+        Returns:
+            The state of the organization; None if it was not polled.
+        """
+        self._draining.discard(organization)
+        return self._remove(organization)
+
+    async def drain(self, organizations: Iterable[Organization]) -> None:
+        """Stop polling organizations, and wait until the sink has taken what their running polls find."""
+        leaving = set(organizations)
+        self._draining |= leaving & self._running.keys()
+        for organization in leaving:
+            self._remove(organization)
+        while leaving & self._running.keys() and not self._ended:
+            self._poll_ended.clear()
+            await self._poll_ended.wait()
 
     def wake(self) -> None:
-        """Look at the schedule again: it has changed."""
+        """Look at the schedule and the sink again, because either has changed."""
         self._woken.set()
 
     def end(self, error: BaseException) -> None:
-        """End with an error, unless it has ended already."""
-        if self.error is None:
-            self.error = error
-            self._on_event()
+        """End all polling with an error, unless polling has ended already."""
+        if not self._ended:
+            self._sink.on_end(error)
         self._cancel()
 
     async def close(self) -> None:
-        """End, and wait until nothing is running any more."""
+        """End all polling, and wait until no poll is running."""
         self._cancel()
         if self._workers:
             await asyncio.wait(self._workers)
 
+    def _remove(self, organization: Organization) -> OrganizationState | None:
+        entry = self._entries.pop(organization, None)
+        if entry is None:
+            return None
+        self._schedule.remove(entry)
+        self.wake()
+        return entry.item
+
     def _cancel(self) -> None:
         self._ended = True
+        self._poll_ended.set()
         for worker in self._workers:
             worker.cancel()
 
@@ -144,85 +166,94 @@ class Poller:
         with suppress(asyncio.CancelledError):
             try:
                 while not self._ended:  # a token callable may swallow a cancellation
-                    async with self._first:
-                        watched = await self._next()
-                    await self._poll(watched)
+                    async with self._taking:
+                        entry = await self._next()
+                    await self._poll(entry)
             except Exception as error:
                 self.end(error)
 
-    async def _next(self) -> OrganizationState:
-        """Wait for the next turn."""
+    async def _next(self) -> ScheduleEntry[OrganizationState]:
+        """Wait for the next poll that is due."""
         while True:
-            now = self._clock()
-            if self.paused or self._running >= self._window.size:
-                await self._rest(None)
-            elif (watched := self.schedule.take(now)) is not None:
-                self._running += 1
-                return watched
+            now = clock.now()
+            if self._sink.paused or self._in_flight >= self._limit.limit:
+                await self._sleep(None)
+            elif (entry := self._schedule.take(now)) is not None:
+                self._in_flight += 1
+                return entry
             else:
-                await self._rest(self.schedule.wait(now))
+                await self._sleep(self._schedule.wait(now))
 
-    async def _rest(self, seconds: float | None) -> None:
+    async def _sleep(self, seconds: float | None) -> None:
+        """Wait until somebody wakes the poller, at most some seconds."""
         self._woken.clear()
-        self._rests_until = math.inf if seconds is None else self._clock() + seconds
-        timer = None if seconds is None else self._call_later(max(seconds, _TICK), self._woken.set)
+        timer = None
+        self._wakes_at = math.inf
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._wakes_at = loop.time() + seconds
+            timer = loop.call_later(max(seconds, _TICK), self._woken.set)
         try:
             await self._woken.wait()
         finally:
-            self._rests_until = 0.0
+            self._wakes_at = 0.0
             if timer is not None:
                 timer.cancel()
 
-    async def _poll(self, watched: OrganizationState) -> None:
-        """Ask once. Whatever goes wrong with one organization stays with it."""
-        if watched.organization in self._asked:  # it was removed while it was being asked, and is back
-            self._give_back(watched, slow=False, delay=self._settings.interval)
+    async def _poll(self, entry: ScheduleEntry[OrganizationState]) -> None:
+        state = entry.item
+        organization = state.organization
+        if organization in self._running:  # removed while its poll was running, and added again
+            self._give_back(entry, slow=False, delay=self._schedule.interval)
             return
-        began, last = self._clock(), watched.picture.listing
-        self.counts.requests += 1
-        self._asked.add(watched.organization)
+        self._running[organization] = entry
         try:
-            listing = await self._fetch(watched.organization, last)
-        except asyncio.CancelledError as error:
-            self._fail(watched, failure_of(error))
-        except ClientStateError:
-            raise
-        except Exception as error:  # a token callable's own, for example
-            self._fail(watched, error)
-        else:
-            self._take_in(watched, listing, began)
+            began = clock.now()
+            self.counters.requests += 1
+            found = await result_or_error(self._fetch(organization, state.calls.listing), self._check_usable)
+            if isinstance(found, Exception):
+                await self._take_failure(entry, found)
+            else:
+                await self._take_listing(entry, found, began)
         finally:
-            self._asked.discard(watched.organization)
+            del self._running[organization]
+            self._draining.discard(organization)
+            self._poll_ended.set()
 
-    def _take_in(self, watched: OrganizationState, listing: Listing, began: float) -> None:
-        now = self._clock()
-        self.counts.unchanged += listing is watched.picture.listing
-        self._window.on_answer()
-        if not watched.out:
-            self._tell(watched.take_answer(listing, now, self._settings.missed_polls_before_end, self._events))
-        self._give_back(watched, slow=now - began > _SLOW * self._settings.interval)
+    async def _take_listing(self, entry: ScheduleEntry[OrganizationState], listing: Listing, began: float) -> None:
+        now, state = clock.now(), entry.item
+        self.counters.unchanged += listing is state.calls.listing
+        self._limit.on_response()
+        if self._is_wanted(entry) and (taking := self._sink.on_listing(state, listing, now)) is not None:
+            await taking
+        self._give_back(entry, slow=now - began > _SLOW * self._schedule.interval)
 
-    def _fail(self, watched: OrganizationState, error: Exception) -> None:
-        self.counts.failures += 1
-        if is_refusal(error):
-            self._window.on_refusal(self._clock())
+    async def _take_failure(self, entry: ScheduleEntry[OrganizationState], error: Exception) -> None:
+        now, state = clock.now(), entry.item
+        self.counters.failures += 1
+        if is_rate_limit(error):
+            self._limit.on_refusal(now)
         if isinstance(error, CallsInProgressError):
-            error.__traceback__ = None  # it may stay pending for long, and what its frames hold with it
-        delay = None
-        if not watched.out:
-            before = len(self._events)
-            delay = watched.take_failure(error, self._settings.interval, self._random(), self._events)
-            self._tell(len(self._events) != before)
-        self._give_back(watched, slow=watched.failed, delay=delay)
+            error.__traceback__ = None  # the error may be kept for long, and its frames hold responses
+        began_outage = self._is_wanted(entry) and state.fail(error)
+        if began_outage and (taking := self._sink.on_failure(state, error, now)) is not None:
+            await taking
+        self._give_back(entry, slow=state.failed, delay=self._delay_after(state, error))
 
-    def _give_back(self, watched: OrganizationState, *, slow: bool, delay: float | None = None) -> None:
-        now = self._clock()
-        self._running -= 1
-        self.schedule.give_back(watched, now, slow=slow, delay=delay)
-        if now + (self.schedule.wait(now) or 0.0) < self._rests_until:
+    def _is_wanted(self, entry: ScheduleEntry[OrganizationState]) -> bool:
+        return not entry.removed or entry.item.organization in self._draining
+
+    def _delay_after(self, state: OrganizationState, error: Exception) -> float:
+        """Return the seconds until the next try: none after a rate limit that is not a failure yet."""
+        if not state.failed:
+            return 0.0
+        wanted = error.retry_after if isinstance(error, RateLimitedError | ServerError) else None
+        random = clock.randomness.random()
+        return max(backoff(state.failures, self._schedule.interval, random), min(wanted or 0.0, self._max_retry_after))
+
+    def _give_back(self, entry: ScheduleEntry[OrganizationState], *, slow: bool, delay: float | None = None) -> None:
+        now = clock.now()
+        self._in_flight -= 1
+        self._schedule.give_back(entry, now, slow=slow, delay=delay)
+        if now + (self._schedule.wait(now) or 0.0) < self._wakes_at:
             self.wake()
-
-    def _tell(self, events: int) -> None:
-        if events:
-            self.counts.events += events
-            self._on_event()

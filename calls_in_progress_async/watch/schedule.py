@@ -1,9 +1,11 @@
-"""Who is asked when. Pure: it is told the time.
+"""When to poll which organization. Pure: the caller tells the time.
 
-Every organization has its own point within the interval, from a hash of its name: neither a start nor a restart asks
-all at once. The schedule runs on a clock of its own that stands still while it cannot be kept, so that when rate limit
-or server are too slow, every organization is asked later by the same amount, in the same order, and nothing is made up
-for in a rush afterwards.
+A new organization is polled at once. After that each has its own point within the interval, from a hash of its name,
+counted in Unix time: polls are spread evenly, and all processes that share a set of organizations agree on the points.
+
+The schedule runs on a clock of its own that stands still while the schedule cannot be kept. If the rate limit or the
+server is too slow, every organization is polled later by the same amount, in the same order, and no burst makes up for
+it afterwards. The lost time is won back slowly once polls are on time again.
 """
 
 from __future__ import annotations
@@ -11,136 +13,160 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict
 from hashlib import blake2b
 from typing import Generic, TypeVar
 
-from attrs import define
+from attrs import define, field
 
-_JITTER = 0.1
-"""The share of the interval by which a point is moved at random."""
+T = TypeVar("T")
+
 _SLACK = 0.1
-"""The share of the interval by which one may be late before all are: a pause of the loop is made up for."""
+"""Share of the interval by which a poll may be late before all become later: a pause of the loop is made up for."""
+_CATCH_UP = 0.1
+"""Share of lost time, in intervals, to win back in one round of polls that are on time."""
+_NEAR = 0.01
+"""Share of the interval within which the next point is too near to poll again."""
+_LONGEST_BACKOFF = 60.0
+"""Seconds of backoff at most, unless the interval is longer."""
 
 
 @define(eq=False)
-class ScheduleEntry:
-    """One organization's place in the schedule."""
+class ScheduleEntry(Generic[T]):
+    """The place of one organization in a schedule."""
 
-    due: float = 0.0
-    """When it is to be asked, by the schedule's own clock."""
-    slow: bool = False
-    """Whether it failed or was slow the last time."""
-    waiting: bool = False
-    """Whether it waits for its turn; else it is being asked, or is out."""
-    out: bool = False
-    """Whether it was removed."""
-
-
-T = TypeVar("T", bound=ScheduleEntry)
+    item: T
+    """The thing to poll."""
+    offset: float
+    """Point within the interval, as a share of it."""
+    due: float = field(default=0.0, init=False)
+    """Time of the next poll, on the schedule's own clock."""
+    slow: bool = field(default=False, init=False)
+    """True if the last poll failed or was slow."""
+    waiting: bool = field(default=False, init=False)
+    """True while the entry waits for its time; False while a poll runs, and after removal."""
+    first: bool = field(default=True, init=False)
+    """True until the first poll."""
+    removed: bool = field(default=False, init=False)
+    """True after removal."""
 
 
 class Schedule(Generic[T]):
-    """The turns of all organizations.
+    """The next poll of every organization.
 
-    Those that failed or were slow the last time share a quarter of the places, unless they are the most: one that
-    hangs does not delay the others.
+    Entries whose last poll failed or was slow share a quarter of the places, unless they are the majority: an
+    organization that hangs does not delay the others.
 
     Args:
-        interval: Seconds between two turns of one organization.
-        places: How many are asked at once, at most.
+        interval: Seconds between two polls of one organization.
+        places: Number of polls at once.
+        epoch: Unix time at which the clock that tells ``now`` read 0.
     """
 
-    def __init__(self, interval: float, places: int) -> None:
-        self._interval = interval
-        self._places = places
-        self._slip = 0.0
-        self._heap: list[tuple[float, int, T]] = []
+    def __init__(self, interval: float, places: int, epoch: float = 0.0) -> None:
+        self.interval = interval
+        self.places = places
+        self.epoch = epoch
+        self._lost = 0.0  # seconds by which the schedule's own clock is behind
+        self._heap: list[tuple[float, int, ScheduleEntry[T]]] = []
         self._numbers = itertools.count()
-        self._held: deque[T] = deque()
-        self._size = self._out = self._slow = self._slow_running = 0
+        self._held: OrderedDict[ScheduleEntry[T], None] = OrderedDict()  # slow entries that are due
+        self._size = self._dead = self._slow = self._slow_running = 0
 
-    def add(self, turn: T, name: str, now: float, randomness: Callable[[], float]) -> None:
-        """Give an organization its point within the interval."""
+    def add(self, item: T, name: str, now: float) -> ScheduleEntry[T]:
+        """Add an organization, to be polled at once and then at the point that its name gives."""
+        entry = ScheduleEntry(item, position(name))
         self._size += 1
-        share = (position(name) + _JITTER * randomness()) % 1.0
-        self._push(turn, now - self._slip + share * self._interval)
+        self._push(entry, now - self._lost)
+        return entry
 
-    def remove(self, turn: T) -> None:
-        """Take an organization out."""
-        turn.out = True
+    def remove(self, entry: ScheduleEntry[T]) -> None:
+        """Remove an organization. Removing twice does nothing."""
+        if entry.removed:
+            return
+        entry.removed = True
         self._size -= 1
-        self._slow -= turn.slow
-        if not turn.waiting:
+        self._slow -= entry.slow
+        if not entry.waiting:
             return
-        if turn in self._held:
-            self._held.remove(turn)
+        if entry in self._held:
+            del self._held[entry]
             return
-        self._out += 1
-        if self._out * 2 > len(self._heap):
-            self._heap = [each for each in self._heap if not each[2].out]
+        self._dead += 1
+        if self._dead * 2 > len(self._heap):
+            self._heap = [each for each in self._heap if not each[2].removed]
             heapq.heapify(self._heap)
-            self._out = 0
+            self._dead = 0
 
-    def take(self, now: float) -> T | None:
-        """Take the turn that is due longest, if one is due."""
-        if self._held and self._room_for_slow():
-            return self._run(self._held.popleft())
-        while self._heap and self._heap[0][0] + self._slip <= now:
-            _, _, turn = heapq.heappop(self._heap)
-            if turn.out:
-                self._out -= 1
-            elif turn.slow and not self._room_for_slow():
-                self._held.append(turn)
+    def take(self, now: float) -> ScheduleEntry[T] | None:
+        """Take the entry that is longest overdue; None if none is due."""
+        if self._held and self._has_room_for_slow():
+            return self._run(self._held.popitem(last=False)[0])
+        while self._heap and self._heap[0][0] + self._lost <= now:
+            _, _, entry = heapq.heappop(self._heap)
+            if entry.removed:
+                self._dead -= 1
+            elif entry.slow and not self._has_room_for_slow():
+                self._held[entry] = None
             else:
-                if not turn.slow:
-                    self._slip += max(0.0, now - self._slip - turn.due - _SLACK * self._interval)
-                return self._run(turn)
+                self._adjust_clock(entry, now - self._lost - entry.due)
+                return self._run(entry)
         return None
 
+    def _adjust_clock(self, entry: ScheduleEntry[T], late: float) -> None:
+        if entry.slow or entry.first:
+            return
+        if late > _SLACK * self.interval:
+            self._lost += late - _SLACK * self.interval
+        elif self._lost and late < _NEAR * self.interval:
+            self._lost = max(0.0, self._lost - _CATCH_UP * self.interval / self._size)
+
     def wait(self, now: float) -> float | None:
-        """Seconds until the next turn; None where there is none."""
-        if self._held and self._room_for_slow():
+        """Return the seconds until the next entry is due; None if there is none."""
+        if self._held and self._has_room_for_slow():
             return 0.0
-        return max(0.0, self._heap[0][0] + self._slip - now) if self._heap else None
+        return max(0.0, self._heap[0][0] + self._lost - now) if self._heap else None
 
-    def give_back(self, turn: T, now: float, *, slow: bool, delay: float | None = None) -> None:
-        """End a turn: the next one comes an interval after it was due, or after ``delay`` seconds."""
-        self._slow_running -= turn.slow
-        if turn.out:
+    def give_back(self, entry: ScheduleEntry[T], now: float, *, slow: bool, delay: float | None = None) -> None:
+        """End a poll: the next poll is at the entry's next point, or after ``delay`` seconds."""
+        self._slow_running -= entry.slow
+        if entry.removed:
             return
-        self._slow += slow - turn.slow
-        turn.slow = slow
-        own = now - self._slip
-        if delay is not None:
-            self._push(turn, own + delay)
-            return
-        missed = math.floor((own - turn.due) / self._interval)
-        self._push(turn, turn.due + self._interval * (1 + max(0, missed)))
+        self._slow += slow - entry.slow
+        entry.slow, entry.first = slow, False
+        own = now - self._lost
+        self._push(entry, self._next_point(entry, own) if delay is None else own + delay)
 
-    def _push(self, turn: T, due: float) -> None:
-        turn.due = due
-        turn.waiting = True
-        heapq.heappush(self._heap, (due, next(self._numbers), turn))
+    def _next_point(self, entry: ScheduleEntry[T], own: float) -> float:
+        rounds = (own + self.epoch) / self.interval - entry.offset
+        ahead = (math.floor(rounds) + 1 - rounds) * self.interval
+        return own + (ahead if ahead > _NEAR * self.interval else ahead + self.interval)
 
-    def _run(self, turn: T) -> T:
-        turn.waiting = False
-        self._slow_running += turn.slow
-        return turn
+    def _push(self, entry: ScheduleEntry[T], due: float) -> None:
+        entry.due = due
+        entry.waiting = True
+        heapq.heappush(self._heap, (due, next(self._numbers), entry))
 
-    def _room_for_slow(self) -> bool:
+    def _run(self, entry: ScheduleEntry[T]) -> ScheduleEntry[T]:
+        entry.waiting = False
+        self._slow_running += entry.slow
+        return entry
+
+    def _has_room_for_slow(self) -> bool:
         if self._slow * 2 > self._size:
             return True
-        return self._slow_running < max(1, self._places // 4)
+        return self._slow_running < max(1, self.places // 4)
 
 
 def position(name: str) -> float:
-    """A point from 0 to 1 that is the same for a name in every process."""
+    """Return a point from 0 to 1 that is the same for a name in every process."""
     return int.from_bytes(blake2b(name.encode(), digest_size=6).digest(), "big") / 2**48
 
 
 def backoff(failures: int, interval: float, randomness: float) -> float:
-    """Seconds to wait after so many failures in a row: doubling from an interval, to a minute or ten intervals."""
-    longest = max(interval, min(60.0, 10 * interval))
+    """Return the seconds to wait after some failures in a row.
+
+    The wait doubles from one interval to ten intervals or a minute, and half of it is random.
+    """
+    longest = max(interval, min(_LONGEST_BACKOFF, 10 * interval))
     return min(longest, interval * 2.0 ** min(failures - 1, 32)) * (0.5 + 0.5 * randomness)

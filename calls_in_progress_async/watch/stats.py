@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
@@ -10,50 +10,70 @@ from ..organization import Organization
 from .organization_state import OrganizationState
 
 
+class Intervals(Mapping[Organization, float]):
+    """Seconds by organization. Immutable. ``attrs.asdict`` cannot take organizations as keys, and leaves this whole."""
+
+    def __init__(self, seconds: Mapping[Organization, float]) -> None:
+        self._seconds = dict(seconds)
+
+    def __getitem__(self, organization: Organization) -> float:
+        return self._seconds[organization]
+
+    def __iter__(self) -> Iterator[Organization]:
+        return iter(self._seconds)
+
+    def __len__(self) -> int:
+        return len(self._seconds)
+
+    def __repr__(self) -> str:
+        return f"Intervals({self._seconds!r})"
+
+
 @frozen(kw_only=True)
 class WatchStats:
-    """How a watch is doing, at one moment. Times are in seconds."""
+    """The state of a watch at one moment. Times are in seconds."""
 
     organizations: int
-    """Organizations under watch."""
+    """Number of organizations under watch."""
     failing: int
-    """Those whose finds fail at present."""
+    """Number of organizations that fail at present."""
     interval: float
-    """What was asked for."""
+    """The interval asked for."""
     effective_interval: float
-    """What is kept: the mean time between the last two good answers. Larger than ``interval`` where the rate limit or
-    the server is too slow for it."""
+    """The interval kept: the mean time between the last two good responses. Larger than ``interval`` if the rate limit
+    or the server is too slow."""
     effective_intervals: Mapping[Organization, float]
-    """The same for each organization that has had two good answers."""
+    """The time between the last two good responses, for each organization with three of them."""
     staleness: float
-    """The mean age of the last good answers."""
+    """The mean age of the last good responses."""
     max_staleness: float
-    """The age of the oldest one."""
+    """The age of the oldest last good response."""
+    staleness_by_organization: Mapping[Organization, float]
+    """The age of the last good response of each organization; before the first, the time since its watch began."""
     requests: int
-    """Finds made, without the client's own retries."""
+    """Number of polls, without the client's own retries."""
     requests_saved: int
-    """Finds that one an interval would have made beyond that: not made while an organization backed off, or while
-    all were stretched."""
+    """Number of polls that were not made because an organization backed off, or because all were stretched."""
     unchanged: int
-    """Answers that were the same as the last, of which nothing was decoded."""
+    """Number of responses that were the same as the last, byte for byte. Nothing of these was decoded."""
     failures: int
-    """Finds that failed."""
+    """Number of polls that failed."""
     events: int
-    """Events that happened."""
+    """Number of events that happened."""
     pending: int
-    """Events that nobody has taken yet."""
+    """Number of events that nobody has taken yet."""
     merges: int
-    """Events that were merged into others, or undone by them, before anybody took them."""
+    """Number of events that were merged into others, or undone by others, before anybody took them."""
     paused: bool
-    """Whether polling waits because ``max_pending`` events are pending."""
+    """True while polling waits because ``max_pending`` events are pending."""
 
 
-def effective_intervals(watched: Iterable[OrganizationState]) -> dict[Organization, float]:
-    """List the time between the last two good answers of each organization."""
-    return {each.organization: each.period for each in watched if each.period is not None}
+def effective_intervals(states: Iterable[OrganizationState]) -> Intervals:
+    """Return the time between the last two good responses of each organization."""
+    return Intervals({each.organization: each.period for each in states if each.period is not None})
 
 
 def mean(numbers: Iterable[float], default: float) -> float:
-    """The mean of some numbers, or ``default`` where there are none."""
+    """Return the mean of some numbers, or ``default`` if there are none."""
     known = list(numbers)
     return sum(known) / len(known) if known else default

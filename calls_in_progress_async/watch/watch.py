@@ -9,36 +9,43 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from .. import errors, validation
+import attrs
+
+from .. import clock, errors
+from ..cancellation import CheckUsable
 from ..organization import Organization
+from ..organizations import check_organization, check_organizations
 from ..records import Call
 from . import checkpoint
+from .call_set import CallSet
 from .checkpoint import Entry
-from .event_queue import EventQueue
 from .events import CallEvent
 from .fetch import FetchCalls
 from .organization_state import OrganizationState
-from .poller import Clock, Poller, WatchSettings
+from .poller import Poller
+from .queue_sink import QueueSink
+from .schedule import Schedule
+from .settings import WatchSettings
 from .stats import WatchStats, effective_intervals, mean
 
 _EVENTS_AT_ONCE = 100
-"""Events after which a consumer that never waits for anything lets others run."""
+"""Number of events after which a consumer that never waits for anything lets other tasks run."""
 _AT_ONCE = 25
-"""Organizations after which others run: half a millisecond's worth."""
+"""Number of organizations after which other tasks run: half a millisecond's worth."""
 
 
 class Watch:
-    """Poller organizations and tells what happens to their calls. `CallsInProgressClient.watch` makes one.
+    """Polls organizations, and tells what happens to their calls. `CallsInProgressClient.watch` makes a watch.
 
-    Enter it, then iterate over it; both can be done once::
+    Enter the watch, then iterate over it; both can be done once::
 
         async with client.watch(organizations) as watch:
             async for event in watch:
                 ...
 
-    A cancelled ``__anext__`` (under `asyncio.timeout`, say) loses no event, and the next one carries on. Leaving the
+    A cancelled ``__anext__`` (under `asyncio.timeout`, say) loses no event, and the next call carries on. Leaving the
     block ends all requests and forgets the events that were not taken. When the client is closed, iteration raises
-    `ClientClosedError` once the events that had happened are taken.
+    `ClientClosedError` after the events that had happened are taken.
     """
 
     def __init__(
@@ -47,66 +54,72 @@ class Watch:
         organizations: Iterable[Organization],
         settings: WatchSettings,
         *,
+        check_usable: CheckUsable,
         resume_from: Any = None,
-        surroundings: Clock | None = None,
     ) -> None:
-        self._fetch = fetch
         self._settings = settings
-        self._surroundings = surroundings or Clock()
-        self._watched: dict[Organization, OrganizationState] = {}
-        self._events = EventQueue()
-        self._arrived = asyncio.Event()
-        self._polls = Poller(fetch, settings, self._events, self._surroundings, self._arrived.set)
+        self._sink = QueueSink(settings.max_pending)
+        self._schedule: Schedule[OrganizationState] = Schedule(settings.interval, settings.max_in_flight)
+        self._poller = Poller(
+            fetch,
+            self._schedule,
+            self._sink,
+            check_usable=check_usable,
+            max_retry_after=settings.max_retry_after,
+        )
+        self._states: dict[Organization, OrganizationState] = {}
+        self._snapshots = {} if resume_from is None else checkpoint.read(resume_from)
+        self._unscheduled: OrderedDict[Organization, None] = OrderedDict()
         self._stage = "new"
-        self._in_a_row = 0
-        self._requests_due = 0.0  # of organizations that were removed
-        self._began: dict[Organization, float] = {}
-        self._remainders = {} if resume_from is None else checkpoint.read(resume_from)
-        self._unplaced: OrderedDict[Organization, None] = OrderedDict()
-        self._note(organizations)
+        self._taken_in_a_row = 0
+        self._polls_due_of_removed = 0.0
+        self._note(map(check_organization, check_organizations(organizations)))
 
     # Organizations.
 
     def add(self, *organizations: Organization) -> None:
-        """Watch further organizations, from now on. Those that are watched already are left as they are."""
-        self._note(organizations)
-        self._place()
-        self._polls.wake()
+        """Watch more organizations from now on. Organizations under watch already stay as they are.
+
+        Raises:
+            InvalidRequestError: An argument is not an `Organization`; none is added.
+        """
+        self._note(map(check_organization, organizations))
+        self._schedule_noted()
+        self._poller.wake()
 
     def remove(self, *organizations: Organization) -> None:
-        """Watch organizations no longer: no further event of theirs comes, not even those that had happened."""
-        self._place()
-        for organization in organizations:
-            self._remainders.pop(organization, None)
-            watched = self._watched.pop(organization, None)
-            if watched is not None:
-                self._requests_due += self._due(organization)
-                del self._began[organization]
-                self._polls.schedule.remove(watched)
-        self._events.drop(organizations)
-        self._polls.wake()
+        """Stop watching organizations. No further event of theirs comes, not even an event that has happened.
+
+        Raises:
+            InvalidRequestError: An argument is not an `Organization`; none is removed.
+        """
+        leaving = list(map(check_organization, organizations))
+        self._schedule_noted()
+        for organization in leaving:
+            self._snapshots.pop(organization, None)
+            state = self._states.pop(organization, None)
+            if state is not None:
+                self._polls_due_of_removed += self._polls_due(state, clock.now())
+                self._poller.remove(organization)
+        self._sink.queue.drop(leaving)
+        self._poller.wake()
 
     def _note(self, organizations: Iterable[Organization]) -> None:
-        """Have organizations watched once they are placed, which takes longer than to say so."""
+        """Note organizations to schedule later, because scheduling thousands takes its time."""
         noted = list(organizations)
-        for organization in noted:
-            if not isinstance(organization, Organization):
-                raise validation.invalid("organizations", f"{validation.describe(organization)} is not an Organization")
-        self._unplaced.update((each, None) for each in noted if each not in self._watched)
+        self._unscheduled.update((each, None) for each in noted if each not in self._states)
 
-    def _place(self, most: int | None = None) -> None:
-        """Give those a place in the schedule that have none yet: all, or at most so many."""
-        now = self._surroundings.clock()
-        for _ in range(min(len(self._unplaced), most or len(self._unplaced))):
-            organization, _ = self._unplaced.popitem(last=False)
-            watched = OrganizationState(organization=organization, seen=now)
-            if (remainder := self._remainders.pop(organization, None)) is not None:
-                watched.resumed = watched.unsettled = True
-                watched.seen = min(now, remainder.seen - self._offset)
-                watched.picture.calls = remainder.calls()
-            self._watched[organization] = watched
-            self._began[organization] = now
-            self._polls.schedule.add(watched, str(organization), now, self._surroundings.randomness)
+    def _schedule_noted(self, most: int | None = None) -> None:
+        """Schedule noted organizations: all, or some number of them."""
+        now, epoch = clock.now(), checkpoint.epoch()
+        self._schedule.epoch = epoch
+        for _ in range(min(len(self._unscheduled), most or len(self._unscheduled))):
+            organization, _ = self._unscheduled.popitem(last=False)
+            state = OrganizationState(organization, now, CallSet(self._settings.missed_polls_before_end))
+            if (snapshot := self._snapshots.pop(organization, None)) is not None:
+                state.resume(snapshot, epoch)
+            self._states[organization] = state
+            self._poller.add(state)
 
     # Events.
 
@@ -114,10 +127,10 @@ class Watch:
         if self._stage != "new":
             raise errors.ClientStateError("A watch can be entered once; make a new one.")
         self._stage = "entered"
-        while self._unplaced:
-            self._place(_AT_ONCE)
+        while self._unscheduled:
+            self._schedule_noted(_AT_ONCE)
             await asyncio.sleep(0)
-        self._polls.start()
+        self._poller.start()
         return self
 
     async def __aexit__(
@@ -128,20 +141,20 @@ class Watch:
     async def close(self) -> None:
         """End the watch, as leaving its block does. Idempotent."""
         self._stage = "closed"
-        self._arrived.set()
-        await self._polls.close()
+        self._sink.arrived.set()
+        await self._poller.close()
 
-    def client_closed(self) -> None:
+    def _end_with_client(self) -> None:
         """End the watch because its client is closed."""
-        self._polls.end(errors.ClientClosedError("The client was closed while the watch was running."))
+        self._poller.end(errors.ClientClosedError("The client was closed while the watch was running."))
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> CallEvent:
-        # An event is taken without any wait after it, so a cancellation never meets one that is on its way.
-        self._in_a_row += 1
-        if self._in_a_row % _EVENTS_AT_ONCE == 0:
+        # Nothing is awaited after an event is taken, so a cancellation cannot lose one.
+        self._taken_in_a_row += 1
+        if self._taken_in_a_row % _EVENTS_AT_ONCE == 0:
             await asyncio.sleep(0)
         while True:
             if self._stage == "new":
@@ -150,66 +163,68 @@ class Watch:
                 raise StopAsyncIteration
             if (event := self._take()) is not None:
                 return event
-            if self._polls.error is not None:
-                raise self._polls.error
-            self._arrived.clear()
-            await self._arrived.wait()
+            if self._sink.error is not None:
+                raise self._sink.error
+            self._sink.arrived.clear()
+            await self._sink.arrived.wait()
 
     def _take(self) -> CallEvent | None:
-        event = self._events.take()
-        if len(self._events) == self._settings.max_pending - 1:  # it has paused until this one was taken
-            self._polls.wake()
+        event = self._sink.queue.take()
+        if event is not None and self._sink.just_resumed:
+            self._poller.wake()
         return event
 
-    # What is known.
+    # State.
 
     @property
     def calls(self) -> Mapping[Organization, tuple[Call, ...]]:
-        """The calls in progress of each organization, as the last good answers had them; a live view.
+        """The calls in progress of each organization in the last good response; a live view.
 
-        It may be ahead of the events that have been taken. Of a call that is only known from a checkpoint it has the
-        id.
+        The view may be ahead of the events that have been taken. A call that is only known from a checkpoint has its id
+        and no other field.
         """
-        self._place()
-        return _Calls(self._watched)
+        self._schedule_noted()
+        return _Calls(self._states)
 
     @property
     def stats(self) -> WatchStats:
-        """How the watch is doing."""
-        self._place()
-        now = self._surroundings.clock()
-        watched = self._watched.values()
-        intervals = effective_intervals(watched)
-        ages = [now - each.seen for each in watched]
-        due = self._requests_due + sum(map(self._due, self._watched))
+        """The numbers of the watch at this moment."""
+        self._schedule_noted()
+        now, states = clock.now(), self._states.values()
+        intervals = effective_intervals(states)
+        ages = {each.organization: now - each.last_response_at for each in states}
+        due = self._polls_due_of_removed + sum(self._polls_due(each, now) for each in states)
+        counters = self._poller.counters
         return WatchStats(
-            organizations=len(watched),
-            failing=sum(each.failed for each in watched),
+            organizations=len(states),
+            failing=sum(each.failed for each in states),
             interval=self._settings.interval,
             effective_interval=mean(intervals.values(), self._settings.interval),
             effective_intervals=intervals,
-            staleness=mean(ages, 0.0),
-            max_staleness=max(ages, default=0.0),
-            requests_saved=max(0, int(due) - self._polls.counts.requests),
-            pending=len(self._events),
-            merges=self._events.merges,
-            paused=self._polls.paused,
-            **vars(self._polls.counts),
+            staleness=mean(ages.values(), 0.0),
+            max_staleness=max(ages.values(), default=0.0),
+            staleness_by_organization=ages,
+            requests_saved=max(0, int(due) - counters.requests),
+            events=self._sink.events,
+            pending=len(self._sink.queue),
+            merges=self._sink.queue.merges,
+            paused=self._sink.paused,
+            **attrs.asdict(counters),
         )
 
-    def _due(self, organization: Organization) -> float:
-        return (self._surroundings.clock() - self._began[organization]) / self._settings.interval
+    def _polls_due(self, state: OrganizationState, now: float) -> float:
+        return (now - state.added_at) / self._settings.interval
 
     def checkpoint(self) -> dict[str, Any]:
-        """Write down, as a small JSON value, what the events taken so far have told; ``resume_from`` takes it.
+        """Return, as a small JSON value, what the events taken so far have told. ``resume_from`` takes the value.
 
-        An event counts as taken once the iteration has returned it: take the checkpoint when it is dealt with. It
-        takes about 20 us an organization; beside other work, `acheckpoint` is kinder.
+        An event counts as taken once iteration has returned it: take the checkpoint after handling the event. The
+        checkpoint takes about 20 us an organization; beside other work, `acheckpoint` is kinder.
         """
         return checkpoint.write(self._entries())
 
     async def acheckpoint(self) -> dict[str, Any]:
-        """Write down what `checkpoint` would now, and let others run meanwhile."""
+        """Return what `checkpoint` would return now, and let other tasks run meanwhile."""
         entries = self._entries()
         written: list[Entry] = []
         while step := list(itertools.islice(entries, _AT_ONCE)):
@@ -218,28 +233,24 @@ class Watch:
         return checkpoint.write(written)
 
     def _entries(self) -> Iterator[Entry]:
-        self._place()
-        return checkpoint.entries(self._watched.values(), self._events, self._offset, self._remainders)
-
-    @property
-    def _offset(self) -> float:
-        return self._surroundings.wall_clock() - self._surroundings.clock()
+        self._schedule_noted()
+        return checkpoint.entries(self._states.values(), self._sink.queue, self._snapshots)
 
     def __repr__(self) -> str:
-        return f"<Watch of {len(self._watched) + len(self._unplaced)} organizations, {self._stage}>"
+        return f"<Watch of {len(self._states) + len(self._unscheduled)} organizations, {self._stage}>"
 
 
 class _Calls(Mapping[Organization, tuple[Call, ...]]):
-    """A view of the pictures, which makes records when they are looked at."""
+    """A view of the known calls. Records are made on access."""
 
-    def __init__(self, watched: Mapping[Organization, OrganizationState]) -> None:
-        self._watched = watched
+    def __init__(self, states: Mapping[Organization, OrganizationState]) -> None:
+        self._states = states
 
     def __getitem__(self, organization: Organization) -> tuple[Call, ...]:
-        return tuple(known.call() for known in self._watched[organization].picture.calls.values())
+        return tuple(call.call() for call in self._states[organization].calls.calls.values())
 
     def __iter__(self) -> Iterator[Organization]:
-        return iter(self._watched)
+        return iter(self._states)
 
     def __len__(self) -> int:
-        return len(self._watched)
+        return len(self._states)

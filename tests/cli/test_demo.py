@@ -2,11 +2,15 @@
 
 import re
 import signal
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from calls_in_progress_async import CallNotFoundError, CallsInProgressClient
+from calls_in_progress_async import Call, CallNotFoundError, CallsInProgressClient, Organization
 from calls_in_progress_async.cli import demo as demo_module
+from calls_in_progress_async.cli.demo import Demo, Stage
+from calls_in_progress_async.watch.watch import Watch
 
 SUMMARY = r"summary: \d+ organizations: \d+ calls? started, \d+ changed, \d+ ended, \d+ requests?"
 
@@ -14,8 +18,8 @@ SUMMARY = r"summary: \d+ organizations: \d+ calls? started, \d+ changed, \d+ end
 async def test_in_a_pipe_it_is_plain_lines(command_line) -> None:
     """A pipe gets the events, the update, a table and the counts, without escape codes."""
     async with command_line() as line:
-        done = await line.execute("demo", "--seconds", "1.5", "--organizations", "3", "--seed", "5")
-        assert (done.code, done.stderr) == (0, "")
+        done = await line.invoke("demo", "--seconds", "1.5", "--organizations", "3", "--seed", "5")
+        assert (done.exit_code, done.stderr) == (0, "")
         assert "\x1b" not in done.stdout
         assert re.search(r"^\d\d:\d\d:\d\d \w+:\d started  [0-9A-F-]+ from \.\.\.\d{4}$", done.stdout, re.MULTILINE)
         assert re.search(r"^updated call [0-9A-F-]+ of (network|advertiser):\d", done.stdout, re.MULTILINE)
@@ -41,25 +45,41 @@ async def test_on_a_terminal_it_is_a_live_table(command_line, monkeypatch) -> No
         assert re.search(SUMMARY, terminal.output)
 
 
-@pytest.mark.parametrize("ended", [1, 10_000])
-async def test_a_call_that_ends_before_its_update_is_skipped(command_line, monkeypatch, ended) -> None:
-    """The next call is updated instead; without any the demo ends without an update."""
-    update = CallsInProgressClient.update
-    calls = 0
+class _Client:
+    """Updates the call B only; A has ended."""
 
-    async def update_late(self, *arguments, **options):
-        nonlocal calls
-        calls += 1
-        if calls <= ended:
+    async def update(self, _: Organization, *, transaction_id: str, **changes: object) -> None:
+        if transaction_id == "A":
             raise CallNotFoundError("HTTP 404", status=404)
-        return await update(self, *arguments, **options)
 
-    monkeypatch.setattr(CallsInProgressClient, "update", update_late)
-    monkeypatch.setattr(demo_module, "_TICK", 0.05)
-    async with command_line() as line:
-        done = await line.invoke("demo", "--seconds", "1")
-        assert done.exit_code == 0
-        assert ("updated call" in done.stdout) == (ended == 1)
+    async def find(self, *_: object, **__: object) -> list[str]:
+        return ["B"]
+
+
+class _Watch:
+    """Has no call, then an ended call, then a live call too."""
+
+    def __init__(self) -> None:
+        self._names = iter(["", "A", "AB"])
+
+    @property
+    def calls(self) -> dict[Organization, list[Call]]:
+        names = next(self._names, "")
+        return {Organization.network(1): [Call.from_payload({"transaction_id": name}) for name in names]}
+
+
+@pytest.mark.parametrize(("seconds", "updated"), [(0, False), (3_600, True)])
+async def test_a_call_that_ends_before_its_update_is_skipped(monkeypatch, seconds, updated) -> None:
+    """The demo looks for a call to update until there is one, or its time is over."""
+    remarks: list[str] = []
+
+    async def follow(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(demo_module, "follow", follow)
+    stage = SimpleNamespace(remark=remarks.append, tick=lambda: None)
+    await Demo(cast(CallsInProgressClient, _Client()), cast(Watch, _Watch())).play(cast(Stage, stage), seconds)
+    assert [remark.startswith("updated call B of network:1: ") for remark in remarks[:1]] == [True] * updated
 
 
 async def test_ctrl_c_sums_up(command_line) -> None:

@@ -411,9 +411,9 @@ FAILURES: list[Any] = [
     (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", {}, sdk.UnexpectedResponseError),
     (b"SSH-2.0-OpenSSH\r\n\r\n", {}, sdk.UnexpectedResponseError),
     (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000 + b"\r\n\r\n", {}, sdk.UnexpectedResponseError),
-    (hang, {"attempt_timeout": 0.01}, sdk.RequestTimeoutError),
-    (hang, {"timeout": 0.01}, sdk.DeadlineExceededError),
-    (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", {"attempt_timeout": 0.01}, sdk.RequestTimeoutError),
+    (hang, {"attempt_timeout": 0.1}, sdk.RequestTimeoutError),
+    (hang, {"timeout": 0.1}, sdk.DeadlineExceededError),
+    (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{", {"attempt_timeout": 0.1}, sdk.RequestTimeoutError),
 ]
 
 

@@ -318,3 +318,91 @@ def test_an_eager_task_factory_makes_no_difference(waits: bool) -> None:
         assert asked == 1
 
     virtual_loop.run(main)
+
+
+# Cancelled by a stranger.
+
+
+def test_a_task_cancelled_before_it_began_does_not_poison_its_key() -> None:
+    """Its waiters share a new one, and so does everybody after them."""
+
+    async def main() -> None:
+        work = Work("value", "another")
+        before = asyncio.all_tasks()
+        waiting = [work.join() for _ in range(2)]
+        await asyncio.sleep(0)
+        (task,) = asyncio.all_tasks() - before - {*waiting}
+        task.cancel()
+        assert await asyncio.gather(*waiting) == ["value", "value"]
+        assert (work.begun, len(work.flights)) == (1, 0)
+        assert await work.join() == "another"
+
+    virtual_loop.run(main)
+
+
+def test_a_task_cancelled_while_it_runs_is_a_cancellation_to_its_waiters() -> None:
+    """The next caller starts anew."""
+
+    async def main() -> None:
+        work = Work("value", "another")
+        before = asyncio.all_tasks()
+        waiting = work.join()
+        await asyncio.sleep(1)
+        (task,) = asyncio.all_tasks() - before - {waiting}
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await work.join() == "another"
+
+    virtual_loop.run(main)
+
+
+def test_a_refresh_cancelled_before_it_began_leaves_a_client_that_has_tokens() -> None:
+    """A program that cancels every task it finds, once, then goes on."""
+
+    async def main() -> None:
+        async def ask(_: Organization) -> str:
+            await asyncio.sleep(1)
+            return "late"
+
+        it = rig(200, token=ask)
+        before = asyncio.all_tasks()
+        first = asyncio.create_task(it.go())
+        await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - before - {first}:
+            task.cancel()
+        assert await first == 200
+        assert await it.go() == 200
+
+    virtual_loop.run(main)
+
+
+def test_notes_that_an_error_has_already_are_copied_too() -> None:
+    """A note for one waiter is not seen by another."""
+
+    async def main() -> None:
+        error = OSError("the vault is closed")
+        error.add_note("of the vault")
+        work = Work(error)
+        first, second = await asyncio.gather(work.join(), work.join(), return_exceptions=True)
+        first.add_note("of the first")
+        assert (first.__notes__, second.__notes__) == (["of the vault", "of the first"], ["of the vault"])
+
+    virtual_loop.run(main)
+
+
+# Tokens.
+
+
+def test_tokens_of_so_many_organizations_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest is forgotten, and asked for again."""
+    monkeypatch.setattr("calls_in_progress_async.transport.tokens._MAX_REMEMBERED", 3)
+    asked: list[int] = []
+
+    async def main() -> None:
+        tokens = Tokens(lambda organization: asked.append(organization.id) or f"token-{organization.id}")
+        for number in (1, 2, 3, 4, 4, 3, 2, 1):
+            assert await tokens.get(Organization.advertiser(number)) == f"token-{number}"
+
+    virtual_loop.run(main)
+    assert asked == [1, 2, 3, 4, 1]

@@ -10,9 +10,9 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import trustme
-import uvloop
 import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, say, say_and_hang
 from faults.leaks import connector_of, left_behind, settle
@@ -27,7 +27,6 @@ from calls_in_progress_async import (
     CurrentCallsRequest,
     RequestTimeoutError,
     RetryPolicy,
-    WrongLoopError,
     clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
@@ -131,8 +130,81 @@ async def test_closing_while_draining_ends_it() -> None:
             await task
 
 
-async def test_closing_may_be_cancelled_and_done_again() -> None:
-    """A cancelled drain leaves a client that the next close() closes."""
+@pytest.mark.parametrize("way_out", ["while it is left", "while a find runs"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_cancelled_anyio_scope_leaves_no_socket_open(way_out: str, loop: Any) -> None:
+    """Anyio cancels a task again at every step of the loop, so nothing that leaves the client may wait in it."""
+
+    async def main() -> None:
+        tasks = asyncio.all_tasks()
+        async with FaultServer([say(NO_CALLS), say_and_hang()]) as server:
+            ours = asyncio.all_tasks()
+            with anyio.move_on_after(30) as scope:
+                async with server.client() as client:
+                    await client.find(ACME)
+                    scope.cancel()
+                    if way_out == "while a find runs":
+                        await client.find(ACME)
+            assert scope.cancelled_caught is (way_out == "while a find runs") or scope.cancel_called
+            await server.until(lambda: server.open == 0)
+            assert left_behind(client) == {}
+            assert others(server) <= ours
+        assert asyncio.all_tasks() == tasks
+
+    run(loop, main)
+
+
+async def test_a_transport_that_does_not_close_is_not_waited_for_after_a_cancellation() -> None:
+    """Only for a second; then it is cancelled too."""
+
+    class Stubborn:
+        cancelled = False
+
+        async def send(self, *_: Any) -> Any:
+            raise AssertionError
+
+        async def close(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled = True
+                raise
+
+    async def main() -> float:
+        transport = Stubborn()
+        began = clock.now()
+        task = asyncio.create_task(CallsInProgressClient(token=TOKEN, transport=transport).close())
+        await asyncio.sleep(5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await settle()
+        assert transport.cancelled
+        return clock.now() - began
+
+    assert await asyncio.to_thread(virtual_loop.run, main) == 6.0
+
+
+async def test_an_error_of_a_transport_that_closes_is_raised() -> None:
+    """And the client is closed."""
+
+    class Failing:
+        async def send(self, *_: Any) -> Any:
+            raise AssertionError
+
+        async def close(self) -> None:
+            raise OSError("cannot close")
+
+    client = CallsInProgressClient(token=TOKEN, transport=Failing())
+    with pytest.raises(OSError, match="cannot close"):
+        await client.close()
+    await client.close()
+    with pytest.raises(ClientClosedError):
+        await client.find(ACME)
+
+
+async def test_a_cancelled_drain_closes_at_once() -> None:
+    """The cancellation goes on, running calls end, and no connection is left; closing again does nothing."""
     async with FaultServer([say_and_hang()]) as server:
         client = server.client()
         task = asyncio.create_task(client.find(ACME))
@@ -142,11 +214,10 @@ async def test_closing_may_be_cancelled_and_done_again() -> None:
         draining.cancel()
         with pytest.raises(asyncio.CancelledError):
             await draining
-        assert not task.done()
-        await client.close()
         with pytest.raises(ClientClosedError):
             await task
         await server.until(lambda: server.open == 0)
+        await client.close()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -332,12 +403,7 @@ ENDINGS = {
     "asyncio.run twice": """
         client = make()
         asyncio.run(use(client))
-        try:
-            asyncio.run(use(client))
-        except WrongLoopError:
-            asyncio.run(use(make()))
-        else:
-            print("not refused")
+        asyncio.run(use(client))
     """,
     "made in one loop, closed in another": """
         client = make()
@@ -370,13 +436,8 @@ ENDINGS = {
         for _ in range(2):
             child = os.fork()
             if child == 0:
-                try:
-                    asyncio.run(use(client))
-                except WrongLoopError as error:
-                    assert "make one in each process" in str(error)
-                    asyncio.run(use(make()))
-                    sys.exit(7)  # an ordinary end, with all that runs then
-                sys.exit(1)
+                asyncio.run(use(client))
+                sys.exit(7)  # an ordinary end, with all that runs then
             children.append(child)
         statuses = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         assert statuses == [7, 7], statuses
@@ -429,25 +490,10 @@ async def test_no_end_of_a_program_warns(ending: str, tls: bool, tmp_path: Path)
         )
         async with asyncio.timeout(40):
             out, err = await process.communicate()
-    assert (err.decode(), out.decode(), process.returncode) == ("", "fine\n", 0)
+    # A step that is slow because the machine is busy is no fault of the program.
+    warnings = [line for line in err.decode().splitlines() if not line.startswith("Executing <")]
+    assert (warnings, out.decode(), process.returncode) == ([], "fine\n", 0)
     assert server.seen
-
-
-def test_two_loops_have_two_clients() -> None:
-    """Each loop its own client; the other loop's is refused by name."""
-    clients: list[CallsInProgressClient] = []
-
-    async def main() -> None:
-        async with FaultServer() as server:
-            clients.append(server.client())
-            await clients[-1].find(ACME)
-            for client in clients[:-1]:
-                with pytest.raises(WrongLoopError, match="another event loop"):
-                    await client.find(ACME)
-                await client.close()
-
-    asyncio.run(main())
-    uvloop.run(main())
 
 
 async def test_a_client_whose_session_was_closed_says_so() -> None:

@@ -355,6 +355,7 @@ def test_a_connection_on_which_nothing_came_is_used_again(link: Link, loop: Any)
     run(loop, main)
 
 
+@pytest.mark.usefixtures("way")
 async def test_what_comes_before_a_request_answers_nobody(monkeypatch: pytest.MonkeyPatch, link: Link) -> None:
     """A server speaking first gets no request, and its bytes are not read."""
     connect = aiohttp.TCPConnector.connect

@@ -8,7 +8,9 @@ import json
 import logging
 import pickle
 import re
+import sys
 import traceback
+import unicodedata
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -213,6 +215,21 @@ async def test_a_token_callable_is_as_safe() -> None:
         assert "secret-token" not in text
 
 
+async def test_a_slow_token_callable_does_not_get_its_token_into_the_debug_log(
+    everything_logged: pytest.LogCaptureFixture,
+) -> None:
+    """Asyncio's debug mode logs a task whose step is slow, with its result."""
+
+    async def ask(_: Organization) -> str:
+        await asyncio.sleep(0)
+        return "first-secret-token"
+
+    async with FaultServer([say(NO_CALLS)]) as server, server.client(token=ask) as client:
+        await asyncio.gather(client.find(ACME), client.find(ACME))
+    assert "Executing" in logged(everything_logged)
+    assert "secret-token" not in logged(everything_logged)
+
+
 HOSTILE = "\x1b[31m\x1b]0;title\x07 \r\n2026-01-01 ERROR forged\u2028line\x85\u202ereversed\x00\ud800 é"
 PAYLOADS: list[bytes] = [
     answer(400, json.dumps({"error": HOSTILE})),
@@ -276,6 +293,14 @@ GROUPED = {
     "999-9999": "[digits]",
     "+49 (0) 30 1234567": "+[digits]",
     "530-999-9999 x12": "[digits] x12",
+    "530/999/9999": "[digits]",
+    "530_999_9999": "[digits]",
+    "530,999,9999": "[digits]",
+    "5, 3, 0, 9, 9, 9, 9, 9": "[digits]",
+    "530 - - - - - - 999 ------ 9999": "[digits]",
+    "530%20999%209999": "[digits]",
+    "%2B1530%2D999%2D9999": "%2B[digits]",
+    "530&nbsp;999&#8209;9999": "[digits]",
 }
 KEPT = [
     "ABCD1234-ABCD1234",
@@ -301,6 +326,55 @@ async def test_a_phone_number_is_taken_out_however_it_is_grouped(number: str) ->
     masked = GROUPED[number]
     assert raised.value.field_errors == {"calling_phone_number": (f"{masked} is bad",), masked: ("unknown",)}
     assert str(raised.value) == f"HTTP 422: calling_phone_number: {masked} is bad, {masked}: unknown"
+
+
+DASHES = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) == "Pd"]
+SPACES = [
+    chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code)) in ("Zs", "Zl", "Zp", "Cf")
+]
+WRITTEN: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "percent": lambda text: quote(text, safe=""),
+    "percent, all of it": lambda text: "".join(f"%{octet:02x}" for octet in text.encode()),
+    "percent, twice": lambda text: quote(quote(text, safe=""), safe=""),
+    "JSON": lambda text: json.dumps(text)[1:-1],
+    "JSON, all of it": lambda text: "".join(map(escaped, text)),
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text))[3:-3],
+    "HTML": lambda text: "".join(f"&#{ord(character)};" for character in text),
+    "HTML, hexadecimal": lambda text: "".join(f"&#x{ord(character):x};" for character in text),
+    "repr of bytes": lambda text: repr(text.encode())[2:-1],
+    "made printable": lambda text: re.sub(r"[^ -~]", "?", text),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_a_phone_number_is_redacted_with_any_separator_however_it_is_written(how: str) -> None:
+    """Every dash and space of Unicode, invisible characters too."""
+    for separator in [*DASHES, *SPACES, "/", "_", ",", "\u00a0\u2011", " \u2013 ", "\ufe0f\u20e3"]:
+        if how == "JSON, all of it" and max(separator) > "\uffff":
+            continue
+        number = WRITTEN[how](separator.join(["530", "999", "12", "34"]))
+        assert redact(f"of {number}.", "") == "of [digits].", ascii(separator)
+
+
+ZEROS = [chr(code) for code in range(sys.maxunicode + 1) if unicodedata.decimal(chr(code), None) == 0]
+
+
+@pytest.mark.parametrize("how", [how for how in WRITTEN if how != "made printable"])
+def test_a_phone_number_is_redacted_in_the_digits_of_any_script(how: str) -> None:
+    """Arabic, Devanagari, fullwidth, mathematical, superscript and circled ones, however they are written."""
+    numbers = ["".join(chr(ord(zero) + int(digit)) for digit in "5309991234") for zero in ZEROS]
+    for number in [*numbers, "⁵³⁰⁹⁹⁹¹²³⁴", "①③⑤⑦⑨①③⑤⑦"]:
+        if how == "JSON, all of it" and max(number) > "\uffff":
+            continue
+        assert redact(f"of {WRITTEN[how](number)}.", "") == "of [digits].", ascii(number)
+
+
+def test_text_that_cannot_be_unescaped_is_read_as_it_is() -> None:
+    """Escapes cut off, octets that are not UTF-8, and code points beyond Unicode."""
+    for text in ["%", "%f", "%ff%", "%e2%80", "&#9999999;", "&#xffffff;", "&amp"]:
+        assert redact(f"{text} 1234567 {text}", "") == f"{text} [digits] {text}"
+        assert redact(text, "") == text
 
 
 @pytest.mark.parametrize("text", KEPT)

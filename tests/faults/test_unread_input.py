@@ -22,7 +22,7 @@ import trustme
 from attrs import define, field
 from faults.fault_server import ACME, NO_CALLS, TOKEN, answer
 from faults.test_bad_servers import serving, trusting
-from faults.test_cancellation import LOOPS, run
+from faults.test_cancellation import LOOPS, run, steps
 
 from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy
 from calls_in_progress_async.transport import unread_input
@@ -65,9 +65,6 @@ class ThreadServer:
         while True:
             try:
                 connection, _ = self._listener.accept()
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                if self.ssl is not None:
-                    connection = self.ssl.wrap_socket(connection, server_side=True)
             except OSError:
                 return
             thread = threading.Thread(target=self._serve, args=(connection, len(self._threads) + 1), daemon=True)
@@ -75,21 +72,29 @@ class ThreadServer:
             thread.start()
 
     def _serve(self, connection: socket.socket, number: int) -> None:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError), connection:
+            if self.ssl is None:
+                self._respond(connection, number)
+            else:
+                with self.ssl.wrap_socket(connection, server_side=True) as wrapped:
+                    self._respond(wrapped, number)
+
+    def _respond(self, connection: socket.socket, number: int) -> None:
         connection.settimeout(0.002)
         received = b""
-        with connection, suppress(OSError, ssl.SSLError):
-            while True:
-                if (act := self._acts.pop(number, None)) is not None:
-                    act(connection)
-                    self._done.set()
-                with suppress(TimeoutError):
-                    if not (chunk := connection.recv(65536)):
-                        return
-                    received += chunk
-                if b"\r\n\r\n" in received:  # the tests send one piece a request
-                    self.seen.append((number, received.split(b"\r\n", 1)[0]))
-                    received = b""
-                    connection.sendall(NO_CALLS)
+        while True:
+            if (act := self._acts.pop(number, None)) is not None:
+                act(connection)
+                self._done.set()
+            with suppress(TimeoutError):
+                if not (chunk := connection.recv(65536)):
+                    return
+                received += chunk
+            if b"\r\n\r\n" in received:  # the tests send one piece a request
+                self.seen.append((number, received.split(b"\r\n", 1)[0]))
+                received = b""
+                connection.sendall(NO_CALLS)
 
     def act(self, act: Act, number: int = 1) -> None:
         """Have a connection's thread act; return when this is done, in one step of the client's loop."""
@@ -214,6 +219,28 @@ def test_session_tickets_are_no_response(tls: Any, loop: Any, monkeypatch: pytes
             assert [number for number, _ in server.seen] == [1, 1]
 
     monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_be_busy)
+    run(loop, main)
+
+
+@pytest.mark.parametrize("count", range(1, 5))
+@ON_EVERY_LOOP
+def test_a_find_that_is_cancelled_while_the_loop_reads_leaves_no_stale_connection(
+    count: int, tls: Any, loop: Any
+) -> None:
+    """Cancelled after any number of steps, the next find gets its own calls."""
+
+    async def main() -> None:
+        with ThreadServer(tls[0]).running() as server:
+            async with client_of(server, **tls[1]) as client:
+                await client.find(ACME)
+                server.act(send_a_response)
+                task = asyncio.create_task(client.find(OTHER))
+                await steps(count)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+                assert list(await client.find(OTHER)) == []
+            assert server.seen[-1][0] > 1
+
     run(loop, main)
 
 

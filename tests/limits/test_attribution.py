@@ -318,3 +318,23 @@ async def test_a_request_queued_before_its_organization_was_told_apart_waits_for
     assert await queued == pytest.approx(2.01, abs=0.005)
     (bucket,) = limiter.snapshot().shared.values()
     assert bucket.granted == 3
+
+
+@on_timer_loop
+async def test_a_pause_of_one_organization_wakes_its_requests_in_groups():
+    """Ten thousand waiting requests do not stop the loop in one step when the pause ends."""
+    limiter = RateLimiter()
+    for _ in range(2):
+        for other in NINETEEN:
+            limiter.on_response(KEY, other, throttled=False, retry_after=None, sent_at=now())
+        await passes(2.5)
+        limiter.on_response(KEY, 0, throttled=True, retry_after=2.0, sent_at=now())
+    granted = []
+    tasks = [asyncio.create_task(limiter.acquire(KEY, 0)) for _ in range(10_000)]
+    for task in tasks:
+        task.add_done_callback(lambda _: granted.append(now()))
+    await passes(1.999)
+    assert granted == []
+    await passes(1)
+    assert len(granted) == 10_000
+    assert max(granted.count(at) for at in set(granted)) <= 64

@@ -2,6 +2,7 @@
 
 import json
 import math
+import typing
 from decimal import Decimal
 from fractions import Fraction
 
@@ -127,3 +128,14 @@ def test_a_good_state_is_read():
     """Return the learnt limits by digest; a limit may be unknown."""
     state = {"version": 1, "limits": {"x": GOOD, "y": {"rate": 3, "limit": None, "later": "field"}}}
     assert read_state(state) == {"x": LearntLimit(1.0, 2.5), "y": LearntLimit(3.0, None)}
+
+
+@pytest.mark.parametrize("settings", [RateLimit, Adaptation, LearntLimit])
+def test_the_types_of_the_settings_can_be_read_at_run_time(settings):
+    """A dependency injector sees the numbers of the constructor, not the hints of a converter."""
+    hints = typing.get_type_hints(settings.__init__)
+    assert {hint for name, hint in hints.items() if name in ("rate", "burst", "initial", "floor", "catch_up")} == {
+        float
+    }
+    assert hints.get("max_wait", float | None) == float | None
+    assert hints.get("max_buckets", int) is int

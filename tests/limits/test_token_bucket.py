@@ -847,9 +847,17 @@ def test_a_pause_goes_on_in_the_next_loop():
     async def wait():
         return await bucket.acquire()
 
+    async def be_refused():
+        with pytest.raises(RateLimitWaitError):
+            await bucket.acquire(max_wait=1)
+        the_loop().advance(6)
+        return bucket.try_acquire()
+
     run(pause())
     assert run(wait()) == pytest.approx(6)
     assert run(wait()) == 0.0
+    run(pause())
+    assert run(be_refused())
 
 
 def test_the_reader_of_the_clock_is_the_running_loops():

@@ -114,6 +114,15 @@ def test_new_connections_are_opened_in_the_next_loop(
         time.sleep(0.01)
 
 
+@pytest.mark.usefixtures("way")
+def test_what_a_closed_loop_left_can_be_closed_in_the_next(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Closing in the next loop warns of nothing, either."""
+    transport = AiohttpTransport(HttpSettings(base_url=url))
+    with no_complaint(caplog):
+        assert run_and_close_at_once(lambda: ask(transport), asyncio.new_event_loop) == 200
+        asyncio.run(transport.close())
+
+
 def test_within_one_loop_connections_are_kept(url: str) -> None:
     """A transport opens once in each loop."""
     transport = AiohttpTransport(HttpSettings(base_url=url))

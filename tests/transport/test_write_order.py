@@ -187,6 +187,59 @@ def test_a_newer_update_of_one_of_its_names_is_a_newer_update() -> None:
     virtual_loop.run(main)
 
 
+SUPERSEDING: list[tuple[Any, list[Any], bool]] = [
+    ({"custom_data": {"a": "1"}}, [{"custom_data": {"a": "2"}}], True),
+    ({"custom_data": {"a": "1"}}, [{"custom_data": {"a": "2", "b": "2"}}], True),
+    ({"custom_data": {"a": "1", "b": "1"}}, [{"custom_data": {"a": "2"}}], False),
+    ({"custom_data": {"a": "1", "b": "1"}}, [{"custom_data": {"a": "2"}}, {"custom_data": {"b": "2"}}], True),
+    ({"custom_data": {"a": "1"}}, [{"custom_data": {"b": "2"}}], False),
+    ({"custom_data": {"a": "1"}}, [{"custom_data": None, "new_external_unique_id": "E"}], False),
+    ({"new_external_unique_id": "E"}, [{"custom_data": {"a": "2"}}], False),
+    (
+        {"custom_data": None, "new_external_unique_id": "E"},
+        [{"custom_data": None, "new_external_unique_id": "F"}],
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize("waits_already", [False, True])
+@pytest.mark.parametrize(("older", "newer", "superseded"), SUPERSEDING)
+def test_newer_updates_supersede_only_what_they_overwrite(
+    older: Any, newer: list[Any], superseded: bool, waits_already: bool
+) -> None:
+    """An older update with a field that no newer one writes is repeated, so that no field is lost."""
+
+    async def main() -> None:
+        it = rig(Answer(500, takes=2.0), 200, retry=sdk.RetryPolicy(initial=10.0))
+        first = asyncio.create_task(it.go(write(**older)))
+        await asyncio.sleep(1 if waits_already else 5)
+        others = [asyncio.create_task(it.go(write(**changes))) for changes in newer]
+        result = await first
+        assert await asyncio.gather(*others) == [200] * len(others)
+        if superseded:
+            assert type(result) is sdk.SupersededError
+        else:
+            assert result == 200
+        assert len(it.transport.requests) == 1 + len(newer) + (not superseded)
+        assert not any(it.pipeline.in_use().values())
+
+    virtual_loop.run(main)
+
+
+def test_a_write_that_names_no_fields_is_never_superseded() -> None:
+    """Nobody knows what would be lost: an endpoint of your own that says nothing of its fields."""
+
+    async def main() -> None:
+        it = rig(500, 200, retry=sdk.RetryPolicy(initial=10.0))
+        older = asyncio.create_task(it.go(WireRequest(method="PUT", target="/x", ordering_keys=("x",))))
+        await asyncio.sleep(1)
+        assert await it.go(WireRequest(method="PUT", target="/x", ordering_keys=("x",))) == 200
+        assert await older == 200
+
+    virtual_loop.run(main)
+
+
 def test_a_newer_update_that_waits_already_does_so_too() -> None:
     """The older one is not even begun to be waited for."""
 

@@ -102,15 +102,15 @@ async def find() -> None:
 def read(call: Call) -> None:
     assert_type(call.transaction_id, str | None)
     assert_type(call.start_time, datetime | None)
-    assert_type(call.repeat_calling_phone_number, bool | str | None)
-    assert_type(call.keypresses, str | None)
+    assert_type(call.repeat_calling_phone_number, bool | None)
+    assert_type(call.keypresses, str | list[Any] | None)
     assert_type(call.custom_data, Mapping[str, CustomDataField] | None)
     assert_type(call.demographics_data, Mapping[str, str | bool | None] | None)
     assert_type(call.custom_value("utm_source"), str | None)
     assert_type(call.bridged_at, datetime | None)
     assert_type(call.duration(datetime.now(UTC)), timedelta | None)
     assert_type(call.problems, tuple[Problem, ...])
-    assert_type(call.extra, dict[str, Any])
+    assert_type(call.extra, Mapping[str, Any])
     assert_type(call.raw, dict[str, Any])
     call.city = "Santa Barbara"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -1,16 +1,12 @@
-"""A server whose answers a test sets, and its clock."""
+"""A server whose responses a test sets."""
 
 from __future__ import annotations
 
 import pytest
-from watch.worlds import Clock, Server
+from watch.scripted_server import ScriptedServer
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
-
-
-@pytest.fixture
-def clock(server: Server) -> Clock:
-    return server.clock
+def server() -> ScriptedServer:
+    """Make a server without calls."""
+    return ScriptedServer()

@@ -1,4 +1,4 @@
-"""The names and values of what differs between two states of a call."""
+"""Names and values of the fields that differ between two states of a call."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from calls_in_progress_async import Call
+from calls_in_progress_async.watch.call_state import ListedCall, equivalent
 from calls_in_progress_async.watch.changes import changes_between
 
 NOON, ONE = "2024-02-01T12:00:00Z", "2024-02-01T13:00:00Z"
@@ -67,12 +70,46 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("old", "new", "expected"), TABLE.values(), ids=TABLE)
 def test_changes(old: dict[str, Any], new: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Each difference has the name of its field, and the values that the records have."""
+    """Each difference has the name of its field, and the values of the records."""
     assert changes_between(Call.from_payload(old), Call.from_payload(new)) == expected
 
 
-def test_demographics_that_change_in_their_emptiness_only() -> None:
-    """What stays None in the record is told by its payload, so that a change is never without a name."""
-    old = Call.from_payload({"custom_data": {"demographics_data": {"x_data_append": ""}}})
-    new = Call.from_payload({"custom_data": {"demographics_data": {"x_data_append": None}}})
-    assert list(changes_between(old, new)) == ["custom_data"]
+SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "an empty demographic": (
+        {"custom_data": {"demographics_data": {"x_data_append": ""}}},
+        {"custom_data": {"demographics_data": {"x_data_append": None}}},
+    ),
+    "a number and its text": ({"mood": 1, "advertiser_id": 83}, {"mood": "1", "advertiser_id": "83"}),
+    "an empty source": (
+        {"custom_data": {"a": {"value": "1", "source": ""}}},
+        {"custom_data": {"a": {"value": "1"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new"), SPELLINGS.values(), ids=SPELLINGS)
+def test_another_spelling_is_no_change(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """Two ways to write the same meaning make no difference."""
+    assert changes_between(Call.from_payload(old), Call.from_payload(new)) == {}
+
+
+values = st.recursive(
+    st.sampled_from([None, "", "a", "b", 1, "1", True, "true", 1.5]),
+    lambda inner: st.one_of(st.lists(inner, max_size=2), st.dictionaries(st.sampled_from("xy"), inner, max_size=2)),
+    max_leaves=6,
+)
+payloads = st.dictionaries(
+    st.sampled_from(
+        ["city", "start_time", "custom_data", "mood", "key presses", "keypresses", "repeat_calling_phone_number"]
+    ),
+    values,
+    max_size=4,
+)
+
+
+@given(old=payloads, new=payloads)
+def test_changes_are_empty_exactly_if_the_meaning_is_the_same(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """A change that is told always has a name, and a mere respelling never has one."""
+    one, other = Call.from_payload(old), Call.from_payload(new)
+    same = equivalent(ListedCall("A", one.raw_json), ListedCall("A", other.raw_json))
+    assert (changes_between(one, other) == {}) is same

@@ -1,30 +1,30 @@
-"""Places in flight: halved by a round of refusals, won back by answers."""
+"""The number of polls in flight: halved by a round of refusals, raised by good responses."""
 
 from __future__ import annotations
 
 from calls_in_progress_async.watch.concurrency_limit import AIMDLimit
 
 
-def test_a_round_of_refusals_halves_it_once() -> None:
-    """Refusals within a second are one; there is always one place."""
-    window = AIMDLimit(64)
+def test_a_round_of_refusals_halves_the_limit_once() -> None:
+    """Refusals within a second count once, and the limit never falls below one."""
+    places = AIMDLimit(64)
     for moment in (0.0, 0.1, 0.9):
-        window.on_refusal(moment)
-    assert window.size == 32
-    window.on_refusal(1.0)
-    assert window.size == 16
+        places.on_refusal(moment)
+    assert places.limit == 32
+    places.on_refusal(1.0)
+    assert places.limit == 16
     for moment in range(2, 20):
-        window.on_refusal(float(moment))
-    assert window.size == 1
+        places.on_refusal(float(moment))
+    assert places.limit == 1
 
 
-def test_answers_open_it_again() -> None:
-    """A windowful of answers makes about one place more, and never more than there were."""
-    window = AIMDLimit(8)
-    window.on_refusal(0.0)
+def test_good_responses_raise_the_limit() -> None:
+    """A round of good responses raises the limit by about one, and never beyond the maximum."""
+    places = AIMDLimit(8)
+    places.on_refusal(0.0)
     for _ in range(5):
-        window.on_answer()
-    assert window.size == 5
+        places.on_response()
+    assert places.limit == 5
     for _ in range(100):
-        window.on_answer()
-    assert window.size == 8
+        places.on_response()
+    assert places.limit == 8

@@ -1,24 +1,28 @@
-"""Events match by position, compare, pickle, and tell nothing of a caller in their repr."""
+"""Events match by position, compare, pickle, and show no caller in their repr."""
 
 from __future__ import annotations
 
 import pickle
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from attrs.exceptions import FrozenError
-from watch.worlds import ACME, GLOBEX
+from watch.scripted_server import ACME, GLOBEX
 
 from calls_in_progress_async import (
     Call,
     CallChanged,
     CallEnded,
+    CallEvent,
     CallStarted,
     InvalidRequestError,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
 )
+from calls_in_progress_async.watch.call_set import Delta
 from calls_in_progress_async.watch.call_state import CheckpointedCall, ListedCall
+from calls_in_progress_async.watch.events import EVENT_TYPES, event_of
 
 OLD = ListedCall("A", b'{"transaction_id":"A","calling_phone_number":"+18005551234","city":"Goleta"}')
 NEW = ListedCall("A", b'{"transaction_id":"A","calling_phone_number":"+18005559876","city":"Ventura"}')
@@ -28,6 +32,7 @@ EVENTS = [
     CallEnded(ACME, OLD),
     OrganizationFailed(ACME, InvalidRequestError("no")),
     OrganizationRecovered(ACME, 12.5),
+    OrganizationResumed(ACME, 60.5),
 ]
 
 
@@ -41,23 +46,24 @@ def told(event: Any) -> Any:
             return organization, call.city
         case OrganizationFailed(organization, error):
             return organization, str(error)
-        case OrganizationRecovered(organization, gap):
+        case OrganizationRecovered(organization, gap) | OrganizationResumed(organization, gap):
             return organization, gap
 
 
 def test_events_match_by_position() -> None:
-    """The patterns of the documentation bind what they say."""
+    """The patterns of the documentation bind the documented fields."""
     assert [told(event) for event in EVENTS] == [
         (ACME, "Ventura"),
         (ACME, "Ventura", "Goleta", ("Goleta", "Ventura")),
         (ACME, "Goleta"),
         (ACME, "no"),
         (ACME, 12.5),
+        (ACME, 60.5),
     ]
 
 
 def test_records_are_made_once() -> None:
-    """A record is made when it is asked for, and the same one is given again."""
+    """A record is made on first access, and stays the same object."""
     event = CallChanged(ACME, NEW, OLD)
     assert event.call is event.call
     assert event.previous is event.previous
@@ -66,7 +72,7 @@ def test_records_are_made_once() -> None:
 
 @pytest.mark.parametrize("event", EVENTS[:3] + EVENTS[4:])
 def test_events_are_values(event: Any) -> None:
-    """Events are frozen, pickle, compare by what they say, and hash."""
+    """Events are frozen, pickle, compare by content, and hash."""
     again = pickle.loads(pickle.dumps(event))
     assert again == event
     assert hash(again) == hash(event)
@@ -76,7 +82,7 @@ def test_events_are_values(event: Any) -> None:
 
 
 def test_events_can_be_made_of_records() -> None:
-    """Tests of a user's own make events of calls."""
+    """Users make events of `Call` records in their own tests."""
     old, new = Call.from_payload(OLD.json), Call.from_payload(NEW.json)
     assert CallStarted(ACME, new) == CallStarted(ACME, NEW) != CallEnded(ACME, new)
     assert CallStarted(ACME, new).call is new
@@ -87,8 +93,8 @@ def test_events_can_be_made_of_records() -> None:
     assert CallChanged(ACME, new, None).changes == {}
 
 
-def test_what_is_not_known_after_a_restart() -> None:
-    """Of a call from a checkpoint, a change has no previous state, and an end has the id."""
+def test_events_after_a_restart() -> None:
+    """A change of a call from a checkpoint has no previous state; its end has the id."""
     event = CallChanged(ACME, NEW, CheckpointedCall("A", "digest"))
     assert (event.previous, event.changes) == (None, {})
     assert CallEnded(ACME, CheckpointedCall("A", "digest")).call.transaction_id == "A"
@@ -96,8 +102,41 @@ def test_what_is_not_known_after_a_restart() -> None:
 
 @pytest.mark.parametrize("event", EVENTS)
 def test_reprs_are_harmless(event: Any) -> None:
-    """No repr shows a phone number; that of a change names what changed."""
+    """No repr shows a phone number; a change's repr names the changed fields."""
     assert "555" not in repr(event)
     assert "25" in repr(event)
     if isinstance(event, CallChanged):
         assert "changed: calling_phone_number, city" in repr(event)
+
+
+def test_every_event_has_a_kind_of_its_own() -> None:
+    """Kinds are the names of the classes in snake case, and the tuple of classes is the union of events."""
+    assert get_args(CallEvent) == EVENT_TYPES
+    assert [each.kind for each in EVENT_TYPES] == [
+        "call_started",
+        "call_changed",
+        "call_ended",
+        "organization_failed",
+        "organization_recovered",
+        "organization_resumed",
+    ]
+    assert [type(event) for event in EVENTS] == list(EVENT_TYPES)
+
+
+@pytest.mark.parametrize("kind", EVENT_TYPES)
+def test_type_hints_resolve_at_run_time(kind: Any) -> None:
+    """Dependency-injection containers and pydantic read the hints of classes and of their constructors."""
+    assert get_type_hints(kind)
+    assert get_type_hints(kind.__init__)
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, NEW), (OLD, NEW), (OLD, None)])
+def test_a_delta_is_an_event(before: Any, after: Any) -> None:
+    """A start, a change and an end are told by the states before and after."""
+    event = event_of(ACME, Delta("A", before, after))
+    assert (
+        event
+        == {(True, False): EVENTS[0], (False, False): EVENTS[1], (False, True): EVENTS[2]}[
+            before is None, after is None
+        ]
+    )

@@ -1,4 +1,4 @@
-"""Fan-out: results as they complete, in bounded memory, and nothing left behind."""
+"""One find each for many organizations: results as they complete, in bounded memory, with nothing left behind."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from watch.worlds import settle
+from watch.scripted_server import check_usable, settle
 
 from calls_in_progress_async import (
     CallsInProgressError,
     ClientClosedError,
+    ClientStateError,
     CurrentCalls,
     InvalidRequestError,
     Organization,
     OrganizationResult,
     ServerError,
 )
-from calls_in_progress_async.find_many import FindMany, FindManySettings
+from calls_in_progress_async.find_many import FindMany, FindManySettings, OrganizationCalls, OrganizationError
 
 
 class Finder:
-    """Finds nothing, slowly or not at all where told so."""
+    """Finds no calls, slowly or not at all if told so."""
 
     def __init__(self) -> None:
         self.running = self.peak = self.finds = 0
@@ -45,7 +46,11 @@ class Finder:
             self.running -= 1
 
     def many(self, organizations: Any, max_in_flight: int = 64) -> FindMany:
-        return FindMany(self.find, organizations, FindManySettings(max_in_flight=max_in_flight))
+        return many_of(self.find, organizations, max_in_flight)
+
+
+def many_of(find: Any, organizations: Any, max_in_flight: int = 64, check: Any = check_usable) -> FindMany:
+    return FindMany(find, organizations, FindManySettings(max_in_flight=max_in_flight), check_usable=check)
 
 
 @pytest.fixture
@@ -74,11 +79,13 @@ async def test_every_organization_has_one_result(finder: Finder, count: int, how
 
 
 async def test_a_failure_is_a_result(finder: Finder) -> None:
-    """An organization that fails, of whatever kind the error is, does not end the loop."""
+    """An organization that fails, with any kind of exception, does not end the loop."""
     finder.errors = {2: ServerError("HTTP 500"), 3: KeyError("a token callable")}
     results = {result.organization.id: result async for result in finder.many(some(4))}
-    assert results[2] == OrganizationResult(Organization.advertiser(2), error=finder.errors[2])
+    assert results[2] == OrganizationError(Organization.advertiser(2), finder.errors[2])
     assert isinstance(results[3].error, KeyError)
+    assert results[1] == OrganizationCalls(Organization.advertiser(1), CurrentCalls())
+    assert all(isinstance(result, OrganizationResult) for result in results.values())
     assert results[4].calls == CurrentCalls()
 
 
@@ -91,7 +98,7 @@ async def test_results_come_as_they_complete(finder: Finder) -> None:
             await slow.wait()
         return CurrentCalls()
 
-    results = FindMany(find, some(5), FindManySettings(max_in_flight=2))
+    results = many_of(find, some(5), 2)
     first = [(await anext(results)).organization.id for _ in range(4)]
     assert first == [2, 3, 4, 5]
     slow.set()
@@ -101,7 +108,7 @@ async def test_results_come_as_they_complete(finder: Finder) -> None:
 
 
 async def test_only_what_is_in_flight_is_held(finder: Finder) -> None:
-    """Of an endless source, no more is read than has a place; a consumer that sleeps holds the source up."""
+    """An endless source is read only as places become free; a consumer that sleeps stops it."""
     read = 0
 
     def endless() -> Iterator[Organization]:
@@ -163,7 +170,7 @@ async def test_closing_waits_for_the_end(finder: Finder) -> None:
 
 
 async def test_a_cancelled_wait_loses_no_result(finder: Finder) -> None:
-    """An __anext__ that is cancelled while it waits is as if it had not been, an async source included."""
+    """An __anext__ that is cancelled while it waits changes nothing, with an async source as well."""
     finder.gate = asyncio.Event()
     results = finder.many(asynchronously(some(20)), 4)
     for _ in range(10):
@@ -176,18 +183,29 @@ async def test_a_cancelled_wait_loses_no_result(finder: Finder) -> None:
 
 
 async def test_a_client_that_cannot_be_used_is_no_result(finder: Finder) -> None:
-    """A closed client is the program's fault, and ends the loop."""
+    """If the client itself is closed, the loop ends with its error."""
+
+    def closed() -> None:
+        raise ClientClosedError("closed")
+
     finder.errors = {1: ClientClosedError("closed")}
-    results = finder.many(some(100), 2)
+    results = many_of(finder.find, some(100), 2, closed)
     with pytest.raises(ClientClosedError):
         [result async for result in results]
     await settle()
     assert finder.running == 0
 
 
+async def test_a_client_state_error_of_a_token_callable_is_a_result(finder: Finder) -> None:
+    """A token callable's own client may be closed: that is the failure of one organization."""
+    finder.errors = {2: ClientStateError("the token callable's own client")}
+    results = {result.organization.id: result.error async for result in finder.many(some(4), 2)}
+    assert results == {1: None, 2: finder.errors[2], 3: None, 4: None}
+
+
 @pytest.mark.parametrize("how", ["sync", "async"])
 async def test_a_source_that_fails(finder: Finder, how: str) -> None:
-    """What the source gave before it failed is found and told; then its exception is raised, once."""
+    """Organizations before the failure have their results; then the source's exception is raised, once."""
 
     def source() -> Iterator[Organization]:
         yield from some(3)
@@ -207,7 +225,7 @@ async def test_a_source_that_fails(finder: Finder, how: str) -> None:
 
 
 async def test_a_source_that_is_interrupted(finder: Finder) -> None:
-    """What is no failure of the source, such as Ctrl-C in it, is raised at once, and what is running is cancelled."""
+    """An interrupt in the source, such as Ctrl-C, is raised at once, and running finds are cancelled."""
     finder.gate = asyncio.Event()
 
     def source() -> Iterator[Organization]:
@@ -221,47 +239,77 @@ async def test_a_source_that_is_interrupted(finder: Finder) -> None:
 
 
 @pytest.mark.parametrize("how", ["sync", "async"])
-async def test_none_in_a_source_is_not_its_end(finder: Finder, how: str) -> None:
-    """An entry that is no organization is handed on like any other, and the rest is read."""
-    entries: list[Any] = [*some(2), None, Organization.network(99)]
+@pytest.mark.parametrize("wrong", [None, "advertiser:2", 2, ("advertiser", 2)])
+async def test_a_wrong_entry_of_an_iterator_ends_the_loop(finder: Finder, how: str, wrong: Any) -> None:
+    """Results of the organizations before it come first; then the mistake is raised by name, once."""
+    entries: list[Any] = [*some(2), wrong, Organization.network(99)]
 
     async def async_source() -> AsyncIterator[Organization]:
         for each in entries:
             yield each
 
-    source: Any = entries if how == "sync" else async_source()
-    assert {result.organization async for result in finder.many(source)} == set(entries)
+    results = finder.many(iter(entries) if how == "sync" else async_source())
+    assert {(await anext(results)).organization for _ in range(2)} == set(some(2))
+    with pytest.raises(InvalidRequestError, match="is not an Organization") as caught:
+        await anext(results)
+    assert caught.value.parameter == "organizations"
+    with pytest.raises(StopAsyncIteration):
+        await anext(results)
+    assert finder.finds == 2
 
 
-@pytest.mark.parametrize(("organizations", "places"), [(5, 64), (None, 64), ([], 0), ([], 1.5), ([], True)])
-def test_arguments_are_checked(finder: Finder, organizations: Any, places: Any) -> None:
-    """What is not iterable, and a number of places that is none, are refused at once."""
-    with pytest.raises(InvalidRequestError):
-        finder.many(organizations, places)
+@pytest.mark.parametrize(
+    "organizations",
+    [5, None, "advertiser:2", b"x", Organization.advertiser(2), ["advertiser:2"], {"advertiser:2"}, {"a": 1}, (None,)],
+)
+def test_wrong_organizations_are_refused_at_once(finder: Finder, organizations: Any) -> None:
+    """Text, a single organization and a collection with a wrong entry are refused by name, at the call."""
+    with pytest.raises(InvalidRequestError) as caught:
+        finder.many(organizations)
+    assert caught.value.parameter == "organizations"
 
 
-def test_a_loop_that_ended_first(finder: Finder) -> None:
-    """An iterator that outlives its event loop goes quietly."""
+@pytest.mark.parametrize("places", [0, 1.5, True])
+def test_max_in_flight_is_checked(finder: Finder, places: Any) -> None:
+    """A number of places out of its range is refused at the call."""
+    with pytest.raises(InvalidRequestError) as caught:
+        finder.many([], places)
+    assert caught.value.parameter == "max_in_flight"
+
+
+@pytest.mark.parametrize("how", ["sync", "async"])
+def test_a_loop_that_ended_first(finder: Finder, how: str) -> None:
+    """An iterator that outlives its event loop is freed without an error, whatever it was waiting for."""
+
+    async def source() -> AsyncIterator[Organization]:
+        yield Organization.advertiser(1)
+        await asyncio.Event().wait()
 
     async def start() -> FindMany:
-        results = finder.many(some(3))
+        results = finder.many(some(3) if how == "sync" else source())
         await anext(results)
+        await settle()
         return results
 
-    results = asyncio.run(start())
+    loop = asyncio.new_event_loop()
+    results = loop.run_until_complete(start())
+    waiting = results._fetching
+    if waiting is not None:
+        waiting._log_destroy_pending = False  # asyncio complains of the task, which nobody can cancel any more
+    loop.close()
     del results
     gc.collect()
 
 
 async def test_a_cancellation_from_within_is_a_result(finder: Finder) -> None:
-    """What a token callable waits for may be cancelled: that is the failure of one organization."""
+    """If a token callable's own work is cancelled, one organization has failed."""
 
     async def find(organization: Organization) -> CurrentCalls:
         if organization.id == 2:
             raise asyncio.CancelledError
         return await finder.find(organization)
 
-    many = FindMany(find, some(3), FindManySettings(max_in_flight=1))
+    many = many_of(find, some(3), 1)
     results = {result.organization.id: result.error async for result in many}
     assert results.keys() == {1, 2, 3}
     assert isinstance(results[2], CallsInProgressError)
@@ -270,8 +318,11 @@ async def test_a_cancellation_from_within_is_a_result(finder: Finder) -> None:
 
 @pytest.mark.parametrize("told", [False, True])
 async def test_after_a_closed_client_what_is_running_still_ends(told: bool) -> None:
-    """With an answer, while the client drains; then comes the error, once, and nothing is asked any more."""
+    """Running finds end with results while the client drains; then the error is raised once, and no find starts."""
     ready, asked = asyncio.Event(), []
+
+    def check() -> None:
+        raise ClientClosedError("closed")
 
     async def find(organization: Organization) -> CurrentCalls:
         asked.append(organization.id)
@@ -280,11 +331,11 @@ async def test_after_a_closed_client_what_is_running_still_ends(told: bool) -> N
         await ready.wait()
         return CurrentCalls()
 
-    many = FindMany(find, some(100), FindManySettings(max_in_flight=3))
+    many = many_of(find, some(100), 3, check)
     waiting = asyncio.create_task(anext(many))
     await settle()
     if told:
-        many.client_closed()
+        many._end_with_client()
     ready.set()
     assert (await waiting).organization.id == 2
     assert (await anext(many)).organization.id == 3
@@ -296,11 +347,11 @@ async def test_after_a_closed_client_what_is_running_still_ends(told: bool) -> N
 
 
 async def test_where_all_were_asked_already_closing_changes_nothing(finder: Finder) -> None:
-    """Every result is told, and the iteration ends as it would have."""
+    """If all finds have started, every result is told, and the iteration ends as usual."""
     many = finder.many(some(3), 5)
     results = [await anext(many)]
     await settle()
-    many.client_closed()
+    many._end_with_client()
     results += [result async for result in many]
     assert sorted(result.organization.id for result in results) == [1, 2, 3]
     with pytest.raises(StopAsyncIteration):
@@ -308,7 +359,7 @@ async def test_where_all_were_asked_already_closing_changes_nothing(finder: Find
 
 
 async def test_a_source_that_waits_does_not_hold_up_a_closed_client() -> None:
-    """The iteration raises at once, and the source is told that it is over."""
+    """The iteration raises at once, and the source is closed."""
     ended = []
 
     async def source() -> AsyncIterator[Organization]:
@@ -321,11 +372,11 @@ async def test_a_source_that_waits_does_not_hold_up_a_closed_client() -> None:
     async def find(_: Organization) -> CurrentCalls:
         return CurrentCalls()
 
-    many = FindMany(find, source(), FindManySettings())
+    many = many_of(find, source())
     assert (await anext(many)).organization.id == 1
     waiting = asyncio.create_task(anext(many))
     await settle()
-    many.client_closed()
+    many._end_with_client()
     with pytest.raises(ClientClosedError):
         await waiting
     await settle()

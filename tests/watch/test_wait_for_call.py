@@ -1,131 +1,183 @@
-"""The agent's screen: the call is there, or it comes, or it does not."""
+"""The agent's screen: the call is there, or comes later, or does not come; an outage is not an absence."""
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from watch.worlds import ACME, Clock
+from watch.scripted_server import ACME, on_virtual_loop
 
 from calls_in_progress_async import (
     AuthenticationError,
     Call,
+    CallsInProgressError,
+    ClientClosedError,
     ConnectionLostError,
     CurrentCalls,
     CurrentCallsRequest,
+    DeadlineExceededError,
     InvalidRequestError,
+    RateLimitedError,
     ServerError,
+    clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.wait_for_call import Wanted, look_until_there
+from calls_in_progress_async.wait_for_call import CallMatcher, wait_for_call
 
-FORMAT = WireFormat()
 CALLER, DESTINATION = "+18005551234", "+18005559876"
+DOWN = ServerError("HTTP 500", status=500)
 
 
-def wanted(**filters: Any) -> Wanted:
-    return Wanted.of(CurrentCallsRequest(organization=ACME, **filters), FORMAT)
+def matcher(validate: Any = "possible", **filters: Any) -> CallMatcher:
+    request = CurrentCallsRequest(organization=ACME, **filters)
+    return CallMatcher.for_request(request, WireFormat(validate_phone_numbers=validate))
 
 
-class Looking:
-    """Shows calls from some moment on."""
+async def run(work: Callable[[], Awaitable[object]], timeout: float | None) -> float | None:
+    await work()
+    return timeout
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.calls: list[tuple[float, dict[str, Any]]] = []
-        self.errors: list[Exception] = []
-        self.takes = 0.0
-        self.times: list[float] = []
-        self.asked: list[tuple[float, float | None]] = []
 
-    async def look(self, *, max_age: float, timeout: float | None) -> CurrentCalls:
-        self.times.append(self.clock.now - 1000)
+class Waiting:
+    """One wait, against a server that lists calls from some moment on and fails between some moments."""
+
+    def __init__(self, *calls: tuple[float, dict[str, Any]], takes: float = 0.0) -> None:
+        self.calls = calls
+        self.takes = takes
+        self.failures: list[tuple[float, float, Exception]] = []
+        self.began = clock.now()
+        self.looks: list[float] = []
+        self.asked: list[tuple[float | None, float | None]] = []
+
+    async def find(self, *, max_age: float | None, timeout: float | None) -> CurrentCalls:
+        moment = clock.now() - self.began
+        self.looks.append(moment)
         self.asked.append((max_age, timeout))
-        if self.errors:
-            raise self.errors.pop()
-        moment = self.clock.now
-        self.clock.now += self.takes
-        shown = [Call.from_payload(fields) for since, fields in self.calls if since <= moment - 1000]
-        return CurrentCalls(tuple(shown))
-
-    async def sleep(self, seconds: float) -> None:
-        self.clock.now += seconds
+        if timeout is not None and self.takes > timeout:
+            await asyncio.sleep(timeout)
+            raise DeadlineExceededError("deadline")
+        await asyncio.sleep(self.takes)
+        for start, end, error in self.failures:
+            if start <= moment < end:
+                raise error
+        return CurrentCalls(tuple(Call.from_payload(fields) for since, fields in self.calls if since <= moment))
 
     async def wait(self, timeout: float | None = 10.0, **filters: Any) -> Call:
-        return await look_until_there(self.look, wanted(**filters), timeout, clock=self.clock, sleep=self.sleep)
+        request = CurrentCallsRequest(organization=ACME, **filters)
+        return await wait_for_call(self.find, request, WireFormat(), timeout, run)
 
 
-@pytest.fixture
-def looking(clock: Clock) -> Looking:
-    return Looking(clock)
-
-
-async def test_a_call_that_is_there(looking: Looking) -> None:
-    """One look is enough, and the first that matches is the one."""
-    looking.calls = [(0, {"transaction_id": each}) for each in "AB"]
-    assert (await looking.wait()).transaction_id == "A"
-    assert (await looking.wait(transaction_id="B")).transaction_id == "B"
-    assert len(looking.times) == 2
+@on_virtual_loop
+async def test_a_call_that_is_there() -> None:
+    """One look is enough, and the first match is returned."""
+    waiting = Waiting((0, {"transaction_id": "A"}), (0, {"transaction_id": "B"}))
+    assert (await waiting.wait()).transaction_id == "A"
+    assert (await waiting.wait(transaction_id="B")).transaction_id == "B"
+    assert len(waiting.looks) == 2
 
 
 @pytest.mark.parametrize("timeout", [10.0, None])
-async def test_a_call_that_comes(looking: Looking, timeout: float | None) -> None:
-    """It is seen soon after it has come; pauses grow from half a second to two, and answers do for others meanwhile."""
-    looking.calls = [(0, {"transaction_id": "A"}), (7, {"transaction_id": "B", "external_unique_id": "mine"})]
-    assert (await looking.wait(timeout, external_unique_id="mine")).transaction_id == "B"
-    pauses = [later - earlier for earlier, later in zip(looking.times, looking.times[1:], strict=False)]
+@on_virtual_loop
+async def test_a_call_that_comes(timeout: float | None) -> None:
+    """The call is seen soon; pauses grow from half a second to two, and responses serve others meanwhile."""
+    waiting = Waiting((0, {"transaction_id": "A"}), (7, {"transaction_id": "B", "external_unique_id": "mine"}))
+    assert (await waiting.wait(timeout, external_unique_id="mine")).transaction_id == "B"
+    pauses = [later - earlier for earlier, later in pairwise(waiting.looks)]
     assert pauses[0] == 0.5
     assert max(pauses) <= 2.0
     assert pauses == sorted(pauses)
-    assert all(age < pause for (age, _), pause in zip(looking.asked, pauses, strict=False))
-    assert (looking.asked[0][1] is None) == (timeout is None)
+    assert all(age is not None and 0 < age < pause for (age, _), pause in zip(waiting.asked, pauses, strict=False))
+    assert (waiting.asked[0][1] is None) == (timeout is None)
 
 
-async def test_a_call_that_does_not_come(looking: Looking) -> None:
-    """After the timeout comes TimeoutError, not before, and no look lasts longer."""
-    with pytest.raises(TimeoutError, match="within 10 s"):
-        await looking.wait(transaction_id="A")
-    assert looking.clock.now == pytest.approx(1010.0)
-    assert all(
-        timeout <= 10 - time + 1e-6 for time, (_, timeout) in zip(looking.times, looking.asked, strict=True) if timeout
-    )
+@on_virtual_loop
+async def test_a_call_that_does_not_come() -> None:
+    """TimeoutError comes after the timeout and not before, and no look lasts longer."""
+    waiting = Waiting()
+    with pytest.raises(TimeoutError, match="within 10 s") as caught:
+        await waiting.wait(transaction_id="A")
+    assert not isinstance(caught.value, CallsInProgressError)
+    assert clock.now() - waiting.began == pytest.approx(10.0)
+    limits = [(time, limit) for time, (_, limit) in zip(waiting.looks, waiting.asked, strict=True)]
+    assert all(limit is not None and limit <= 10 - time + 1e-6 for time, limit in limits)
 
 
 @pytest.mark.parametrize("took", [0.0, 0.02, 0.3])
 @pytest.mark.parametrize("timeout", [0.2, 2.0, 10.0, 11.3])
-async def test_a_call_that_comes_in_the_last_pause(looking: Looking, timeout: float, took: float) -> None:
-    """It is seen: the last look comes just before the end, leaves time for its answer, and takes no older one."""
-    looking.takes = took
-    looking.calls = [(max(0.0, timeout - max(0.06, 2.1 * took)), {"transaction_id": "A"})]
-    assert (await looking.wait(timeout)).transaction_id == "A"
-    for (earlier, later), (age, _) in zip(pairwise(looking.times), looking.asked[1:], strict=True):
-        assert 0 < age < later - earlier
+@on_virtual_loop
+async def test_a_call_that_comes_in_the_last_pause(timeout: float, took: float) -> None:
+    """The last look comes just before the end, leaves time for its response, and takes no response of others."""
+    if took > timeout:
+        return
+    waiting = Waiting((max(0.0, timeout - max(0.06, 2.1 * took)), {"transaction_id": "A"}), takes=took)
+    assert (await waiting.wait(timeout)).transaction_id == "A"
+    if len(waiting.looks) > 1:
+        assert waiting.asked[-1][0] is None
 
 
 @pytest.mark.parametrize("timeout", [0, 0.0])
-async def test_no_time_at_all(looking: Looking, timeout: float) -> None:
-    """A timeout of nothing is over at once."""
+@on_virtual_loop
+async def test_no_time_at_all(timeout: float) -> None:
+    """A timeout of 0 is over at once."""
     with pytest.raises(TimeoutError):
-        await looking.wait(timeout)
+        await Waiting().wait(timeout)
 
 
-async def test_what_passes_is_waited_out(looking: Looking) -> None:
-    """Failures that may pass do not end the waiting; the last is the cause of a TimeoutError."""
-    looking.calls = [(0, {"transaction_id": "A"})]
-    looking.errors = [ServerError("HTTP 500"), ConnectionLostError("lost")]
-    assert (await looking.wait()).transaction_id == "A"
-    looking.errors = [ServerError("HTTP 500")] * 100
-    with pytest.raises(TimeoutError) as caught:
-        await looking.wait()
-    assert isinstance(caught.value.__cause__, ServerError)
+# Outages.
 
 
-async def test_what_does_not_pass_is_raised(looking: Looking) -> None:
+@on_virtual_loop
+async def test_a_failure_that_passes_is_waited_out() -> None:
+    """Failures that may pass do not end the wait."""
+    waiting = Waiting((0, {"transaction_id": "A"}))
+    waiting.failures = [(0, 1, DOWN), (1, 2, ConnectionLostError("lost"))]
+    assert (await waiting.wait()).transaction_id == "A"
+
+
+@pytest.mark.parametrize("error", [DOWN, ConnectionLostError("lost"), RateLimitedError("HTTP 429", status=429)])
+@pytest.mark.parametrize(("start", "end"), [(0, 100), (3, 100), (6.5, 100)])
+@on_virtual_loop
+async def test_an_outage_until_the_end_is_its_error(error: Exception, start: float, end: float) -> None:
+    """If the server fails until the end, the error says so: nobody knows that the call is not there."""
+    waiting = Waiting()
+    waiting.failures = [(start, end, error)]
+    with pytest.raises(type(error)) as caught:
+        await waiting.wait()
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, 5), (3, 6), (9.9, 100), (8.5, 9.5)])
+@on_virtual_loop
+async def test_an_outage_that_is_over_is_an_absence(start: float, end: float) -> None:
+    """If a good response near the end does not list the call, TimeoutError is raised."""
+    waiting = Waiting()
+    waiting.failures = [(start, end, DOWN)]
+    with pytest.raises(TimeoutError, match="No matching call"):
+        await waiting.wait()
+
+
+@on_virtual_loop
+async def test_a_server_that_hangs_is_an_outage() -> None:
+    """If no look gets a response, the error is the client's own deadline, from the tree."""
+    with pytest.raises(DeadlineExceededError):
+        await Waiting(takes=60.0).wait(5.0)
+
+
+@pytest.mark.parametrize("error", [AuthenticationError("HTTP 401", status=401), ClientClosedError("closed")])
+@on_virtual_loop
+async def test_an_error_that_does_not_pass_is_raised_at_once(error: Exception) -> None:
     """A wrong token will not be right in ten seconds."""
-    looking.errors = [AuthenticationError("HTTP 401")]
-    with pytest.raises(AuthenticationError):
-        await looking.wait()
+    waiting = Waiting()
+    waiting.failures = [(0, 100, error)]
+    with pytest.raises(type(error)):
+        await waiting.wait()
+    assert len(waiting.looks) == 1
+
+
+# Matching.
 
 
 @pytest.mark.parametrize(
@@ -134,31 +186,49 @@ async def test_what_does_not_pass_is_raised(looking: Looking) -> None:
         (CALLER, DESTINATION, True),
         ("800-555-1234", "(800) 555-9876", True),
         ("18005551234", "+1 800 555 9876", True),
+        (None, DESTINATION, True),
+        ("", DESTINATION, True),
+        (None, None, True),
+        ("anonymous", DESTINATION, True),
+        ("sip:agent@example.com", DESTINATION, True),
+        (CALLER, "800-555-9876x12", True),
+        (CALLER, "8005559876,,12", True),
+        (CALLER, "800-555-9876#12", True),
+        (CALLER, "800-555-9876 ext. 12", True),
+        (CALLER, "800-555-9876*12", True),
+        (CALLER, "800-555-9877x12", False),
         (CALLER, "+18005559877", False),
         ("+18005551235", DESTINATION, False),
-        (None, DESTINATION, False),
-        ("", DESTINATION, False),
-        (CALLER, "800-555-9876x123", False),
-        ("anonymous", DESTINATION, False),
+        ("+18005551235", None, False),
     ],
 )
-def test_numbers_match_in_any_format(caller: str | None, destination: str, expected: bool) -> None:
-    """Records hold numbers in several forms; both numbers count."""
+@pytest.mark.parametrize("validate", ["possible", "off"])
+@pytest.mark.parametrize("asked", [CALLER, "800.555.1234"])
+def test_numbers_match_in_any_format(
+    caller: str | None, destination: str | None, expected: bool, validate: str, asked: str
+) -> None:
+    """A record of the server's filter matches unless it shows another number, whatever the client validates."""
     call = Call.from_payload({"calling_phone_number": caller, "destination_phone_number": destination})
-    for asked in (CALLER, "800.555.1234"):
-        assert wanted(calling_phone_number=asked, destination_phone_number=DESTINATION).matches(call) is expected
+    numbers = {"calling_phone_number": asked, "destination_phone_number": DESTINATION}
+    assert matcher(validate, **numbers).matches(call) is expected
 
 
-def test_what_is_no_number_is_refused() -> None:
-    """A malformed number is refused before anything is sent."""
+def test_a_malformed_number_is_refused() -> None:
+    """A malformed number is refused by its name before anything is sent."""
     with pytest.raises(InvalidRequestError) as caught:
-        wanted(calling_phone_number="12", destination_phone_number=DESTINATION)
+        matcher(calling_phone_number="12", destination_phone_number=DESTINATION)
     assert caught.value.parameter == "calling_phone_number"
 
 
-def test_all_filters_count() -> None:
-    """A call must match every filter that is given."""
+def test_text_that_is_no_number_leaves_the_match_to_the_server() -> None:
+    """With validation off any text is sent, and the server's filter alone decides."""
+    given = matcher("off", calling_phone_number="anonymous", destination_phone_number=DESTINATION)
+    assert given.matches(Call.from_payload({"calling_phone_number": CALLER}))
+
+
+def test_every_filter_counts() -> None:
+    """A call must pass every filter that is given."""
     call = Call.from_payload({"transaction_id": "A", "external_unique_id": "mine"})
-    assert wanted(transaction_id="A", external_unique_id="mine").matches(call)
-    assert not wanted(transaction_id="A", external_unique_id="other").matches(call)
-    assert not wanted(transaction_id="B", external_unique_id="mine").matches(call)
+    assert matcher(transaction_id="A", external_unique_id="mine").matches(call)
+    assert not matcher(transaction_id="A", external_unique_id="other").matches(call)
+    assert not matcher(transaction_id="B", external_unique_id="mine").matches(call)

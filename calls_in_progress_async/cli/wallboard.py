@@ -1,0 +1,159 @@
+"""``wallboard``: live calls on a page, served from here until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+from attrs import evolve, frozen
+
+from ..client import CallsInProgressClient
+from ..errors import InvalidRequestError
+from ..organization import Organization
+from ..wallboard import application, serve
+from .exit_codes import ExitCode
+from .organizations_file import organizations_from
+from .output import count, say, write_line
+from .runner import run
+from .settings import ORGANIZATION, ClientSettings, show_numbers, takes_client_settings
+from .wallboard_demo import demo_day
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@frozen(kw_only=True)
+class WallboardOptions:
+    """The page to serve, and the address to serve it at."""
+
+    organizations: Sequence[Organization]
+    """The organizations on the board; empty for a demo, which has its own."""
+    host: str
+    port: int
+    interval: float
+    """Seconds between two polls of an organization."""
+    page: dict[str, Any]
+    """The settings of the page, as for `wallboard.application`."""
+
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this machine can reach the address."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+
+def _split(_: click.Context, __: click.Parameter, value: str) -> list[str]:
+    return [name.strip() for name in value.split(",") if name.strip()]
+
+
+@click.command()
+@click.argument("organizations", metavar="ORG...", nargs=-1, type=ORGANIZATION)
+@click.option(
+    "--organizations",
+    "file",
+    type=click.File(encoding="utf-8"),
+    metavar="FILE",
+    help="Organizations, one a line; - is stdin. What follows a # is a comment.",
+)
+@click.option("--demo", is_flag=True, help="Show made-up calls: no account, no network.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True, help="0 for any free one.")
+@click.option("--fields", default="", callback=_split, metavar="NAME,...", help="Custom fields to show as columns.")
+@click.option("--title", default="Live calls", show_default=True, help="Heading of the page.")
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Ask browsers for the page token in this file.",
+)
+@click.option("--interval", type=_POSITIVE, default=5.0, show_default=True, metavar="SECONDS", help="Between polls.")
+@show_numbers
+@takes_client_settings
+def wallboard(
+    settings: ClientSettings,
+    /,
+    *,
+    organizations: tuple[Organization, ...],
+    file: TextIO | None,
+    demo: bool,
+    host: str,
+    port: int,
+    fields: list[str],
+    title: str,
+    token_file: Path | None,
+    interval: float,
+    show_numbers: bool,
+) -> int:
+    """Serve a page with the live calls of each ORG, such as advertiser:25, until Ctrl-C.
+
+    The page is for a wall, a desk or a phone. It listens on this machine only, unless --host names another address:
+    then give --token-file, and put a proxy with TLS in front. Callers' numbers leave the program masked.
+    """
+    if demo and (organizations or file):
+        raise click.UsageError("--demo has organizations of its own: leave out ORG and --organizations")
+    page = {"fields": fields, "title": title, "show_numbers": show_numbers, "page_token": _read_token(token_file)}
+    options = WallboardOptions(
+        organizations=[] if demo else organizations_from(organizations, file),
+        host=host,
+        port=port,
+        interval=interval,
+        page=page,
+    )
+    return run(_serve_demo(options) if demo else _serve(settings, options))
+
+
+def _read_token(file: Path | None) -> str | None:
+    try:
+        return None if file is None else file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise click.UsageError(f"--token-file {file} cannot be read as text") from None
+
+
+async def _serve(settings: ClientSettings, options: WallboardOptions) -> int:
+    async with settings.client() as client:
+        return await _serve_board(client, options)
+
+
+async def _serve_demo(options: WallboardOptions) -> int:
+    async with demo_day() as day:
+        page = {**options.page, "fields": options.page["fields"] or day.fields, "history": day.history}
+        options = evolve(options, organizations=day.organizations, interval=day.interval, page=page)
+        return await _serve_board(day.client, options)
+
+
+async def _serve_board(client: CallsInProgressClient, options: WallboardOptions) -> int:
+    hosts = _LOOPBACK_NAMES if options.is_loopback else None
+    try:
+        app = application(client, options.organizations, interval=options.interval, allowed_hosts=hosts, **options.page)
+    except InvalidRequestError as error:
+        option = "--token-file" if error.parameter == "page_token" else f"--{error.parameter}"
+        raise click.UsageError(f"{option}: {error.message}") from None
+    try:
+        async with serve(app, options.host, options.port) as url:
+            _introduce(url, options)
+            await asyncio.Event().wait()  # until Ctrl-C or SIGTERM cancels
+    except OSError as error:
+        say(f"error: cannot listen at {options.host} port {options.port}: {error.strerror or error}")
+    return ExitCode.FAILED
+
+
+def _introduce(url: str, options: WallboardOptions) -> None:
+    write_line(f"The wallboard of {count(len(options.organizations), 'organization')} is at {url}")
+    if not options.is_loopback:
+        say(_exposure(options.page))
+    write_line("Ctrl-C stops it.")
+
+
+def _exposure(page: Mapping[str, Any]) -> str:
+    """Say in a line what an address beyond this machine exposes, and to whom."""
+    who = "anyone with the page token" if page["page_token"] else "anyone who can reach this address"
+    numbers = "whole phone numbers" if page["show_numbers"] else "the last four digits of phone numbers"
+    seen = ", ".join(["organizations", "campaigns", "callers' towns", numbers, *page["fields"]])
+    hint = "" if page["page_token"] else "; --token-file asks for a token"
+    return f"warning: {who} can read, without TLS: {seen}{hint}"

@@ -1,0 +1,45 @@
+"""One call, in the shape that the page shows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, TypeAlias
+
+from ..organization import Organization
+from ..records import Call
+from .display_text import masked, visible
+from .settings import BoardSettings
+
+Row: TypeAlias = dict[str, Any]
+"""The JSON of a call: key, organization, since, caller, place, campaign, status and fields."""
+
+
+def row_key(organization: Organization, call: Call) -> str:
+    """Name a call for the page, in 16 characters that tell nothing of it."""
+    identity = call.transaction_id or call.call_record_id or call.raw_json.decode("utf-8", "replace")
+    return blake2b(f"{organization} {identity}".encode("utf-8", "replace"), digest_size=8).hexdigest()
+
+
+def row(organization: Organization, call: Call, settings: BoardSettings) -> Row:
+    """Describe a call by what the settings allow on the page, and nothing else."""
+    return {
+        "key": row_key(organization, call),
+        "organization": str(organization),
+        "since": _seconds(call.bridged_at or call.started_at),
+        "caller": _caller(call.calling_phone_number, show=settings.show_numbers),
+        "place": visible(", ".join(filter(None, (call.city, call.region)))),
+        "campaign": visible(call.advertiser_campaign_name or call.promo_number_description or ""),
+        "status": visible(call.call_status or ""),
+        "fields": [visible(call.custom_value(name) or "") for name in settings.fields],
+    }
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else round(time.timestamp(), 1)
+
+
+def _caller(number: str | None, *, show: bool) -> str:
+    if not number:
+        return ""
+    return visible(number) if show else masked(number)

@@ -1,0 +1,94 @@
+"""The settings of a wallboard, checked when they are made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from attrs import Attribute, field, frozen
+
+from .. import validation
+
+_SHORTEST_TOKEN = 16
+_MOST_FIELDS = 8
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise validation.invalid("fields", f"must be a list of names of custom fields, got {value!r}")
+    return tuple(dict.fromkeys(value))
+
+
+def _check_names(_: Any, __: Attribute[Any], names: Sequence[Any]) -> None:
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise validation.invalid("fields", f"must hold names of custom fields, got {name!r}")
+    if len(names) > _MOST_FIELDS:
+        raise validation.invalid("fields", f"must hold at most {_MOST_FIELDS} names, got {len(names)}")
+
+
+def _host_names(value: Iterable[str] | None) -> frozenset[str] | None:
+    return None if value is None else frozenset(value)
+
+
+def _pairs(value: Iterable[tuple[float, int]]) -> tuple[tuple[float, int], ...]:
+    return tuple((time, calls) for time, calls in value)
+
+
+def _check_title(_: Any, attribute: Attribute[Any], title: Any) -> None:
+    if not isinstance(title, str) or not title.strip():
+        raise validation.invalid(attribute.name, f"must be text, got {title!r}")
+
+
+def _check_token(_: Any, attribute: Attribute[Any], token: Any) -> None:
+    if token is not None and (not isinstance(token, str) or len(token.strip()) < _SHORTEST_TOKEN):
+        raise validation.invalid(attribute.name, f"must be None or at least {_SHORTEST_TOKEN} characters")
+
+
+def _check_seconds(_: Any, attribute: Attribute[Any], seconds: Any) -> None:
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not number or not 0 < seconds < math.inf:
+        raise validation.invalid(attribute.name, f"must be a number of seconds above 0, got {seconds!r}")
+
+
+def _check_count(_: Any, attribute: Attribute[Any], count: Any) -> None:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise validation.invalid(attribute.name, f"must be an integer of at least 1, got {count!r}")
+
+
+@frozen(kw_only=True)
+class BoardSettings:
+    """The settings of a wallboard.
+
+    Raises:
+        InvalidRequestError: A setting is out of its range; ``parameter`` names the setting.
+    """
+
+    title: str = field(default="Live calls", validator=_check_title)
+    """Heading of the page."""
+    fields: tuple[str, ...] = field(default=(), converter=_names, validator=_check_names)
+    """Names of up to 8 custom fields, each a column."""
+    show_numbers: bool = False
+    """True to send callers' whole numbers to the browser, False to send the last four digits only."""
+    page_token: str | None = field(default=None, repr=False, validator=_check_token)
+    """Token that opens the page, at least 16 characters; None for a page without a sign-in."""
+    allowed_hosts: frozenset[str] | None = field(default=None, converter=_host_names)
+    """Host names that a request may be addressed to, without a port; None for any. A server on loopback names its own
+    here, so that a foreign page cannot reach it under a name that resolves to this machine (DNS rebinding)."""
+    history: tuple[tuple[float, int], ...] = field(default=(), converter=_pairs)
+    """Live calls at earlier times, as (seconds since 1970, calls), for a chart that does not begin empty."""
+    batch_seconds: float = field(default=0.25, validator=_check_seconds)
+    """Seconds over which changes of calls are gathered into one message."""
+    status_seconds: float = field(default=2.0, validator=_check_seconds)
+    """Seconds between two messages with time, staleness and rate; they are the stream's heartbeat too."""
+    sample_seconds: float = field(default=20.0, validator=_check_seconds)
+    """Seconds between two points of the chart, which spans an hour."""
+    ring_messages: int = field(default=1_024, validator=_check_count)
+    """Messages kept for browsers that come back; one that missed more gets everything anew."""
+    ring_bytes: int = field(default=8 * 2**20, validator=_check_count)
+    """Bytes that the kept messages may take."""
+    queue_bytes: int = field(default=2 * 2**20, validator=_check_count)
+    """Bytes that may wait for one browser beyond its first message; a slower browser is disconnected."""
+    max_browsers: int = field(default=1_000, validator=_check_count)
+    """Streams at once; further browsers get a 503 and try again."""

@@ -1,0 +1,203 @@
+"""``wallboard`` serves the page, and says what it exposes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+from cli.conftest import CommandLine
+from click.testing import CliRunner
+
+from calls_in_progress_async.cli import wallboard_demo
+from calls_in_progress_async.cli.program import program
+from calls_in_progress_async.cli.wallboard import WallboardOptions
+from calls_in_progress_async.cli.wallboard_demo import DemoDay, demo_day, live_counts
+from calls_in_progress_async.sandbox import Event
+
+module = sys.modules["calls_in_progress_async.cli.wallboard"]  # the package's attribute of that name may be the command
+
+TOKEN = "a page token of some length"
+
+
+@attrs.define
+class Served:
+    """A wallboard that runs in this process."""
+
+    url: str
+    warnings: list[str]
+
+
+@asynccontextmanager
+async def served(monkeypatch: pytest.MonkeyPatch, line: CommandLine, *arguments: str) -> AsyncIterator[Served]:
+    """Run the command in this loop, and cancel it at the end as Ctrl-C does."""
+    for name, value in line.environment.items():
+        monkeypatch.setenv(name, value)
+    said: asyncio.Queue[str] = asyncio.Queue()
+    warnings: list[str] = []
+    work: list[Coroutine[Any, Any, int]] = []
+    monkeypatch.setattr(module, "write_line", said.put_nowait)
+    monkeypatch.setattr(module, "say", warnings.append)
+    monkeypatch.setattr(module, "run", lambda coroutine: work.append(coroutine) or 0)
+    assert CliRunner().invoke(program, ["wallboard", "--port", "0", *arguments]).exit_code == 0
+    task = asyncio.create_task(work[0])
+    first, last = await said.get(), await said.get()
+    assert last == "Ctrl-C stops it."
+    yield Served(first.rpartition(" ")[2], warnings)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def line_with(got: aiohttp.ClientResponse, text: bytes) -> bytes:
+    """Read a stream up to the line that holds some text."""
+    while text not in (seen := await got.content.readline()):
+        pass
+    return seen
+
+
+async def test_it_serves_the_calls_of_organizations(command_line, monkeypatch) -> None:
+    """The stream shows a call of the sandbox, with the fields asked for, masked."""
+    async with command_line() as line, aiohttp.ClientSession() as session:
+        line.sandbox.start_call((2, "advertiser"), calling_phone_number="+18055551234")
+        async with (
+            served(monkeypatch, line, "advertiser:2", "--fields", "utm_source, channel") as board,
+            session.get(f"{board.url}events") as got,
+        ):
+            seen = await line_with(got, b'"caller"')
+            assert b"\\u20261234" in seen
+            assert b"8055551234" not in seen
+            assert board.warnings == []
+
+
+async def test_a_loopback_page_is_for_this_machine_only(command_line, monkeypatch) -> None:
+    """A foreign host name is rejected, so that no page elsewhere can read the calls."""
+    async with (
+        command_line() as line,
+        served(monkeypatch, line, "advertiser:2") as board,
+        aiohttp.ClientSession() as session,
+    ):
+        for host, status in {"evil.example": 421, "localhost": 200}.items():
+            async with session.get(board.url, headers={"Host": host}) as got:
+                assert got.status == status
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "anyone who can reach this address can read, without TLS: organizations, campaigns, callers' towns, "),
+        (("--show-numbers",), "whole phone numbers; --token-file asks for a token"),
+        (("--fields", "utm_source"), "the last four digits of phone numbers, utm_source; --token-file"),
+        (("--token-file", "FILE"), "anyone with the page token can read, without TLS: "),
+    ],
+)
+async def test_another_address_says_what_it_exposes(command_line, monkeypatch, tmp_path, options, told) -> None:
+    """On stderr, before anybody reads anything; the token itself is not told."""
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    options = [str(file) if each == "FILE" else each for each in options]
+    async with (
+        command_line() as line,
+        served(monkeypatch, line, "advertiser:2", "--host", "0.0.0.0", *options) as board,
+    ):
+        (warning,) = board.warnings
+        assert warning.startswith("warning: ")
+        assert told in warning
+        assert TOKEN not in warning
+
+
+async def test_the_demo_needs_no_account(command_line, monkeypatch) -> None:
+    """It has calls, an hour of history, and columns of its own."""
+    async with command_line() as line, aiohttp.ClientSession(read_bufsize=2**20) as session:
+        line.environment.clear()
+        async with served(monkeypatch, line, "--demo") as board, session.get(f"{board.url}events") as got:
+            seen = await line_with(got, b'"points"')
+            assert b'"fields":["utm_source","channel"]' in seen
+            assert seen.partition(b'"points"')[2].count(b"[") > 170
+
+
+async def test_it_runs_until_it_is_stopped(command_line) -> None:
+    """As a program of its own; a stream that is open ends with it."""
+    async with command_line() as line, aiohttp.ClientSession() as session:
+        process = await line.start("wallboard", "advertiser:2", "--port", "0")
+        async with asyncio.timeout(20):
+            url = (await process.stdout.readline()).decode().rpartition(" ")[2].strip()
+        async with session.get(f"{url}events") as got:
+            await line_with(got, b"snapshot")
+            process.send_signal(signal.SIGINT)
+            done = await line.finish(process)
+        assert (done.code, done.stderr) == (130, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("wallboard",), "no organization is named"),
+        (("wallboard", "advertiser:2", "--demo"), "--demo has organizations of its own"),
+        (("wallboard", "advertiser:2", "--title", " "), "--title: title: must be text"),
+        (("wallboard", "advertiser:2", "--fields", "a,b,c,d,e,f,g,h,i"), "must hold at most 8 names, got 9"),
+        (("wallboard", "advertiser:2", "--token-file", "SHORT"), "--token-file: page_token: must be None or at least"),
+        (("wallboard", "advertiser:2", "--token-file", "BINARY"), "cannot be read as text"),
+    ],
+)
+async def test_a_wrong_command_line_is_refused(command_line, tmp_path, arguments, told) -> None:
+    """With exit code 2, and the option to fix."""
+    files = {"SHORT": tmp_path / "short", "BINARY": tmp_path / "binary"}
+    files["SHORT"].write_text("short")
+    files["BINARY"].write_bytes(b"\xff\xfe\xff")
+    async with command_line() as line:
+        done = await line.invoke(*(str(files.get(each, each)) for each in arguments))
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert told in done.stderr
+
+
+async def test_an_address_in_use_is_told(command_line) -> None:
+    """With the address, and exit code 1."""
+    async with command_line() as line:
+        port = line.sandbox.url.rpartition(":")[2]
+        done = await line.invoke("wallboard", "advertiser:2", "--port", port)
+        assert done.exit_code == 1
+        assert done.stderr.startswith(f"error: cannot listen at 127.0.0.1 port {port}: ")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        *((name, True) for name in ("127.0.0.1", "127.8.8.8", "::1", "LOCALHOST")),
+        *((name, False) for name in ("0.0.0.0", "::", "10.0.0.1", "wall.example", "localhost.example")),
+    ],
+)
+def test_loopback_is_known_by_address(host, loopback) -> None:
+    """Other names may lead anywhere."""
+    options = WallboardOptions(organizations=[], host=host, port=0, interval=1.0, page={})
+    assert options.is_loopback is loopback
+
+
+async def test_in_the_demo_one_organization_after_another_fails(monkeypatch) -> None:
+    """And recovers."""
+    for name in ("_FIRST_CALM", "_CALM", "_OUTAGE"):
+        monkeypatch.setattr(wallboard_demo, name, 0.01)
+    servers = []
+    make = wallboard_demo._an_hour_old
+    monkeypatch.setattr(wallboard_demo, "_an_hour_old", lambda seed: servers.append(make(seed)) or servers[0])
+    async with demo_day() as day:
+        assert isinstance(day, DemoDay)
+        failing: list[object] = []
+        async with asyncio.timeout(10):
+            while len(set(failing)) < 4:
+                failing.append(servers[0].faults[0].organization if servers[0].faults else None)
+                await asyncio.sleep(0.001)
+    assert {(3, "advertiser"), (4, "advertiser"), None} <= set(failing)
+
+
+def test_live_calls_are_counted_at_regular_moments() -> None:
+    """Calls that were live before time 0 count from the start; changes do not count."""
+    events = [Event(15.0, "started", "B"), Event(-5.0, "started", "A"), Event(12.0, "changed", "A")]
+    events += [Event(20.0, "ended", "A"), Event(30.5, "ended", "B")]
+    assert live_counts(events, until=45.0, step=10.0) == [(0.0, 1), (10.0, 1), (20.0, 1), (30.0, 1), (40.0, 0)]

@@ -1,0 +1,357 @@
+"""The board over HTTP: the page, its files, the stream, the token, and the way it is mounted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from wallboard.feeds import ACME, BOLT, SETTINGS, ScriptedFeed, make_call, serving
+from wallboard.streams import open_stream
+
+from calls_in_progress_async import CallsInProgressClient, ClientClosedError, InvalidRequestError, Organization, clock
+from calls_in_progress_async.sandbox import SandboxServer
+from calls_in_progress_async.wallboard import application, board_application, serve
+from calls_in_progress_async.wallboard.application import _abort
+from calls_in_progress_async.wallboard.assets import assets
+
+TOKEN = "a page token of some length"
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as opened:
+        yield opened
+
+
+async def test_the_page_has_a_strict_policy_and_no_inline_code(session: aiohttp.ClientSession) -> None:
+    """No script or style of the page needs an exception, and no address leaves its folder."""
+    async with serving(ScriptedFeed()) as url, session.get(url) as got:
+        page = await got.text()
+        policy = got.headers["Content-Security-Policy"]
+        assert got.headers["X-Content-Type-Options"] == "nosniff"
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; ")
+    assert "unsafe" not in policy
+    for name in ("wallboard.html", "sign-in.html"):
+        page = assets()[name].body.decode()
+        assert not re.search(r"<script(?![^>]* src=)|<style| style=| on\w+=", page)
+        assert all(not link.startswith(("/", "http")) for link in re.findall(r'(?:src|href|action)="([^"]+)"', page))
+
+
+def test_no_script_makes_html_of_text_or_asks_another_host() -> None:
+    """Every value reaches the page by textContent."""
+    for name, asset in assets().items():
+        code = asset.body.decode()
+        assert not re.search(r"(inner|outer)HTML|insertAdjacentHTML|document\.write|\beval\b|new Function", code), name
+        assert not re.search(r"https?://(?!www\.w3\.org/2000/svg|wall\.example)", code), name
+
+
+async def test_files_are_served_with_their_type_and_kept_by_browsers(session: aiohttp.ClientSession) -> None:
+    """A browser that has a file asks if it is still the same."""
+    async with serving(ScriptedFeed()) as url:
+        async with session.get(f"{url}static/main.js") as got:
+            assert got.content_type == "text/javascript"
+            etag = got.headers["ETag"]
+        async with session.get(f"{url}static/main.js", headers={"If-None-Match": etag}) as got:
+            assert (got.status, await got.read()) == (304, b"")
+        async with session.get(f"{url}static/main.js", headers={"If-None-Match": '"other"'}) as got:
+            assert got.status == 200
+        for name in ("wallboard.html", "missing.js", "..%2Fboard.py"):
+            async with session.get(f"{url}static/{name}") as got:
+                assert got.status == 404
+
+
+async def test_the_stream_begins_with_everything_and_goes_on_with_changes() -> None:
+    """Time first, then the snapshot, then updates in the order of the feed."""
+    feed = ScriptedFeed()
+    feed.calls = {ACME: [make_call(1)]}
+    async with serving(feed, title="Wall") as url, open_stream(url) as stream:
+        assert stream.response.headers["Content-Type"] == "text/event-stream"
+        status, snapshot = await stream.until("status"), await stream.until("snapshot")
+        assert abs(status.data["at"] - clock.unix_time()) < 5
+        assert status.data["ages"] == [1, 1]
+        assert (snapshot.data["title"], snapshot.data["fields"]) == ("Wall", ["utm_source"])
+        assert snapshot.data["organizations"] == ["advertiser:25", "advertiser:26"]
+        assert [call["caller"] for call in snapshot.data["calls"]] == ["…0001"]
+        feed.start(make_call(2), organization=BOLT)
+        assert [call["caller"] for call in (await stream.until("update")).data["calls"]] == ["…0002"]
+        feed.end(make_call(2), organization=BOLT)
+        feed.fail()
+        update = (await stream.until("update")).data
+        assert len(update["ended"]) == 1
+        assert update["health"]["advertiser:25"]["error"] == "ServerError"
+    assert feed.left
+
+
+async def test_the_whole_number_never_reaches_the_browser() -> None:
+    """Neither in the snapshot nor in an update."""
+    feed = ScriptedFeed()
+    feed.calls = {ACME: [make_call(1)]}
+    async with serving(feed) as url, open_stream(url) as stream:
+        snapshot = await stream.until("snapshot")
+        feed.start(make_call(2))
+        update = await stream.until("update")
+    assert "805555" not in f"{snapshot}{update}"
+
+
+@pytest.mark.parametrize("by", ["header", "query"])
+async def test_a_browser_that_comes_back_misses_nothing(by: str, session: aiohttp.ClientSession) -> None:
+    """By Last-Event-ID, as browsers send it, or by a query, as the page does after a failure."""
+    feed = ScriptedFeed()
+    async with serving(feed, sample_seconds=9999) as url:
+        async with open_stream(url) as stream:
+            snapshot = await stream.until("snapshot")
+            feed.start(make_call(1))
+            seen = await stream.until("update")
+        async with open_stream(url) as other:
+            await other.until("snapshot")
+            for number in (2, 3):
+                feed.start(make_call(number))
+                await other.until("update")
+        assert snapshot.id != seen.id
+        headers, query = ({"Last-Event-ID": seen.id}, "") if by == "header" else ({}, f"?after={seen.id}")
+        async with (
+            open_stream(url + ("events" + query)[6:], **headers)
+            if by == "header"
+            else session.get(f"{url}events{query}") as got
+        ):
+            content = (got.response if by == "header" else got).content
+            callers: list[str] = []
+            while len(callers) < 2:
+                line = (await content.readline()).decode()
+                assert "event: snapshot" not in line
+                callers += re.findall(r'"caller":"\\u2026(\d+)"', line)
+        assert callers == ["0002", "0003"]
+
+
+async def test_a_changed_list_of_organizations_is_a_new_snapshot() -> None:
+    """Ages are told by position, so the browser must know the positions."""
+    feed = ScriptedFeed()
+    async with serving(feed) as url, open_stream(url) as stream:
+        await stream.until("snapshot")
+        feed.organizations = [BOLT, ACME, Organization.network(1)]
+        assert (await stream.until("snapshot")).data["organizations"] == ["advertiser:26", "advertiser:25", "network:1"]
+        assert len((await stream.until("status")).data["ages"]) == 3
+
+
+async def test_the_chart_and_the_rate_are_told() -> None:
+    """Points as they come, and requests per second since the last status."""
+    feed = ScriptedFeed()
+    now = clock.unix_time()
+    async with serving(feed, sample_seconds=0.01, history=[(now - 60, 4)]) as url, open_stream(url) as stream:
+        assert (await stream.until("snapshot")).data["points"][0][1] == 4
+        assert (await stream.until("point")).data[1] == 0
+        await stream.until("status")
+        feed.requests += 100
+        while not (status := await stream.until("status")).data["requests"]:
+            pass
+        assert status.data["rate"] == 10.0
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (None, "The feed of calls has ended."),
+        (ClientClosedError("The client was closed."), "The client was closed."),
+        (ValueError("secret"), "ValueError"),
+    ],
+)
+async def test_a_feed_that_ends_is_told(end: Exception | None, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The last changes come first; a browser that comes later hears of it too."""
+    feed = ScriptedFeed()
+    with caplog.at_level(logging.ERROR):
+        async with serving(feed, batch_seconds=60) as url:
+            async with open_stream(url) as stream:
+                await stream.until("snapshot")
+                feed.start(make_call(1))
+                feed.put(end)
+                assert len((await stream.until("update")).data["calls"]) == 1
+                assert (await stream.until("stopped")).data == {"reason": reason}
+            async with open_stream(url) as stream:
+                assert (await stream.until("snapshot")).data["stopped"] == reason
+    assert ("the feed of the wallboard failed" in caplog.text) == (end is not None)
+
+
+async def test_streams_end_with_the_server() -> None:
+    """At once, and not after a grace."""
+    async with asyncio.timeout(5):
+        server = serving(ScriptedFeed(), batch_seconds=60)
+        url = await server.__aenter__()
+        async with open_stream(url) as stream:
+            await stream.until("snapshot")
+            await server.__aexit__(None, None, None)
+            while await stream.message() is not None:
+                pass
+
+
+async def test_a_browser_that_does_not_read_is_dropped_and_one_that_leaves_is_forgotten() -> None:
+    """Neither holds anything of the server."""
+    feed = ScriptedFeed()
+    app = board_application(lambda: feed, **SETTINGS, queue_bytes=100_000)
+    publisher = None
+    async with serve(app, "127.0.0.1", 0) as url:
+        publisher = next(value for value in app.values() if hasattr(value, "broadcast"))
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].rstrip("/")), limit=1000)
+        writer.write(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        await reader.readline()
+        async with asyncio.timeout(20):
+            while publisher.broadcast.subscriptions:
+                publisher.broadcast.publish("update", {"calls": [], "ended": ["x" * 50_000], "health": {}})
+                await asyncio.sleep(0)
+        writer.close()
+        async with open_stream(url) as stream:
+            await stream.until("snapshot")
+            assert len(publisher.broadcast.subscriptions) == 1
+        async with asyncio.timeout(20):
+            while publisher.broadcast.subscriptions:
+                publisher.broadcast.publish("update", {"calls": [], "ended": [], "health": {}})
+                await asyncio.sleep(0)
+
+
+async def test_two_hundred_browsers_hear_the_same() -> None:
+    """From one encoding of each message."""
+    feed = ScriptedFeed()
+    async with (
+        serving(feed, status_seconds=60.0) as url,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        streams = [await session.get(f"{url}events") for _ in range(200)]
+        for number in range(5):
+            feed.start(make_call(number))
+        for got in streams:
+            found: set[str] = set()
+            while len(found) < 5:
+                found |= set(re.findall(rb'\\u2026(\d{4})"', await got.content.readline()))
+        for got in streams:
+            got.close()
+
+
+async def test_more_browsers_than_allowed_are_asked_to_come_later(session: aiohttp.ClientSession) -> None:
+    """With a 503, which the page takes for a lost connection."""
+    async with serving(ScriptedFeed(), max_browsers=1) as url, open_stream(url) as stream:
+        await stream.until("snapshot")
+        async with session.get(f"{url}events") as got:
+            assert (got.status, got.headers["Retry-After"]) == (503, "10")
+
+
+async def test_a_request_that_has_no_connection_left_is_not_aborted_again() -> None:
+    """Dropping a browser that is gone already does nothing."""
+
+    class Gone:
+        transport = None
+
+    _abort(Gone())  # type: ignore[arg-type]
+
+
+async def test_the_page_token_guards_all_but_the_files(session: aiohttp.ClientSession) -> None:
+    """The sign-in page needs its style and script."""
+    async with serving(ScriptedFeed(), page_token=TOKEN) as url:
+        for path, status in {"": 401, "events": 401, "ping": 401, "static/sign-in.js": 200}.items():
+            async with session.get(url + path) as got:
+                assert got.status == status
+        async with session.get(url) as got:
+            assert "Page token" in await got.text()
+        for authorization in ("Bearer wrong", f"Basic {TOKEN}", "Bearer ünicode", ""):
+            async with session.get(f"{url}ping", headers={"Authorization": authorization}) as got:
+                assert got.status == 401
+        async with session.get(f"{url}ping", headers={"Authorization": f"bearer {TOKEN}"}) as got:
+            assert got.status == 204
+
+
+async def test_signing_in_gives_a_cookie_that_is_not_the_token(session: aiohttp.ClientSession) -> None:
+    """It is for this site and for HTTP only, and stays good over a restart of the server."""
+    for known in (False, True):
+        async with serving(ScriptedFeed(), page_token=TOKEN) as url:
+            if not known:
+                async with session.post(f"{url}sign-in", data={"token": "wrong"}) as got:
+                    assert (got.status, dict(got.cookies)) == (401, {})
+                async with session.post(f"{url}sign-in", data={"token": f" {TOKEN}\n"}, allow_redirects=False) as got:
+                    assert (got.status, got.headers["Location"]) == (303, "./")
+                    (cookie,) = got.cookies.values()
+                    assert TOKEN not in str(cookie)
+                    assert (cookie["path"], cookie["httponly"], cookie["samesite"]) == ("/", True, "Strict")
+            async with session.get(url) as got:
+                assert (got.status, "Page token" in await got.text()) == (200, False)
+
+
+async def test_an_open_page_has_nobody_to_sign_in(session: aiohttp.ClientSession) -> None:
+    """No token is right where none is set, not even an empty one."""
+    async with serving(ScriptedFeed()) as url:
+        async with session.post(f"{url}sign-in", data={"token": ""}) as got:
+            assert got.status == 401
+        async with session.get(f"{url}ping") as got:
+            assert got.status == 204
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("localhost:99", 200), ("LOCALHOST", 200), ("[::1]:8790", 200), ("evil.example", 421), ("127.0.0.1.evil", 421)],
+)
+async def test_another_host_name_is_rejected_where_names_are_given(
+    host: str, status: int, session: aiohttp.ClientSession
+) -> None:
+    """A foreign page cannot read a board on loopback under a name of its own."""
+    async with (
+        serving(ScriptedFeed(), allowed_hosts=["localhost", "127.0.0.1", "::1"]) as url,
+        session.get(url, headers={"Host": host}) as got,
+    ):
+        assert got.status == status
+
+
+async def test_it_is_mounted_under_a_prefix_behind_another_authentication(session: aiohttp.ClientSession) -> None:
+    """The outer application's middleware decides who may come, and the board works under its prefix."""
+
+    @web.middleware
+    async def authenticate(request: web.Request, handler: Any) -> web.StreamResponse:
+        if request.headers.get("X-User") != "ann":
+            raise web.HTTPForbidden
+        return await handler(request)
+
+    async with (
+        SandboxServer(organizations=2, calls_per_organization=3) as sandbox,
+        CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client,
+    ):
+        outer = web.Application(middlewares=[authenticate])
+        organizations = [Organization(number, kind) for number, kind in sandbox.organizations]
+        outer.add_subapp("/calls/", application(client, organizations, interval=0.05, **SETTINGS, page_token=TOKEN))
+        async with serve(outer, "127.0.0.1", 0) as url:
+            async with session.get(f"{url}calls/") as got:
+                assert got.status == 403
+            session.headers["X-User"] = "ann"
+            async with session.post(f"{url}calls/sign-in", data={"token": TOKEN}) as got:
+                assert (got.status, str(got.url), got.history[0].cookies.popitem()[1]["path"]) == (
+                    200,
+                    f"{url}calls/",
+                    "/calls/",
+                )
+            async with session.get(f"{url}calls/events") as got:
+                seen = b""
+                while b'"caller"' not in seen:
+                    seen = await got.content.readline()
+
+
+def test_a_setting_that_is_wrong_is_told_before_anything_is_served() -> None:
+    """By both ways to make the application."""
+    with pytest.raises(InvalidRequestError, match="title"):
+        board_application(ScriptedFeed, title="")
+
+
+async def test_an_address_in_use_is_an_error_of_the_server() -> None:
+    """And everything that had started ends."""
+    feed = ScriptedFeed()
+    async with serving(ScriptedFeed()) as url:
+        with pytest.raises(OSError, match="address already in use"):
+            async with serving(feed, int(url.split(":")[2].rstrip("/"))):
+                pass
+    assert feed.left
+
+
+async def test_an_ipv6_address_is_written_in_brackets() -> None:
+    """So that the line can be pasted into a browser."""
+    async with serve(board_application(ScriptedFeed, **SETTINGS), "::1", 0) as url:
+        assert url.startswith("http://[::1]:")
