@@ -37,6 +37,10 @@ _BYTES_A_VALUE = 20
 """Least bytes for a key and a value, on average, in a body with more than MAX_ENTRIES values."""
 
 
+class BoundsError(PayloadError):
+    """A body has more content than is decoded in one go."""
+
+
 class Release:
     """Held by a list of calls: when the list goes, each call that is kept elsewhere takes a copy of its own JSON.
 
@@ -91,19 +95,24 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
     plain = _without_mark(body)
     if len(plain) > _SMALL:
         _check_density(plain, _count_objects(plain))
-    lists = decode(_lists_of(Json), plain)
-    found = _list_in(lists)
-    if found is None:
-        return None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call])
-    if len(found[1]) > MAX_ENTRIES:
-        raise PayloadError(found[0], f"has more than {MAX_ENTRIES:,} entries")
+    found = _split(plain)
+    if found is not None and len(found[1]) > MAX_ENTRIES:
+        raise BoundsError(found[0], f"has more than {MAX_ENTRIES:,} entries")
     return found
+
+
+def _split(plain: bytes) -> tuple[str, list[Any]] | None:
+    lists = decode(_lists_of(Json), plain)
+    one = None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call])
+    return _list_in(lists) or one
 
 
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
     """Split a body as `split` does; unless ``strict``, also a body that only a tolerant parser takes."""
     try:
         return split(body)
+    except BoundsError:
+        raise
     except PayloadError as error:
         if strict or len(body) > MAX_LENIENT_BODY:
             raise
@@ -138,10 +147,10 @@ def _check_density(body: bytes, objects: int) -> None:
     """Refuse a body that consists of tiny values, which take far longer to decode than calls do.
 
     Raises:
-        PayloadError: The body has too many values.
+        BoundsError: The body has too many values.
     """
     if objects > MAX_OBJECTS or body.count(b",") > MAX_ENTRIES + len(body) // _BYTES_A_VALUE:
-        raise PayloadError("", "the body has too many values for its size")
+        raise BoundsError("", "the body has too many values for its size")
 
 
 def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:
@@ -163,8 +172,8 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
         PayloadError: As `split` and, in strict mode, for any field that cannot be read.
     """
     plain = _without_mark(body)
-    if len(plain) > _SMALL and _count_objects(plain) > MAX_ENTRIES:
-        split(plain)  # counts the entries
+    if len(plain) > _LARGE or (len(plain) > _SMALL and _count_objects(plain) > MAX_ENTRIES):
+        _check_bounds(plain)
     try:
         found = _list_in(decode(_lists_of(cast(Any, DecodedCall)), plain))
     except PayloadError:
@@ -177,8 +186,15 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
     return StructuredCalls(tuple(found[1]), (), Release(found[1]))
 
 
+def _check_bounds(plain: bytes) -> None:
+    objects = _count_objects(plain)
+    _check_density(plain, objects)
+    if objects > MAX_ENTRIES:
+        split(plain)  # counts the entries
+
+
 def _entries_of(body: bytes) -> list[Any]:
-    return (split(body) or ("", []))[1]
+    return (_split(body) or ("", []))[1]
 
 
 def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
@@ -198,7 +214,7 @@ def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
             continue
         rejected += 1
         if rejected > MAX_STRUCTURED:
-            raise PayloadError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
+            raise BoundsError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
         try:
             calls.append(structure_call(entry, path, strict=strict))
         except PayloadError as error:

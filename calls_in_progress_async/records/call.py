@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
 
@@ -32,6 +32,7 @@ from .codec import (
 )
 from .custom_data import (
     DEMOGRAPHICS,
+    CustomData,
     CustomDataField,
     Demographic,
     freeze_fields,
@@ -39,7 +40,7 @@ from .custom_data import (
     read_plain_custom_data,
 )
 from .meaning import canonical
-from .record import Body, LazyField, PendingField, Record
+from .record import Body, LazyField, Record
 
 
 def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
@@ -49,7 +50,12 @@ def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
 class _Unread(Record):
     """The parts of a payload that a call reads when asked."""
 
-    __slots__ = ("_custom_data", "_printed_keypresses")
+    __slots__ = ("_custom", "_extra", "_printed_keypresses")
+
+    _custom: CustomData | None
+    """Custom data once it is read; None before. Unset if the call was made by its constructor."""
+    _extra: FrozenDict[str, Any]
+    _printed_keypresses: str | list[Any] | None
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -135,7 +141,7 @@ class Call(_Unread):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The fields that could not be read, and why. They are None here, and as sent in `raw`."""
-        _ = self.custom_data  # adds its own
+        _ = self.custom_data  # adds the problems of custom data
         return super().problems
 
     @property
@@ -194,9 +200,9 @@ class Call(_Unread):
     def detach(self) -> None:
         """Keep a copy of this call's own JSON instead of the whole body."""
         super().detach()
-        unread = getattr(self, "_custom_data", None)
+        unread = _get_custom_data(self)
         if isinstance(unread, Json):
-            object.__setattr__(self, "_custom_data", unread.copy())
+            _set_custom_data(self, unread.copy())
 
     def __repr__(self) -> str:
         caller = masked(self.calling_phone_number)
@@ -242,6 +248,7 @@ def adopt_call(
     """Complete a call of the decoding class."""
     _set_source(decoded, source)
     _set_class(decoded, Call)
+    _set_custom(decoded, None)
     if _get_printed(decoded) is not None and decoded.keypresses is None:
         _set_keypresses(decoded, _get_printed(decoded))
     if (repeat := _get_repeat(decoded)).__class__ is str:
@@ -258,37 +265,37 @@ def meaning(payload: bytes) -> object:
     return canonical(payload, _DOCUMENTED)
 
 
-def _read_custom_data(call: Call) -> None:
-    unread = _get_unread(call)
-    found = read_plain_custom_data(unread) if isinstance(unread, Json) else None
-    fields, demographics, problems = found or read_custom_data(_value_of(unread), f"{call.path}.custom_data")
-    _set_custom_data(call, fields)
-    _set_demographics(call, demographics)
-    if problems:
-        _set_problems(call, (*getattr(call, "_problems", ()), *problems))
-    _set_unread(call, None)  # since it may hold the whole body
+def _custom_of(call: Call) -> CustomData:
+    custom: CustomData | None = _get_custom(call)
+    return _read_custom(call) if custom is None else custom
 
 
-def _value_of(unread: Any) -> Any:
-    """Return custom data in Python values; it is already in them if the call was structured field by field."""
-    if not isinstance(unread, Json):
-        return unread
-    return parse_json(bytes(unread)) if bytes(unread) else None
+def _read_custom(call: Call) -> CustomData:
+    unread = _get_custom_data(call)
+    custom = read_plain_custom_data(unread) if isinstance(unread, Json) else None
+    if custom is None:
+        value = parse_json(bytes(unread)) if isinstance(unread, Json) else unread
+        custom = read_custom_data(value, f"{call.path}.custom_data")
+        _set_problems(call, (*getattr(call, "_problems", ()), *custom.problems))
+    _set_custom(call, custom)
+    return custom
 
 
-def _read_extra(call: Call) -> None:
-    extra = {key: value for key, value in call.raw.items() if key not in _KNOWN}
-    object.__setattr__(call, "extra", FrozenDict(extra))
+def _extra_of(call: Call) -> FrozenDict[str, Any]:
+    if not hasattr(call, "_extra"):
+        extra = {key: value for key, value in call.raw.items() if key not in _KNOWN}
+        object.__setattr__(call, "_extra", FrozenDict(extra))
+    return call._extra
 
 
-_LAZY = ("custom_data", "demographics_data", "extra")
+_READ_LATER = ("custom_data", "demographics_data", "extra")
 _HINTS = get_type_hints(Call, include_extras=True)
 DecodedCall = add_decoding_class(
     Call,
     {
-        **{each.name: (_HINTS[each.name], each.name) for each in fields(Call) if each.name not in _LAZY},
+        **{each.name: (_HINTS[each.name], each.name) for each in fields(Call) if each.name not in _READ_LATER},
         "repeat_calling_phone_number": (JsonFlag | None, "repeat_calling_phone_number"),
-        "custom_data": (Json, "_custom_data"),
+        "custom_data": (Json, "custom_data"),
         "key presses": (TextOrList | None, "_printed_keypresses"),
     },
 )
@@ -298,16 +305,20 @@ DecodedCall = add_decoding_class(
 _set_source = vars(Record)["_source"].__set__
 _set_problems = vars(Record)["_problems"].__set__
 _set_class = vars(object)["__class__"].__set__
-_get_unread, _set_unread = vars(_Unread)["_custom_data"].__get__, vars(_Unread)["_custom_data"].__set__
+_get_custom, _set_custom = vars(_Unread)["_custom"].__get__, vars(_Unread)["_custom"].__set__
 _get_printed = vars(_Unread)["_printed_keypresses"].__get__
 _set_keypresses = vars(Call)["keypresses"].__set__
 _get_repeat, _set_repeat = (getattr(vars(Call)["repeat_calling_phone_number"], name) for name in ("__get__", "__set__"))
-_set_custom_data = vars(Call)["custom_data"].__set__
-_set_demographics = vars(Call)["demographics_data"].__set__
+# msgspec's encoder looks into this slot: the JSON that a call came with stays there, and is written as it is.
+_get_custom_data, _set_custom_data = vars(Call)["custom_data"].__get__, vars(Call)["custom_data"].__set__
 
-for _name in ("custom_data", "demographics_data"):
-    setattr(Call, _name, PendingField(vars(Call)[_name], _read_custom_data, vars(_Unread)["_custom_data"]))
-setattr(Call, "extra", LazyField(vars(Call)["extra"], _read_extra))  # noqa: B010 - for the type checker it is a field
+_LAZY: dict[str, Callable[[Call], object]] = {
+    "custom_data": lambda call: _custom_of(call).fields,
+    "demographics_data": lambda call: _custom_of(call).demographics,
+    "extra": _extra_of,
+}
+for _name, _read in _LAZY.items():
+    setattr(Call, _name, LazyField(vars(Call)[_name], _read))
 
 _DOCUMENTED = keys(Call)
 _KNOWN = _DOCUMENTED | {"custom_data"}

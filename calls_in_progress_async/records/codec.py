@@ -36,7 +36,7 @@ TextOrList: TypeAlias = Text | list[Any]
 JsonFlag: TypeAlias = bool | Literal["true", "false", "yes", "no"]
 """True or false, also spelled as text."""
 Json: TypeAlias = msgspec.Raw
-"""A value that stays JSON until it is asked for. Empty if the payload leaves it out."""
+"""A value that stays JSON until it is asked for. None if the payload leaves it out."""
 Absent: TypeAlias = msgspec.UnsetType
 """The type of a field that the payload leaves out, where null would be an error."""
 ABSENT = msgspec.UNSET
@@ -161,7 +161,7 @@ class _DecodedField(NamedTuple):
     """A field of a decoding class: the part of `attrs.Attribute` that msgspec looks at."""
 
     name: str
-    default: Any
+    default: None = None
     validator: None = None
 
 
@@ -181,7 +181,7 @@ def add_decoding_class(kind: type[T], keys: Mapping[str, tuple[Any, str]]) -> ty
     """
     slots = {key: getattr(kind, slot) for key, (_, slot) in keys.items()}
     hints = {key: hint for key, (hint, _) in keys.items()}
-    fields = tuple(_DecodedField(key, msgspec.Raw() if hint is Json else None) for key, hint in hints.items())
+    fields = tuple(map(_DecodedField, hints))
     names = {"__slots__": (), "__annotations__": hints, "__attrs_attrs__": fields, **slots}
     _DECODED_AS[kind] = decoding_class = type(f"Decoded{kind.__name__}", (kind,), names)
     return decoding_class
@@ -332,6 +332,11 @@ def _make(kind: type[T], values: Mapping[str, Any]) -> T:
     if issubclass(kind, Part):
         return kind(**values)
     record = object.__new__(kind)
-    for name, default, _ in kind.__attrs_attrs__:  # type: ignore[attr-defined]
-        object.__setattr__(record, name, values.get(name, default))
+    for name, set_slot in _setters(cast(Any, kind)):
+        set_slot(record, values.get(name))
     return record
+
+
+@cache
+def _setters(kind: Any) -> tuple[tuple[str, Callable[[Any, Any], None]], ...]:
+    return tuple((each.name, vars(kind)[each.name].__set__) for each in kind.__attrs_attrs__)

@@ -50,7 +50,7 @@ def cut(body: bytes, most: int) -> dict[str, bytes | list[bytes]]:
         cutter.value()
     else:
         for _ in cutter.members("{", "}"):
-            name = str(json.loads(cutter.value()))
+            name = cutter.name()
             cutter.expect(":")
             fields[name] = cutter.entries() if cutter.next_character() == "[" else cutter.value()
     if cutter.next_character():
@@ -83,6 +83,12 @@ class _Cutter:
         beginning = self._position
         _, self._position = _decoder.raw_decode(self._text, beginning)
         return self._text[beginning : self._position].encode("utf-8", "surrogateescape")
+
+    def name(self) -> str:
+        """Return the next text, which names a field."""
+        if self.next_character() != '"':
+            raise ValueError("a field has no name")
+        return str(json.loads(self.value()))
 
     def members(self, opening: str, closing: str) -> Iterator[None]:
         """Stop at each member of a list or an object."""

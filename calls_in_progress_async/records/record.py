@@ -82,9 +82,10 @@ class Record:
 
 
 class LazyField:
-    """A field of a slotted record that is read from the payload at its first use.
+    """A field of a slotted record that is read from the payload when it is asked for.
 
-    Stands in for the slot's own descriptor, so that every reader finds the value: attrs, cattrs, msgspec, rich.
+    It stands in for the slot's own descriptor, so that every reader of attributes finds the value: attrs, cattrs, rich.
+    The slot itself holds the value of a record that was made by its constructor.
     """
 
     def __init__(self, slot: Any, read: Callable[[Any], object]) -> None:
@@ -95,29 +96,13 @@ class LazyField:
         if record is None:
             return self
         try:
+            _get_source(record)
+        except AttributeError:  # made by its constructor
             return self._get(record)
-        except AttributeError:
-            self._read(record)
-            return self._get(record)
+        return self._read(record)
 
     def __set__(self, record: Any, value: object) -> None:
         self._set(record, value)
 
 
-class PendingField(LazyField):
-    """A `LazyField` whose JSON waits in a slot of its own, which is None once it is read: half the work of an error."""
-
-    def __init__(self, slot: Any, read: Callable[[Any], object], pending: Any) -> None:
-        super().__init__(slot, read)
-        self._pending = pending.__get__
-
-    def __get__(self, record: Any, owner: type | None = None) -> Any:
-        if record is None:
-            return self
-        try:
-            pending = self._pending(record)
-        except AttributeError:  # made by its constructor
-            pending = None
-        if pending is not None:
-            self._read(record)
-        return self._get(record)
+_get_source = vars(Record)["_source"].__get__
