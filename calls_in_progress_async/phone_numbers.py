@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from .validation import invalid
 
-_VANITY = re.compile(r"(?P<digits>[^A-Za-z]*\d[ .-]?)[A-Za-z]{3,}", re.ASCII)
+_VANITY = re.compile(r"(?P<digits>[^A-Za-z]*\d[^A-Za-z]*)[A-Za-z]{3,}")
 """A number that ends in a word, as in 1-800-FLOWERS."""
 _REASONS = {
     1: "its country code is not one that exists",
@@ -82,7 +82,7 @@ def _is_vanity_number(number: str, region: str) -> bool:
     import phonenumbers  # noqa: PLC0415 - imported when used: see above
 
     match = _VANITY.fullmatch(number.strip())
-    if match is None:
+    if match is None or any(map(str.isalpha, match["digits"])):
         return False
     try:
         return not phonenumbers.is_possible_number(phonenumbers.parse(match["digits"], region))

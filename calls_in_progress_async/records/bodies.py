@@ -1,4 +1,4 @@
-"""Bodies of responses: cut into the calls that they list, within a bounded time."""
+"""Bodies of responses: cut into their calls, within a bounded time."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _ONE_KEY = "current_call"
 MAX_ENTRIES = 20_000
 """Entries of a list. Each takes 2 microseconds or more to decode."""
 MAX_OBJECTS = 300_000
-"""Objects of a body, which may all be entries. Each takes 0.15 microseconds to count."""
+"""Objects of a body. Each may be an entry, and takes 0.15 microseconds to count."""
 MAX_STRUCTURED = 5_000
-"""Entries that msgspec rejects. Each takes 15 microseconds or more."""
+"""Entries rejected by msgspec. Each takes 15 microseconds or more."""
 MAX_LENIENT_BODY = 2**20
-"""Bytes of a body that is no plain JSON: the standard library reads 20 MB a second or more."""
+"""Bytes of a body in loose JSON: the standard library reads 20 MB a second or more."""
 _SMALL = 2**17
-"""Bytes of a body that is never too much."""
+"""Bytes of a body too small to be checked."""
 _LARGE = 2**20
-"""Bytes of a body whose objects are all counted; below that, those of one window in eight."""
+"""Bytes of a body from which all objects are counted; in a smaller body, those of one window in eight."""
 _BYTES_A_VALUE = 20
 """Least bytes for a key and a value, on average, in a body with more than MAX_ENTRIES values."""
 
 
 class BoundsError(PayloadError):
-    """A body has more content than is decoded in one go."""
+    """A body has more content than fits into one step of the event loop."""
 
 
 class Release:
-    """Held by a list of calls: when the list goes, each call that is kept elsewhere takes a copy of its own JSON.
+    """Held by a list of calls: when the list goes, each call kept elsewhere takes a copy of its own JSON.
 
     A kept call would otherwise hold the body of the whole response.
     """
@@ -63,7 +63,7 @@ class StructuredCalls(NamedTuple):
 
     calls: tuple[Call, ...]
     problems: tuple[Problem, ...] = ()
-    """The entries that are no calls."""
+    """The entries other than calls."""
     release: Release | None = None
     """To be kept as long as the list of these calls."""
 
@@ -108,7 +108,7 @@ def _split(plain: bytes) -> tuple[str, list[Any]] | None:
 
 
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
-    """Split a body as `split` does; unless ``strict``, also a body that only a tolerant parser takes."""
+    """Split a body as `split` does; unless ``strict``, also a body in loose JSON."""
     try:
         return split(body)
     except BoundsError:
@@ -132,7 +132,7 @@ def _split_leniently(body: bytes) -> tuple[str, list[bytes]] | None:
 
 
 def _without_mark(body: bytes) -> bytes:
-    """Remove the byte order mark, which a parser may ignore (RFC 8259, section 8.1)."""
+    """Remove the byte order mark, as a parser may (RFC 8259, section 8.1)."""
     return body.removeprefix(b"\xef\xbb\xbf")
 
 
@@ -144,7 +144,7 @@ def _count_objects(body: bytes) -> int:
 
 
 def _check_density(body: bytes, objects: int) -> None:
-    """Refuse a body that consists of tiny values, which take far longer to decode than calls do.
+    """Refuse a body of tiny values, since decoding them takes far longer than decoding calls.
 
     Raises:
         BoundsError: The body has too many values.
@@ -154,7 +154,7 @@ def _check_density(body: bytes, objects: int) -> None:
 
 
 def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:
-    """Decode every entry of a body that `split` takes; None if any of them is anything other than a ``kind``."""
+    """Decode every entry of a body as ``kind``; None if any of them is anything else."""
     try:
         found = _list_in(decode(_lists_of(cast(Any, kind)), body))
     except PayloadError:
@@ -166,10 +166,10 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
     """Structure every call of a body.
 
     Returns:
-        The calls; None if the body is an object without any of the keys that hold calls.
+        The calls; None if the body is an object without any of the keys for calls.
 
     Raises:
-        PayloadError: As `split` and, in strict mode, for any field that cannot be read.
+        PayloadError: As `split` and, in strict mode, for any unreadable field.
     """
     plain = _without_mark(body)
     if len(plain) > _LARGE or (len(plain) > _SMALL and _count_objects(plain) > MAX_ENTRIES):

@@ -48,7 +48,7 @@ def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
 
 
 class _Unread(Record):
-    """The parts of a payload that a call reads when asked."""
+    """The slots for the parts of a payload read on demand."""
 
     __slots__ = ("_custom", "_extra", "_printed_keypresses")
 
@@ -62,17 +62,17 @@ class _Unread(Record):
 class Call(_Unread):
     """A call in progress. A field without a value (null, ``""`` or left out) is None.
 
-    A field that the vendor documents as text holds the JSON text of any scalar: the id 83 is ``"83"``. Two calls are
+    A field documented as text holds the JSON text of any scalar: the id 83 is ``"83"``. Two calls are
     equal if their payloads mean the same. A call pickles, and `from_payload` makes a call for tests.
     """
 
-    # In the order of the vendor's page of 2024-02, which is the order in which msgspec finds a key at once.
+    # In the order of the vendor's page of 2024-02: msgspec finds a key fastest in the order of the fields.
     transaction_id: Text | None = None
     """The primary key of the call."""
     call_status: Text | None = None
     """``"bridged"`` in every example."""
     external_unique_id: Text | None = None
-    """The id that an update gave the call."""
+    """The id given to the call by an update."""
     calling_phone_number: Text | None = None
     """The caller's number, as sent."""
     destination_phone_number: Text | None = None
@@ -101,7 +101,7 @@ class Call(_Unread):
     keypress_3: Text | None = None
     keypress_4: Text | None = None
     keypresses: TextOrList | None = None
-    """The keys that the caller pressed: documented as ``keypresses``, printed as ``key presses``."""
+    """The keys pressed by the caller: documented as ``keypresses``, printed as ``key presses``."""
     media_type: Text | None = None
     promo_number_description: Text | None = None
     promo_number_id: Text | None = None
@@ -121,14 +121,14 @@ class Call(_Unread):
     demographics_data: Mapping[str, Demographic] | None = field(default=None, converter=_freeze)
     """The caller's demographics, by ``*_data_append`` key."""
     extra: Mapping[str, Any] = field(factory=dict, converter=FrozenDict)
-    """The fields that this version does not know, as Python values."""
+    """The fields unknown to this version, as Python values."""
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any] | bytes, *, strict: bool = False) -> Call:
         """Make a call from its JSON, or from a mapping with the same content.
 
         Raises:
-            InvalidRequestError: The payload is not an object or, if ``strict``, has a field that cannot be read.
+            InvalidRequestError: The payload is not an object or, if ``strict``, has an unreadable field.
         """
         try:
             return structure_call(_to_json(payload), "call", strict=strict)
@@ -140,18 +140,18 @@ class Call(_Unread):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The fields that could not be read, and why. They are None here, and as sent in `raw`."""
+        """The unreadable fields, each with the reason. They are None here, and as sent in `raw`."""
         _ = self.custom_data  # adds the problems of custom data
         return super().problems
 
     @property
     def bridged_at(self) -> datetime | None:
-        """The time at which the call was connected to its destination, from the field of any revision."""
+        """The time of the connection to the destination, from the field of any revision."""
         return self.bridge_start_time or self.transfer_start_time_utc
 
     @property
     def started_at(self) -> datetime | None:
-        """The time at which the caller dialled, from the field of any revision."""
+        """The time of the caller's dialling, from the field of any revision."""
         return self.start_time or self.call_start_time_utc
 
     def duration(self, now: datetime | None = None) -> timedelta | None:
@@ -178,7 +178,7 @@ class Call(_Unread):
         """Return the call as its JSON in Python values: times in ISO 8601, unknown fields included.
 
         Custom data is ``{name: {"value": ..., "source": ...}}``, with the demographics under ``demographics_data`` as
-        in the API. Fields without a value are left out, so that `from_payload` makes an equal call of the result.
+        in the API. Fields without a value are left out. `from_payload` makes an equal call of the result.
         """
         values = {name: value for name in _PLAIN if (value := getattr(self, name)) is not None}
         fields = freeze_fields(self.custom_data)
@@ -224,7 +224,7 @@ class Call(_Unread):
         return _restore, (self.raw_json, self.path)
 
 
-# How a call is decoded.
+# Decoding.
 
 
 def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
@@ -233,7 +233,7 @@ def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
     Args:
         payload: The JSON.
         path: The call's place in the body.
-        strict: True to raise for a field that cannot be read.
+        strict: True to raise for an unreadable field.
 
     Raises:
         PayloadError: The payload is not an object or, in strict mode, a field cannot be read.
@@ -299,7 +299,7 @@ DecodedCall = add_decoding_class(
         "key presses": (TextOrList | None, "_printed_keypresses"),
     },
 )
-"""The class that msgspec decodes a call into."""
+"""The class into which msgspec decodes a call."""
 
 # A slot's own getter and setter take half the time of getattr and ``object.__setattr__``.
 _set_source = vars(Record)["_source"].__set__
@@ -309,7 +309,7 @@ _get_custom, _set_custom = vars(_Unread)["_custom"].__get__, vars(_Unread)["_cus
 _get_printed = vars(_Unread)["_printed_keypresses"].__get__
 _set_keypresses = vars(Call)["keypresses"].__set__
 _get_repeat, _set_repeat = (getattr(vars(Call)["repeat_calling_phone_number"], name) for name in ("__get__", "__set__"))
-# msgspec's encoder looks into this slot: the JSON that a call came with stays there, and is written as it is.
+# msgspec's encoder looks into this slot and writes the JSON there unchanged.
 _get_custom_data, _set_custom_data = vars(Call)["custom_data"].__get__, vars(Call)["custom_data"].__set__
 
 _LAZY: dict[str, Callable[[Call], object]] = {
@@ -335,7 +335,7 @@ def _to_json(payload: Mapping[str, Any] | bytes) -> bytes:
 
 
 def _json_ready(value: Any) -> Any:
-    """Replace times by text, and anything that JSON cannot hold by the nearest value."""
+    """Replace times by text, and values without a place in JSON by the nearest one."""
     if isinstance(value, Mapping):
         return {_json_ready(str(key)): _json_ready(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
