@@ -116,7 +116,7 @@ async def test_the_spelling_of_the_type(command_line) -> None:
 async def test_the_vendors_error_handle_is_told(command_line) -> None:
     """The error handle, for the vendor's support, is reported."""
     async with command_line(faults=[Fault(status=500)]) as line:
-        done = await line.invoke("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--timeout", "0.1")
+        done = await line.invoke("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--timeout", "30")
         assert done.exit_code == 1
         assert "error handle: 1228118400" in done.stderr
 
