@@ -133,6 +133,16 @@ async def test_a_host_on_the_command_line_wins(command_line) -> None:
         assert (await line.invoke("list", "advertiser:2", "--rate", "nan")).exit_code == 2
 
 
+async def test_variables_from_a_windows_file(command_line) -> None:
+    """A carriage return at the end of a variable, as `source .env` leaves it, does no harm."""
+    async with command_line() as line:
+        variables = {name: f"{value}\r" for name, value in line.environment.items()}
+        case = {"CALLS_IN_PROGRESS_ORGANIZATION_TYPE_CASE": "capitalized\r"}
+        done = await line.invoke("list", "advertiser:2", **variables, **case)
+        assert (done.exit_code, done.stderr) == (0, "0 calls in progress in 1 organization\n")
+        assert "organization_type=Advertiser" in line.sandbox.requests[0].path
+
+
 async def test_rate_is_kept_to(command_line) -> None:
     """--rate limits the client, and loses nothing."""
     async with command_line() as line:
