@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from calls_in_progress_async import CallChanged, CallsInProgressClient, Organization
 from calls_in_progress_async.sandbox import SandboxServer
+from calls_in_progress_async.watch.events import CallChanged
 from calls_in_progress_async.watch.fetch import make_fetch
 from calls_in_progress_async.watch.organization_state import OrganizationState
 from calls_in_progress_async.watch.queue_sink import QueueSink
@@ -95,12 +96,11 @@ def plain(session: aiohttp.ClientSession, url: str, which: int) -> Poll:
 
 def ours(client: CallsInProgressClient, which: int, *, read: bool) -> Poll:
     state = OrganizationState(Organization.advertiser(which), added_at=0.0)
-    sink = QueueSink(max_pending=10**9)
+    sink = QueueSink(max_pending=100_000)
     fetch = make_fetch(client._execute, strict=False)
 
     async def poll() -> int:
-        listing = await fetch(state.organization, state.calls.listing)
-        sink.on_listing(state, listing, 0.0)
+        sink.on_listing(state, await fetch(state.organization, state.calls.listing), 0.0)
         count = 0
         while (event := sink.queue.take()) is not None:
             count += 1
