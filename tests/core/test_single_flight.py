@@ -358,7 +358,7 @@ def test_a_task_cancelled_while_it_runs_is_a_cancellation_to_its_waiters() -> No
 
 
 def test_a_refresh_cancelled_before_it_began_leaves_a_client_that_has_tokens() -> None:
-    """As in a program with a habit of cancelling every task once."""
+    """A program may cancel every task once, and go on."""
 
     async def main() -> None:
         async def ask(_: Organization) -> str:

@@ -170,7 +170,7 @@ def test_retry_after_is_read_in_all_its_forms(value: str, expected: float | None
 
 
 def test_a_date_without_a_date_is_held_against_our_own_clock() -> None:
-    """The same holds for a malformed Date."""
+    """A malformed Date counts as absent."""
     later = format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True)
     for headers in ({}, {"Date": ""}, {"Date": "garbage"}):
         seconds = parse_retry_after({"Retry-After": later, **headers})
