@@ -89,6 +89,11 @@ def _campaign(_: Organization, call: Call, __: View) -> str | None:
     return call.advertiser_campaign_name or call.advertiser_campaign_id
 
 
+def _keypresses(_: Organization, call: Call, __: View) -> str | None:
+    pressed = call.keypresses
+    return ", ".join(map(str, pressed)) if isinstance(pressed, list) else pressed
+
+
 DEFAULT_COLUMNS = (
     Column("organization", lambda organization, _, __: str(organization), is_id=True),
     Column("transaction_id", lambda _, call, __: call.transaction_id, is_id=True),
@@ -105,7 +110,7 @@ WIDE_COLUMNS = (
     Column("destination", lambda _, call, __: call.destination_phone_number),
     Column("phone_type", lambda _, call, __: call.phone_type),
     Column("city", lambda _, call, __: call.city, is_text=True),
-    Column("keypresses", lambda _, call, __: call.keypresses, is_text=True),
+    Column("keypresses", _keypresses, is_text=True),
     Column("custom", _custom_data, is_text=True),
 )
 _NAMED = {column.name: column for column in WIDE_COLUMNS}

@@ -335,11 +335,3 @@ def _make(kind: type[T], values: Mapping[str, Any]) -> T:
     for name, default, _ in kind.__attrs_attrs__:  # type: ignore[attr-defined]
         object.__setattr__(record, name, values.get(name, default))
     return record
-
-
-def __getattr__(name: str) -> Any:
-    if name not in {"Record", "meaning", "split", "split_tolerantly", "structure", "try_decode_all"}:
-        raise AttributeError(name)
-    from . import watch_contract  # noqa: PLC0415
-
-    return getattr(watch_contract, name)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..records import Call
-from ..records.codec import PayloadError, split, split_tolerantly, structure
+from ..records.bodies import split, split_tolerantly
+from ..records.call import structure_call
+from ..records.codec import PayloadError
 from .call_identity import identities_of, identity_of, identity_of_object
 from .call_state import ListedCall
 
@@ -45,7 +46,7 @@ class Listing(NamedTuple):
 
     entries: list[ListedCall]
     layout: Layout | None = None
-    """None if the body is not plain: the next body is split whole."""
+    """Layout of the body; None if it is not plain, and then the next body is split whole."""
 
 
 def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
@@ -156,7 +157,7 @@ def _parse(piece: bytes, separator: bytes) -> list[ListedCall] | None:
 
 def _is_readable(entry: ListedCall) -> bool:
     try:
-        structure(Call, entry.json, "", strict=True)
+        structure_call(entry.json, "", strict=True)
     except PayloadError:
         return False
     return True
@@ -180,7 +181,7 @@ def _read_whole(body: bytes, *, strict: bool) -> Listing:
     payloads = [bytes(each) for each in raw]
     if path == _ONE_CALL or strict:
         for index, payload in enumerate(payloads):
-            structure(Call, payload, path if path == _ONE_CALL else f"{path}[{index}]", strict=strict)
+            structure_call(payload, path if path == _ONE_CALL else f"{path}[{index}]", strict=strict)
     entries = list(map(ListedCall, identities_of(body, payloads), payloads))
     return Listing(entries, _layout(body, payloads))
 
