@@ -317,6 +317,18 @@ def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
     virtual_loop.run(main)
 
 
+@pytest.mark.parametrize(("asked", "paused"), [("7", 7.0), ("30", 30.0), ("1000", 30.0), ("315360000", 30.0)])
+def test_a_pause_of_everybody_is_capped_by_the_same_setting(asked: str, paused: float) -> None:
+    """A call with a longer Retry-After raises at once; other calls wait max_retry_after, at most."""
+
+    async def main() -> None:
+        it = rig(Answer(429, {"Retry-After": asked}), 200, retry=RetryPolicy(max_attempts=1))
+        assert [await it.go(), await it.go()] == [429, 200]
+        assert it.transport.times == [0.0, paused]
+
+    virtual_loop.run(main)
+
+
 def test_a_deadline_covers_attempts_and_waits() -> None:
     """An attempt after the deadline is not waited for; an attempt across the deadline is cancelled."""
 
