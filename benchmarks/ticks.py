@@ -29,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from calls_in_progress_async import CallChanged, CallsInProgressClient, Organization
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.watch.events import CallChanged
 from calls_in_progress_async.watch.fetch import make_fetch
 from calls_in_progress_async.watch.organization_state import OrganizationState
 from calls_in_progress_async.watch.queue_sink import QueueSink

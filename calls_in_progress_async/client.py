@@ -6,7 +6,7 @@ import ssl as ssl_module
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, Unpack
 from weakref import WeakSet
 
 from . import environment, phone_numbers, validation
@@ -154,7 +154,7 @@ class CallsInProgressClient:
         self._ongoing: WeakSet[Watch | FindMany] = WeakSet()
 
     @classmethod
-    def from_env(cls, **settings: Any) -> Self:
+    def from_env(cls, **settings: Unpack[environment.ClientSettings]) -> Self:
         """Make a client from environment variables; ``settings`` are the constructor's and win over them.
 
         ``CALLS_IN_PROGRESS_TOKEN`` or ``CALLS_IN_PROGRESS_TOKEN_FILE`` (a file that holds the token),
@@ -163,7 +163,7 @@ class CallsInProgressClient:
         Raises:
             InvalidRequestError: There is no token, or a variable holds what the setting refuses.
         """
-        return cls(**environment.complete(settings))
+        return cls(**environment.complete({**settings}))
 
     @property
     def base_url(self) -> str:

@@ -1,6 +1,6 @@
-"""A dict that cannot be changed, for the fields of frozen classes.
+"""An immutable dict, for the fields of frozen classes.
 
-It is a dict so that every encoder takes it, unlike `types.MappingProxyType`, which can be neither copied nor pickled.
+Every encoder takes a dict; `types.MappingProxyType` can be neither encoded, copied nor pickled.
 """
 
 from __future__ import annotations

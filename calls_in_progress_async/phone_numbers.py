@@ -1,4 +1,4 @@
-"""Phone numbers to E.164: the one door to phonenumbers, which is imported when a number is first used.
+"""Phone numbers in E.164: the only module that imports phonenumbers, when a number is first used.
 
 Its metadata takes tens of milliseconds to import, so `load` does it in a thread, off the event loop.
 """
@@ -6,10 +6,13 @@ Its metadata takes tens of milliseconds to import, so `load` does it in a thread
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import lru_cache
 
 from .validation import invalid
 
+_VANITY = re.compile(r"(?P<digits>[^A-Za-z]*\d[^A-Za-z]*)[A-Za-z]{3,}")
+"""A number that ends in a word, as in 1-800-FLOWERS."""
 _REASONS = {
     1: "its country code is not one that exists",
     2: "it is too short",
@@ -41,13 +44,13 @@ def e164(parameter: str, number: str, *, region: str, validate: str) -> str:
 
     Args:
         parameter: The name to use in an error.
-        number: The number in any format that people write; ``+`` and a country code, or as in ``region``.
+        number: The number in any common format, with ``+`` and a country code, or as dialled in ``region``.
         region: Two letters, the country of numbers without a ``+``.
-        validate: ``"possible"`` checks the length, ``"valid"`` the number ranges too, ``"off"`` nothing:
-            the text is then passed on as it is.
+        validate: ``"possible"`` checks the length, ``"valid"`` the number ranges too. ``"off"`` checks nothing and
+            passes the text on unchanged.
 
     Raises:
-        InvalidRequestError: The number cannot be read, is impossible or is not valid. It is not shown.
+        InvalidRequestError: The number cannot be read, is impossible or is not valid. The number is not shown.
     """
     if validate == "off":
         return number
@@ -56,14 +59,32 @@ def e164(parameter: str, number: str, *, region: str, validate: str) -> str:
     try:
         parsed = phonenumbers.parse(number, region)
     except phonenumbers.NumberParseException as error:
-        reason = str(error).partition(") ")[2]  # what stands before it is the number of the error's type
-    else:
-        if parsed.extension:
-            raise invalid(parameter, "has an extension, which the API cannot match, leave it out")
-        verdict = phonenumbers.is_possible_number_with_reason(parsed)
-        if verdict != phonenumbers.ValidationResult.IS_POSSIBLE:
-            raise invalid(parameter, f"is not a possible phone number: {_REASONS.get(verdict, 'its length is wrong')}")
-        if validate == "valid" and not phonenumbers.is_valid_number(parsed):
-            raise invalid(parameter, "is not a valid phone number: no such range is in use in its country")
-        return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    raise invalid(parameter, f"cannot be read as a phone number: {reason}")
+        reason = str(error).partition(") ")[2]  # follows the number of the error's type
+        raise invalid(parameter, f"cannot be read as a phone number: {reason}") from None
+    if parsed.extension:
+        raise invalid(parameter, "has an extension, which the API cannot match, leave it out")
+    if any(map(str.isalpha, number)) and not _is_vanity_number(number, region):
+        raise invalid(parameter, "holds letters, pass the number alone (a word may complete it: 1-800-FLOWERS)")
+    verdict = phonenumbers.is_possible_number_with_reason(parsed)
+    if verdict != phonenumbers.ValidationResult.IS_POSSIBLE:
+        raise invalid(parameter, f"is not a possible phone number: {_REASONS.get(verdict, 'its length is wrong')}")
+    if validate == "valid" and not phonenumbers.is_valid_number(parsed):
+        raise invalid(parameter, "is not a valid phone number: no such range is in use in its country")
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _is_vanity_number(number: str, region: str) -> bool:
+    """Return True if one word at the end completes a number that is too short without the word.
+
+    The phone number library turns the letters of any text into digits: "030 123456 (Praxis)" would be a number of 15
+    digits.
+    """
+    import phonenumbers  # noqa: PLC0415 - imported when used: see above
+
+    match = _VANITY.fullmatch(number.strip())
+    if match is None or any(map(str.isalpha, match["digits"])):
+        return False
+    try:
+        return not phonenumbers.is_possible_number(phonenumbers.parse(match["digits"], region))
+    except phonenumbers.NumberParseException:
+        return True  # too short to be read

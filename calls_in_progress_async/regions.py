@@ -1,4 +1,4 @@
-"""The regions that have telephone numbers of their own, by their ISO 3166-1 alpha-2 code.
+"""The regions with telephone numbers of their own, by ISO 3166-1 alpha-2 code.
 
 A table of its own, since importing the phone number library takes tens of milliseconds. A test compares it with the
 library's.
@@ -19,4 +19,4 @@ TV TW TZ UA UG US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW
 )
 
 MISTAKEN = {"UK": "GB", "EN": "GB", "EL": "GR", "YU": "RS", "SU": "RU"}
-"""Codes that are written by mistake, and the code that is meant."""
+"""Codes written by mistake, each with the right one."""

@@ -1,12 +1,12 @@
 """Checks of arguments. Each raises with one line: the argument's name, the expected value, the given one, the remedy.
 
-A check that makes a `Validator` names the field that it validates. Checks with a single user stand beside that user.
+The checks made by `instance`, `number` and others name the validated field. A check with a single user stands there.
 """
 
 from __future__ import annotations
 
+import math
 import re
-import sys
 from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, TypeAlias
@@ -19,7 +19,7 @@ Validator: TypeAlias = Callable[[Any, "Attribute[Any]", Any], None]
 """The function that attrs calls with an instance, the field and its value."""
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""Characters that a line of text cannot hold."""
+"""Characters without a place in a line of text."""
 _VISIBLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _DNS_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")  # RFC 1123, section 2.1
 _MAX_SHOWN = 60
@@ -98,15 +98,20 @@ def number(unit: str, *, minimum: float = 0.0, above: bool = False, optional: bo
     return check
 
 
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond any float
+        return False
+
+
 def check_number(
     parameter: str, value: Any, unit: str, *, minimum: float = 0.0, above: bool = False, optional: bool = False
 ) -> None:
     """Check for a finite number of ``unit``, at least (or, with ``above``, more than) ``minimum``."""
     if value is None and optional:
         return
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    finite = real and abs(value) <= sys.float_info.max
-    if not finite or value < minimum or (above and value == minimum):
+    if not _is_finite(value) or value < minimum or (above and value == minimum):
         bound = f"{'above' if above else 'of at least'} {minimum:g}"
         raise unexpected(parameter, f"a finite number of {unit} {bound}{' or None' if optional else ''}", value)
 
@@ -137,7 +142,7 @@ def plain_integer(value: int) -> int:
 def _plain(value: Any) -> Any:
     if isinstance(value, bool):
         return value
-    if isinstance(value, Integral):
+    if is_integer(value):
         return int(value)
     return float(value) if isinstance(value, Real) else value
 

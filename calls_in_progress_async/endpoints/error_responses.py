@@ -1,4 +1,4 @@
-"""Responses other than the one that was asked for, as errors: the meaning of a status and a body in this API."""
+"""Error responses: the meaning of a status and a body in this API."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_FIELDS = ("class", "invalid_data")
 _MAX_SAID = 2000
 """Characters of a server's own words in an error."""
 _MAX_BODY = 2**18
-"""Bytes of an error's body that is read: the API's are far shorter, and a longer one would hold the event loop."""
+"""Most bytes of an error's body to read: the API's are far shorter, and a longer one would hold the event loop."""
 _BY_STATUS: Mapping[int, type[errors.ResponseError]] = {
     400: errors.RequestRejectedError,
     401: errors.AuthenticationError,
@@ -45,21 +45,21 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def raise_for_status(response: WireResponse) -> None:
-    """Raise the error that a status outside 200 to 299 means.
+    """Raise the error for a status outside 200 to 299.
 
     Raises:
-        ResponseError: Of the class that says what the caller can do about it.
+        ResponseError: The class says what the caller can do.
     """
     if (error := error_of(response)) is not None:
         raise error
 
 
 def error_of(response: WireResponse, *, within_success: bool = False) -> errors.ResponseError | None:
-    """Return the error that a response means, or None for a success.
+    """Return the error for a response, or None for a success.
 
     Args:
         response: The response.
-        within_success: True if a body with ``error`` or ``errors`` is an error even with a status of 200 to 299.
+        within_success: True to take ``error`` or ``errors`` in a body for an error even with a status of 200 to 299.
     """
     success = 200 <= response.status < 300
     if success and not (within_success and b'"error' in response.body):

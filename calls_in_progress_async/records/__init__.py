@@ -1,4 +1,4 @@
-"""What the API answers, as records that know nothing of HTTP."""
+"""The API's responses as records, without any knowledge of HTTP."""
 
 from .call import Call
 from .codec import Problem

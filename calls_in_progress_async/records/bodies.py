@@ -1,4 +1,4 @@
-"""Bodies of responses: cut into the calls that they list, within a bounded time."""
+"""Bodies of responses: cut into their calls, within a bounded time."""
 
 from __future__ import annotations
 
@@ -24,21 +24,25 @@ _ONE_KEY = "current_call"
 MAX_ENTRIES = 20_000
 """Entries of a list. Each takes 2 microseconds or more to decode."""
 MAX_OBJECTS = 300_000
-"""Objects of a body, which may all be entries. Each takes 0.15 microseconds to count."""
+"""Objects of a body. Each may be an entry, and takes 0.15 microseconds to count."""
 MAX_STRUCTURED = 5_000
-"""Entries that msgspec rejects. Each takes 15 microseconds or more."""
+"""Entries rejected by msgspec. Each takes 15 microseconds or more."""
 MAX_LENIENT_BODY = 2**20
-"""Bytes of a body that is no plain JSON: the standard library reads 20 MB a second or more."""
+"""Bytes of a body in loose JSON: the standard library reads 20 MB a second or more."""
 _SMALL = 2**17
-"""Bytes of a body that is never too much."""
+"""Bytes of a body too small to be checked."""
 _LARGE = 2**20
-"""Bytes of a body whose objects are all counted; below that, those of one window in eight."""
+"""Bytes of a body from which all objects are counted; in a smaller body, those of one window in eight."""
 _BYTES_A_VALUE = 20
 """Least bytes for a key and a value, on average, in a body with more than MAX_ENTRIES values."""
 
 
+class BoundsError(PayloadError):
+    """A body has more content than fits into one step of the event loop."""
+
+
 class Release:
-    """Held by a list of calls: when the list goes, each call that is kept elsewhere takes a copy of its own JSON.
+    """Held by a list of calls: when the list goes, each call kept elsewhere takes a copy of its own JSON.
 
     A kept call would otherwise hold the body of the whole response.
     """
@@ -59,7 +63,7 @@ class StructuredCalls(NamedTuple):
 
     calls: tuple[Call, ...]
     problems: tuple[Problem, ...] = ()
-    """The entries that are no calls."""
+    """The entries other than calls."""
     release: Release | None = None
     """To be kept as long as the list of these calls."""
 
@@ -91,19 +95,24 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
     plain = _without_mark(body)
     if len(plain) > _SMALL:
         _check_density(plain, _count_objects(plain))
-    lists = decode(_lists_of(Json), plain)
-    found = _list_in(lists)
-    if found is None:
-        return None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call])
-    if len(found[1]) > MAX_ENTRIES:
-        raise PayloadError(found[0], f"has more than {MAX_ENTRIES:,} entries")
+    found = _split(plain)
+    if found is not None and len(found[1]) > MAX_ENTRIES:
+        raise BoundsError(found[0], f"has more than {MAX_ENTRIES:,} entries")
     return found
 
 
+def _split(plain: bytes) -> tuple[str, list[Any]] | None:
+    lists = decode(_lists_of(Json), plain)
+    one = None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call])
+    return _list_in(lists) or one
+
+
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
-    """Split a body as `split` does; unless ``strict``, also a body that only a tolerant parser takes."""
+    """Split a body as `split` does; unless ``strict``, also a body in loose JSON."""
     try:
         return split(body)
+    except BoundsError:
+        raise
     except PayloadError as error:
         if strict or len(body) > MAX_LENIENT_BODY:
             raise
@@ -123,7 +132,7 @@ def _split_leniently(body: bytes) -> tuple[str, list[bytes]] | None:
 
 
 def _without_mark(body: bytes) -> bytes:
-    """Remove the byte order mark, which a parser may ignore (RFC 8259, section 8.1)."""
+    """Remove the byte order mark, as a parser may (RFC 8259, section 8.1)."""
     return body.removeprefix(b"\xef\xbb\xbf")
 
 
@@ -135,17 +144,17 @@ def _count_objects(body: bytes) -> int:
 
 
 def _check_density(body: bytes, objects: int) -> None:
-    """Refuse a body that consists of tiny values, which take far longer to decode than calls do.
+    """Refuse a body of tiny values, since decoding them takes far longer than decoding calls.
 
     Raises:
-        PayloadError: The body has too many values.
+        BoundsError: The body has too many values.
     """
     if objects > MAX_OBJECTS or body.count(b",") > MAX_ENTRIES + len(body) // _BYTES_A_VALUE:
-        raise PayloadError("", "the body has too many values for its size")
+        raise BoundsError("", "the body has too many values for its size")
 
 
 def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:
-    """Decode every entry of a body that `split` takes; None if any of them is anything other than a ``kind``."""
+    """Decode every entry of a body as ``kind``; None if any of them is anything else."""
     try:
         found = _list_in(decode(_lists_of(cast(Any, kind)), body))
     except PayloadError:
@@ -157,14 +166,14 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
     """Structure every call of a body.
 
     Returns:
-        The calls; None if the body is an object without any of the keys that hold calls.
+        The calls; None if the body is an object without any of the keys for calls.
 
     Raises:
-        PayloadError: As `split` and, in strict mode, for any field that cannot be read.
+        PayloadError: As `split` and, in strict mode, for any unreadable field.
     """
     plain = _without_mark(body)
-    if len(plain) > _SMALL and _count_objects(plain) > MAX_ENTRIES:
-        split(plain)  # counts the entries
+    if len(plain) > _LARGE or (len(plain) > _SMALL and _count_objects(plain) > MAX_ENTRIES):
+        _check_bounds(plain)
     try:
         found = _list_in(decode(_lists_of(cast(Any, DecodedCall)), plain))
     except PayloadError:
@@ -177,8 +186,15 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
     return StructuredCalls(tuple(found[1]), (), Release(found[1]))
 
 
+def _check_bounds(plain: bytes) -> None:
+    objects = _count_objects(plain)
+    _check_density(plain, objects)
+    if objects > MAX_ENTRIES:
+        split(plain)  # counts the entries
+
+
 def _entries_of(body: bytes) -> list[Any]:
-    return (split(body) or ("", []))[1]
+    return (_split(body) or ("", []))[1]
 
 
 def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
@@ -198,7 +214,7 @@ def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
             continue
         rejected += 1
         if rejected > MAX_STRUCTURED:
-            raise PayloadError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
+            raise BoundsError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
         try:
             calls.append(structure_call(entry, path, strict=strict))
         except PayloadError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
 
@@ -32,6 +32,7 @@ from .codec import (
 )
 from .custom_data import (
     DEMOGRAPHICS,
+    CustomData,
     CustomDataField,
     Demographic,
     freeze_fields,
@@ -39,7 +40,7 @@ from .custom_data import (
     read_plain_custom_data,
 )
 from .meaning import canonical
-from .record import Body, LazyField, PendingField, Record
+from .record import Body, LazyField, Record
 
 
 def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
@@ -47,26 +48,31 @@ def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
 
 
 class _Unread(Record):
-    """The parts of a payload that a call reads when asked."""
+    """The slots for the parts of a payload read on demand."""
 
-    __slots__ = ("_custom_data", "_printed_keypresses")
+    __slots__ = ("_custom", "_extra", "_printed_keypresses")
+
+    _custom: CustomData | None
+    """Custom data once it is read; None before. Unset if the call was made by its constructor."""
+    _extra: FrozenDict[str, Any]
+    _printed_keypresses: str | list[Any] | None
 
 
 @frozen(kw_only=True, eq=False, repr=False)
 class Call(_Unread):
     """A call in progress. A field without a value (null, ``""`` or left out) is None.
 
-    A field that the vendor documents as text holds the JSON text of any scalar: the id 83 is ``"83"``. Two calls are
+    A field documented as text holds the JSON text of any scalar: the id 83 is ``"83"``. Two calls are
     equal if their payloads mean the same. A call pickles, and `from_payload` makes a call for tests.
     """
 
-    # In the order of the vendor's page of 2024-02, which is the order in which msgspec finds a key at once.
+    # In the order of the vendor's page of 2024-02: msgspec finds a key fastest in the order of the fields.
     transaction_id: Text | None = None
     """The primary key of the call."""
     call_status: Text | None = None
     """``"bridged"`` in every example."""
     external_unique_id: Text | None = None
-    """The id that an update gave the call."""
+    """The id given to the call by an update."""
     calling_phone_number: Text | None = None
     """The caller's number, as sent."""
     destination_phone_number: Text | None = None
@@ -95,7 +101,7 @@ class Call(_Unread):
     keypress_3: Text | None = None
     keypress_4: Text | None = None
     keypresses: TextOrList | None = None
-    """The keys that the caller pressed: documented as ``keypresses``, printed as ``key presses``."""
+    """The keys pressed by the caller: documented as ``keypresses``, printed as ``key presses``."""
     media_type: Text | None = None
     promo_number_description: Text | None = None
     promo_number_id: Text | None = None
@@ -115,14 +121,14 @@ class Call(_Unread):
     demographics_data: Mapping[str, Demographic] | None = field(default=None, converter=_freeze)
     """The caller's demographics, by ``*_data_append`` key."""
     extra: Mapping[str, Any] = field(factory=dict, converter=FrozenDict)
-    """The fields that this version does not know, as Python values."""
+    """The fields unknown to this version, as Python values."""
 
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any] | bytes, *, strict: bool = False) -> Call:
         """Make a call from its JSON, or from a mapping with the same content.
 
         Raises:
-            InvalidRequestError: The payload is not an object or, if ``strict``, has a field that cannot be read.
+            InvalidRequestError: The payload is not an object or, if ``strict``, has an unreadable field.
         """
         try:
             return structure_call(_to_json(payload), "call", strict=strict)
@@ -134,18 +140,18 @@ class Call(_Unread):
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The fields that could not be read, and why. They are None here, and as sent in `raw`."""
-        _ = self.custom_data  # adds its own
+        """The unreadable fields, each with the reason. They are None here, and as sent in `raw`."""
+        _ = self.custom_data  # adds the problems of custom data
         return super().problems
 
     @property
     def bridged_at(self) -> datetime | None:
-        """The time at which the call was connected to its destination, from the field of any revision."""
+        """The time of the connection to the destination, from the field of any revision."""
         return self.bridge_start_time or self.transfer_start_time_utc
 
     @property
     def started_at(self) -> datetime | None:
-        """The time at which the caller dialled, from the field of any revision."""
+        """The time of the caller's dialling, from the field of any revision."""
         return self.start_time or self.call_start_time_utc
 
     def duration(self, now: datetime | None = None) -> timedelta | None:
@@ -172,7 +178,7 @@ class Call(_Unread):
         """Return the call as its JSON in Python values: times in ISO 8601, unknown fields included.
 
         Custom data is ``{name: {"value": ..., "source": ...}}``, with the demographics under ``demographics_data`` as
-        in the API. Fields without a value are left out, so that `from_payload` makes an equal call of the result.
+        in the API. Fields without a value are left out. `from_payload` makes an equal call of the result.
         """
         values = {name: value for name in _PLAIN if (value := getattr(self, name)) is not None}
         fields = freeze_fields(self.custom_data)
@@ -194,9 +200,9 @@ class Call(_Unread):
     def detach(self) -> None:
         """Keep a copy of this call's own JSON instead of the whole body."""
         super().detach()
-        unread = getattr(self, "_custom_data", None)
+        unread = _get_custom_data(self)
         if isinstance(unread, Json):
-            object.__setattr__(self, "_custom_data", unread.copy())
+            _set_custom_data(self, unread.copy())
 
     def __repr__(self) -> str:
         caller = masked(self.calling_phone_number)
@@ -218,7 +224,7 @@ class Call(_Unread):
         return _restore, (self.raw_json, self.path)
 
 
-# How a call is decoded.
+# Decoding.
 
 
 def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
@@ -227,7 +233,7 @@ def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
     Args:
         payload: The JSON.
         path: The call's place in the body.
-        strict: True to raise for a field that cannot be read.
+        strict: True to raise for an unreadable field.
 
     Raises:
         PayloadError: The payload is not an object or, in strict mode, a field cannot be read.
@@ -242,6 +248,7 @@ def adopt_call(
     """Complete a call of the decoding class."""
     _set_source(decoded, source)
     _set_class(decoded, Call)
+    _set_custom(decoded, None)
     if _get_printed(decoded) is not None and decoded.keypresses is None:
         _set_keypresses(decoded, _get_printed(decoded))
     if (repeat := _get_repeat(decoded)).__class__ is str:
@@ -258,56 +265,60 @@ def meaning(payload: bytes) -> object:
     return canonical(payload, _DOCUMENTED)
 
 
-def _read_custom_data(call: Call) -> None:
-    unread = _get_unread(call)
-    found = read_plain_custom_data(unread) if isinstance(unread, Json) else None
-    fields, demographics, problems = found or read_custom_data(_value_of(unread), f"{call.path}.custom_data")
-    _set_custom_data(call, fields)
-    _set_demographics(call, demographics)
-    if problems:
-        _set_problems(call, (*getattr(call, "_problems", ()), *problems))
-    _set_unread(call, None)  # since it may hold the whole body
+def _custom_of(call: Call) -> CustomData:
+    custom: CustomData | None = _get_custom(call)
+    return _read_custom(call) if custom is None else custom
 
 
-def _value_of(unread: Any) -> Any:
-    """Return custom data in Python values; it is already in them if the call was structured field by field."""
-    if not isinstance(unread, Json):
-        return unread
-    return parse_json(bytes(unread)) if bytes(unread) else None
+def _read_custom(call: Call) -> CustomData:
+    unread = _get_custom_data(call)
+    custom = read_plain_custom_data(unread) if isinstance(unread, Json) else None
+    if custom is None:
+        value = parse_json(bytes(unread)) if isinstance(unread, Json) else unread
+        custom = read_custom_data(value, f"{call.path}.custom_data")
+        _set_problems(call, (*getattr(call, "_problems", ()), *custom.problems))
+    _set_custom(call, custom)
+    return custom
 
 
-def _read_extra(call: Call) -> None:
-    extra = {key: value for key, value in call.raw.items() if key not in _KNOWN}
-    object.__setattr__(call, "extra", FrozenDict(extra))
+def _extra_of(call: Call) -> FrozenDict[str, Any]:
+    if not hasattr(call, "_extra"):
+        extra = {key: value for key, value in call.raw.items() if key not in _KNOWN}
+        object.__setattr__(call, "_extra", FrozenDict(extra))
+    return call._extra
 
 
-_LAZY = ("custom_data", "demographics_data", "extra")
+_READ_LATER = ("custom_data", "demographics_data", "extra")
 _HINTS = get_type_hints(Call, include_extras=True)
 DecodedCall = add_decoding_class(
     Call,
     {
-        **{each.name: (_HINTS[each.name], each.name) for each in fields(Call) if each.name not in _LAZY},
+        **{each.name: (_HINTS[each.name], each.name) for each in fields(Call) if each.name not in _READ_LATER},
         "repeat_calling_phone_number": (JsonFlag | None, "repeat_calling_phone_number"),
-        "custom_data": (Json, "_custom_data"),
+        "custom_data": (Json, "custom_data"),
         "key presses": (TextOrList | None, "_printed_keypresses"),
     },
 )
-"""The class that msgspec decodes a call into."""
+"""The class into which msgspec decodes a call."""
 
 # A slot's own getter and setter take half the time of getattr and ``object.__setattr__``.
 _set_source = vars(Record)["_source"].__set__
 _set_problems = vars(Record)["_problems"].__set__
 _set_class = vars(object)["__class__"].__set__
-_get_unread, _set_unread = vars(_Unread)["_custom_data"].__get__, vars(_Unread)["_custom_data"].__set__
+_get_custom, _set_custom = vars(_Unread)["_custom"].__get__, vars(_Unread)["_custom"].__set__
 _get_printed = vars(_Unread)["_printed_keypresses"].__get__
 _set_keypresses = vars(Call)["keypresses"].__set__
 _get_repeat, _set_repeat = (getattr(vars(Call)["repeat_calling_phone_number"], name) for name in ("__get__", "__set__"))
-_set_custom_data = vars(Call)["custom_data"].__set__
-_set_demographics = vars(Call)["demographics_data"].__set__
+# msgspec's encoder looks into this slot and writes the JSON there unchanged.
+_get_custom_data, _set_custom_data = vars(Call)["custom_data"].__get__, vars(Call)["custom_data"].__set__
 
-for _name in ("custom_data", "demographics_data"):
-    setattr(Call, _name, PendingField(vars(Call)[_name], _read_custom_data, vars(_Unread)["_custom_data"]))
-setattr(Call, "extra", LazyField(vars(Call)["extra"], _read_extra))  # noqa: B010 - for the type checker it is a field
+_LAZY: dict[str, Callable[[Call], object]] = {
+    "custom_data": lambda call: _custom_of(call).fields,
+    "demographics_data": lambda call: _custom_of(call).demographics,
+    "extra": _extra_of,
+}
+for _name, _read in _LAZY.items():
+    setattr(Call, _name, LazyField(vars(Call)[_name], _read))
 
 _DOCUMENTED = keys(Call)
 _KNOWN = _DOCUMENTED | {"custom_data"}
@@ -324,7 +335,7 @@ def _to_json(payload: Mapping[str, Any] | bytes) -> bytes:
 
 
 def _json_ready(value: Any) -> Any:
-    """Replace times by text, and anything that JSON cannot hold by the nearest value."""
+    """Replace times by text, and values without a place in JSON by the nearest one."""
     if isinstance(value, Mapping):
         return {_json_ready(str(key)): _json_ready(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

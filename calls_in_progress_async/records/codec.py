@@ -1,7 +1,7 @@
-"""JSON to records: the only module that imports cattrs and msgspec.
+"""JSON to records: the only module with cattrs and msgspec.
 
-msgspec decodes a good record straight from its bytes. A record that msgspec rejects is structured by cattrs field by
-field, so that one unreadable field costs that field only. `Call.problems` then names the field and the reason.
+msgspec decodes a good record straight from its bytes. cattrs structures any other record field by field, so that one
+unreadable field costs that field only. `Call.problems` then names the field and the reason.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 else:
     Time = Annotated[_REAL_DATETIME, msgspec.Meta(tz=True)]
 TextOrList: TypeAlias = Text | list[Any]
-"""A field for which the vendor documents text on one page and a list on another."""
+"""A field documented as text on one of the vendor's pages, and as a list on another."""
 JsonFlag: TypeAlias = bool | Literal["true", "false", "yes", "no"]
 """True or false, also spelled as text."""
 Json: TypeAlias = msgspec.Raw
-"""A value that stays JSON until it is asked for. Empty if the payload leaves it out."""
+"""A value kept as JSON until it is asked for. None if the payload leaves it out."""
 Absent: TypeAlias = msgspec.UnsetType
-"""The type of a field that the payload leaves out, where null would be an error."""
+"""The type of a missing field, if null would be an error."""
 ABSENT = msgspec.UNSET
 
 _FLAGS = {"true": True, "yes": True, "false": False, "no": False}
@@ -47,7 +47,7 @@ _TYPE_NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or fa
 
 @frozen
 class Problem:
-    """A part of a payload that could not be read."""
+    """An unreadable part of a payload."""
 
     path: str
     """The place in the body, such as ``current_calls[3].start_time``."""
@@ -56,7 +56,7 @@ class Problem:
 
 
 class PayloadError(Exception):
-    """A payload cannot be read or, in strict mode, has a field that cannot be read."""
+    """A payload cannot be read or, in strict mode, has an unreadable field."""
 
     def __init__(self, path: str, reason: str) -> None:
         super().__init__(path, reason)
@@ -65,7 +65,7 @@ class PayloadError(Exception):
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A compact internal record that keeps nothing of its payload, such as the ids of a call."""
+    """A compact internal record without its payload, such as the ids of a call."""
 
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ def _decoder(kind: Any) -> Callable[[bytes | Json], Any]:
 
 
 def make_decoder(kind: type[T]) -> Callable[[bytes | Json], T | None]:
-    """Make a function that decodes ``kind`` from JSON, or returns None if the JSON is anything else."""
+    """Make a function to decode ``kind`` from JSON; the function returns None for any other JSON."""
     decode_json = _decoder(cast(Any, kind))
 
     def decode_or_none(payload: bytes | Json) -> T | None:
@@ -158,10 +158,10 @@ def make_part(name: str, fields: Mapping[str, Any], default: Any = None) -> type
 
 
 class _DecodedField(NamedTuple):
-    """A field of a decoding class: the part of `attrs.Attribute` that msgspec looks at."""
+    """A field of a decoding class: the part of `attrs.Attribute` used by msgspec."""
 
     name: str
-    default: Any
+    default: None = None
     validator: None = None
 
 
@@ -169,7 +169,7 @@ _DECODED_AS: dict[type[Any], type[Any]] = {}
 
 
 def add_decoding_class(kind: type[T], keys: Mapping[str, tuple[Any, str]]) -> type[T]:
-    """Make the subclass of ``kind`` that msgspec decodes into.
+    """Make the subclass of ``kind`` for msgspec to decode into.
 
     msgspec knows no keys other than the names of the fields of an attrs class, and decodes every field at once. The
     decoding class has the slots of ``kind`` and an attribute for each key in JSON, so a decoded object becomes a
@@ -181,19 +181,19 @@ def add_decoding_class(kind: type[T], keys: Mapping[str, tuple[Any, str]]) -> ty
     """
     slots = {key: getattr(kind, slot) for key, (_, slot) in keys.items()}
     hints = {key: hint for key, (hint, _) in keys.items()}
-    fields = tuple(_DecodedField(key, msgspec.Raw() if hint is Json else None) for key, hint in hints.items())
+    fields = tuple(map(_DecodedField, hints))
     names = {"__slots__": (), "__annotations__": hints, "__attrs_attrs__": fields, **slots}
     _DECODED_AS[kind] = decoding_class = type(f"Decoded{kind.__name__}", (kind,), names)
     return decoding_class
 
 
 def decoding_class_of(kind: type[T]) -> type[T]:
-    """Return the class that msgspec decodes into for a record."""
+    """Return the class into which msgspec decodes a record."""
     return _DECODED_AS.get(kind, kind)
 
 
 class _Field(NamedTuple):
-    """How a key in JSON becomes an attribute."""
+    """The way from a key in JSON to an attribute."""
 
     name: str
     kind: Any
@@ -213,7 +213,7 @@ def _fields(kind: type[Any]) -> dict[str, _Field]:
 
 
 def keys(kind: type[Any]) -> frozenset[str]:
-    """Return the keys in JSON for which a record has fields, custom data aside."""
+    """Return the keys in JSON of a record's fields, custom data aside."""
     return frozenset(key for key, each in _fields(cast(Any, decoding_class_of(kind))).items() if each.kind is not Json)
 
 
@@ -308,7 +308,7 @@ def decode_or_structure(kind: type[T], payload: bytes, path: str) -> tuple[T, tu
 
 
 def structure_fields(kind: type[T], payload: bytes, path: str) -> tuple[T, tuple[Problem, ...]]:
-    """Structure one object field by field; a field that cannot be read is None and becomes a problem."""
+    """Structure one object field by field; an unreadable field is None and becomes a problem."""
     try:
         values = parse_json(payload)
     except PayloadError as error:
@@ -332,6 +332,11 @@ def _make(kind: type[T], values: Mapping[str, Any]) -> T:
     if issubclass(kind, Part):
         return kind(**values)
     record = object.__new__(kind)
-    for name, default, _ in kind.__attrs_attrs__:  # type: ignore[attr-defined]
-        object.__setattr__(record, name, values.get(name, default))
+    for name, set_slot in _setters(cast(Any, kind)):
+        set_slot(record, values.get(name))
     return record
+
+
+@cache
+def _setters(kind: Any) -> tuple[tuple[str, Callable[[Any, Any], None]], ...]:
+    return tuple((each.name, vars(kind)[each.name].__set__) for each in kind.__attrs_attrs__)

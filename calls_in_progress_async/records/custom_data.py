@@ -14,7 +14,7 @@ Demographic: TypeAlias = str | bool | None
 """The value of one demographic key."""
 
 DEMOGRAPHICS = "demographics_data"
-"""The key among the custom fields that is no custom field."""
+"""The key of the demographics, among the custom fields."""
 
 
 @frozen
@@ -37,9 +37,9 @@ class _Entry(TypedDict, total=False):
 
 
 class CustomFields(FrozenDict[str, Any]):
-    """Custom fields by name, each made when it is looked at: decoding them all would take as long as the call.
+    """Custom fields by name, each made on demand: making them all would take as long as decoding the call.
 
-    The entries inside are the objects of the JSON, so every JSON encoder, which looks inside, writes the API's form.
+    The entries inside are the objects of the JSON. A JSON encoder looks inside, and so writes the API's form.
     """
 
     __slots__ = ()
@@ -126,7 +126,7 @@ def read_plain_custom_data(payload: Json) -> CustomData | None:
 
 
 def freeze_fields(fields: Mapping[str, CustomDataField] | None) -> CustomFields | None:
-    """Make a copy of custom fields that cannot be changed."""
+    """Make an immutable copy of custom fields."""
     if fields is None or isinstance(fields, CustomFields):
         return fields
     return CustomFields({name: _entry_of(each) for name, each in fields.items()})

@@ -1,6 +1,6 @@
-"""JSON that a strict parser rejects, read by the standard library's parser.
+"""Loose JSON, rejected by a strict parser and read by the standard library's.
 
-Such JSON holds NaN, enormous numbers, lone surrogates or bytes that are not UTF-8.
+Loose JSON holds NaN, enormous numbers, lone surrogates or bytes outside UTF-8.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def parse(body: bytes) -> object:
 
 
 def cut(body: bytes, most: int) -> dict[str, bytes | list[bytes]]:
-    """Cut an object into the exact JSON of its fields, and each field that is a list into that of its entries.
+    """Cut an object into the exact JSON of its fields, and each list among them into the JSON of its entries.
 
     Args:
         body: The JSON.
-        most: Fields or entries that are cut before the body is refused.
+        most: Number of fields or entries at most.
 
     Returns:
         The fields by name; none if the body is anything but an object.
@@ -50,7 +50,7 @@ def cut(body: bytes, most: int) -> dict[str, bytes | list[bytes]]:
         cutter.value()
     else:
         for _ in cutter.members("{", "}"):
-            name = str(json.loads(cutter.value()))
+            name = cutter.name()
             cutter.expect(":")
             fields[name] = cutter.entries() if cutter.next_character() == "[" else cutter.value()
     if cutter.next_character():
@@ -67,7 +67,7 @@ class _Cutter:
         self._position = 0
 
     def next_character(self) -> str:
-        """Skip white space and return the character that follows; nothing at the end of the text."""
+        """Skip white space and return the next character; nothing at the end of the text."""
         match = _WHITE_SPACE.match(self._text, self._position)
         self._position = match.end() if match else self._position
         return self._text[self._position : self._position + 1]
@@ -83,6 +83,12 @@ class _Cutter:
         beginning = self._position
         _, self._position = _decoder.raw_decode(self._text, beginning)
         return self._text[beginning : self._position].encode("utf-8", "surrogateescape")
+
+    def name(self) -> str:
+        """Return the next text, the name of a field."""
+        if self.next_character() != '"':
+            raise ValueError("a field has no name")
+        return str(json.loads(self.value()))
 
     def members(self, opening: str, closing: str) -> Iterator[None]:
         """Stop at each member of a list or an object."""

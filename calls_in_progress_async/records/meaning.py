@@ -19,7 +19,7 @@ def canonical(payload: bytes, documented: frozenset[str]) -> object:
 
     Args:
         payload: The JSON.
-        documented: The keys of the fields that hold text.
+        documented: The keys of the fields documented as text.
     """
     try:
         values = parse_json(payload)
@@ -46,7 +46,7 @@ def _canonical_value(key: str, value: Any, documented: frozenset[str]) -> object
 
 
 def _wrap(value: object) -> tuple[str]:
-    """Write a value as JSON in a tuple, since text with the same characters is something else."""
+    """Write a value as JSON in a tuple, to tell it from text with the same characters."""
     return (_encode(value),)
 
 
@@ -60,7 +60,7 @@ def _canonical_custom_data(value: Any) -> object:
 
 
 def _canonical_entry(entry: Any, *, booleans: bool) -> object:
-    """Put a custom field or the demographics, in which a boolean is no text, into the canonical form."""
+    """Put a custom field or the demographics into the canonical form; a demographic boolean is no text."""
     if not isinstance(entry, dict):
         return entry if entry is None or entry == "" else _wrap(entry)
     return {

@@ -1,4 +1,4 @@
-"""The state that a record keeps of its payload, outside its fields: private, and skipped by every encoder."""
+"""A record's memory of its payload, outside its fields: private, and skipped by every encoder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .codec import Problem, parse_json
 
 @define(eq=False)
 class Body:
-    """The JSON that records came in: one record, or a body with a list of records."""
+    """The JSON of one record, or of a body with a list of records."""
 
     json: bytes
     path: str
@@ -38,7 +38,7 @@ class Record:
     _source: tuple[Body, int | None]
     """The body, and the record's index in its list. Unset if the record was made by its constructor."""
     _problems: tuple[Problem, ...]
-    """The fields that could not be read. Unset if there are none."""
+    """The unreadable fields. Unset if there are none."""
 
     @property
     def path(self) -> str:
@@ -51,7 +51,7 @@ class Record:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """The fields that could not be read, and why."""
+        """The unreadable fields, each with the reason."""
         return getattr(self, "_problems", ())
 
     @property
@@ -68,7 +68,7 @@ class Record:
         """The payload as Python values, parsed anew at each call.
 
         A value without a Python equivalent is the nearest one: an integer of 400 or more digits is a float, and a
-        byte that is not UTF-8 is U+FFFD.
+        byte outside UTF-8 is U+FFFD.
         """
         payload: dict[str, Any] = parse_json(self.raw_json)
         return payload
@@ -82,9 +82,10 @@ class Record:
 
 
 class LazyField:
-    """A field of a slotted record that is read from the payload at its first use.
+    """A field of a slotted record, read from the payload on demand.
 
-    Stands in for the slot's own descriptor, so that every reader finds the value: attrs, cattrs, msgspec, rich.
+    The descriptor replaces the slot's own, so every reader of attributes finds the value: attrs, cattrs, rich. The slot
+    itself holds the value of a record made by its constructor.
     """
 
     def __init__(self, slot: Any, read: Callable[[Any], object]) -> None:
@@ -95,29 +96,13 @@ class LazyField:
         if record is None:
             return self
         try:
+            _get_source(record)
+        except AttributeError:  # made by its constructor
             return self._get(record)
-        except AttributeError:
-            self._read(record)
-            return self._get(record)
+        return self._read(record)
 
     def __set__(self, record: Any, value: object) -> None:
         self._set(record, value)
 
 
-class PendingField(LazyField):
-    """A `LazyField` whose JSON waits in a slot of its own, which is None once it is read: half the work of an error."""
-
-    def __init__(self, slot: Any, read: Callable[[Any], object], pending: Any) -> None:
-        super().__init__(slot, read)
-        self._pending = pending.__get__
-
-    def __get__(self, record: Any, owner: type | None = None) -> Any:
-        if record is None:
-            return self
-        try:
-            pending = self._pending(record)
-        except AttributeError:  # made by its constructor
-            pending = None
-        if pending is not None:
-            self._read(record)
-        return self._get(record)
+_get_source = vars(Record)["_source"].__get__

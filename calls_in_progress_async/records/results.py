@@ -14,7 +14,7 @@ from .codec import PayloadError, Problem
 
 
 class _Releasing:
-    """A list of calls that share the body of one response as long as the list exists."""
+    """A list of calls with one shared body, as long as the list exists."""
 
     __slots__ = ("_release",)
 
@@ -27,9 +27,9 @@ class CurrentCalls(_Releasing, Sequence[Call]):
 
     _calls: tuple[Call, ...] = ()
     problems: tuple[Problem, ...] = ()
-    """The entries of the list that are not calls, and why. A call lists its own unreadable fields in ``problems``."""
+    """The entries other than calls, each with the reason. A call lists its own unreadable fields in ``problems``."""
     attempts: tuple[Attempt, ...] = field(default=(), eq=False)
-    """The attempts that the find took."""
+    """The attempts of the find."""
 
     @classmethod
     def _of(cls, structured: StructuredCalls, attempts: tuple[Attempt, ...]) -> Self:
@@ -62,16 +62,16 @@ class CallUpdate:
     calls: tuple[Call, ...] = ()
     """The call as the server shows it, if it does. Updated custom data is not visible in it."""
     problems: tuple[Problem, ...] = ()
-    """The parts of the response that could not be read."""
+    """The unreadable parts of the response."""
     attempts: tuple[Attempt, ...] = field(default=(), eq=False)
-    """The attempts that the update took."""
+    """The attempts of the update."""
 
 
 def structure_calls(body: bytes, *, strict: bool) -> StructuredCalls:
     """Read the body of a find.
 
     Raises:
-        PayloadError: The body does not say which calls there are.
+        PayloadError: The body has no list of calls.
     """
     found = structure_list(body, strict=strict)
     if found is None or any(each.path == "current_call" for each in found.problems):

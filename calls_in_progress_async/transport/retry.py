@@ -22,11 +22,9 @@ def _statuses(value: Collection[int]) -> frozenset[int]:
     except TypeError:
         statuses = frozenset({-1})
     if not all(isinstance(status, int) and 400 <= status <= 599 for status in statuses):
-        raise validation.invalid(
-            "statuses", f"{validation.describe(value)} will not do, pass a set of 4xx and 5xx statuses"
-        )
+        raise validation.unexpected("statuses", "a set of 4xx and 5xx statuses", value)
     if gone := statuses & {401, 404}:
-        raise validation.invalid("statuses", f"{min(gone)} is never retried: the answer would be the same")
+        raise validation.invalid("statuses", f"must not hold {min(gone)}: the response would be the same")
     return statuses
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
+import inspect
 import json
 import os
 import ssl
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import aiohttp
 import pytest
@@ -31,6 +32,7 @@ from calls_in_progress_async import (
     UpdateCallRequest,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.environment import ClientSettings
 from calls_in_progress_async.sandbox import SandboxServer
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
@@ -691,7 +693,7 @@ async def test_what_is_passed_wins_over_the_environment(environment: Any) -> Non
     [
         ({}, "token", "CALLS_IN_PROGRESS_TOKEN"),
         ({"TOKEN": "a", "TOKEN_FILE": "b"}, "token", "is set twice"),
-        ({"TOKEN": " "}, "token", "is empty"),
+        ({"TOKEN": " "}, "token", "is missing"),
         ({"TOKEN": "se cret"}, "token", "is malformed"),
         ({"TOKEN_FILE": "/no/such/file"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: No such file"),
         ({"TOKEN_FILE": "/"}, "token", "CALLS_IN_PROGRESS_TOKEN_FILE names: Is a directory"),
@@ -709,6 +711,34 @@ def test_an_environment_that_will_not_do_is_refused(environment: Any, names: Any
     assert raised.value.parameter == parameter
     assert str(raised.value).isprintable()
     assert "se cret" not in str(raised.value)
+
+
+async def test_a_rotated_token_file_is_read_again(environment: Any, tmp_path: Path) -> None:
+    """After a 401 the file is read once more, so a rotated secret needs no restart."""
+    file = tmp_path / "token"
+    file.write_text("old")
+    async with RawServer([NO_CALLS, reply(401), NO_CALLS]) as server:
+        environment(TOKEN_FILE=f"{file}\r", BASE_URL=server.url)
+        async with CallsInProgressClient.from_env() as client:
+            await client.find(ACME)
+            file.write_text("new\r\n")
+            await client.find(ACME)
+    assert [seen.header("Authorization") for seen in server.seen] == ["old", "old", "new"]
+
+
+async def test_a_line_end_of_windows_is_no_part_of_a_variable(environment: Any) -> None:
+    """``docker --env-file`` passes the carriage returns of its file."""
+    environment(TOKEN="t\r", NETWORK="acme\r", ORGANIZATION_TYPE_CASE="capitalized\r")
+    client = CallsInProgressClient.from_env()
+    assert (await token_of(client), client.base_url) == ("t", "https://acme.invoca.net")
+
+
+def test_the_settings_of_the_environment_are_the_clients() -> None:
+    """A type checker sees a misspelt setting of from_env."""
+    parameters = inspect.signature(CallsInProgressClient).parameters
+    assert list(ClientSettings.__annotations__) == list(parameters)
+    hints = get_type_hints(CallsInProgressClient.__init__)
+    assert get_type_hints(ClientSettings) == {name: hints[name] for name in parameters}
 
 
 def test_a_token_file_that_is_no_text_is_refused(environment: Any, tmp_path: Path) -> None:

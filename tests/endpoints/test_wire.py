@@ -307,10 +307,3 @@ async def test_netrc_never_displaces_the_token(tmp_path: Path, monkeypatch: pyte
     async with RawServer() as server, server.client(trust_env=True) as client:
         await client.find(ACME)
         assert server.seen[0].header("Authorization") == TOKEN
-
-
-def test_a_body_can_be_read_as_text() -> None:
-    """Aiohttp asks that of any body."""
-    from calls_in_progress_async.transport.session import _WatchedBody  # noqa: PLC0415
-
-    assert _WatchedBody("é".encode(), RawServer()).decode() == "é"  # type: ignore[arg-type]

@@ -1,0 +1,100 @@
+"""The error that each status and body of the API means."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import calls_in_progress_async as sdk
+from calls_in_progress_async.endpoints.wire_format import WireFormat
+
+ACME = sdk.Organization.advertiser(25)
+FIND = sdk.CurrentCallsRequest(organization=ACME)
+UPDATE = sdk.UpdateCallRequest(organization=ACME, transaction_id="T", new_external_unique_id="x")
+
+
+def raised(request: Any, status: int, body: Any) -> sdk.ResponseError:
+    payload = body if isinstance(body, bytes) else json.dumps(body).encode()
+    with pytest.raises(sdk.ResponseError) as caught:
+        request.read(sdk.WireResponse(status, {}, payload), WireFormat(), ())
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ({"errors": {"class": "InvalidInput", "invalid_data": "id is wrong"}}, sdk.RequestRejectedError),
+        ({"errors": {"class": "RecordInvalid", "invalid_data": "x"}}, sdk.RequestRejectedError),
+        ({"errors": {"id": ["can't be blank"]}}, sdk.RequestRejectedError),
+        ({"errors": {"class": "UnauthorizedOperation"}}, sdk.PermissionDeniedError),
+        ({"errors": {"class": "UnauthorizedAdvertiser", "invalid_data": "x"}}, sdk.PermissionDeniedError),
+        ({"errors": {"class": "SomethingNew"}}, sdk.PermissionDeniedError),
+        ({"error": "NotAuthorized"}, sdk.PermissionDeniedError),
+        (b"<html>", sdk.PermissionDeniedError),
+        (b"", sdk.PermissionDeniedError),
+    ],
+)
+@pytest.mark.parametrize("request_", [FIND, UPDATE], ids=["find", "update"])
+def test_a_403_is_about_permission_unless_it_names_the_arguments(request_: Any, body: Any, kind: type) -> None:
+    """The vendor answers both malformed arguments and missing access with 403."""
+    assert type(raised(request_, 403, body)) is kind
+
+
+@pytest.mark.parametrize("status", [200, 202])
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        ({"error": "RecordNotFound"}, sdk.CallNotFoundError, "RecordNotFound (no such call is in progress)"),
+        ({"errors": {"class": "RecordNotFound", "invalid_data": "Could not find"}}, sdk.CallNotFoundError, "Could not"),
+        ({"error": "NotAuthorized"}, sdk.AuthenticationError, "NotAuthorized"),
+        ({"errors": {"class": "UnauthorizedOperation"}}, sdk.PermissionDeniedError, "UnauthorizedOperation"),
+        ({"errors": {"class": "InvalidInput", "invalid_data": "x"}}, sdk.RequestRejectedError, "InvalidInput, x"),
+        ({"errors": {"custom_data": ["is unknown"]}}, sdk.RequestRejectedError, "custom_data: is unknown"),
+        ({"errors": {"class": "InternalServiceError", "invalid_data": "refer to error handle 12"}},
+         sdk.ServerError, "error handle 12"),
+        ({"error": "Something new"}, sdk.UnexpectedResponseError, "Something new"),
+        ({"errors": "no"}, sdk.UnexpectedResponseError, "no"),
+        ({"errors": ["no"], "current_call": {"city": "x"}}, sdk.UnexpectedResponseError, ""),
+    ],
+)  # fmt: skip
+def test_an_update_with_an_error_in_its_success_is_an_error(status: int, body: Any, kind: type, said: str) -> None:
+    """A 200 with an error in the body is not done, and its class says what to do."""
+    error = raised(UPDATE, status, body)
+    assert type(error) is kind
+    assert said in str(error)
+    assert error.status == status
+    assert error.__context__ is None
+
+
+def test_the_error_within_a_success_keeps_what_the_server_says_of_fields_and_handles() -> None:
+    """As with the status that fits."""
+    error = raised(UPDATE, 200, {"errors": {"custom_data": ["is unknown"]}})
+    assert isinstance(error, sdk.RequestRejectedError)
+    assert error.field_errors == {"custom_data": ("is unknown",)}
+    server = raised(UPDATE, 200, {"errors": {"class": "InternalServiceError", "invalid_data": "error handle 12"}})
+    assert isinstance(server, sdk.ServerError)
+    assert server.error_handle == "12"
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"error": None}, {"error": "", "errors": {}}, {"errors": []}, {"current_call": {"note": "error"}}]
+)
+def test_an_update_without_an_error_is_done(body: Any) -> None:
+    """Empty errors are none."""
+    assert UPDATE.read(sdk.WireResponse(200, {}, json.dumps(body).encode()), WireFormat(), ()).problems == ()
+
+
+def test_a_404_is_a_missing_call_for_an_update_alone() -> None:
+    """A find that is answered with 404 asked for no call."""
+    assert type(raised(UPDATE, 404, {"error": "RecordNotFound"})) is sdk.CallNotFoundError
+    assert type(raised(FIND, 404, {"error": "RecordNotFound"})) is sdk.NotFoundError
+
+
+@pytest.mark.parametrize("request_", [FIND, UPDATE], ids=["find", "update"])
+def test_the_note_on_the_spelling_of_the_type_survives(request_: Any) -> None:
+    """Every 4xx that names organization_type has the note."""
+    for status in (403, 404):
+        error = raised(request_, status, {"errors": {"organization_type": ["is not included in the list"]}})
+        assert "organization_type_case" in error.__notes__[0]

@@ -1,0 +1,170 @@
+"""Bodies of any content are decoded or refused without holding the event loop."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from calls_in_progress_async import UnexpectedResponseError
+from calls_in_progress_async.endpoints.current_calls import CurrentCallsRequest
+from calls_in_progress_async.endpoints.error_responses import error_of
+from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.organization import Organization
+from calls_in_progress_async.records import bodies, lenient_json
+from calls_in_progress_async.records.bodies import split, split_tolerantly
+from calls_in_progress_async.records.codec import PayloadError
+from calls_in_progress_async.records.results import structure_calls
+from calls_in_progress_async.transport.wire import WireResponse
+
+MIB = 2**20
+NESTED = b'{"a":' + b"[" * 2_000 + b"]" * 2_000 + b"}"
+
+
+def listing(entry: bytes, size: int) -> bytes:
+    count = max(1, size // (len(entry) + 1))
+    return b'{"current_calls":[' + b",".join([entry] * count) + b"]}"
+
+
+FLOODS: list[tuple[str, bytes, int]] = [
+    ("NaN", b'{"x":NaN}', 4 * MIB),
+    ("NaN in little", b'{"x":NaN}', MIB - 100),
+    ("empty objects", b"{}", 32 * MIB),
+    ("empty objects in little", b"{}", MIB),
+    ("numbers", b"1", 8 * MIB),
+    ("nulls", b"null", 8 * MIB),
+    ("empty lists", b"[]", 8 * MIB),
+    ("lists in a list", b'{"keypresses":[' + b"1," * MIB + b"1]}", 1),
+    ("bad fields", b'{"city":[]}', 8 * MIB),
+    ("numeric ids", b'{"advertiser_id":1}', 16 * MIB),
+    ("custom fields", b'{"custom_data":{' + b",".join(b'"%d":{}' % n for n in range(10**6)) + b"}}", 1),
+    ("nested entries", NESTED, 2 * MIB),
+    ("nested whole", b"[" * (32 * MIB), 1),
+]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize(("entry", "size"), [each[1:] for each in FLOODS], ids=[each[0] for each in FLOODS])
+def test_a_flood_is_decoded_or_refused_at_once(entry: bytes, size: int, strict: bool) -> None:
+    """At the default cap of 32 MiB, nothing holds the loop: 0.1 s of CPU, tripled here for slow machines."""
+    body = listing(entry, size)
+    started = time.process_time()
+    with suppress(PayloadError):
+        structure_calls(body, strict=strict)
+    assert time.process_time() - started < 0.3
+
+
+def test_entries_that_are_nested_too_deeply_are_refused_at_once() -> None:
+    """2 MB of 500 entries that are 2,000 levels deep take milliseconds."""
+    body = listing(NESTED, 2 * MIB)
+    started = time.process_time()
+    for strict in (False, True):
+        with pytest.raises(PayloadError, match="nested too deeply"):
+            structure_calls(body, strict=strict)
+    assert time.process_time() - started < 0.1
+
+
+def test_many_calls_are_no_flood() -> None:
+    """As many full calls as the default cap holds are decoded, and 20,000 short ones."""
+    full = {f"field_{n:02}_of_a_call": f"a value of some length {n}" for n in range(40)}
+    full["custom_data"] = {f"name_{n}": {"value": "v" * 20, "source": "VirtualLine"} for n in range(5)}  # type: ignore[assignment]
+    body = listing(json.dumps(full).encode(), 31 * MIB)
+    assert len(structure_calls(body, strict=False).calls) > 10_000
+    short = listing(b'{"transaction_id":"ABCD1234-ABCD1234","call_status":"bridged"}', 63 * 20_000)
+    assert len(structure_calls(short, strict=False).calls) == 20_000
+
+
+@pytest.mark.parametrize("tolerant", [False, True])
+def test_a_list_that_is_too_long_says_so(tolerant: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the list and the bound."""
+    monkeypatch.setattr(bodies, "MAX_ENTRIES", 3)
+    monkeypatch.setattr(bodies, "_SMALL", 1)
+    with pytest.raises(PayloadError, match="has more than 3 entries"):
+        (split_tolerantly(listing(b"{}", 12), strict=False) if tolerant else split(listing(b"{}", 12)))
+    with pytest.raises(PayloadError, match="has more than 3 entries"):
+        structure_calls(listing(b'{"city":"x"}', 60), strict=False)
+
+
+def test_unreadable_entries_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One more than the bound refuses the response."""
+    monkeypatch.setattr(bodies, "MAX_STRUCTURED", 3)
+    assert len(structure_calls(listing(b'{"city":[]}', 36), strict=False).calls) == 3
+    with pytest.raises(PayloadError, match="has more than 3 entries that cannot be read"):
+        structure_calls(listing(b'{"city":[]}', 48), strict=False)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_byte_order_mark_is_no_part_of_the_json(strict: bool) -> None:
+    """Strict mode takes it as well, since no field is unreadable."""
+    body = b"\xef\xbb\xbf" + listing(b'{"city":"x"}', 1)
+    (call,) = structure_calls(body, strict=strict).calls
+    assert (call.city, call.raw_json) == ("x", b'{"city":"x"}')
+
+
+def test_raw_json_is_exact_beside_a_call_that_only_a_tolerant_parser_takes() -> None:
+    """NaN or a byte that is not UTF-8 in one call changes nothing in the JSON of another, nor in its own."""
+    exact = b'{ "b" : 1.50 ,"a":"\\u0041" }'
+    odd = b'{"x" : NaN, "y":"\xff"}'
+    found = structure_calls(b'{"current_calls": [ ' + exact + b" , " + odd + b' ] , "page": [1]}', strict=False)
+    assert [call.raw_json for call in found.calls] == [exact, odd]
+
+
+def test_times_are_equal_on_both_decoding_paths() -> None:
+    """Sub-microsecond digits are rounded alike beside an unreadable field."""
+    for text in ("2023-04-03T16:02:36.1234567Z", "2023-04-03T16:02:36.9999999-07:00", "2023-04-03T16:02:36.1234564Z"):
+        plain, beside = structure_calls(
+            b'{"current_calls":[{"start_time":"%b"}, {"start_time":"%b","city":[]}]}' % (text.encode(), text.encode()),
+            strict=False,
+        ).calls
+        assert plain.start_time == beside.start_time is not None
+        (alone,) = structure_calls(b'{"current_calls":[{"start_time":"%b"}]}' % text.encode(), strict=False).calls
+        assert alone.start_time == beside.start_time
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b'{"a"', b'{"a":', b'{"a":1', b'{"a":1,', b'{"a":1,}', b'{"a":[1 2]}', b'{"a":[1,]}', b"{1:2}",
+     b"{} {}", b'{"a":[1}', b"\xff", b"[1", b'{"a":[}'],
+)  # fmt: skip
+def test_what_is_no_json_is_not_cut(body: bytes) -> None:
+    """The cutter raises ValueError."""
+    with pytest.raises(ValueError):  # noqa: PT011 - json's own messages
+        lenient_json.cut(body, 100)
+
+
+@pytest.mark.parametrize(
+    "value", [{}, [], {"a": [], "b": {}}, {"a": [1, "x,]", {"b": [2]}, None], 'c"]': "d"}, 5, "x", None]
+)
+@pytest.mark.parametrize("indent", [None, 1])
+def test_cutting_agrees_with_the_parser(value: Any, indent: int | None) -> None:
+    """The fields of an object and the entries of its lists are those that json.loads finds."""
+    found = lenient_json.cut(json.dumps(value, indent=indent).encode(), 100)
+    read = {
+        name: [json.loads(entry) for entry in each] if isinstance(each, list) else json.loads(each)
+        for name, each in found.items()
+    }
+    assert read == (value if isinstance(value, dict) else {})
+
+
+def test_too_many_parts_are_not_cut() -> None:
+    """The bound counts fields and entries alike."""
+    with pytest.raises(ValueError, match="too many parts"):
+        lenient_json.cut(b'{"a":[1,2,3,4]}', 2)
+
+
+def test_the_body_of_an_error_is_read_as_far_as_an_error_needs() -> None:
+    """Megabytes of nonsense in a 500 are not parsed."""
+    started = time.process_time()
+    error = error_of(WireResponse(500, {}, b'{"errors": [' + b'{"x":NaN},' * (3 * MIB) + b"1]}"))
+    assert str(error) == "HTTP 500"
+    assert time.process_time() - started < 0.1
+
+
+def test_a_find_says_which_bound_was_exceeded() -> None:
+    """The message reaches the caller."""
+    request = CurrentCallsRequest(organization=Organization.network(1))
+    with pytest.raises(UnexpectedResponseError, match=r"^HTTP 200: the body has too many values for its size$"):
+        request.read(WireResponse(200, {}, listing(b"{}", 4 * MIB)), WireFormat())
