@@ -249,8 +249,12 @@ def test_a_hook_may_have_a_part_of_the_methods() -> None:
     counter = Counter()
     told_to = [counter, Instrumentation.__new__(type("Nothing", (Instrumentation,), {}))]
 
+    tokens = ["old", "new"]
+
     async def main() -> None:
-        assert await rig(500, 429, 200, instrumentation=told_to, retry=RetryPolicy(initial=0)).go() == 200
+        settings = {"rate_limit": RateLimit(rate=0.1, burst=1), "retry": RetryPolicy(max_attempts=4)}
+        it = rig(401, 500, 429, 200, instrumentation=told_to, token=lambda _: tokens.pop(0), **settings)
+        assert await it.go() == 200
 
     virtual_loop.run(main)
     assert counter.count == 2
@@ -275,6 +279,30 @@ def test_the_caller_gets_its_own_error() -> None:
         assert type(await it.go()) is sdk.TlsError
 
     virtual_loop.run(main)
+
+
+class Raising:
+    """A hook with a context manager that raises the caller's own error again."""
+
+    def operation(self, _: OperationInfo) -> Any:
+        return self
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            raise error
+
+
+def test_a_hook_that_raises_the_callers_error_again_has_not_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged."""
+
+    async def main() -> None:
+        it = rig(sdk.TlsError("TLS failed"), instrumentation=[Raising()])
+        assert type(await it.go()) is sdk.TlsError
+
+    virtual_loop.run(main)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("wrong", [5, "hooks", [5], [Diary], Diary()])

@@ -372,7 +372,7 @@ def test_a_phone_number_is_redacted_in_the_digits_of_any_script(how: str) -> Non
 
 def test_text_that_cannot_be_unescaped_is_read_as_it_is() -> None:
     """Escapes cut off, octets in no UTF-8, and code points beyond Unicode."""
-    for text in ["%", "%f", "%ff%", "%e2%80", "&#9999999;", "&#xffffff;", "&amp"]:
+    for text in ["%", "%f", "%ff%", "%e2%80", "\\ud801", "\\ud801\\ud801", "&#9999999;", "&#xffffff;", "&amp"]:
         assert redact(f"{text} 1234567 {text}", "") == f"{text} [digits] {text}"
         assert redact(text, "") == text
 
