@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -18,9 +17,8 @@ from transport.pipelines import FIND, Answer, rig, write
 from transport.servers import ACME, DONE, NO_CALLS, RawServer, hang, reply
 
 import calls_in_progress_async as sdk
-from calls_in_progress_async import Organization, RateLimit, RetryPolicy, clock
+from calls_in_progress_async import Organization, RateLimit, RetryPolicy
 from calls_in_progress_async.transport.attempt_result import AttemptResult, AttemptTimeline
-from calls_in_progress_async.transport.cancel_scopes import CancelScope, CancelScopes
 from calls_in_progress_async.transport.retry import Retry, RetryBudgets, Stop, decide
 from calls_in_progress_async.transport.retry_after import parse_retry_after
 from calls_in_progress_async.transport.wire import WireResponse
@@ -780,137 +778,3 @@ def test_a_steep_backoff_is_the_maximum(multiplier: float) -> None:
     """An overflow exceeds any maximum."""
     policy = RetryPolicy(multiplier=multiplier, max_attempts=100)
     assert [policy.backoff(n, 1.0) for n in (3, 70)] == [20.0, 20.0]
-
-
-def test_a_scope_that_has_ended_ends_once() -> None:
-    """Closing, at the moment a deadline passes, finds it ended already."""
-
-    async def main() -> None:
-        scopes, scope = CancelScopes(), CancelScope()
-        scopes.reschedule(scope, clock.now() + 1.0)
-        with suppress(TimeoutError), scope:
-            try:
-                await asyncio.sleep(10)
-            finally:
-                scopes.cancel_all()
-        assert scope.cancelled_caught
-        scopes.cancel_all()
-        scopes.discard(scope)
-        scope.cancel()
-        assert asyncio.get_running_loop().time() == 1_000_001.0
-
-    virtual_loop.run(main)
-
-
-@pytest.mark.parametrize("before", [0, 1])
-def test_a_scope_that_ends_is_a_timeout_and_no_cancellation(before: int) -> None:
-    """However often it is told to: the task is cancelled no more than it was before."""
-
-    async def main() -> None:
-        task: Any = asyncio.current_task()
-        for _ in range(before):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(1)
-        scope = CancelScope()
-
-        async def ended_twice() -> None:
-            with scope:
-                scope.cancel()
-                scope.cancel()
-                await asyncio.sleep(10)
-
-        with pytest.raises(TimeoutError):
-            await ended_twice()
-        assert (scope.cancelled_caught, task.cancelling()) == (True, before)
-
-    virtual_loop.run(main)
-
-
-def test_what_came_of_a_scope_counts_though_it_was_ended() -> None:
-    """A result, or another error."""
-
-    async def main() -> None:
-        task: Any = asyncio.current_task()
-
-        async def end_with(error: Exception | None) -> None:
-            scope = CancelScope()
-            with scope:
-                scope.cancel()
-                with suppress(asyncio.CancelledError):
-                    await asyncio.sleep(10)
-                assert scope.cancelled_caught
-                if error is not None:
-                    raise error
-
-        await end_with(None)
-        with pytest.raises(LookupError):
-            await end_with(LookupError())
-        assert task.cancelling() == 0
-
-    virtual_loop.run(main)
-
-
-def test_a_scope_that_was_left_ends_nothing_that_comes_after() -> None:
-    """Though it was told to end while it was open."""
-
-    async def main() -> None:
-        scope = CancelScope()
-        with scope:
-            scope.cancel()
-        await asyncio.sleep(1)
-        assert not scope.cancelled_caught
-
-    virtual_loop.run(main)
-
-
-async def wait_in(scope: CancelScope) -> None:
-    with scope:
-        try:
-            await asyncio.sleep(10)
-        finally:
-            for _ in range(10):  # as a slowly closing connection
-                await asyncio.sleep(0)
-
-
-def test_all_scopes_end_at_once_those_without_an_end_too() -> None:
-    """Later scopes have their full time."""
-
-    async def main() -> None:
-        scopes, endless, timed, later = CancelScopes(), CancelScope(), CancelScope(), CancelScope()
-        scopes.reschedule(endless, None)
-        scopes.reschedule(timed, clock.now() + 5.0)
-        waiting = [asyncio.create_task(wait_in(scope)) for scope in (endless, timed)]
-        await asyncio.sleep(1)
-        scopes.cancel_all()
-        for task in waiting:
-            with pytest.raises(TimeoutError):
-                await task
-        assert asyncio.get_running_loop().time() == 1_000_001.0
-        scopes.discard(timed)
-        scopes.reschedule(later, clock.now() + 5.0)
-        with pytest.raises(TimeoutError):
-            await wait_in(later)
-        assert asyncio.get_running_loop().time() == 1_000_006.0
-
-    virtual_loop.run(main)
-
-
-def test_a_scope_whose_time_is_over_is_told_once() -> None:
-    """However long its block then takes: the timer does not go on about it."""
-
-    class Counted(CancelScope):
-        told = 0
-
-        def expire(self) -> None:
-            self.told += 1
-            super().expire()
-
-    async def main() -> None:
-        scopes, scope = CancelScopes(), Counted()
-        scopes.reschedule(scope, clock.now() + 1.0)
-        with pytest.raises(TimeoutError):
-            await wait_in(scope)
-        assert scope.told == 1
-
-    virtual_loop.run(main)
