@@ -70,6 +70,27 @@ def test_scopes_are_looked_through_once_a_second_at_most(monkeypatch: pytest.Mon
     assert 2 <= len(looks) <= 3
 
 
+def test_a_scope_moved_or_discarded_while_others_end_is_not_cancelled_for_its_old_time() -> None:
+    """Its old time is in the queue of the next second."""
+
+    async def main() -> None:
+        scopes, moved, discarded = CancelScopes(), CancelScope(), CancelScope()
+        await time_in(scopes, 0, 1.0)
+        for scope in (moved, discarded):
+            scopes.reschedule(scope, clock.now() + 0.3)
+        scopes.reschedule(moved, clock.now() + 0.6)
+        scopes.discard(discarded)
+        began = clock.now()
+        with pytest.raises(TimeoutError):
+            await wait_in(moved)
+        assert clock.now() - began == pytest.approx(0.6, abs=0.0011)
+        assert not discarded.expired
+        scopes.discard(moved)
+        assert len(scopes) == 0
+
+    virtual_loop.run(main)
+
+
 def test_a_scope_that_is_moved_ends_at_its_new_time_only() -> None:
     """Sooner or later, or never."""
 
