@@ -53,7 +53,7 @@ def with_cattrs() -> Callable[[bytes], Any]:
 
 
 def ours(body: bytes) -> CurrentCalls:
-    return CurrentCalls(*structure_calls(body, strict=False))
+    return CurrentCalls._of(structure_calls(body, strict=False), ())
 
 
 def contenders() -> dict[str, Callable[[bytes], Any]]:

@@ -48,7 +48,7 @@ def steps() -> dict[str, tuple]:
     one, twenty = bodies.body(1), bodies.body(20)
     request, wire_format = CurrentCallsRequest(organization=ADVERTISER), WireFormat()
     bucket = TokenBucket(rate=1e9, burst=1e9)
-    (call,), _ = structure_calls(one, strict=False)
+    (call,) = structure_calls(one, strict=False).calls
     last = listing.read(twenty, None, strict=False)
 
     return {
@@ -73,7 +73,7 @@ def number_seen_before() -> str:
 
 
 def records(body: bytes) -> CurrentCalls:
-    return CurrentCalls(*structure_calls(body, strict=False))
+    return CurrentCalls._of(structure_calls(body, strict=False), ())
 
 
 def poll(body: bytes, last: listing.Listing) -> listing.Listing:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
@@ -24,11 +23,8 @@ from .codec import (
     add_decoding_class,
     decode_or_structure,
     decoding_class_of,
-    flag_of,
-    json_text,
     keys,
     parse_json,
-    time_text,
 )
 from .custom_data import (
     DEMOGRAPHICS,
@@ -39,6 +35,7 @@ from .custom_data import (
     read_custom_data,
     read_plain_custom_data,
 )
+from .json_values import flag_of, json_ready
 from .meaning import canonical
 from .record import Body, LazyField, Record
 
@@ -187,7 +184,7 @@ class Call(_Unread):
             custom[DEMOGRAPHICS] = dict(self.demographics_data)
         if custom or self.custom_data is not None:
             values["custom_data"] = custom
-        ready: dict[str, Any] = _json_ready({**values, **self.extra})
+        ready: dict[str, Any] = json_ready({**values, **self.extra})
         return ready
 
     def to_json(self) -> str:
@@ -332,16 +329,3 @@ def _restore(payload: bytes, path: str) -> Call:
 def _to_json(payload: Mapping[str, Any] | bytes) -> bytes:
     """Write a mapping as JSON, with times in ISO 8601; bytes are JSON already."""
     return payload if isinstance(payload, bytes) else json.dumps({**payload}, default=datetime.isoformat).encode()
-
-
-def _json_ready(value: Any) -> Any:
-    """Replace times by text, and values without a place in JSON by the nearest one."""
-    if isinstance(value, Mapping):
-        return {_json_ready(str(key)): _json_ready(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_ready(each) for each in value]
-    if isinstance(value, str):
-        return json_text(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return time_text(value) if isinstance(value, datetime) else value

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .codec import PayloadError, flag_of, json_text, parse_json
+from .codec import PayloadError, parse_json
 from .custom_data import DEMOGRAPHICS
+from .json_values import flag_of, json_text
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 

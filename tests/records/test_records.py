@@ -495,6 +495,8 @@ def test_custom_data_may_be_nothing(value: Any) -> None:
     assert call({}).custom_value("x") is None
     assert call({"custom_data": []}, strict=True).custom_data == {}
     assert call({"custom_data": {}}, strict=True).custom_data == {}
+    assert call({"custom_data": {"a": value}}, strict=True).custom_data == {"a": CustomDataField()}
+    assert call({"custom_data": [{"name": "a", "value": value}]}, strict=True).custom_value("a") is None
 
 
 def test_demographics_are_no_custom_field() -> None:
