@@ -50,6 +50,13 @@ def oldest(session: nox.Session) -> None:
 
 
 @nox.session(python=STABLE)
+def browser(session: nox.Session) -> None:
+    """Run the wallboard in a real browser: chromium must be installed, or the tests are skipped."""
+    session.install("-e", ".[cli,test]", "playwright==1.65.2")
+    session.run("pytest", "tests/wallboard", *session.posargs)
+
+
+@nox.session(python=STABLE)
 def prereleases(session: nox.Session) -> None:
     """Run the test suite with aiohttp's newest pre-release."""
     session.install("-e", ".[cli,test]")

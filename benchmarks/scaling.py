@@ -48,9 +48,7 @@ class InMemory:
 
 
 def client_in_memory(body: bytes) -> CallsInProgressClient:
-    client = CallsInProgressClient(token="token")
-    client._pipeline._transport = InMemory(body)
-    return client
+    return CallsInProgressClient(token="token", transport=InMemory(body))
 
 
 def organizations(count: int) -> Iterator[Organization]:

@@ -14,6 +14,7 @@ import argparse
 import asyncio
 import gc
 import json
+import logging
 import multiprocessing
 import os
 import random
@@ -215,7 +216,7 @@ def request_problems(soak: Soak, seen: Counter[str]) -> list[str]:
         found.append(f"{len(unknown)} unknown requests on the wire")
     # A token is taken before its request is sent. A request that ends in between has used its token.
     wire = sum(seen.values())
-    (bucket,) = soak.client._limiter.snapshot().shared.values()
+    (bucket,) = soak.client.rate_limits.snapshot().shared.values()
     if not wire <= bucket.granted <= wire + unseen + cancelled:
         found.append(f"{bucket.granted} tokens granted for {wire} requests on the wire")
     return found
@@ -224,7 +225,7 @@ def request_problems(soak: Soak, seen: Counter[str]) -> list[str]:
 def left_over(soak: Soak) -> list[str]:
     """Find resources still held after all requests have ended."""
     client = soak.client
-    (bucket,) = client._limiter.snapshot().shared.values()
+    (bucket,) = client.rate_limits.snapshot().shared.values()
     connector = client._transport._opened._connector  # type: ignore[union-attr]
     left = {
         **client._pipeline.in_use(),
@@ -287,7 +288,7 @@ async def run(url: str, options: argparse.Namespace) -> dict[str, Any]:
         await asyncio.sleep(0)
     if descriptors() > open_before:
         found.append(f"{descriptors() - open_before} descriptors left after close()")
-    (bucket,) = client._limiter.snapshot().shared.values()
+    (bucket,) = client.rate_limits.snapshot().shared.values()
     return {
         "requests": options.requests,
         "seconds": round(seconds, 1),
@@ -312,6 +313,7 @@ def soak(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
     options = parser.parse_args(arguments)
+    logging.getLogger("calls_in_progress_async").setLevel(logging.ERROR)  # the faults are on purpose
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     server = context.Process(target=serve, args=(theirs,), daemon=True)

@@ -66,8 +66,7 @@ class Streams:
 
 @asynccontextmanager
 async def over_streams(url: str, at_once: int) -> AsyncIterator[contenders.Find]:
-    async with contenders.our_client(url) as client:
-        client._pipeline._transport = Streams(url)
+    async with contenders.our_client(url, transport=Streams(url)) as client:
         yield lambda: client.find(contenders.ADVERTISER)
 
 

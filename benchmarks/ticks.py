@@ -27,12 +27,11 @@ import orjson
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from calls_in_progress_async import CallsInProgressClient, Organization
+from calls_in_progress_async import CallChanged, CallsInProgressClient, Organization
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.watch.event_queue import EventQueue
-from calls_in_progress_async.watch.events import CallChanged
 from calls_in_progress_async.watch.fetch import make_fetch
 from calls_in_progress_async.watch.organization_state import OrganizationState
+from calls_in_progress_async.watch.queue_sink import QueueSink
 
 CALLS = 200
 TURNS = 8
@@ -95,15 +94,14 @@ def plain(session: aiohttp.ClientSession, url: str, which: int) -> Poll:
 
 
 def ours(client: CallsInProgressClient, which: int, *, read: bool) -> Poll:
-    watched = OrganizationState(organization=Organization.advertiser(which), seen=0.0)
-    events = EventQueue()
-    ask = make_fetch(client._execute, strict=False)
+    state = OrganizationState(Organization.advertiser(which), added_at=0.0)
+    sink = QueueSink(max_pending=100_000)
+    fetch = make_fetch(client._execute, strict=False)
 
     async def poll() -> int:
-        listing = await ask(watched.organization, watched.picture.listing)
-        watched.take_answer(listing, 0.0, 1, events)
+        sink.on_listing(state, await fetch(state.organization, state.calls.listing), 0.0)
         count = 0
-        while (event := events.take()) is not None:
+        while (event := sink.queue.take()) is not None:
             count += 1
             if read and isinstance(event, CallChanged):
                 _ = event.call, event.previous, event.changes

@@ -20,6 +20,7 @@ from calls_in_progress_async import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
     Watch,
 )
 from calls_in_progress_async.sandbox import SandboxServer
@@ -38,13 +39,13 @@ def resident() -> int:
 
 
 def _serve(settings: dict[str, Any], pipe: Any) -> None:
-    """Serve, and do what the pipe says."""
+    """Serve, and obey commands from the pipe."""
 
     async def main() -> None:
         loop: Any = asyncio.get_running_loop()
         async with SandboxServer(**settings, seed=7) as sandbox:
             for organization in sandbox.organizations:
-                sandbox.live(organization)  # an organization is made when it is first asked for, which takes its time
+                sandbox.live(organization)  # creates the organization now, because creation takes time
             pipe.send((sandbox.url, sandbox.token, sandbox.organizations))
             while True:
                 await asyncio.to_thread(pipe.poll, None)  # a loop with a stopped clock cannot sleep
@@ -122,7 +123,7 @@ class Journal:
         """Append an event."""
         if isinstance(event, OrganizationFailed):
             line = ["failed", str(event.organization), type(event.error).__name__]
-        elif isinstance(event, OrganizationRecovered):
+        elif isinstance(event, OrganizationRecovered | OrganizationResumed):
             line = ["recovered", str(event.organization), event.gap]
         else:
             line = [_KINDS[type(event)], str(event.organization), event.call.transaction_id, digest(event.call.raw)]

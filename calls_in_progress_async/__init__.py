@@ -1,4 +1,4 @@
-"""Async Python SDK for Invoca's Calls In Progress API: find the phone calls that are live right now, update them."""
+"""Async Python SDK for Invoca's Calls In Progress API: find the phone calls in progress, and update them."""
 
 from ._version import __version__
 from .attempt import Attempt

@@ -1,4 +1,4 @@
-"""Cancellation: of the running task, which ends it, or of something that it waits for, which is a failure."""
+"""Cancellation: the running task ends; if only an awaited one was cancelled, the running task fails."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ async def result_or_error(work: Awaitable[T], check_usable: CheckUsable) -> T | 
 
 
 def is_own_cancellation() -> bool:
-    """Return True if the running task is being cancelled, and not only something that it waits for."""
+    """Return True if the running task is being cancelled, and not only an awaited one."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
 
 def failure_of(error: asyncio.CancelledError) -> CallsInProgressError:
-    """Turn a cancellation that does not come from the running task into an error. A token callable may raise one.
+    """Turn the cancellation of an awaited task into an error. A token callable may raise one.
 
     Raises:
         asyncio.CancelledError: The running task is being cancelled.

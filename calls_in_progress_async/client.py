@@ -44,38 +44,39 @@ UNSET: Any = object()
 
 
 class CallsInProgressClient:
-    """Find and update the phone calls that are live right now.
+    """Find and update the phone calls in progress.
 
     The constructor does no I/O and works outside an event loop; connections open on first use. Use it as
     ``async with CallsInProgressClient(token=...) as client``, or call `close` at the end. One client serves one event
     loop; share it among all tasks.
 
     Args:
-        token: The API token, or a sync or async callable that gives the token of an organization. It is asked once
-            per organization, and once more after a 401.
+        token: The API token, or a sync or async callable that returns the token of an organization. It is called once
+            per organization, and again after a 401.
         base_url: The host. HTTPS, except to this machine.
         network: A network's own subdomain, instead of ``base_url``: ``"acme"`` is ``https://acme.invoca.net``.
         api_version: The date in the path.
-        organization_type_case: ``"lower"`` sends ``network``, as the API's first documentation has it;
-            ``"capitalized"`` sends ``Network``, as later ones say is required.
-        default_region: The country of phone numbers that are written without a ``+``.
+        organization_type_case: ``"lower"`` sends ``network``, as in the API's first documentation;
+            ``"capitalized"`` sends ``Network``, as in the later ones.
+        default_region: The country of phone numbers without a ``+``.
         validate_phone_numbers: ``"possible"`` checks a number's length, ``"valid"`` its range too, ``"off"`` nothing.
             The vendor's own examples, +1 555 999 9999, are possible and not valid.
         strict: Raise for a field that cannot be read, rather than listing it in ``problems``.
-        retry: How often, when and on what to try again.
-        rate_limit: How many requests a second to send for each token; None (the API documents no limit, so any number
-            here would be invented) sends them at once, and waits as long as a 429 says.
-        timeout: Seconds for a whole call: rate limit, connection, attempts and waits. None for no deadline.
+        retry: The number, times and causes of retries.
+        rate_limit: Requests per second for each token. None sends requests at once, and pauses after a 429; the API
+            documents no limit, so any default would be invented.
+        timeout: Seconds for a whole call: rate limit, connection, attempts, waits and reading. None for no deadline.
         attempt_timeout: Seconds for one attempt, from its connection slot to its last byte. None for no timeout.
         connect_timeout: Seconds to make a connection, within that.
         max_connections: Requests on the network at once; further ones queue, first come first served.
-        max_response_size: Bytes of an answer's decoded body.
+        max_response_size: Bytes of a response's decoded body.
         ssl: An `ssl.SSLContext` of your own, or an `aiohttp.Fingerprint`: the only certificate to trust.
         proxy: The URL of an HTTP proxy.
         trust_env: Take the proxy from the environment.
         session: An `aiohttp.ClientSession` of your own to send with. It is never closed here; its connection limit,
             cookies and proxy settings are yours.
-        transport: A transport of your own, instead of aiohttp.
+        transport: A `Transport` of your own, instead of aiohttp, ``session``, ``proxy``, ``trust_env`` and ``ssl``.
+        instrumentation: Hooks around operations and attempts; see `Instrumentation`.
 
     Raises:
         InvalidRequestError: A setting is out of its range; it names the setting.
@@ -166,7 +167,7 @@ class CallsInProgressClient:
 
     @property
     def base_url(self) -> str:
-        """The host that requests go to."""
+        """The host of all requests."""
         return self._base_url
 
     @property
@@ -197,8 +198,8 @@ class CallsInProgressClient:
             calling_phone_number: The caller's number, in any format that people write. Only together with
                 ``destination_phone_number``.
             destination_phone_number: The number that the call was transferred to.
-            max_age: Seconds that an answer may be old. Identical finds that say so share one request while it is in
-                flight, and its answer until it is too old. None shares nothing.
+            max_age: Maximum age of the response in seconds. Identical finds with a ``max_age`` share a request in
+                flight, and its response until it is too old. None shares nothing.
             timeout: Seconds for this call; the client's by default.
 
         Returns:
@@ -207,7 +208,7 @@ class CallsInProgressClient:
         Raises:
             InvalidRequestError: An argument is malformed; nothing was sent.
             AuthenticationError: The token is missing, wrong or revoked.
-            RateLimitedError: The server still answered 429 after the retries.
+            RateLimitedError: The server still returned 429 after the retries.
             CallsInProgressError: Anything else of the tree.
         """
         request = CurrentCallsRequest(
@@ -351,7 +352,7 @@ class CallsInProgressClient:
             timeout: Seconds for this call; the client's by default.
 
         Returns:
-            What the server answered.
+            The server's response.
 
         Raises:
             InvalidRequestError: An argument is malformed; nothing was sent.
@@ -389,7 +390,7 @@ class CallsInProgressClient:
         *,
         operation: str | None = None,
     ) -> T:
-        """Send a request and return what ``read`` makes of its response, whatever the status."""
+        """Send a request, and read its response, of any status, with ``read``."""
         self._check_usable()
         if isinstance(request, type) or not hasattr(request, "wire"):
             raise validation.invalid("request", "is none, pass a CurrentCallsRequest or an UpdateCallRequest")
@@ -417,7 +418,7 @@ class CallsInProgressClient:
             self._cache = ResponseCache()
 
     async def close(self, *, drain: float | None = None) -> None:
-        """Close the client. Every call that is still running raises `ClientClosedError`. Idempotent.
+        """Close the client. Every running call raises `ClientClosedError`. Idempotent.
 
         Args:
             drain: Seconds to let running calls end by themselves first.
@@ -447,7 +448,7 @@ class CallsInProgressClient:
 
 
 def _check_transport(transport: Transport, **others: Any) -> None:
-    """Check a transport, and that no setting of the built-in transport comes with it."""
+    """Check a transport, and reject settings of the built-in transport beside it."""
     if isinstance(transport, type) or not all(callable(getattr(transport, name, None)) for name in ("send", "close")):
         shown = validation.describe(transport)
         raise validation.invalid("transport", f"must be an object with send() and close(), got {shown}")

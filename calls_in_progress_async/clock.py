@@ -1,13 +1,14 @@
-"""Time and chance: the only module that reads a clock or draws a random number.
+"""Time and chance: the only module to read a clock or to draw a random number.
 
-Time is the running event loop's, so that a loop whose clock is turned by hand turns timeouts, backoff, rate limits,
-polls and the sandbox together. Chance is one generator, so that one seed repeats a run.
+Time is the running event loop's, so a loop with a clock turned by hand turns timeouts, backoff, rate limits, polls
+and the sandbox together. Chance is one generator: one seed repeats a run.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from asyncio import get_running_loop
 from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
@@ -20,12 +21,12 @@ _ASYNCIO_TIME = asyncio.BaseEventLoop.time  # the original, even if a test libra
 
 
 def seed(number: int) -> None:
-    """Restart the source of randomness, so that two runs with the same number draw the same numbers."""
+    """Restart the source of randomness, so two runs with the same number draw the same numbers."""
     randomness.seed(number)
 
 
 def now() -> float:
-    """Return the running event loop's time in seconds; outside a loop, the monotonic clock that asyncio's loops use."""
+    """Return the running event loop's time in seconds; outside a loop, the monotonic clock of asyncio's loops."""
     try:
         return asyncio.get_running_loop().time()
     except RuntimeError:
@@ -35,7 +36,7 @@ def now() -> float:
 def unix_time() -> float:
     """Return the wall clock in seconds since 1970.
 
-    A loop whose clock is turned by hand may offer ``unix_time()``, so that both clocks move together.
+    A loop with a clock turned by hand may offer ``unix_time()``, to move both clocks together.
     """
     try:
         loop = asyncio.get_running_loop()
@@ -50,14 +51,14 @@ def utc_now() -> datetime:
 
 
 def reader() -> Callable[[], float]:
-    """Return a function that reads the running loop's time faster than `now`, for code that reads it very often.
+    """Return a function that reads the running loop's time faster than `now`, for code on the hot path.
 
     For asyncio's own loops this is ``time.monotonic``, because their ``time()`` only calls it. Outside a loop it is
     `now`.
     """
     global _last_reader  # noqa: PLW0603
     try:
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
     except RuntimeError:
         return now
     if getattr(loop.time, "__func__", None) is _ASYNCIO_TIME:

@@ -24,26 +24,26 @@ Organizations = Iterable[Organization] | AsyncIterable[Organization]
 
 @frozen
 class OrganizationCalls:
-    """A find that succeeded."""
+    """The result of a successful find."""
 
     organization: Organization
     """The organization asked for."""
     calls: CurrentCalls
     """Its calls in progress."""
     error: None = None
-    """None: there was no error."""
+    """Always None."""
 
 
 @frozen
 class OrganizationError:
-    """A find that failed."""
+    """The result of a failed find."""
 
     organization: Organization
     """The organization asked for."""
     error: Exception
-    """The exception that the find raised."""
+    """The exception raised by the find."""
     calls: None = None
-    """None: there are no calls to show."""
+    """Always None."""
 
 
 OrganizationResult: TypeAlias = OrganizationCalls | OrganizationError
@@ -54,7 +54,7 @@ OrganizationResult: TypeAlias = OrganizationCalls | OrganizationError
 class FindManySettings:
     """The number of finds at once."""
 
-    max_in_flight: int = field(validator=validation.count())
+    max_in_flight: int = field(converter=validation.plain_integer, validator=validation.count())
 
 
 _NOTHING: Any = object()
@@ -83,7 +83,7 @@ class FindMany:
         self._fetching: asyncio.Task[Organization] | None = None
         self._exhausted = False
         self._ending: Exception = StopAsyncIteration()
-        """The exception that ends the iteration."""
+        """The exception to end the iteration with."""
         self._progress = asyncio.Event()
 
     def __aiter__(self) -> Self:
@@ -106,7 +106,7 @@ class FindMany:
             await self._progress.wait()
 
     def _take(self) -> OrganizationResult | None:
-        """Return the next result. A find that showed the client to be unusable ends the iteration instead."""
+        """Return the next result. The error of an unusable client ends the iteration instead."""
         while self._done:
             done = self._done.popleft()
             error = done.exception()
@@ -170,7 +170,7 @@ class FindMany:
         self._progress.set()
 
     def _cancel(self) -> list[asyncio.Task[Any]]:
-        """Cancel what is running. A task whose event loop is closed can neither run nor be cancelled."""
+        """Cancel all running tasks. A task of a closed event loop can neither run nor be cancelled."""
         self._exhausted = True
         tasks = [*self._running, *([self._fetching] if self._fetching else [])]
         self._fetching = None

@@ -82,15 +82,19 @@ class Instrumentation(Protocol):
 
     def on_retry(self, info: OperationInfo, attempt: Attempt, delay: float) -> None:
         """Called after ``attempt`` has failed and before another one follows in ``delay`` seconds."""
+        return  # type checkers take an empty method of a Protocol for an abstract one
 
     def on_rate_limit_wait(self, info: OperationInfo, seconds: float) -> None:
         """Called after an attempt has waited for the rate limit."""
+        return  # type checkers take an empty method of a Protocol for an abstract one
 
     def on_throttled(self, info: OperationInfo, retry_after: float | None) -> None:
         """Called after the server has asked to slow down; ``retry_after`` is None if it does not say for how long."""
+        return  # type checkers take an empty method of a Protocol for an abstract one
 
     def on_token_refresh(self, info: OperationInfo) -> None:
         """Called after a 401, when the token callable has returned another token."""
+        return  # type checkers take an empty method of a Protocol for an abstract one
 
 
 class Hooks:

@@ -1,4 +1,4 @@
-"""The process and event loop to which a client's connections belong."""
+"""LoopAffinity: binds a client to one process and event loop."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from .errors import WrongLoopError
 
 _forks = 0
-"""Number of forks between this process and the one that imported the package; cheaper to read than a process id."""
+"""Number of forks since the package was imported; cheaper to read than a process id."""
 
 
 def _count_fork() -> None:
@@ -24,7 +24,7 @@ class LoopAffinity:
     """Binds an object to the process and event loop of its first use, and to the next loop after that one's end.
 
     Args:
-        may_move: Returns True if nothing is running, so that another loop may follow a closed one.
+        may_move: Returns True if nothing is running. Only then may another loop follow a closed one.
     """
 
     def __init__(self, may_move: Callable[[], bool]) -> None:

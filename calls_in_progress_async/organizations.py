@@ -1,4 +1,4 @@
-"""Checks of arguments that are many organizations."""
+"""Checks of arguments with many organizations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from . import validation
 from .organization import Organization
 
-_HINT = "pass Organization objects, such as Organization.advertiser(25)"
+_ORGANIZATIONS = "an iterable of Organization, such as [Organization.advertiser(25)]"
 
 
 def check_organization(value: Any) -> Organization:
@@ -19,7 +19,7 @@ def check_organization(value: Any) -> Organization:
     """
     if isinstance(value, Organization):
         return value
-    raise validation.invalid("organizations", f"{validation.describe(value)} is not an Organization, {_HINT}")
+    raise validation.unexpected("organizations", "Organization objects, such as Organization.advertiser(25)", value)
 
 
 def check_organizations(values: Any) -> Iterable[Organization]:
@@ -28,11 +28,12 @@ def check_organizations(values: Any) -> Iterable[Organization]:
     Raises:
         InvalidRequestError: The value is not an iterable, or an entry is not an organization.
     """
+    if isinstance(values, AsyncIterable):
+        raise validation.invalid(
+            "organizations", f"must be {_ORGANIZATIONS}: collect the async iterable in a list first"
+        )
     if isinstance(values, str | bytes | Organization) or not isinstance(values, Iterable):
-        hint = "pass an iterable of organizations, such as [Organization.advertiser(25)]"
-        if isinstance(values, AsyncIterable):
-            hint = "collect its organizations in a list first"
-        raise validation.invalid("organizations", f"{validation.describe(values)} is not an iterable, {hint}")
+        raise validation.unexpected("organizations", _ORGANIZATIONS, values)
     if isinstance(values, Collection):
         for value in values:
             check_organization(value)

@@ -1,4 +1,4 @@
-"""ResponseCache: callers that ask the same share one request, and its response for a while after."""
+"""ResponseCache: callers with the same question share one request, and its response for a while after."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _MAX_KEPT = 1024
 
 
 class ResponseCache(Generic[Response]):
-    """Requests in flight, and responses that may still be young enough for a caller."""
+    """Requests in flight, and responses still young enough for a caller."""
 
     def __init__(self) -> None:
         self.hits = 0
-        """Number of responses that took no request of their own."""
+        """Number of responses without a request of their own."""
         self._flights: SingleFlight[Response] = SingleFlight(self._keep)
         self._responses: OrderedDict[Hashable, tuple[float, Response]] = OrderedDict()  # oldest first
         self._longest = 0.0
@@ -34,10 +34,10 @@ class ResponseCache(Generic[Response]):
         """Return a response: a young one, the one in flight, or a new one.
 
         Args:
-            key: Equal for requests that have the same response.
+            key: Equal for requests with the same response.
             fetch: Sends the request, without a deadline.
             max_age: Seconds since the response came, at most.
-            timeout: Seconds that this caller waits; None for no limit.
+            timeout: Seconds for this caller to wait; None for no limit.
 
         Raises:
             DeadlineExceededError: ``timeout`` has passed.

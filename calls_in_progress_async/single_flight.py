@@ -1,4 +1,4 @@
-"""Single-flight: callers with the same key share one task, which is cancelled when the last of them leaves."""
+"""Single-flight: callers with the same key share one task. The last caller to leave cancels it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SingleFlight(Generic[Result]):
     """The shared tasks under way, by key.
 
     Args:
-        keep: Called with each key and result, as soon as a task ends that somebody still waits for.
+        keep: Called with each key and result as a task ends, if somebody still waits.
     """
 
     def __init__(self, keep: Callable[[Any, Result], object]) -> None:
@@ -45,13 +45,13 @@ class SingleFlight(Generic[Result]):
         """Return the result of the task under way for ``key``, or of a new one. Cancelling one waiter cancels no other.
 
         Args:
-            key: Equal for callers that can share a result.
+            key: Equal for callers with a common result.
             work: Makes the result if no task is under way.
-            timeout: Seconds that this caller waits; None for no limit.
+            timeout: Seconds for this caller to wait; None for no limit.
 
         Raises:
             DeadlineExceededError: ``timeout`` has passed.
-            Exception: Raised by ``work``. Each waiter gets a copy, so that a note for one is not seen by another.
+            Exception: Raised by ``work``. Each waiter gets a copy, because a note for one is not for another.
         """
         flight = self._flights.get(key) or self._start(key, work)
         flight.waiters += 1
@@ -65,7 +65,7 @@ class SingleFlight(Generic[Result]):
         if not flight.task.done():
             raise DeadlineExceededError("The call took longer than its deadline.")
         if flight.task.cancelled() and not flight.began:
-            return await self.run(key, work, timeout)  # cancelled by a stranger, who knows nothing of the waiters
+            return await self.run(key, work, timeout)  # cancelled by a stranger
         if isinstance(shared := flight.task.exception(), Exception):  # `result` would replace its traceback
             raise _copy_for_waiter(shared)
         return flight.task.result()
@@ -87,7 +87,7 @@ class SingleFlight(Generic[Result]):
             self._forget(key, flight)
 
     def _on_done(self, key: Hashable, flight: _Flight[Result], task: asyncio.Task[Result]) -> None:
-        self._forget(key, flight)  # a task that was cancelled before it began has not done so itself
+        self._forget(key, flight)  # a task cancelled before its first step has not done so itself
         retrieve_exception(task)
 
     def _forget(self, key: Hashable, flight: _Flight[Result]) -> None:
@@ -107,6 +107,6 @@ def _copy_for_waiter(error: Exception) -> Exception:
 
 
 def retrieve_exception(done: asyncio.Future[Any]) -> None:
-    """Keep asyncio from reporting an exception for which nobody waits any more."""
+    """Keep asyncio from reporting an exception that nobody retrieves."""
     if not done.cancelled():
         done.exception()

@@ -30,11 +30,11 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _GROWTH = 0.5, 2.0, 1.2
 _LAST_LOOK = 0.05
 """Seconds before the end at which the last look begins, at the latest; earlier if looks have taken their time."""
 _RESOLUTION = 0.001
-"""Seconds that are no time to wait or to look: a timer may be early by as much (uvloop's clock)."""
+"""Seconds too short to wait or to look: a timer may be early by as much (uvloop's clock)."""
 _SHARED = 0.9
-"""Share of a pause for which a response serves all who wait."""
+"""Share of a pause. A response not older than this serves every waiter."""
 _PASSING = (TransportError, ServerError, RateLimitedError, RateLimitWaitError, UnexpectedResponseError)
-"""Errors that may be gone at the next look."""
+"""Errors to wait out: the next look may succeed."""
 _EXTENSION = re.compile(r"(?<=\d)\s*(?:ext|x|#|,|;|\*).*", re.IGNORECASE | re.DOTALL)
 """An extension in a dial string, such as ``x12``, ``,,12`` and ``#12`` (REFERENCE: destination_phone_number)."""
 
@@ -46,7 +46,7 @@ class FetchCalls(Protocol):
         """Find calls.
 
         Args:
-            max_age: Age in seconds at which a response to somebody else still serves; None for a request of its own.
+            max_age: Seconds. A response to somebody else serves if not older; None makes a request of its own.
             timeout: Seconds for the find.
         """
         ...
@@ -92,7 +92,7 @@ class CallMatcher:
         """Return whether a call passes every filter.
 
         The server's filter decides about phone numbers: a record passes unless it shows another number. A record may
-        leave a number out, or hold text that is not a number.
+        leave a number out, or hold other text.
         """
         return (
             self.transaction_id in (None, call.transaction_id)
@@ -122,7 +122,7 @@ async def wait_for_call(
 
     Raises:
         TimeoutError: A good response near the end did not list such a call.
-        CallsInProgressError: An error stood in the way until the end, or will not pass by waiting.
+        CallsInProgressError: An error stood in the way until the end, or waiting would not help.
     """
     ends = math.inf if timeout is None else clock.now() + timeout
     if request.has_phone_numbers:
@@ -150,7 +150,7 @@ class _Looking:
         self._error: CallsInProgressError | None = None
 
     async def look(self) -> Call | None:
-        """Look once. Errors that may pass are kept for `failure`."""
+        """Look once. Keep an error to wait out for `failure`."""
         self._began = clock.now()
         left = self._ends - self._began
         if left <= _RESOLUTION:

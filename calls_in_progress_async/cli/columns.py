@@ -89,9 +89,9 @@ def _campaign(_: Organization, call: Call, __: View) -> str | None:
     return call.advertiser_campaign_name or call.advertiser_campaign_id
 
 
-def _keypresses(call: Call) -> str | None:
-    keys = call.keypresses
-    return ",".join(map(str, keys)) if isinstance(keys, list) else keys
+def _keypresses(_: Organization, call: Call, __: View) -> str | None:
+    pressed = call.keypresses
+    return ", ".join(map(str, pressed)) if isinstance(pressed, list) else pressed
 
 
 DEFAULT_COLUMNS = (
@@ -110,7 +110,7 @@ WIDE_COLUMNS = (
     Column("destination", lambda _, call, __: call.destination_phone_number),
     Column("phone_type", lambda _, call, __: call.phone_type),
     Column("city", lambda _, call, __: call.city, is_text=True),
-    Column("keypresses", lambda _, call, __: _keypresses(call), is_text=True),
+    Column("keypresses", _keypresses, is_text=True),
     Column("custom", _custom_data, is_text=True),
 )
 _NAMED = {column.name: column for column in WIDE_COLUMNS}

@@ -45,6 +45,7 @@ _FLAGS = {
     "type": "ORG",
 }
 """The flag or variable of each Python parameter."""
+_PYTHON_REMEDY = " or pass None if there is none"
 _IN_TEXT = re.compile(r"(?<![\w\"'`-])(?:new_external_unique_id|\w+_(?:id|number|data|url|case))\b(?![\"'`\[])")
 
 
@@ -70,13 +71,18 @@ def message_of(error: errors.CallsInProgressError) -> str:
     """Return an error's message, with flags in place of Python's parameters."""
     if not isinstance(error, errors.InvalidRequestError):
         return error.message
-    name, problem = error.parameter, error.message.removeprefix(f"{error.parameter} ")
-    return f"{_flag_of(name)} {_IN_TEXT.sub(lambda found: _short(found[0]), problem)}"
+    return f"{_flag_of(error.parameter)} {problem_of(error)}"
+
+
+def problem_of(error: errors.InvalidRequestError) -> str:
+    """Return an error's message after the name of its parameter, without Python's own remedies."""
+    problem = error.message.removeprefix(error.parameter).strip().replace(_PYTHON_REMEDY, "")
+    return _IN_TEXT.sub(lambda found: _short(found[0]), problem)
 
 
 def _flag_of(parameter: str) -> str:
     if parameter.startswith("custom_data["):
-        return parameter.replace("custom_data", "--set", 1)
+        return f"--set {parameter.removeprefix('custom_data[').removesuffix(']')}"
     return _FLAGS.get(parameter, parameter)
 
 

@@ -11,7 +11,7 @@ import click
 from ..errors import InvalidRequestError
 from ..organization import Organization
 from .columns import WIDE_COLUMNS, Column, parse_columns
-from .error_reports import message_of
+from .error_reports import problem_of
 
 R = TypeVar("R")
 
@@ -26,7 +26,7 @@ class OrganizationArgument(click.ParamType):  # type: ignore[type-arg]  # click 
         try:
             return Organization.parse(value)
         except InvalidRequestError as error:
-            self.fail(message_of(error).removeprefix("ORG "), param, ctx)
+            self.fail(problem_of(error), param, ctx)
 
 
 ORGANIZATION = OrganizationArgument()

@@ -9,7 +9,6 @@ import click
 
 from ..errors import InvalidRequestError
 from ..organization import Organization
-from .error_reports import message_of
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -45,4 +44,4 @@ def _parse(text: str, where: str) -> Organization:
     try:
         return Organization.parse(text)
     except InvalidRequestError as error:
-        raise click.UsageError(f"{where}: {message_of(error).removeprefix('ORG ')}") from None
+        raise click.UsageError(f"{where}: {error.message}") from None

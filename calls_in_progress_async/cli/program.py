@@ -24,6 +24,9 @@ from .update_call import update
 from .wallboard import wallboard
 from .watch import watch
 
+_LONGEST_SUMMARY = 1_000
+"""Characters of a command's summary: more than any has."""
+
 
 class Program(click.Group):
     """The group of the commands. Every command ends with an exit code and at most a few lines on stderr."""
@@ -70,6 +73,14 @@ class Program(click.Group):
         except CallsInProgressError as error:
             return report(error)
         return int(code or 0)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands with their whole summaries, where click would cut them to one line."""
+        summaries = [
+            (name, self.commands[name].get_short_help_str(_LONGEST_SUMMARY)) for name in self.list_commands(ctx)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(summaries)
 
     def main(self, args: Sequence[str] | None = None, **extra: Any) -> NoReturn:  # type: ignore[override]
         """Run a command line and leave, as click's own `main` does."""

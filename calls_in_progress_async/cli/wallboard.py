@@ -16,10 +16,11 @@ from ..errors import InvalidRequestError
 from ..organization import Organization
 from ..wallboard import application, serve
 from .exit_codes import ExitCode
+from .options import ORGANIZATION, organizations_option, show_numbers
 from .organizations_file import organizations_from
 from .output import count, say, write_line
 from .runner import run
-from .settings import ORGANIZATION, ClientSettings, show_numbers, takes_client_settings
+from .settings import ClientSettings, takes_client_settings
 from .wallboard_demo import demo_day
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -52,15 +53,9 @@ def _split(_: click.Context, __: click.Parameter, value: str) -> list[str]:
     return [name.strip() for name in value.split(",") if name.strip()]
 
 
-@click.command()
+@click.command(short_help="Serve a page with live calls, for a wall, a desk or a phone.")
 @click.argument("organizations", metavar="ORG...", nargs=-1, type=ORGANIZATION)
-@click.option(
-    "--organizations",
-    "file",
-    type=click.File(encoding="utf-8"),
-    metavar="FILE",
-    help="Organizations, one a line; - is stdin. What follows a # is a comment.",
-)
+@organizations_option
 @click.option("--demo", is_flag=True, help="Show made-up calls: no account, no network.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen at.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8790, show_default=True, help="0 for any free one.")
@@ -80,7 +75,7 @@ def wallboard(
     /,
     *,
     organizations: tuple[Organization, ...],
-    file: TextIO | None,
+    organizations_file: TextIO | None,
     demo: bool,
     host: str,
     port: int,
@@ -95,11 +90,11 @@ def wallboard(
     The page is for a wall, a desk or a phone. It listens on this machine only, unless --host names another address:
     then give --token-file, and put a proxy with TLS in front. Callers' numbers leave the program masked.
     """
-    if demo and (organizations or file):
+    if demo and (organizations or organizations_file):
         raise click.UsageError("--demo has organizations of its own: leave out ORG and --organizations")
     page = {"fields": fields, "title": title, "show_numbers": show_numbers, "page_token": _read_token(token_file)}
     options = WallboardOptions(
-        organizations=[] if demo else organizations_from(organizations, file),
+        organizations=[] if demo else organizations_from(organizations, organizations_file),
         host=host,
         port=port,
         interval=interval,
@@ -133,7 +128,7 @@ async def _serve_board(client: CallsInProgressClient, options: WallboardOptions)
         app = application(client, options.organizations, interval=options.interval, allowed_hosts=hosts, **options.page)
     except InvalidRequestError as error:
         option = "--token-file" if error.parameter == "page_token" else f"--{error.parameter}"
-        raise click.UsageError(f"{option}: {error.message}") from None
+        raise click.UsageError(f"{option} {error.message.removeprefix(error.parameter).strip(': ')}") from None
     try:
         async with serve(app, options.host, options.port) as url:
             _introduce(url, options)

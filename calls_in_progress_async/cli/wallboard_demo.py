@@ -6,14 +6,13 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 from attrs import frozen
 
 from .. import clock
 from ..client import CallsInProgressClient
 from ..organization import Organization
-from ..sandbox import Event, Fault, SandboxServer
+from ..sandbox import Fault, HistoryEvent, SandboxServer
 
 _ORGANIZATIONS, _CALLS_PER_ORGANIZATION, _MEAN_CALL_SECONDS = 12, 4.0, 150.0
 _INTERVAL = 1.0  # seconds between two polls
@@ -44,7 +43,7 @@ async def demo_day(seed: int = 7) -> AsyncIterator[DemoDay]:
         try:
             yield DemoDay(
                 client=client,
-                organizations=[Organization(number, kind) for number, kind in server.organizations],
+                organizations=server.organizations,
                 interval=_INTERVAL,
                 fields=["utm_source", "channel"],
                 history=_history(server),
@@ -56,17 +55,13 @@ async def demo_day(seed: int = 7) -> AsyncIterator[DemoDay]:
 
 def _an_hour_old(seed: int) -> SandboxServer:
     """Make a sandbox whose simulated time began an hour ago, so that the chart has something to show."""
-    lag = _HISTORY
-    server = SandboxServer(
+    return SandboxServer(
         organizations=_ORGANIZATIONS,
         seed=seed,
         calls_per_organization=_CALLS_PER_ORGANIZATION,
         mean_call_seconds=_MEAN_CALL_SECONDS,
-        epoch=clock.utc_now() - timedelta(seconds=_HISTORY),
-        clock=lambda: clock.now() - lag,
+        age=_HISTORY,
     )
-    lag = 0.0
-    return server
 
 
 def _history(server: SandboxServer) -> list[tuple[float, int]]:
@@ -76,7 +71,7 @@ def _history(server: SandboxServer) -> list[tuple[float, int]]:
     return [(began + time, live) for time, live in counts]
 
 
-def live_counts(events: Iterable[Event], *, until: float, step: float) -> list[tuple[float, int]]:
+def live_counts(events: Iterable[HistoryEvent], *, until: float, step: float) -> list[tuple[float, int]]:
     """Count the live calls every ``step`` seconds, from time 0 to ``until``."""
     steps = [event for event in sorted(events, key=lambda event: event.time) if event.kind in ("started", "ended")]
     counts, live, position = [], 0, 0

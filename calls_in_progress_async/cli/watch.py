@@ -86,7 +86,8 @@ def watch(
 
     A terminal shows a live table, a pipe gets a line for each event. With --json, a line is {"event": ..., "at": ...,
     "organization": ...}: started and ended have the "call", changed has its "changes" too ({name: [old, new]}), failed
-    has "error" and "message", recovered has the "gap" in seconds, in which short calls may have gone unseen.
+    has "error" and "message", recovered and resumed (from the checkpoint) have the "gap" in seconds, in which short
+    calls may have gone unseen.
 
     Polls of a failing organization continue. If it still fails at the end of --seconds, the exit code is 1, or 3 for
     a bad token.
@@ -128,8 +129,8 @@ def _open(client: CallsInProgressClient, options: WatchOptions) -> Watch:
             raise
         problem = error.message.removeprefix("resume_from ")
     except (ArithmeticError, RecursionError):
-        problem = "is not a checkpoint of an earlier watch"
-    raise click.UsageError(f"--checkpoint {options.checkpoint.path}: {problem}")
+        problem = "must be a checkpoint of an earlier watch"
+    raise click.UsageError(f"--checkpoint {options.checkpoint.path} {problem}")
 
 
 @contextmanager

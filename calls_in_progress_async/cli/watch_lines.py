@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from .. import clock
 from ..watch.events import (
@@ -38,7 +38,7 @@ class JsonLines:
 
     def show(self, event: CallEvent) -> None:
         """Write an event."""
-        name = type(event).__name__.removeprefix("Call").removeprefix("Organization").lower()
+        name = event.kind.partition("_")[2]  # without "call_" or "organization_"
         fields = {"event": name, "at": clock.utc_now().isoformat(), "organization": str(event.organization)}
         payloads: dict[str, bytes | str] = {}
         match event:
@@ -48,8 +48,10 @@ class JsonLines:
                 payloads = {"gap": json.dumps(gap)}
             case CallChanged():
                 payloads = {"call": event.call.raw_json, "changes": _changes(event)}
-            case _:
+            case CallStarted() | CallEnded():
                 payloads = {"call": event.call.raw_json}
+            case _:
+                assert_never(event)
         write_json(fields, **payloads)
 
     def tick(self) -> None:
@@ -97,7 +99,12 @@ def describe(event: CallEvent, *, masked: bool) -> str:
             return f"ended    {call.transaction_id} after {lasted or 'an unknown time'}"
         case OrganizationFailed(_, error):
             return f"failed   {error}"
-    return f"recovered after {event.gap:.1f} s without a response; short calls may have been missed"
+        case OrganizationRecovered(_, gap):
+            return f"recovered after {gap:.1f} s without a response; short calls may have been missed"
+        case OrganizationResumed(_, gap):
+            return f"resumed  after {gap:.1f} s without a watch; short calls may have been missed"
+        case _:
+            assert_never(event)
 
 
 def _difference(name: str, old: object, new: object, masked: bool) -> str:

@@ -56,9 +56,9 @@ class Adaptation:
 
     def __attrs_post_init__(self) -> None:
         if not self.floor <= self.initial <= self.ceiling:
-            raise validation.invalid("initial", f"must be from floor to ceiling, got {self.initial!r}")
+            raise validation.unexpected("initial", "from floor to ceiling", self.initial)
         if self.decrease >= 1:
-            raise validation.invalid("decrease", f"must be below 1, got {self.decrease!r}")
+            raise validation.unexpected("decrease", "below 1", self.decrease)
 
 
 @attrs.frozen

@@ -67,7 +67,7 @@ class RateLimits:
         fraction = validation.plain_number(fraction)
         validation.check_number("fraction", fraction, "the limits", above=True)
         if fraction > 1:
-            raise validation.invalid("fraction", f"must be above 0 and at most 1, got {fraction!r}")
+            raise validation.unexpected("fraction", "a number above 0 and at most 1", fraction)
         self._limiter.set_share(fraction, None if token is None else validation.token(token))
 
     def __reduce__(self) -> Any:

@@ -13,7 +13,7 @@ from .adaptive import Adaptation
 
 STATE_VERSION = 1
 """The version of the exported state's format."""
-_A_STATE = "must be a mapping returned by export_state()"
+_A_STATE = "a mapping returned by export_state()"
 _RATE = validation.number("requests per second", above=True)
 _OPTIONAL_RATE = validation.number("requests per second", above=True, optional=True)
 
@@ -137,25 +137,24 @@ def read_state(state: Any) -> dict[str, LearntLimit]:
     """
     limits = state.get("limits") if isinstance(state, Mapping) else None
     if not isinstance(limits, Mapping):
-        raise validation.invalid("state", f"{_A_STATE}, got {validation.describe(state)}")
+        raise validation.unexpected("state", _A_STATE, state)
     if type(state.get("version")) is not int or state["version"] != STATE_VERSION:
-        version = validation.describe(state.get("version"))
-        raise validation.invalid("state", f"must be of version {STATE_VERSION}, got version {version}")
+        raise validation.unexpected("state", f"of version {STATE_VERSION}", state.get("version"))
     return {_digest(name): _learnt_limit(name, entry) for name, entry in limits.items()}
 
 
 def _digest(name: object) -> str:
     if not isinstance(name, str):
-        raise validation.invalid("state", f"{_A_STATE}, got limits of {validation.describe(name)}")
+        raise validation.unexpected("state", f"{_A_STATE}, with texts as the keys of its limits", name)
     return name
 
 
 def _learnt_limit(name: str, entry: Any) -> LearntLimit:
     if not (isinstance(entry, Mapping) and {"rate", "limit"} <= entry.keys()):
-        raise validation.invalid("state", f"{_A_STATE}, got {validation.describe(entry)} in limits")
+        raise validation.unexpected("state", f"{_A_STATE}, with a rate and a limit in each of its limits", entry)
     try:
         for field in ("rate", "limit"):
             validation.check_number(field, entry[field], "requests per second", above=True, optional=field == "limit")
     except InvalidRequestError as error:
-        raise validation.invalid("state", f"limits[{validation.describe(name)}].{error}") from None
+        raise validation.invalid("state", f"is damaged at limits[{validation.describe(name)}]: {error}") from None
     return LearntLimit(float(entry["rate"]), None if entry["limit"] is None else float(entry["limit"]))

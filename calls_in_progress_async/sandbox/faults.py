@@ -57,7 +57,7 @@ class FaultInjector:
         """Strike the next `count` requests (of the fault's organization); 0 clears everything scheduled."""
         fault = Fault(**settings)
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise validation.invalid("count", f"must be a whole number of requests, got {validation.describe(count)}")
+            raise validation.unexpected("count", "a whole number of requests", count)
         if count:
             self._scheduled.extend([fault] * count)
         else:

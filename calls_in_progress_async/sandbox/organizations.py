@@ -17,5 +17,4 @@ def to_organization(value: object) -> Organization:
             return value
         case (number, str(kind)):
             return Organization(number, kind)
-    expected = 'must be an Organization such as Organization(2, "advertiser")'
-    raise validation.invalid("organization", f"{expected}, got {validation.describe(value)}")
+    raise validation.unexpected("organization", 'an Organization such as Organization(2, "advertiser")', value)

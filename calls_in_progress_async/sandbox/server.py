@@ -63,7 +63,7 @@ class SandboxServer(SandboxSettings):
 
     @property
     def url(self) -> str:
-        """The address of the sandbox, such as `http://127.0.0.1:8080`.
+        """The address of the sandbox, such as ``http://127.0.0.1:8080``.
 
         Raises:
             RuntimeError: The sandbox is not running.

@@ -27,8 +27,7 @@ def _organizations(given: Any) -> list[Organization]:
     if isinstance(given, int) and not isinstance(given, bool):
         return [Organization(number, "network" if number == 1 else "advertiser") for number in range(1, given + 1)]
     if isinstance(given, str | bytes | bool) or not isinstance(given, Iterable):
-        expected = "must be a count, or an iterable of Organization"
-        raise validation.invalid("organizations", f"{expected}, got {validation.describe(given)}")
+        raise validation.unexpected("organizations", "a count, or an iterable of Organization", given)
     return [to_organization(each) for each in given]
 
 
@@ -45,12 +44,12 @@ def _check_organizations(_: Any, __: Any, organizations: Sequence[Organization])
 
 def _check_epoch(_: Any, __: Any, epoch: Any) -> None:
     if epoch is not None and (not isinstance(epoch, datetime) or epoch.tzinfo is None):
-        raise validation.invalid("epoch", f"must be an aware datetime or None, got {validation.describe(epoch)}")
+        raise validation.unexpected("epoch", "an aware datetime or None", epoch)
 
 
 def _check_faults(_: Any, __: Any, faults: Any) -> None:
     if not isinstance(faults, Sequence) or not all(isinstance(fault, Fault) for fault in faults):
-        raise validation.invalid("faults", f"must be a list of Fault, got {validation.describe(faults)}")
+        raise validation.unexpected("faults", "a list of Fault", faults)
 
 
 def _credit_old_rate(settings: SandboxSettings, _: Any, value: Any) -> Any:
@@ -60,7 +59,7 @@ def _credit_old_rate(settings: SandboxSettings, _: Any, value: Any) -> Any:
     return value
 
 
-_text = validation.instance(str, "text")
+_text = validation.instance(str, "a str")
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -74,7 +73,8 @@ class SandboxSettings:
         mean_call_seconds: Mean length of a call, in simulated seconds.
         changes_per_call: Mean number of visible changes in a call of mean length.
         speed: Simulated seconds for each second of the event loop's clock.
-        epoch: The time of day, with a zone, of simulated time 0; the present by default.
+        epoch: The time of day, with a zone, of simulated time 0; by default, the first use is at the present.
+        age: Simulated seconds that have passed at the first use, so that there is a history at once.
         history_kept: Events kept for each organization, the newest.
         revision: The revision of the vendor's page to follow.
         version: The API version in the path.
@@ -106,6 +106,7 @@ class SandboxSettings:
         default=1.0, validator=validation.number("simulated seconds a second", above=True), on_setattr=frozen
     )
     epoch: datetime | None = attrs.field(default=None, validator=_check_epoch, on_setattr=frozen)
+    age: float = attrs.field(default=0.0, validator=validation.number("seconds"), on_setattr=frozen)
     history_kept: int = attrs.field(default=10_000, validator=validation.count(0), on_setattr=frozen)
     revision: Revision = attrs.field(
         default="2024-02", validator=validation.one_of(*get_args(Revision)), on_setattr=frozen

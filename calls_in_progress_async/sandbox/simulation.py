@@ -98,10 +98,8 @@ class SimulatedOrganization:
         """
         call = self._calls.get(transaction_id) if isinstance(transaction_id, str) else None
         if call is None:
-            shown = validation.describe(transaction_id)
-            raise validation.invalid(
-                "transaction_id", f"must be of a call in progress in {self._organization}, got {shown}"
-            )
+            expected = f"of a call in progress in {self._organization}"
+            raise validation.unexpected("transaction_id", expected, transaction_id)
         return call
 
     def body_of(self, calls: Iterable[SimulatedCall]) -> bytes:
@@ -213,37 +211,34 @@ def _check_fields(fields: Fields) -> Fields:
         try:
             encode(value)
         except (TypeError, ValueError, RecursionError):
-            raise validation.invalid(name, f"must be JSON, got {validation.describe(value)}") from None
+            raise validation.unexpected(name, "JSON", value) from None
     if not isinstance(fields.get("transaction_id", ""), str):
-        shown = validation.describe(fields["transaction_id"])
-        raise validation.invalid("transaction_id", f"must be text, got {shown}")
+        raise validation.unexpected("transaction_id", "a str", fields["transaction_id"])
     return fields
 
 
 class Simulation:
     """All organizations of a sandbox on one clock, each simulated from its first use on.
 
-    Time 0 is the first use of the simulation. The clock is the running event loop's.
+    Time 0 is the first use of the simulation, or `age` seconds before it. The clock is the running event loop's.
     """
 
     def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
-        self._started_at: float | None = None
-        self._epoch = settings.epoch
+        self._start: tuple[float, datetime] | None = None
         self._organizations: dict[Organization, SimulatedOrganization | None] = dict.fromkeys(settings.organizations)
 
     def now(self) -> float:
         """Return the simulated seconds since time 0."""
-        now = clock.now()
-        if self._started_at is None:
-            self._started_at = now
-        return (now - self._started_at) * self._settings.speed
+        first_use, _ = self._begin()
+        return self._settings.age + (clock.now() - first_use) * self._settings.speed
 
-    def epoch(self) -> datetime:
-        """Return the time of day of simulated time 0."""
-        if self._epoch is None:
-            self._epoch = clock.utc_now() - timedelta(seconds=self.now() / self._settings.speed)
-        return self._epoch
+    def _begin(self) -> tuple[float, datetime]:
+        """Return the loop's time at the first use, and the time of day at time 0."""
+        if self._start is None:
+            epoch = self._settings.epoch or clock.utc_now() - timedelta(seconds=self._settings.age)
+            self._start = clock.now(), epoch
+        return self._start
 
     def __contains__(self, organization: object) -> bool:
         return organization in self._organizations
@@ -258,7 +253,8 @@ class Simulation:
             raise validation.invalid("organization", f"must be {self._names()}, got {organization}")
         simulated, now = self._organizations[organization], self.now()
         if simulated is None:
-            simulated = SimulatedOrganization(organization, self._settings, self.epoch())
+            _, epoch = self._begin()
+            simulated = SimulatedOrganization(organization, self._settings, epoch)
             self._organizations[organization] = simulated
         simulated.advance(now)
         return simulated

@@ -17,7 +17,13 @@ _HOST_NAME = re.compile(r"(?=.{1,253}$)([a-z0-9_-]{1,63}\.)*(?!\d+$)[a-z0-9_-]{1
 _NOT_VISIBLE_ASCII = re.compile(r"[^\x21-\x7e]")
 _NOT_A_URL = 'is not a URL, pass one such as "https://invoca.net"'
 _NOT_A_PROXY = "is not the URL of a proxy, such as http://proxy.example:3128"
-_IN_THE_CLEAR = "would send the token in the clear, since base_url is http://"
+_IN_THE_CLEAR = "base_url is http://, so the token would go there in the clear; leave the proxy out, or use https://"
+_REMOTE_PROXY = {
+    "proxy": "is on another machine",
+    "trust_env": "finds a proxy on another machine in the environment",
+    "session": "has a proxy on another machine",
+}
+"""The problem with each setting that may name a proxy."""
 
 
 def base_url(value: Any) -> str:
@@ -74,7 +80,7 @@ def proxy_of_environment(parameter: str, base: str) -> str | None:
     found = getproxies().get(url.scheme)
     if found is None or proxy_bypass(host) or proxy_bypass(f"{host}:{url.port}"):
         return None
-    proxy = _proxy_url(parameter, found, f"finds {url.scheme.upper()}_PROXY, which ")
+    proxy = _proxy_url(parameter, found, f"reads {url.scheme.upper()}_PROXY, and that ")
     refuse_remote_proxy(parameter, base, proxy)
     return proxy
 
@@ -84,8 +90,7 @@ def refuse_remote_proxy(parameter: str, base: str, proxy: object) -> None:
     if proxy is None or base.startswith("https:"):
         return
     if not _is_loopback(URL(str(proxy)).host or ""):
-        hint = "leave the proxy out or use https://" if parameter == "proxy" else "add the host to NO_PROXY"
-        raise validation.invalid(parameter, f"names a proxy on another machine, which {_IN_THE_CLEAR}; {hint}")
+        raise validation.invalid(parameter, f"{_REMOTE_PROXY[parameter]}, and {_IN_THE_CLEAR}")
 
 
 def check_target(target: str) -> None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from .. import clock
 from ..errors import ClientClosedError, SupersededError
 from ..limits.limiter import RateLimiter
+from ..organization import Organization
 from .attempt_result import AttemptTimeline
+from .connection_slots import ConnectionSlots
 from .operation import Operation
 
 
 class Admission:
-    """Lets attempts through, in the order in which they came."""
+    """Lets attempts through, first come first served."""
 
     def __init__(self, limiter: RateLimiter, max_connections: int) -> None:
         self._limiter = limiter
         self._max_connections = max_connections
-        self._slots = asyncio.Semaphore(max_connections)
+        self._slots = ConnectionSlots(max_connections)
+
+    def try_acquire(self, limit_key: tuple[str, str], organization: Organization) -> bool:
+        """Take a grant of the rate limit and a slot if neither takes waiting; otherwise take nothing."""
+        slots = self._slots
+        if not slots.try_acquire():
+            return False
+        if self._limiter.try_acquire(limit_key, organization):
+            return True
+        slots.release()
+        return False
 
     async def acquire(self, limit_key: tuple[str, str], operation: Operation, timeline: AttemptTimeline) -> None:
         """Wait for the rate limit, then for a slot; again if the server has asked for a pause meanwhile.
@@ -38,10 +48,10 @@ class Admission:
                 timeline.admitted = None
                 await limiter.acquire(limit_key, organization)
                 timeline.admitted = clock.now()
-            queued = self._slots.locked()
+            queued = not self._slots.try_acquire()
             try:
-                slot = self._slots.acquire()
-                await (limiter.reserve(limit_key, organization, slot) if queued else slot)
+                if queued:
+                    await limiter.reserve(limit_key, organization, self._slots.acquire())
             except BaseException:
                 limiter.give_back(limit_key, organization)
                 raise
@@ -55,14 +65,13 @@ class Admission:
         """Free the slot of an attempt."""
         self._slots.release()
 
-    @property
-    def free_slots(self) -> int:
-        """Number of slots that no attempt holds."""
-        return self._slots._value
+    def in_use(self) -> dict[str, int]:
+        """Count the slots in use and the waiting attempts."""
+        return {"slots": self._slots.taken, "waiters for a slot": self._slots.waiting}
 
     def reset(self) -> None:
-        """Forget the event loop of the slots, all of which must be free."""
-        self._slots = asyncio.Semaphore(self._max_connections)
+        """Forget the event loop of the slots; all of them must be free."""
+        self._slots = ConnectionSlots(self._max_connections)
 
     def close(self) -> None:
         """Fail every wait for the rate limit, and every later one."""

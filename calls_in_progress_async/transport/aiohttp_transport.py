@@ -39,7 +39,7 @@ class AiohttpTransport:
 
     def __init__(self, settings: HttpSettings, session: aiohttp.ClientSession | None = None) -> None:
         if not isinstance(session, aiohttp.ClientSession | None):
-            raise validation.invalid("session", "is not an aiohttp.ClientSession")
+            raise validation.unexpected("session", "an aiohttp.ClientSession or None", session)
         if session is not None:
             refuse_proxies_of(session, settings)
         settings.choose_proxy()  # raises now, rather than at the first request

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from typing import Any
 
 _TIMER_RESOLUTION = 0.001
-"""Seconds by which a timer may fire early (uvloop rounds to milliseconds)."""
+"""Seconds: a timer may fire so early (uvloop rounds to milliseconds)."""
 _WINDOW = 1.0
-"""Seconds between two looks at all scopes. Scopes that expire within the window wait in a heap."""
+"""Seconds between two looks at all scopes. Scopes due within the window wait in a heap."""
 
 
 class CancelScope:
-    """A block that can be cancelled from outside; it then raises TimeoutError, as `asyncio.timeout` does."""
+    """A block to cancel from outside; it then raises TimeoutError, as `asyncio.timeout` does."""
 
     __slots__ = ("_cancelling", "_open", "_task", "cancelled_caught", "expired")
 
@@ -27,8 +27,8 @@ class CancelScope:
         self.cancelled_caught = self.expired = self._open = False
 
     def __enter__(self) -> None:
-        # The task is kept after the block, as `asyncio.timeout` does. A client that nobody closes is then not freed
-        # while the loop cancels its last tasks, when a task that closes connections would come too late.
+        # The task is kept after the block, as `asyncio.timeout` does. An abandoned client is then not freed while
+        # the loop cancels its last tasks, too late for a new task to close connections.
         task: Any = asyncio.current_task()
         self._task, self._cancelling, self._open = task, task.cancelling(), True
 
@@ -56,9 +56,9 @@ class CancelScope:
 class CancelScopes:
     """The open scopes of one event loop.
 
-    The timer is set to the earliest expiry, and left alone when that scope is discarded: in most cases it fires for
-    nothing, once in the length of a timeout. Firing looks at every scope at most once per window, so the cost of
-    many expiries grows with their number and not with its square.
+    The timer is set to the earliest expiry, and left alone when its scope is discarded: it mostly fires for nothing,
+    once in the length of a timeout. Firing looks at every scope at most once per window, so the cost of many expiries
+    grows with their number and not with its square.
     """
 
     def __init__(self) -> None:
@@ -75,14 +75,14 @@ class CancelScopes:
 
     @property
     def next_look(self) -> float | None:
-        """The loop's time at which the timer fires; None without a timer."""
+        """The due time of the timer; None without a timer."""
         return None if self._timer is None else self._timer_due
 
     def __iter__(self) -> Iterator[CancelScope]:
         return iter(tuple(self._expiry))
 
     def reschedule(self, scope: CancelScope, when: float | None) -> None:
-        """Let a scope expire at ``when``, by the loop's time, instead of when it was to; None removes its expiry."""
+        """Let a scope expire at ``when``, by the loop's time, instead of before; None removes its expiry."""
         if when is None:
             self._expiry[scope] = math.inf
             return
@@ -93,7 +93,7 @@ class CancelScopes:
             self._set_timer(asyncio.get_running_loop(), when)
 
     def discard(self, scope: CancelScope) -> None:
-        """Forget a scope that was left."""
+        """Forget a scope after its block."""
         self._expiry.pop(scope, None)
 
     def cancel_all(self) -> None:
@@ -129,7 +129,7 @@ class CancelScopes:
             scope.expire()
 
     def _open_window(self, now: float) -> float:
-        """Collect the scopes that expire within the window; return the earliest expiry after it."""
+        """Collect the scopes due within the window; return the earliest expiry after it."""
         end = self._window_end = now + _WINDOW
         self._soon = [(due, next(self._numbers), scope) for scope, due in self._expiry.items() if due <= end]
         heapq.heapify(self._soon)

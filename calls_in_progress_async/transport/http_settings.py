@@ -27,7 +27,9 @@ class HttpSettings:
     """Bytes of a decoded body."""
     ssl: ssl.SSLContext | aiohttp.Fingerprint | bool = field(
         default=True,
-        validator=validation.instance((ssl.SSLContext, aiohttp.Fingerprint, bool), "an ssl.SSLContext or True"),
+        validator=validation.instance(
+            (ssl.SSLContext, aiohttp.Fingerprint, bool), "an ssl.SSLContext, an aiohttp.Fingerprint or True"
+        ),
     )
     """Certificates to trust, or the SHA-256 fingerprint of the only one to trust."""
     proxy: str | None = field(default=None, repr=False, converter=address.proxy)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from attrs import define, field
 
-from .. import clock
 from ..attempt import Attempt
 from ..errors import CallsInProgressError
 from ..instrumentation import OperationInfo
@@ -20,6 +21,8 @@ class Operation:
 
     request: WireRequest
     organization: Organization
+    now: Callable[[], float]
+    """Returns the loop's time."""
     began: float
     """The loop's time at which the operation, or its current attempt, began."""
     deadline: float | None
@@ -47,7 +50,7 @@ class Operation:
 
     def is_late(self) -> bool:
         """Return True if the deadline has passed."""
-        return self.deadline is not None and clock.now() > self.deadline
+        return self.deadline is not None and self.now() > self.deadline
 
     def add_backoff(self, seconds: float) -> None:
         """Note the wait after the last attempt."""

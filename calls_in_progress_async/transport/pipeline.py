@@ -33,7 +33,7 @@ from .write_order import WriteOrder
 T = TypeVar("T")
 
 _CLOSING_GRACE = 1.0
-"""Seconds for connections to close after the task that closes them was cancelled."""
+"""Seconds for connections to close after a cancellation."""
 
 
 @frozen(kw_only=True)
@@ -96,11 +96,11 @@ class Pipeline:
         return not self._lifetime.running
 
     def in_use(self) -> Mapping[str, int]:
-        """Count what running calls hold, by name; all zero while the pipeline is idle."""
+        """Count the possessions of running calls, by name; all zero while the pipeline is idle."""
         return {
             "running": self._lifetime.running,
             "scopes": len(self._lifetime.scopes),
-            "slots": self._settings.max_connections - self._admission.free_slots,
+            **self._admission.in_use(),
             "write queues": len(self._order),
             "token questions": self._tokens.asking,
         }
@@ -126,8 +126,9 @@ class Pipeline:
         Raises:
             CallsInProgressError: The call failed.
         """
-        now = clock.now()
-        operation = Operation(request, organization, now, None if timeout is None else now + timeout)
+        now = clock.reader()
+        began = now()
+        operation = Operation(request, organization, now, began, None if timeout is None else began + timeout)
         if self._reports.hooks is None:
             return self._run(operation, read)
         return self._run_observed(operation, read, self._reports.hooks)
@@ -150,7 +151,7 @@ class Pipeline:
             return self._read(operation, result, read)
         except CallsInProgressError as error:
             operation.annotate(error)
-            result = None  # it holds the error, and the error this frame: garbage that only a collection would free
+            result = None  # else a reference cycle: result, error, traceback, this frame
             raise
         except Exception as error:  # raised by a token callable
             if operation.may_have_been_applied:
@@ -195,7 +196,7 @@ class Pipeline:
         return result
 
     async def _recover(self, operation: Operation, result: AttemptResult) -> AttemptResult:
-        """Follow a first attempt that failed by others, if that may help."""
+        """Follow a failed first attempt by others, if they may help."""
         result = await self._refresh_token(operation, result)
         decision = self._decide(operation, result)
         if isinstance(decision, Stop):
@@ -281,7 +282,7 @@ class Pipeline:
             error = self._interruption(operation, scope)
         finally:
             self._lifetime.scopes.discard(scope)
-        timeline.ended = clock.now()
+        timeline.ended = operation.now()
         sent = timeline.started is not None and state.may_have_been_sent
         result = AttemptResult(timeline, response, error, sent)
         self._record(operation, result)
@@ -290,16 +291,20 @@ class Pipeline:
     async def _exchange(
         self, operation: Operation, timeline: AttemptTimeline, state: SendState, scope: CancelScope
     ) -> WireResponse:
-        """Wait for everything that an attempt needs, then send. ``attempt_timeout`` begins with the sending."""
+        """Wait for token, rate limit and slot, then send. ``attempt_timeout`` begins with the sending."""
         if self._tokens.static is None or operation.ticket is not None:
             await self._get_ready(operation, timeline)
         else:
             operation.token = self._tokens.static
-        await self._admission.acquire((self._base_url, operation.token), operation, timeline)
+        limit_key = self._base_url, operation.token
+        if operation.ticket is None and self._admission.try_acquire(limit_key, operation.organization):
+            timeline.admitted = timeline.ready
+        else:
+            await self._admission.acquire(limit_key, operation, timeline)
         try:
             if timeline.admitted != timeline.ready:
                 self._reports.rate_limit_wait(operation, (timeline.admitted or 0.0) - (timeline.ready or 0.0))
-            timeline.started = clock.now()
+            timeline.started = operation.now()
             self._start_attempt_timeout(operation, timeline.started, scope)
             if operation.info is not None:
                 return await self._send_observed(operation, operation.info, state, scope)
@@ -396,7 +401,7 @@ class Pipeline:
         return None if deadline is None else deadline - clock.now()
 
     def reset(self) -> None:
-        """Forget the event loop, which is closed, so that another one may follow. No call may be running."""
+        """Forget the closed event loop, before another one. No call may be running."""
         self._lifetime.reset()
         self._admission.reset()
 
@@ -413,7 +418,7 @@ class Pipeline:
     async def _close_transport(self) -> None:
         try:
             await self._lifetime.wait_until_idle()
-            self._lifetime.end()  # once more, because a call that was ending may have set the timer
+            self._lifetime.end()  # once more, because an ending call may have set the timer
         finally:
             if not self._transport_closed:
                 self._transport_closed = True

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 from aiohttp import hdrs
 
+from ..errors import ClientClosedError
 from ..single_flight import retrieve_exception
 from .address import check_target
 from .http_settings import HttpSettings
@@ -142,7 +143,10 @@ class PooledTransport:
 
         Raises:
             aiohttp.ServerDisconnectedError: A new connection ended, or spoke, before anything was sent.
+            ClientClosedError: The event loop has shut down its asynchronous generators, and closed the pool with them.
         """
+        if self._connector.closed:
+            raise ClientClosedError("The connection pool of the client is closed.")
         while True:
             try:
                 connection: Any = await self._connector.connect(self._destination, [], self._connect_timeout)

@@ -11,11 +11,11 @@ _LOGGED_WAIT = 1.0
 
 
 class Reports:
-    """Tells logs and hooks what happens to operations. Nothing is logged at INFO while all is well.
+    """Tells logs and hooks about operations. While all is well, nothing is logged.
 
     Args:
         hooks: The hooks of the client; None if it has none.
-        base_url: The host that requests go to.
+        base_url: The host of all requests.
     """
 
     def __init__(self, hooks: Hooks | None, base_url: str) -> None:
@@ -36,7 +36,7 @@ class Reports:
         return AttemptInfo(operation=info, number=len(operation.attempts) + 1, url=url)
 
     def retry(self, operation: Operation, delay: float) -> None:
-        """Report that another attempt follows in ``delay`` seconds."""
+        """Report another attempt in ``delay`` seconds."""
         last, number = operation.attempts[-1], len(operation.attempts)
         cause = last.error or f"HTTP {last.status}"
         facts = {"attempt": number, "delay": delay, "status": last.status, "error": last.error}
@@ -48,14 +48,14 @@ class Reports:
         self._notify("on_retry", operation, last, delay)
 
     def rate_limit_wait(self, operation: Operation, seconds: float) -> None:
-        """Report that an attempt has waited for the rate limit."""
+        """Report a wait for the rate limit."""
         if seconds > _LOGGED_WAIT:
             facts = _facts(operation, delay=seconds)
             logger.info("Waited %.3g s for the rate limit before %s", seconds, _name(operation), extra=facts)
         self._notify("on_rate_limit_wait", operation, seconds)
 
     def throttled(self, operation: Operation, result: AttemptResult) -> None:
-        """Report that the server has asked to slow down."""
+        """Report a request of the server to slow down."""
         retry_after = None if result.response is None else result.response.retry_after
         logger.warning(
             "Throttled: HTTP %s for %s, Retry-After %s",
@@ -65,7 +65,7 @@ class Reports:
         self._notify("on_throttled", operation, retry_after)
 
     def token_refresh(self, operation: Operation) -> None:
-        """Report that the token callable has returned another token after a 401."""
+        """Report another token of the token callable, after a 401."""
         logger.info("The token was rejected and has been refreshed", extra=_facts(operation, status=401))
         self._notify("on_token_refresh", operation)
 

@@ -40,16 +40,16 @@ class RetryPolicy:
     maximum: float = field(default=20.0, validator=validation.number("seconds"))
     """The longest wait after any attempt: AWS SDKs' 20."""
     multiplier: float = field(default=2.0, validator=validation.number("times", minimum=1))
-    """The factor by which the longest wait grows from attempt to attempt."""
+    """Factor of growth of the longest wait, from attempt to attempt."""
     statuses: frozenset[int] = field(default=frozenset({408, 425, 429, 500, 502, 503, 504}), converter=_statuses)
     """The statuses to retry."""
     max_retry_after: float = field(default=30.0, validator=validation.number("seconds"))
     """The longest Retry-After to wait for. A call with a longer one raises at once; a pause of all requests, and of a
     watch, is capped at this many seconds."""
     budget: int = field(default=100, validator=validation.count(minimum=0))
-    """Retries that the whole client may spend without a success in between: AWS SDKs' 500 tokens, 5 a retry."""
+    """Retries of the whole client without a success in between: AWS SDKs' 500 tokens, 5 a retry."""
     organization_budget: int = field(default=10, validator=validation.count(minimum=0))
-    """The same for each organization, so that a failing one cannot spend the client's whole budget."""
+    """Retries of each organization, in the same way, so a failing one cannot spend the client's whole budget."""
     budget_refill: float = field(default=0.2, validator=validation.number("retries"))
     """Retries that a success returns to the budgets: AWS SDKs' 1 token of 5."""
     retry_post: bool = field(default=False, validator=validation.flag)
@@ -125,7 +125,7 @@ def _is_transient(policy: RetryPolicy, result: AttemptResult) -> bool:
 
 
 class RetryBudgets:
-    """The retries left to the client and to each organization that has spent any."""
+    """The retries left to the client, and to each organization with a retry behind it."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy

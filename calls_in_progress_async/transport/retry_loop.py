@@ -1,4 +1,4 @@
-"""The retry loop, run by tenacity once a retry is decided on. Calls that are not retried never come here."""
+"""The retry loop, run by tenacity once a retry is decided on. Other calls never come here."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ async def repeat(
     decide: Callable[[AttemptResult], Retry | Stop],
     pause: Callable[[float], Awaitable[None]],
 ) -> AttemptResult:
-    """Make further attempts until ``decide`` says to stop.
+    """Make further attempts until ``decide`` returns a Stop.
 
     Args:
         first: The decision after the first attempt.
         attempt: Makes one attempt.
-        decide: Decides what follows an attempt.
+        decide: Decides about another attempt.
         pause: Waits some seconds.
 
     Returns:

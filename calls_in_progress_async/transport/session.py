@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from traceback import walk_tb
 from typing import Any
 from weakref import WeakSet
 
@@ -74,7 +75,7 @@ class SessionTransport:
         try:
             status, headers, body = await self._exchange(request, token, attempt)
         except Exception as reason:
-            error = _clash(reason, attempt) or translate(reason, sent=state.may_have_been_sent)
+            error = _translate(reason, attempt)
         else:
             if body is not None:
                 return WireResponse(status, headers, body)
@@ -91,6 +92,7 @@ class SessionTransport:
         middlewares = (attempt.send_once, *getattr(session, "_middlewares", ()), attempt.send_on_clean_connection)
         url = attempt.url.with_query(None) if foreign_instrumentation.has_trace_hooks(session) else attempt.url
         response = body = None
+        attempt.state.may_have_been_sent = True  # until a middleware knows better: a test tool may run none
         try:
             with foreign_instrumentation.suppress_opentelemetry():
                 response = await session.request(
@@ -101,7 +103,6 @@ class SessionTransport:
                     middlewares=middlewares,
                     **self._options,
                 )
-            attempt.state.may_have_been_sent = True
             body = await read_body(response.content, self._body_limit)
         finally:
             if response is not None and not response.closed:
@@ -179,9 +180,12 @@ class _Attempt:
         """True once aiohttp has accepted the arguments of the request."""
         self._transport: Any = None
 
+    def __deepcopy__(self, _: object) -> _Attempt:
+        return self  # test tools such as aioresponses copy the arguments of a request
+
     async def send_once(self, request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
         """Raise errors of this package only: an `aiohttp.ClientOSError` would make aiohttp send the request again."""
-        self.reached_connector = True
+        self.state.may_have_been_sent, self.reached_connector = False, True
         request.url = self.url  # trace hooks have seen it without the query
         try:
             return await handler(request)
@@ -231,12 +235,11 @@ async def _is_clean(protocol: Any, transport: Any) -> bool:
     return not getattr(protocol, "should_close", False)
 
 
-def _clash(reason: Exception, attempt: _Attempt) -> CallsInProgressError | None:
-    """Translate aiohttp's refusal of the credentials and headers of the session itself."""
-    frames = reason.__traceback__
-    while frames is not None and frames.tb_next is not None:
-        frames = frames.tb_next
-    module = frames.tb_frame.f_globals.get("__name__", "") if frames is not None else ""
-    if isinstance(reason, ValueError) and not attempt.reached_connector and module.startswith("aiohttp."):
-        return validation.invalid("session", "has credentials (auth=) or headers that do not go with a token")
-    return None
+def _translate(reason: Exception, attempt: _Attempt) -> CallsInProgressError:
+    """Translate an exception, and note if aiohttp raised it before the request could leave."""
+    frames = [(frame.f_globals.get("__name__", ""), frame.f_code.co_name) for frame, _ in walk_tb(reason.__traceback__)]
+    if not attempt.reached_connector and ("aiohttp.client", "_request") in frames:
+        attempt.state.may_have_been_sent = False
+        if isinstance(reason, ValueError) and frames[-1][0].startswith("aiohttp."):
+            return validation.invalid("session", "has credentials (auth=) or headers that do not go with a token")
+    return translate(reason, sent=attempt.state.may_have_been_sent)

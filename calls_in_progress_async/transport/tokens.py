@@ -1,4 +1,4 @@
-"""The API token: text, or a callable that is asked for the token of each organization."""
+"""The API token: text, or a callable for the token of each organization."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TokenSource: TypeAlias = str | Callable[[Organization], str | Awaitable[str]]
 """A token, or a sync or async callable that returns the token of an organization."""
 
 _MAX_REMEMBERED = 100_000
-"""Organizations whose token is remembered; for others the callable is asked again."""
+"""Maximum number of remembered tokens; the callable is asked again for others."""
 
 
 class Secret:
@@ -39,7 +39,7 @@ class Tokens:
 
     @property
     def asking(self) -> int:
-        """Number of organizations for which the callable is being asked."""
+        """Number of questions under way to the callable."""
         return len(self._asking)
 
     async def get(self, organization: Organization) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 _STEPS = 4
@@ -18,15 +19,15 @@ _STEPS = 4
 def make_probe(transport: Any) -> Callable[[], Any]:
     """Make a function to ask, without waiting, if a transport's socket has unread input.
 
-    Where the system has no ``poll`` (Windows), or the transport no socket, the function always returns True: the event
-    loop must then be given a step to read.
+    Without ``poll`` (on Windows) or an open socket, the function always returns True: the event loop must then be given
+    a step to read.
     """
     connection = transport.get_extra_info("socket")
-    if connection is None or not hasattr(select, "poll"):
+    if connection is None or connection.fileno() < 0 or not hasattr(select, "poll"):
         return lambda: True
     poller = select.poll()
     poller.register(connection.fileno(), select.POLLIN)
-    return lambda: poller.poll(0)
+    return partial(poller.poll, 0)
 
 
 async def is_harmless(transport: Any, probe: Callable[[], Any]) -> bool:
@@ -35,8 +36,11 @@ async def is_harmless(transport: Any, probe: Callable[[], Any]) -> bool:
     The loop must read, because the unread bytes of a TLS connection may be a session ticket or a key update
     (RFC 8446, section 4.6), and these are no response.
     """
-    recorder = _Recorder(transport.get_protocol())
-    transport.set_protocol(recorder)
+    try:
+        recorder = _Recorder(transport.get_protocol())
+        transport.set_protocol(recorder)
+    except (AttributeError, NotImplementedError):  # a foreign connector's transport
+        return not transport.is_closing()
     try:
         for _ in range(_STEPS):
             await asyncio.sleep(0)

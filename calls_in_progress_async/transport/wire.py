@@ -26,10 +26,10 @@ class WireRequest:
     repeatable: bool = True
     """True if a second request changes nothing and gets the same response."""
     ordering_keys: tuple[Hashable, ...] = field(default=(), repr=False)
-    """Names of the things that a write changes. Writes that share a key go out in order, one at a time."""
+    """Names of the changed things. Writes with a common key go out in order, one at a time."""
     written_fields: tuple[Hashable, ...] = field(default=(), repr=False)
-    """Names of the fields that a write overwrites. A newer write supersedes an older one only if newer writes
-    overwrite all of its fields; a write without names is never superseded."""
+    """Names of the overwritten fields. Newer writes supersede an older one only if they overwrite all of its fields; a
+    write without names is never superseded."""
 
 
 @define
@@ -38,7 +38,7 @@ class WireResponse:
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    """A mapping that ignores the case of names."""
+    """A mapping without regard to the case of names."""
     body: bytes = field(repr=False)
     """Decoded from its Content-Encoding."""
 

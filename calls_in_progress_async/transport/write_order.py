@@ -1,4 +1,4 @@
-"""WriteOrder: writes to one thing go out one at a time, in the order in which they were asked for."""
+"""WriteOrder: writes to one thing go out one at a time, first come first served."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Queue:
 
 
 class WriteOrder:
-    """A queue for each thing that is being written to. Things without a write take no memory."""
+    """A queue for each thing with a write under way. Other things take no memory."""
 
     def __init__(self) -> None:
         self._queues: dict[Hashable, _Queue] = {}
@@ -31,11 +31,11 @@ class WriteOrder:
         return len(self._queues)
 
     def take_ticket(self, keys: tuple[Hashable, ...], fields: tuple[Hashable, ...]) -> WriteTicket:
-        """Join the queues of all ``keys`` at once, so that no two writes can wait for each other.
+        """Join the queues of all ``keys`` at once, so no two writes can wait for each other.
 
         Args:
             keys: Names of the things to write to.
-            fields: Names of the fields that the write overwrites.
+            fields: Names of the overwritten fields.
         """
         keys, fields = tuple(dict.fromkeys(keys)), tuple(dict.fromkeys(fields))
         ticket = WriteTicket(self._queues, keys, fields)
@@ -52,7 +52,7 @@ class WriteOrder:
 
 
 class WriteTicket:
-    """One write's place in its queues. Release the ticket, whatever happens."""
+    """One write's place in its queues. Always release it."""
 
     def __init__(
         self, queues: dict[Hashable, _Queue], keys: tuple[Hashable, ...], fields: tuple[Hashable, ...]
@@ -66,9 +66,9 @@ class WriteTicket:
 
     @property
     def superseded(self) -> bool:
-        """True if newer writes are waiting that overwrite every field of this one. Ask only after `acquire`.
+        """True if newer, waiting writes overwrite every field of this one. Ask only after `acquire`.
 
-        A write that names no fields is never superseded, because nobody knows what would be lost.
+        A write without names of fields is never superseded, because nobody knows its fields.
         """
         queues = [self._queues[key] for key in self._keys]
         return bool(self._fields) and all(any(queue.fields[field] > 1 for queue in queues) for field in self._fields)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from attrs import define, field
 
 _SPAN = 3600.0
-"""Seconds that the chart spans."""
+"""Width of the chart in seconds."""
 
 
 @define

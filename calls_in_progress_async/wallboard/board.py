@@ -10,7 +10,15 @@ from attrs import define, field
 from ..errors import CallsInProgressError
 from ..organization import Organization
 from ..records import Call
-from ..watch.events import CallChanged, CallEnded, CallEvent, CallStarted, OrganizationFailed
+from ..watch.events import (
+    CallChanged,
+    CallEnded,
+    CallEvent,
+    CallStarted,
+    OrganizationFailed,
+    OrganizationRecovered,
+    OrganizationResumed,
+)
 from .display_text import visible
 from .feed import FeedStatus
 from .rows import Row, row, row_key
@@ -56,8 +64,10 @@ class Board:
                 self._end(row_key(event.organization, event.call))
             case OrganizationFailed():
                 self._set_health(event.organization, {**_describe(event.error), "since": round(now, 1)})
-            case _:
+            case OrganizationRecovered() | OrganizationResumed():
                 self._set_health(event.organization, None)
+            case _:
+                pass  # a kind of event that this board does not show
 
     def _replace(self, event: CallChanged) -> None:
         key = row_key(event.organization, event.call)
@@ -116,9 +126,13 @@ class Board:
         }
 
     def status(self, status: FeedStatus, now: float, requests_per_second: float) -> dict[str, Any]:
-        """Return the server's time and the feed's health, as the data of a ``status`` message."""
+        """Return the server's time and the feed's health, as the data of a ``status`` message.
+
+        ``next`` says in how many seconds the next status comes, so that a browser knows when silence is a failure.
+        """
         return {
             "at": round(now, 3),
+            "next": self.settings.status_seconds,
             "ages": [round(age) for age in status.staleness.values()],
             "interval": round(status.interval, 1),
             "requests": round(requests_per_second, 1),

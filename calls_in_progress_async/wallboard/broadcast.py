@@ -27,7 +27,7 @@ class Subscription:
     """The messages that wait for one browser."""
 
     disconnect: Callable[[], None]
-    """Breaks the browser's connection, so that a write that waits for it ends."""
+    """Breaks the browser's connection, and so ends a write to a browser that reads nothing."""
     limit: int
     """Bytes that may wait before the browser is taken for too slow."""
     waiting: list[bytes]
@@ -94,7 +94,7 @@ class Broadcast:
         self._send(message)
 
     def announce(self, event: str, data: Any) -> None:
-        """Send a message that the next of its kind replaces, so that a browser may miss one."""
+        """Send a message without a number. A browser may miss it, because the next of its kind replaces it."""
         self._send(encode_message(event, data))
 
     def _send(self, message: bytes) -> None:

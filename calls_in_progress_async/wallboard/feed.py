@@ -89,9 +89,5 @@ class WatchFeed:
 
 def _total(rates: Iterable[float | None]) -> float | None:
     known = list(rates)
-    limits = [rate for rate in known if rate is not None and rate < _UNLIMITED]
+    limits = [rate for rate in known if rate is not None]
     return sum(limits) if known and len(limits) == len(known) else None
-
-
-_UNLIMITED = 1e300
-"""Requests per second that stand for no limit."""

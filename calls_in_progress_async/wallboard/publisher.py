@@ -50,8 +50,6 @@ class Publisher:
     async def close(self) -> None:
         """End the streams and stop following the feed."""
         self.broadcast.close()
-        if self._flush_timer is not None:
-            self._flush_timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from ..organization import Organization
 from ..records import Call
-from .display_text import masked, visible
+from .display_text import masked, visible, without_number
 from .settings import BoardSettings
 
 Row: TypeAlias = dict[str, Any]
@@ -23,23 +23,23 @@ def row_key(organization: Organization, call: Call) -> str:
 
 def row(organization: Organization, call: Call, settings: BoardSettings) -> Row:
     """Describe a call by what the settings allow on the page, and nothing else."""
+    number = call.calling_phone_number
+    hidden = None if settings.show_numbers else number
+
+    def shown(value: str | None) -> str:
+        return visible(without_number(value or "", hidden))
+
     return {
         "key": row_key(organization, call),
         "organization": str(organization),
         "since": _seconds(call.bridged_at or call.started_at),
-        "caller": _caller(call.calling_phone_number, show=settings.show_numbers),
-        "place": visible(", ".join(filter(None, (call.city, call.region)))),
-        "campaign": visible(call.advertiser_campaign_name or call.promo_number_description or ""),
-        "status": visible(call.call_status or ""),
-        "fields": [visible(call.custom_value(name) or "") for name in settings.fields],
+        "caller": visible(number or "") if settings.show_numbers else masked(number) if number else "",
+        "place": shown(", ".join(filter(None, (call.city, call.region)))),
+        "campaign": shown(call.advertiser_campaign_name or call.promo_number_description),
+        "status": shown(call.call_status),
+        "fields": [shown(call.custom_value(name)) for name in settings.fields],
     }
 
 
 def _seconds(time: datetime | None) -> float | None:
     return None if time is None else round(time.timestamp(), 1)
-
-
-def _caller(number: str | None, *, show: bool) -> str:
-    if not number:
-        return ""
-    return visible(number) if show else masked(number)

@@ -44,7 +44,7 @@ async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def host_check(settings: BoardSettings) -> Middleware:
-    """Make the middleware that rejects requests addressed to a host name that is not allowed."""
+    """Make the middleware against requests under other host names than the allowed ones."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -67,7 +67,7 @@ class Gate:
     """
 
     def __init__(self, token: str | None) -> None:
-        self._token = token
+        self._token = token = None if token is None else token.strip()
         # The cookie is not the token, and stays good over a restart, so that a wall is not signed out by an upgrade.
         self._cookie = None if token is None else hmac.new(token.encode(), b"wallboard", "sha256").hexdigest()
 

@@ -85,7 +85,7 @@ class BoardSettings:
     sample_seconds: float = field(default=20.0, validator=_check_seconds)
     """Seconds between two points of the chart, which spans an hour."""
     ring_messages: int = field(default=1_024, validator=_check_count)
-    """Messages kept for browsers that come back; one that missed more gets everything anew."""
+    """Messages kept for returning browsers. After a longer absence a browser gets everything anew."""
     ring_bytes: int = field(default=8 * 2**20, validator=_check_count)
     """Bytes that the kept messages may take."""
     queue_bytes: int = field(default=2 * 2**20, validator=_check_count)

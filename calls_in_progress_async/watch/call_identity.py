@@ -1,4 +1,4 @@
-"""Names of calls: the identity under which a call is followed, and what else tells calls apart. Pure."""
+"""Names of calls: the identity to follow a call by, and other texts to tell calls apart. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from ..records.bodies import try_decode_all
-from ..records.codec import Part, PayloadError, parse_json, try_decode
+from ..records.codec import Part, PayloadError, json_text, parse_json, try_decode
 
 _RECORD, _TRAITS, _WHOLE, _ESCAPE = "~record:", "~traits:", "~whole:", "~:"
 """Prefixes of identities other than a plain transaction id. ``~:`` escapes a transaction id starting with ``~``."""
@@ -20,7 +20,7 @@ _TRAIT_FIELDS = (
     "bridge_start_time",
     "start_time",
 )
-"""Fields of a call that stay the same while the call lasts, over all revisions of the API."""
+"""Constant fields of a call, over all revisions of the API."""
 
 
 class _Ids(Part, frozen=True, gc=False):
@@ -30,14 +30,14 @@ class _Ids(Part, frozen=True, gc=False):
 
 
 class CallNames(NamedTuple):
-    """The texts that tell one call from another. None stands for a text that is missing or cannot be read."""
+    """Texts to tell one call from another. None stands for a missing or unreadable text."""
 
     transaction_id: str | None = None
     call_record_id: str | None = None
     traits: tuple[str | None, ...] = (None,) * len(_TRAIT_FIELDS)
 
     def may_be_same(self, other: CallNames) -> bool:
-        """Return False if any text that both calls have differs."""
+        """Return False if both calls have some text and the texts differ."""
         pairs = zip((*self[:2], *self.traits), (*other[:2], *other.traits), strict=True)
         return all(one is None or two is None or one == two for one, two in pairs)
 
@@ -45,8 +45,8 @@ class CallNames(NamedTuple):
 def identity_of(payload: bytes) -> str | None:
     """Return the identity of a call.
 
-    The identity is the transaction id; else the call record id; else a digest of the numbers and times that stay the
-    same while a call lasts; else a digest of the whole payload.
+    The identity is the transaction id; else the call record id; else a digest of the numbers and times of the call,
+    which stay the same; else a digest of the whole payload.
 
     Returns:
         None if the payload is not an object, and so not a call.
@@ -58,7 +58,7 @@ def identity_of(payload: bytes) -> str | None:
 
 
 def identity_of_object(payload: bytes) -> str | None:
-    """Return the identity of a payload that is exactly one object in plain JSON with readable ids, else None."""
+    """Return the identity of exactly one object in plain JSON with readable ids; return None for any other payload."""
     ids = try_decode(_Ids, payload) if payload.startswith(b"{") and payload.endswith(b"}") else None
     return None if ids is None else _identity(ids.transaction_id, ids.call_record_id, payload)
 
@@ -72,7 +72,7 @@ def identities_of(body: bytes, payloads: Sequence[bytes]) -> list[str | None]:
 
 
 def names_of(payload: bytes) -> CallNames | None:
-    """Read all texts that name a call; None if the payload is not an object."""
+    """Read all names of a call; return None if the payload is not an object."""
     try:
         fields = parse_json(payload)
     except PayloadError:
@@ -84,7 +84,7 @@ def names_of(payload: bytes) -> CallNames | None:
 
 
 def names_of_identity(identity: str) -> CallNames:
-    """Return the names that an identity alone gives, for a call without a payload."""
+    """Return the names of a call without a payload, from its identity alone."""
     if identity.startswith(_RECORD):
         return CallNames(call_record_id=identity.removeprefix(_RECORD))
     if has_transaction_id(identity):
@@ -93,18 +93,18 @@ def names_of_identity(identity: str) -> CallNames:
 
 
 def has_transaction_id(identity: str | None) -> bool:
-    """Return whether an identity is a transaction id, the only id that every revision of the API has."""
+    """Return whether an identity is a transaction id, the only id in every revision of the API."""
     return identity is not None and (not identity.startswith("~") or identity.startswith(_ESCAPE))
 
 
 def lesser_identities(names: CallNames) -> set[str]:
-    """Return the identities that a call would have if its transaction id, or that and its record id, were missing."""
+    """Return the identities of a call without its transaction id, with and without its record id."""
     found = {_RECORD + names.call_record_id} if names.call_record_id else set()
     return found | ({_traits_identity(names)} if any(names.traits) else set())
 
 
 def digest(payload: bytes) -> str:
-    """Return a short text that stands for a payload and does not reveal it."""
+    """Return a short digest of a payload, which does not reveal it."""
     return blake2b(payload, digest_size=10).hexdigest()
 
 
@@ -123,7 +123,5 @@ def _traits_identity(names: CallNames) -> str:
 
 
 def _text(value: Any) -> str | None:
-    """Return the text of a field: a scalar where text is documented is its JSON text; lists and objects are none."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode() or None
-    return json.dumps(value) if isinstance(value, bool | int | float) else None
+    """Return the text of a field; None for a value without one."""
+    return json_text(value) or None

@@ -17,9 +17,9 @@ class Delta(NamedTuple):
 
     identity: str
     before: CallState | None
-    """None if the call has started."""
+    """The state before; None for a start."""
     after: CallState | None
-    """None if the call has ended."""
+    """The state after; None for an end."""
 
 
 @define(eq=False)
@@ -27,18 +27,18 @@ class CallSet:
     """The calls in progress of one organization, as the good responses tell them."""
 
     missed_polls_before_end: int = 1
-    """Number of good responses in a row without a call after which the call has ended."""
+    """Number of good responses in a row without a call before the call counts as ended."""
     calls: Mapping[str, CallState] = field(factory=dict)
     """Calls by identity. Replaced by `apply`, never changed in place."""
     listing: Listing | None = None
     """The last good response."""
     _missed: Mapping[str, int] | None = None
-    """Number of good responses in a row without each call that is not taken for ended yet."""
+    """Number of good responses in a row without the call, for each call missing but not ended yet."""
     _doubtful: frozenset[str] = frozenset()
-    """Calls that may be one of the entries whose id cannot be read."""
+    """Unlisted calls that may be among the entries with an unreadable id."""
 
     def apply(self, listing: Listing) -> list[Delta]:
-        """Take the next good response, and return the calls that ended, changed and started, in this order.
+        """Take the next good response, and return its deltas: ends, then changes, then starts.
 
         Starts come oldest first.
         """
@@ -60,7 +60,7 @@ class CallSet:
     def _count_missing(
         self, before: Mapping[str, CallState], after: Mapping[str, CallState], doubtful: frozenset[str]
     ) -> tuple[list[Delta], dict[str, int]]:
-        """Split the calls that are not listed into those that have ended and those that stay, with their counts."""
+        """Split unlisted calls into ended calls and waiting calls with their counts."""
         ended: list[Delta] = []
         missed = {}
         for identity, call in before.items():
@@ -88,7 +88,7 @@ def _calls_by_identity(entries: Sequence[ListedCall], known: Mapping[str, CallSt
 
 
 def _compare(before: Mapping[str, CallState], after: Mapping[str, CallState]) -> tuple[list[Delta], list[Delta]]:
-    """List the calls that have changed and, oldest first, the calls that have started."""
+    """List the changed calls and, oldest first, the started calls."""
     changed: list[Delta] = []
     started: list[Delta] = []
     for identity, call in after.items():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ..records import Call
-from ..records.call import structure_call
-from ..records.codec import Part, PayloadError, parse_json, try_decode
+from ..records.call import meaning, structure_call
+from ..records.codec import Part, try_decode
 from .call_identity import CallNames, digest, names_of, names_of_identity
 
 
@@ -15,21 +15,21 @@ class ListedCall(Part, frozen=False, eq=False, gc=False):  # type: ignore[misc]
     """One entry of a list of calls. Thousands are kept, so each is a `Part`: small, and no work for the collector."""
 
     identity: str | None
-    """The name under which the call is followed; None if the entry is not a call."""
+    """The name to follow the call by; None if the entry is not a call."""
     json: bytes
     """The exact JSON of the entry."""
     _digest: str | None = None
 
     @property
     def digest(self) -> str:
-        """A short text that stands for the meaning of the JSON. Computed once."""
+        """A digest of the meaning of the JSON. Computed once."""
         if self._digest is None:
             self._digest = _digest_of(self.json)
         return self._digest
 
     @property
     def names(self) -> CallNames | None:
-        """The texts that tell the call from others; None if the entry is not a call."""
+        """Texts to tell the call from others; None if the entry is not a call."""
         return names_of(self.json)
 
     def call(self) -> Call:
@@ -46,7 +46,7 @@ class CheckpointedCall(NamedTuple):
 
     @property
     def names(self) -> CallNames:
-        """The texts that tell the call from others, as far as the identity gives them."""
+        """Texts to tell the call from others, as far as the identity gives any."""
         return names_of_identity(self.identity)
 
     def call(self) -> Call:
@@ -75,7 +75,7 @@ def equivalent(one: CallState, other: CallState) -> bool:
 
 
 class _Texts(Part, frozen=True, gc=False):
-    """Fields that change while a call lasts. Decoding these alone takes a quarter of the time of decoding a call."""
+    """The fields likely to change during a call. Decoding them takes a quarter of the time of a whole call."""
 
     external_unique_id: str | int | None = None
     call_status: str | int | None = None
@@ -90,7 +90,7 @@ _TEXTS = tuple(_Texts.__annotations__)
 
 
 def _texts_differ(one: bytes, other: bytes) -> bool:
-    """Return True if a text of `_Texts` surely differs, which saves comparing the meaning of the whole."""
+    """Return True if a text of `_Texts` surely differs. True saves comparing the meaning of the whole."""
     before, after = try_decode(_Texts, one), try_decode(_Texts, other)
     if before is None or after is None:
         return False
@@ -110,19 +110,5 @@ def _digest_of(payload: bytes) -> str:
 def _meaning_of(payload: bytes) -> object:
     try:
         return meaning(payload)
-    except (PayloadError, RecursionError):
+    except RecursionError:
         return payload  # nested too deeply to compare
-
-
-def meaning(payload: bytes) -> object:
-    """Return the JSON of a call in a canonical form: two payloads mean the same exactly if their forms are equal."""
-    return canonical(parse_json(payload))
-
-
-def canonical(value: Any) -> Any:
-    """Return a JSON value without null and "" in objects, and with numbers and flags as their JSON text."""
-    if isinstance(value, dict):
-        return {name: canonical(each) for name, each in value.items() if each is not None and each != ""}
-    if isinstance(value, list):
-        return [canonical(each) for each in value]
-    return value if isinstance(value, str) or value is None else json.dumps(value)

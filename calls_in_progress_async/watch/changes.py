@@ -1,19 +1,21 @@
-"""The fields that differ between two states of one call. Pure."""
+"""The differences between two states of one call, by field. Pure."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from ..records import Call, CustomDataField
+from ..records.call import meaning
 from ..records.codec import keys
-from .call_state import canonical
 
 Change: TypeAlias = tuple[Any, Any]
 """The old value and the new one."""
 _CUSTOM_DATA = "custom_data"
 _AS_PRINTED = {"key presses": "keypresses"}
 _FIELDS = keys(Call)
+_FLAG = "repeat_calling_phone_number"  # "yes" means the same as "true"
 _NO_FIELD = CustomDataField(None)
 
 
@@ -24,23 +26,36 @@ def changes_between(old: Call, new: Call) -> dict[str, Change]:
     and the old value is named ``custom_data.utm_source.source``. A demographic of the caller is named
     ``demographics_data.gender_data_append``. If the records have equal values, the values are those of the payloads.
     """
-    before, after = old.raw, new.raw
+    before, after = _fields_of(old), _fields_of(new)
     changes: dict[str, Change] = {}
-    for key in {**before, **after}:
-        payloads = _value(before.get(key)), _value(after.get(key))
-        if payloads[0] == payloads[1] or canonical(payloads[0]) == canonical(payloads[1]):
+    for name in {**before, **after}:
+        payloads = before.get(name), after.get(name)
+        if _mean_the_same(name, *payloads):
             continue
-        if key == _CUSTOM_DATA and (found := dict(_custom_changes(old, new))):
+        if name == _CUSTOM_DATA and (found := dict(_custom_changes(old, new))):
             changes.update(found)
         else:
-            name = _AS_PRINTED.get(key, key)
-            values = (getattr(old, name), getattr(new, name)) if key in _FIELDS else payloads
+            values = (getattr(old, name), getattr(new, name)) if name in _FIELDS else payloads
             changes[name] = values if values[0] != values[1] else payloads
     return changes
 
 
-def _value(payload: Any) -> Any:
-    return None if payload == "" else payload
+def _fields_of(call: Call) -> dict[str, Any]:
+    """Return the payload's fields with a value, under the documented names."""
+    fields = {name: value for name, value in call.raw.items() if value is not None and value != ""}
+    for printed, name in _AS_PRINTED.items():
+        if printed in fields:
+            fields.setdefault(name, fields.pop(printed))
+    return fields
+
+
+def _mean_the_same(name: str, old: Any, new: Any) -> bool:
+    if isinstance(old, str) and isinstance(new, str) and name != _FLAG:
+        return old == new
+    if old == new and repr(old) == repr(new):  # 1 equals True, and does not mean the same
+        return True
+    one, other = (meaning(json.dumps({name: value}).encode()) for value in (old, new))
+    return one == other
 
 
 def _custom_changes(old: Call, new: Call) -> Iterator[tuple[str, Change]]:

@@ -1,7 +1,7 @@
 """A watch as a small JSON value, to go on from after a restart.
 
-A checkpoint says which calls the events taken so far have told: their ids, and a digest of the meaning of each. It
-holds no payload and no phone number.
+A checkpoint holds the ids of the calls in the events taken so far, and a digest of the meaning of each call. It holds
+no payload and no phone number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def epoch() -> float:
 
 
 def write(organizations: Iterable[Entry]) -> dict[str, Any]:
-    """Write a checkpoint of the entries that `entries` returned."""
+    """Write a checkpoint of the result of `entries`."""
     return {"version": _VERSION, "organizations": dict(organizations)}
 
 
@@ -39,8 +39,8 @@ def entries(
 
     Args:
         states: The organizations under watch.
-        queue: Events that nobody has taken. A watch that starts from the checkpoint tells them again.
-        waiting: Snapshots of an earlier checkpoint for organizations that are not under watch yet.
+        queue: Pending events. A watch resumed from the checkpoint tells them again.
+        waiting: Snapshots of an earlier checkpoint for organizations not under watch yet.
     """
     at, untold = epoch(), _untold(queue)
     known = [(each.organization, each.last_response_at + at, each.calls.calls) for each in states if each.is_known]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 _ROUND = 1.0
-"""Seconds in which refusals count as one: requests that are in flight together are refused together."""
+"""Seconds in which refusals count as one: requests in flight together are refused together."""
 
 
 class AIMDLimit:
     """Additive increase, multiplicative decrease, as in TCP (RFC 5681, section 3.1).
 
-    The client's limiter spaces requests out and pauses after a 429. This limit keeps the number of polls that wait for
-    the end of such a pause to a number that the server then accepts.
+    The client's limiter spaces requests out and pauses after a 429. This limit keeps few enough polls waiting for the
+    end of such a pause that the server then accepts them.
     """
 
     def __init__(self, maximum: int) -> None:
@@ -20,7 +20,7 @@ class AIMDLimit:
 
     @property
     def limit(self) -> int:
-        """The number of polls that may be in flight."""
+        """The number of polls allowed in flight."""
         return int(self._limit)
 
     def on_response(self) -> None:

@@ -1,7 +1,7 @@
-"""Events that nobody has taken yet, merged to their net effect. Pure.
+"""Pending events, merged to their net effect. Pure.
 
 The queue holds no more about one call than a reader needs: a start with the latest state, a change from the oldest to
-the latest state, an end, or an end and what came after it.
+the latest state, an end, or an end and the events after it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .events import CallEvent, OrganizationFailed, OrganizationRecovered, Organi
 
 
 class QueueEntry(Protocol):
-    """An event that may still merge with newer events."""
+    """A pending event, still open to merges with newer events."""
 
     organization: Organization
     since: float
-    """Time of the last good response before the event: the queue tells what happened after it."""
+    """Time of the last good response before the event."""
 
     def event(self) -> CallEvent:
         """Make the event."""
@@ -58,7 +58,7 @@ class QueuedFailure:
     error: Exception
     since: float
     gap: float = 0.0
-    """Seconds of the outages before that recovered untold, for the next recovery to tell."""
+    """Seconds of earlier outages whose recovery was merged away, for the next recovery to tell."""
 
     def merge(self, newer: QueuedFailure) -> None:
         """Tell a newer failure instead."""
@@ -103,7 +103,7 @@ class EventQueue:
 
     def __init__(self) -> None:
         self.merges = 0
-        """Number of events that became part of another event, or were undone, before anybody took them."""
+        """Number of events merged into another event, or undone, before anybody took them."""
         self._queue: OrderedDict[QueueEntry, None] = OrderedDict()  # a dict is slow at its beginning after deletions
         self._pending: dict[Organization, _Pending] = {}
 
@@ -115,7 +115,7 @@ class EventQueue:
         return iter(self._queue)
 
     def add(self, organization: Organization, deltas: Iterable[Delta], since: float) -> None:
-        """Add what a response tells about the calls of an organization."""
+        """Add the deltas of a response about one organization."""
         pending = self._pending_of(organization)
         for delta in deltas:
             identity, before, after = delta

@@ -1,7 +1,7 @@
-"""The events of a watch. Events are frozen, compare by what they say, and match by position.
+"""The events of a watch. Events are frozen, compare by content, and match by position.
 
-A call's record is made on first access, from the JSON that the event holds: an event that nobody looks into costs next
-to nothing.
+A call's record is made on first access, from the JSON in the event: an event costs next to nothing until somebody looks
+into it.
 """
 
 from __future__ import annotations
@@ -76,13 +76,13 @@ class CallChanged(_OfCall):
 
     @cached_property
     def previous(self) -> Call | None:
-        """The call in the state that the last event told."""
+        """The call as of the last event."""
         known = self._previous is None or isinstance(self._previous, Call) or self._previous.json is not None
         return _record(self._previous) if known else None
 
     @cached_property
     def changes(self) -> Mapping[str, Change]:
-        """Old and new value of each field that differs: ``{"custom_data.utm_source": (old, new)}``."""
+        """Old and new value of each changed field: ``{"custom_data.utm_source": (old, new)}``."""
         if self._changes is not None:
             return self._changes
         return {} if self.previous is None else changes_between(self.previous, self.call)
@@ -99,7 +99,7 @@ class OrganizationFailed:
     kind: ClassVar[str] = "organization_failed"
 
     organization: Organization
-    """The organization that fails."""
+    """The failing organization."""
     error: Exception
     """The reason, after the client's own retries."""
 
@@ -111,7 +111,7 @@ class OrganizationRecovered:
     kind: ClassVar[str] = "organization_recovered"
 
     organization: Organization
-    """The organization that failed."""
+    """The recovered organization."""
     gap: float
     """Seconds between good responses. Short calls may have come and gone unseen in between."""
 
@@ -127,7 +127,7 @@ class OrganizationResumed:
     kind: ClassVar[str] = "organization_resumed"
 
     organization: Organization
-    """The organization that is followed again."""
+    """The resumed organization."""
     gap: float
     """Seconds since the last good response before the restart. Short calls may have come and gone unseen since."""
 
@@ -148,7 +148,7 @@ EVENT_TYPES: tuple[type[CallEvent], ...] = (
 
 
 def event_of(organization: Organization, delta: Delta) -> CallStarted | CallChanged | CallEnded:
-    """Make the event that tells a delta."""
+    """Make the event of a delta."""
     _, before, after = delta
     if after is None:
         assert before is not None  # noqa: S101 - for the type checker: a delta has at least one state

@@ -1,4 +1,4 @@
-"""Fetching the calls of one organization: a listing, or the error that a find would raise."""
+"""Fetching the calls of one organization: a listing, or the same error as of a find."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FetchCalls = Callable[[Organization, Listing | None], Awaitable[Listing]]
 
 
 class Execute(Protocol):
-    """Sends a request and returns what ``read`` makes of the response: `CallsInProgressClient._execute`."""
+    """Sends a request and returns the result of ``read`` for the response: `CallsInProgressClient._execute`."""
 
     async def __call__(
         self,

@@ -46,7 +46,7 @@ class Listing(NamedTuple):
 
     entries: list[ListedCall]
     layout: Layout | None = None
-    """None if the body is not plain: the next body is split whole."""
+    """Layout of the body; None if it is not plain, and then the next body is split whole."""
 
 
 def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:

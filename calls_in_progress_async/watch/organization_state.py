@@ -18,7 +18,7 @@ from .call_state import CallState, CheckpointedCall
 from .listing import Listing
 
 _RATE_LIMITS_TO_FAIL = 4
-"""Number of rate-limit errors in a row that count as a failure of the organization."""
+"""Number of rate-limit errors in a row to count as a failure of the organization."""
 
 
 class Snapshot(NamedTuple):
@@ -50,7 +50,7 @@ class Snapshot(NamedTuple):
 
 @define(eq=False)
 class OrganizationState:
-    """What the good responses and the failures of one organization have told."""
+    """The knowledge about one organization: its calls, its last good response, its failures."""
 
     organization: Organization
     added_at: float
@@ -74,11 +74,11 @@ class OrganizationState:
 
     @property
     def is_known(self) -> bool:
-        """True if the state says anything about calls: a good response has come, or the state was loaded."""
+        """True if a good response has come, or the state was loaded."""
         return self.responses > 0 or self.resumed
 
     def apply(self, listing: Listing, now: float) -> list[Delta]:
-        """Take a good response, and return the calls that ended, changed and started, in this order."""
+        """Take a good response, and return its deltas: ends, then changes, then starts."""
         if self.responses > 1:
             self.period = now - self.last_response_at
         self.responses += 1
@@ -107,7 +107,7 @@ class OrganizationState:
         return self.snapshot(epoch).to_json()
 
     def load(self, value: Any, epoch: float) -> None:
-        """Go on from what `dump` returned, in place of all that is known.
+        """Go on from a value that `dump` returned, and forget everything else.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError: The value has another shape.

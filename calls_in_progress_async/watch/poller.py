@@ -1,11 +1,10 @@
-"""Polling: a few workers with one organization each, and a sink that takes what the polls find."""
+"""Polling: a few workers with one organization each, and a sink for their findings."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Awaitable, Iterable
-from contextlib import suppress
 from typing import Protocol
 
 from attrs import define
@@ -21,13 +20,13 @@ from .organization_state import OrganizationState, is_rate_limit
 from .schedule import Schedule, ScheduleEntry, backoff
 
 _TICK = 0.01
-"""Shortest wait of a timer in seconds: polls that are due within it start together."""
+"""Shortest wait of a timer in seconds: polls due within it start together."""
 _SLOW = 0.5
-"""Share of the interval after which a response counts as slow."""
+"""Share of the interval. A response later than this counts as slow."""
 
 
 class PollSink(Protocol):
-    """Takes what the polls find.
+    """Takes the findings of polls.
 
     ``on_listing`` and ``on_failure`` may be coroutine functions. The next poll of the organization waits until they
     have ended, and they hold one of the places meanwhile. An exception raised by a sink ends all polling.
@@ -47,7 +46,7 @@ class PollSink(Protocol):
         ...
 
     def on_end(self, error: BaseException) -> None:
-        """Take the error that ended all polling."""
+        """Take the error at the end of all polling."""
         ...
 
 
@@ -61,7 +60,7 @@ class PollCounters:
 
 
 class Poller:
-    """Polls one organization after the other, each at its time, and hands what it finds to a sink.
+    """Polls organizations, each at its time, and hands the findings to a sink.
 
     Organizations can be added and removed at any time, before `start` as well.
 
@@ -69,8 +68,8 @@ class Poller:
         fetch: Fetches the calls of an organization.
         schedule: The times of the polls, and the number of polls at once.
         sink: Takes listings and failures.
-        check_usable: Raises `ClientStateError` if the client itself cannot be used, which ends all polling.
-        max_retry_after: Longest Retry-After of a server, in seconds, that delays the next poll.
+        check_usable: Raises `ClientStateError` if the client itself cannot be used. Its error ends all polling.
+        max_retry_after: Longest delay of a poll in seconds because of a server's Retry-After.
     """
 
     def __init__(
@@ -114,7 +113,7 @@ class Poller:
         self._entries[organization] = self._schedule.add(state, str(organization), clock.now())
 
     def remove(self, organization: Organization) -> OrganizationState | None:
-        """Stop polling an organization. The sink gets nothing more, not even from a poll that is running.
+        """Stop polling an organization. The sink gets nothing more, not even from a running poll.
 
         Returns:
             The state of the organization; None if it was not polled.
@@ -123,7 +122,7 @@ class Poller:
         return self._remove(organization)
 
     async def drain(self, organizations: Iterable[Organization]) -> None:
-        """Stop polling organizations, and wait until the sink has taken what their running polls find."""
+        """Stop polling organizations, and wait until the sink has taken the findings of their running polls."""
         leaving = set(organizations)
         self._draining |= leaving & self._running.keys()
         for organization in leaving:
@@ -137,7 +136,7 @@ class Poller:
         self._woken.set()
 
     def end(self, error: BaseException) -> None:
-        """End all polling with an error, unless polling has ended already."""
+        """End all polling with an error. Does nothing after the end."""
         if not self._ended:
             self._sink.on_end(error)
         self._cancel()
@@ -163,17 +162,20 @@ class Poller:
             worker.cancel()
 
     async def _work(self) -> None:
-        with suppress(asyncio.CancelledError):
-            try:
-                while not self._ended:  # a token callable may swallow a cancellation
-                    async with self._taking:
-                        entry = await self._next()
-                    await self._poll(entry)
-            except Exception as error:
-                self.end(error)
+        try:
+            while True:
+                async with self._taking:
+                    entry = await self._next()
+                await self._poll(entry)
+                if self._ended:  # a token callable may have swallowed the cancellation
+                    return
+        except asyncio.CancelledError:
+            return
+        except Exception as error:
+            self.end(error)
 
     async def _next(self) -> ScheduleEntry[OrganizationState]:
-        """Wait for the next poll that is due."""
+        """Wait until a poll is due, and return its entry."""
         while True:
             now = clock.now()
             if self._sink.paused or self._in_flight >= self._limit.limit:
@@ -244,7 +246,7 @@ class Poller:
         return not entry.removed or entry.item.organization in self._draining
 
     def _delay_after(self, state: OrganizationState, error: Exception) -> float:
-        """Return the seconds until the next try: none after a rate limit that is not a failure yet."""
+        """Return the seconds until the next try: 0 after a rate-limit error that is not a failure yet."""
         if not state.failed:
             return 0.0
         wanted = error.retry_after if isinstance(error, RateLimitedError | ServerError) else None

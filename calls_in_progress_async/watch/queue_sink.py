@@ -1,4 +1,4 @@
-"""The sink of a watch: turns what polls find into events of a queue."""
+"""The sink of a watch: turns the findings of polls into events of a queue."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class QueueSink:
     """Puts events into a queue, and pauses polling while the queue is full.
 
     Args:
-        max_pending: Number of events in the queue at which polling pauses.
+        max_pending: Number of pending events at which polling pauses.
     """
 
     def __init__(self, max_pending: int) -> None:
         self.queue = EventQueue()
         self.arrived = asyncio.Event()
-        """Set when there may be events, and when polling has ended."""
+        """Set if there may be events, or if polling has ended."""
         self.events = 0
         """Number of events so far."""
         self.error: BaseException | None = None
-        """The error that ended polling."""
+        """The error at the end of polling."""
         self._max_pending = max_pending
 
     @property
@@ -37,7 +37,7 @@ class QueueSink:
         return len(self.queue) == self._max_pending - 1
 
     def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> None:
-        """Add the events that a good response comes to."""
+        """Add the events of a good response."""
         since, gap = state.last_response_at, now - state.last_response_at
         failed, resumed = state.failed, state.resumed
         if failed:

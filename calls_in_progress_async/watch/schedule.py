@@ -1,9 +1,9 @@
-"""When to poll which organization. Pure: the caller tells the time.
+"""The times of polls. Pure: the caller tells the time.
 
 A new organization is polled at once. After that each has its own point within the interval, from a hash of its name,
-counted in Unix time: polls are spread evenly, and all processes that share a set of organizations agree on the points.
+counted in Unix time: polls are spread evenly, and processes with the same organizations agree on the points.
 
-The schedule runs on a clock of its own that stands still while the schedule cannot be kept. If the rate limit or the
+The schedule runs on a clock of its own, which stands still while the schedule cannot be kept. If the rate limit or the
 server is too slow, every organization is polled later by the same amount, in the same order, and no burst makes up for
 it afterwards. The lost time is won back slowly once polls are on time again.
 """
@@ -22,11 +22,11 @@ from attrs import define, field
 T = TypeVar("T")
 
 _SLACK = 0.1
-"""Share of the interval by which a poll may be late before all become later: a pause of the loop is made up for."""
+"""Share of the interval. A poll may be late by so much before all become later: a short pause is made up for."""
 _CATCH_UP = 0.1
-"""Share of lost time, in intervals, to win back in one round of polls that are on time."""
+"""Share of the interval to win back in one round of punctual polls, after time was lost."""
 _NEAR = 0.01
-"""Share of the interval within which the next point is too near to poll again."""
+"""Share of the interval. A point nearer than this is skipped."""
 _LONGEST_BACKOFF = 60.0
 """Seconds of backoff at most, unless the interval is longer."""
 
@@ -54,27 +54,27 @@ class ScheduleEntry(Generic[T]):
 class Schedule(Generic[T]):
     """The next poll of every organization.
 
-    Entries whose last poll failed or was slow share a quarter of the places, unless they are the majority: an
-    organization that hangs does not delay the others.
+    Entries whose last poll failed or was slow share a quarter of the places, unless they are the majority: a
+    hanging organization does not delay the others.
 
     Args:
         interval: Seconds between two polls of one organization.
         places: Number of polls at once.
-        epoch: Unix time at which the clock that tells ``now`` read 0.
+        epoch: Unix time minus ``now``.
     """
 
     def __init__(self, interval: float, places: int, epoch: float = 0.0) -> None:
         self.interval = interval
         self.places = places
         self.epoch = epoch
-        self._lost = 0.0  # seconds by which the schedule's own clock is behind
+        self._lost = 0.0  # the lag of the schedule's own clock in seconds
         self._heap: list[tuple[float, int, ScheduleEntry[T]]] = []
         self._numbers = itertools.count()
-        self._held: OrderedDict[ScheduleEntry[T], None] = OrderedDict()  # slow entries that are due
+        self._held: OrderedDict[ScheduleEntry[T], None] = OrderedDict()  # due, but slow
         self._size = self._dead = self._slow = self._slow_running = 0
 
     def add(self, item: T, name: str, now: float) -> ScheduleEntry[T]:
-        """Add an organization, to be polled at once and then at the point that its name gives."""
+        """Add an organization, to be polled at once and then at the point of its name."""
         entry = ScheduleEntry(item, position(name))
         self._size += 1
         self._push(entry, now - self._lost)
@@ -99,7 +99,7 @@ class Schedule(Generic[T]):
             self._dead = 0
 
     def take(self, now: float) -> ScheduleEntry[T] | None:
-        """Take the entry that is longest overdue; None if none is due."""
+        """Take the longest overdue entry; return None if no entry is due."""
         if self._held and self._has_room_for_slow():
             return self._run(self._held.popitem(last=False)[0])
         while self._heap and self._heap[0][0] + self._lost <= now:
@@ -159,7 +159,7 @@ class Schedule(Generic[T]):
 
 
 def position(name: str) -> float:
-    """Return a point from 0 to 1 that is the same for a name in every process."""
+    """Return a point from 0 to 1, the same for a name in every process."""
     return int.from_bytes(blake2b(name.encode(), digest_size=6).digest(), "big") / 2**48
 
 

@@ -10,7 +10,7 @@ from ..organization import Organization
 from .organization_state import OrganizationState
 
 
-class Intervals(Mapping[Organization, float]):
+class SecondsByOrganization(Mapping[Organization, float]):
     """Seconds by organization. Immutable. ``attrs.asdict`` cannot take organizations as keys, and leaves this whole."""
 
     def __init__(self, seconds: Mapping[Organization, float]) -> None:
@@ -26,7 +26,7 @@ class Intervals(Mapping[Organization, float]):
         return len(self._seconds)
 
     def __repr__(self) -> str:
-        return f"Intervals({self._seconds!r})"
+        return f"SecondsByOrganization({self._seconds!r})"
 
 
 @frozen(kw_only=True)
@@ -36,7 +36,7 @@ class WatchStats:
     organizations: int
     """Number of organizations under watch."""
     failing: int
-    """Number of organizations that fail at present."""
+    """Number of organizations failing at present."""
     interval: float
     """The interval asked for."""
     effective_interval: float
@@ -53,24 +53,24 @@ class WatchStats:
     requests: int
     """Number of polls, without the client's own retries."""
     requests_saved: int
-    """Number of polls that were not made because an organization backed off, or because all were stretched."""
+    """Number of polls not made because an organization backed off, or because all were stretched."""
     unchanged: int
-    """Number of responses that were the same as the last, byte for byte. Nothing of these was decoded."""
+    """Number of responses equal to the last, byte for byte. Nothing of these was decoded."""
     failures: int
-    """Number of polls that failed."""
+    """Number of failed polls."""
     events: int
-    """Number of events that happened."""
+    """Number of events so far."""
     pending: int
-    """Number of events that nobody has taken yet."""
+    """Number of events not taken yet."""
     merges: int
-    """Number of events that were merged into others, or undone by others, before anybody took them."""
+    """Number of events merged into others, or undone by others, before anybody took them."""
     paused: bool
     """True while polling waits because ``max_pending`` events are pending."""
 
 
-def effective_intervals(states: Iterable[OrganizationState]) -> Intervals:
+def effective_intervals(states: Iterable[OrganizationState]) -> SecondsByOrganization:
     """Return the time between the last two good responses of each organization."""
-    return Intervals({each.organization: each.period for each in states if each.period is not None})
+    return SecondsByOrganization({each.organization: each.period for each in states if each.period is not None})
 
 
 def mean(numbers: Iterable[float], default: float) -> float:

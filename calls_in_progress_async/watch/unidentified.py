@@ -1,4 +1,4 @@
-"""Entries whose id cannot be read in one response: neither the end of a known call nor the start of another. Pure."""
+"""Entries with an unreadable id: neither the end of a known call nor the start of another. Pure."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def keep_unidentified(
     listing: Listing,
     doubtful: frozenset[str],
 ) -> frozenset[str]:
-    """Find the missing calls that may be among the entries whose id cannot be read.
+    """Find the missing calls that may be among the entries with an unreadable id.
 
     Args:
         before: The known calls, by identity.
         after: The calls of the new listing, by identity. Entries that may be a known call are taken out. An entry
-            that got its transaction id back is moved to the identity under which the call is known.
+            with a new transaction id is moved to the known identity of its call.
         last: The listing before.
         listing: The new listing.
         doubtful: The result for the listing before.
 
     Returns:
-        The identities of calls that have not ended, though the new listing does not name them.
+        The identities of calls missing in the new listing, but not ended.
     """
     _move_to_known_identities(before, after)
     unidentified = [each for each in listing.entries if not has_transaction_id(each.identity)]
@@ -57,7 +57,7 @@ def _match(
     fresh: list[ListedCall],
     doubtful: frozenset[str],
 ) -> tuple[set[str], list[ListedCall]]:
-    """Pair missing calls with the entries that may be them: the calls to keep, and the entries that stand for them."""
+    """Pair missing calls with the entries they may be, and return the calls to keep and their entries."""
     names = {id(entry): entry.names or CallNames() for entry in unidentified}
     kept: set[str] = set()
     stand_ins: list[ListedCall] = []
@@ -72,7 +72,7 @@ def _match(
 
 
 def _fresh(unidentified: list[ListedCall], last: Listing | None) -> list[ListedCall]:
-    """Return the entries that the last listing did not have."""
+    """Return the entries missing in the last listing."""
     had = Counter(entry.json for entry in last.entries if not has_transaction_id(entry.identity)) if last else Counter()
     found = []
     for entry in unidentified:
@@ -83,7 +83,7 @@ def _fresh(unidentified: list[ListedCall], last: Listing | None) -> list[ListedC
 
 
 def _move_to_known_identities(before: Mapping[str, CallState], after: dict[str, CallState]) -> None:
-    """Give an entry with a new transaction id the lesser identity under which its call is known."""
+    """Give an entry with a new transaction id the known lesser identity of its call."""
     lesser = {identity for identity in before if identity not in after and not has_transaction_id(identity)}
     if not lesser:
         return

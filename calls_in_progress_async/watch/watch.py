@@ -26,16 +26,16 @@ from .poller import Poller
 from .queue_sink import QueueSink
 from .schedule import Schedule
 from .settings import WatchSettings
-from .stats import WatchStats, effective_intervals, mean
+from .stats import SecondsByOrganization, WatchStats, effective_intervals, mean
 
 _EVENTS_AT_ONCE = 100
-"""Number of events after which a consumer that never waits for anything lets other tasks run."""
+"""Number of events after which a busy consumer lets other tasks run."""
 _AT_ONCE = 25
 """Number of organizations after which other tasks run: half a millisecond's worth."""
 
 
 class Watch:
-    """Polls organizations, and tells what happens to their calls. `CallsInProgressClient.watch` makes a watch.
+    """Polls organizations, and emits events about their calls. `CallsInProgressClient.watch` makes a watch.
 
     Enter the watch, then iterate over it; both can be done once::
 
@@ -44,8 +44,8 @@ class Watch:
                 ...
 
     A cancelled ``__anext__`` (under `asyncio.timeout`, say) loses no event, and the next call carries on. Leaving the
-    block ends all requests and forgets the events that were not taken. When the client is closed, iteration raises
-    `ClientClosedError` after the events that had happened are taken.
+    block ends all requests and forgets pending events. When the client is closed, iteration raises
+    `ClientClosedError` after the pending events are taken.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Watch:
         self._poller.wake()
 
     def remove(self, *organizations: Organization) -> None:
-        """Stop watching organizations. No further event of theirs comes, not even an event that has happened.
+        """Stop watching organizations. No further event of theirs comes, not even a pending one.
 
         Raises:
             InvalidRequestError: An argument is not an `Organization`; none is removed.
@@ -180,8 +180,8 @@ class Watch:
     def calls(self) -> Mapping[Organization, tuple[Call, ...]]:
         """The calls in progress of each organization in the last good response; a live view.
 
-        The view may be ahead of the events that have been taken. A call that is only known from a checkpoint has its id
-        and no other field.
+        The view may be ahead of the events taken so far. A call known from a checkpoint alone has its id and no other
+        field.
         """
         self._schedule_noted()
         return _Calls(self._states)
@@ -192,7 +192,7 @@ class Watch:
         self._schedule_noted()
         now, states = clock.now(), self._states.values()
         intervals = effective_intervals(states)
-        ages = {each.organization: now - each.last_response_at for each in states}
+        ages = SecondsByOrganization({each.organization: now - each.last_response_at for each in states})
         due = self._polls_due_of_removed + sum(self._polls_due(each, now) for each in states)
         counters = self._poller.counters
         return WatchStats(
@@ -216,7 +216,7 @@ class Watch:
         return (now - state.added_at) / self._settings.interval
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return, as a small JSON value, what the events taken so far have told. ``resume_from`` takes the value.
+        """Return the knowledge of the events taken so far as a small JSON value, for ``resume_from``.
 
         An event counts as taken once iteration has returned it: take the checkpoint after handling the event. The
         checkpoint takes about 20 us an organization; beside other work, `acheckpoint` is kinder.
@@ -224,7 +224,7 @@ class Watch:
         return checkpoint.write(self._entries())
 
     async def acheckpoint(self) -> dict[str, Any]:
-        """Return what `checkpoint` would return now, and let other tasks run meanwhile."""
+        """Return the same as `checkpoint` does now, and let other tasks run meanwhile."""
         entries = self._entries()
         written: list[Entry] = []
         while step := list(itertools.islice(entries, _AT_ONCE)):

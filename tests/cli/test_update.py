@@ -76,7 +76,7 @@ async def test_a_dry_run_shows_the_request_and_sends_none(command_line) -> None:
         (("advertiser:2", "--transaction-id", "AB-1", "--set", "a"), "must be NAME=VALUE, got 'a'"),
         (("advertiser:2", "--transaction-id", "AB-1", "--set", "a=1", "--set", "a=2"), "set twice"),
         (("advertiser:2", "--transaction-id", "AB-1", "--set", "a="), "has no removal"),
-        (("advertiser:2", "--transaction-id", "no/such", "--set", "a=b"), "--transaction-id must be"),
+        (("advertiser:2", "--transaction-id", "no/such", "--set", "a=b"), "--transaction-id must be 1 to 32"),
         (("advertiser 2", "--transaction-id", "AB-1", "--set", "a=b"), "advertiser:25"),
     ],
 )

@@ -15,11 +15,12 @@ import pytest
 from cli.conftest import CommandLine
 from click.testing import CliRunner
 
+from calls_in_progress_async import Organization
 from calls_in_progress_async.cli import wallboard_demo
 from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.cli.wallboard import WallboardOptions
 from calls_in_progress_async.cli.wallboard_demo import DemoDay, demo_day, live_counts
-from calls_in_progress_async.sandbox import Event
+from calls_in_progress_async.sandbox import HistoryEvent
 
 module = sys.modules["calls_in_progress_async.cli.wallboard"]  # the package's attribute of that name may be the command
 
@@ -65,7 +66,7 @@ async def line_with(got: aiohttp.ClientResponse, text: bytes) -> bytes:
 async def test_it_serves_the_calls_of_organizations(command_line, monkeypatch) -> None:
     """The stream shows a call of the sandbox, with the fields asked for, masked."""
     async with command_line() as line, aiohttp.ClientSession() as session:
-        line.sandbox.start_call((2, "advertiser"), calling_phone_number="+18055551234")
+        line.sandbox.start_call(Organization.advertiser(2), calling_phone_number="+18055551234")
         async with (
             served(monkeypatch, line, "advertiser:2", "--fields", "utm_source, channel") as board,
             session.get(f"{board.url}events") as got,
@@ -123,7 +124,7 @@ async def test_the_demo_needs_no_account(command_line, monkeypatch) -> None:
 
 
 async def test_it_runs_until_it_is_stopped(command_line) -> None:
-    """As a program of its own; a stream that is open ends with it."""
+    """Ctrl-C ends the program, and an open stream with it."""
     async with command_line() as line, aiohttp.ClientSession() as session:
         process = await line.start("wallboard", "advertiser:2", "--port", "0")
         async with asyncio.timeout(20):
@@ -140,9 +141,9 @@ async def test_it_runs_until_it_is_stopped(command_line) -> None:
     [
         (("wallboard",), "no organization is named"),
         (("wallboard", "advertiser:2", "--demo"), "--demo has organizations of its own"),
-        (("wallboard", "advertiser:2", "--title", " "), "--title: title: must be text"),
+        (("wallboard", "advertiser:2", "--title", " "), "--title must be text"),
         (("wallboard", "advertiser:2", "--fields", "a,b,c,d,e,f,g,h,i"), "must hold at most 8 names, got 9"),
-        (("wallboard", "advertiser:2", "--token-file", "SHORT"), "--token-file: page_token: must be None or at least"),
+        (("wallboard", "advertiser:2", "--token-file", "SHORT"), "--token-file must be None or at least"),
         (("wallboard", "advertiser:2", "--token-file", "BINARY"), "cannot be read as text"),
     ],
 )
@@ -193,11 +194,15 @@ async def test_in_the_demo_one_organization_after_another_fails(monkeypatch) -> 
             while len(set(failing)) < 4:
                 failing.append(servers[0].faults[0].organization if servers[0].faults else None)
                 await asyncio.sleep(0.001)
-    assert {(3, "advertiser"), (4, "advertiser"), None} <= set(failing)
+    assert {Organization.advertiser(3), Organization.advertiser(4), None} <= set(failing)
 
 
 def test_live_calls_are_counted_at_regular_moments() -> None:
     """Calls that were live before time 0 count from the start; changes do not count."""
-    events = [Event(15.0, "started", "B"), Event(-5.0, "started", "A"), Event(12.0, "changed", "A")]
-    events += [Event(20.0, "ended", "A"), Event(30.5, "ended", "B")]
+    events = [
+        HistoryEvent(15.0, "started", "B"),
+        HistoryEvent(-5.0, "started", "A"),
+        HistoryEvent(12.0, "changed", "A"),
+    ]
+    events += [HistoryEvent(20.0, "ended", "A"), HistoryEvent(30.5, "ended", "B")]
     assert live_counts(events, until=45.0, step=10.0) == [(0.0, 1), (10.0, 1), (20.0, 1), (30.0, 1), (40.0, 0)]

@@ -1,6 +1,7 @@
 """``watch`` shows each event once, stops cleanly, and resumes from a checkpoint."""
 
 import asyncio
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ from typing import cast
 
 import click
 import pytest
+from rich.console import Console
 from rich.live import Live
 
 from calls_in_progress_async import Call, CallsInProgressClient, Organization
@@ -26,6 +28,7 @@ from calls_in_progress_async.watch.events import (
     CallStarted,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
 )
 from calls_in_progress_async.watch.stats import WatchStats
 from calls_in_progress_async.watch.watch import Watch
@@ -123,13 +126,13 @@ async def test_a_checkpoint_survives_a_restart(command_line, tmp_path, monkeypat
         line.sandbox.end_call(ORGANIZATION, gone)
         line.sandbox.change_call(ORGANIZATION, changed, keypress_1="7")
         new = line.sandbox.start_call(ORGANIZATION)
-        _leave_after(monkeypatch, JsonLines, {"CallChanged", "CallEnded", "CallStarted", "OrganizationRecovered"})
+        _leave_after(monkeypatch, JsonLines, {"CallChanged", "CallEnded", "CallStarted", "OrganizationResumed"})
         done = await line.invoke(*arguments)
         assert done.exit_code == 0
         told = [json.loads(text) for text in done.stdout.splitlines()]
         calls = {(each["event"], each["call"]["transaction_id"]) for each in told if "call" in each}
         assert calls == {("changed", changed), ("ended", gone), ("started", new)}
-        assert "recovered" in [each["event"] for each in told]
+        assert "resumed" in [each["event"] for each in told]
         assert kept in file.read_text()
 
 
@@ -238,7 +241,10 @@ def test_events_in_words() -> None:
     )
     assert "calling_phone_number: +18055551234 -> +18055559999" in describe(changed, masked=False)
     assert describe(CallChanged(ACME, after, None), masked=True) == "changed  AB-1 since the checkpoint"
-    assert describe(OrganizationRecovered(ACME, 2.04), masked=True).startswith("recovered after 2.0 s")
+    assert describe(OrganizationRecovered(ACME, 2.04), masked=True).startswith(
+        "recovered after 2.0 s without a response"
+    )
+    assert describe(OrganizationResumed(ACME, 2.04), masked=True).startswith("resumed  after 2.0 s without a watch")
     unknown = Call.from_payload({"transaction_id": "AB-1"})
     assert describe(CallStarted(ACME, unknown), masked=True) == "started  AB-1 from an unknown number"
     assert describe(CallEnded(ACME, unknown), masked=True) == "ended    AB-1 after an unknown time"
@@ -273,6 +279,21 @@ def test_highlighted_calls_come_first_if_there_are_too_many(others: int, last: i
     names = [row.call.transaction_id for row in table.rows(5)]
     assert {changed.transaction_id, "E"} <= set(names[:4])
     assert len(names) == len(set(names)) == min(5, others + last + 2)
+
+
+def test_highlights_fade_and_are_bounded(monkeypatch) -> None:
+    """A call stands out for 3 seconds; of very many, the latest 200."""
+    watch = SimpleNamespace(calls={})
+    live = Live(console=Console(file=io.StringIO(), width=80), auto_refresh=False)
+    table = LiveTable(live, cast(Watch, watch), list, TableOptions())
+    monkeypatch.setattr(table_module.clock, "now", lambda: 100.0)
+    for number in range(300):
+        table.show(CallEnded(ACME, Call.from_payload({"transaction_id": str(number)})))
+    assert [row.call.transaction_id for row in table.rows(1_000)] == [str(number) for number in range(299, 99, -1)]
+    for seconds, shown in ((102.9, 200), (103.1, 0)):
+        monkeypatch.setattr(table_module.clock, "now", lambda seconds=seconds: seconds)
+        table.tick()
+        assert len(table.rows(1_000)) == shown
 
 
 def test_recoveries_and_merges_are_counted(capsysbinary) -> None:

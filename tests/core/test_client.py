@@ -8,6 +8,7 @@ import gzip
 import inspect
 import json
 import os
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -321,18 +322,25 @@ def test_a_client_belongs_to_one_open_loop() -> None:
             first.run(find())
 
 
-def test_a_client_goes_on_in_the_next_loop() -> None:
-    """asyncio.run three times with one client: slots, scopes and shared responses of the closed loop are forgotten."""
+@pytest.mark.parametrize("limit", [None, RateLimit(rate=500, burst=1), RateLimit(rate=500, per_organization_rate=400)])
+def test_a_client_goes_on_in_the_next_loop(limit: RateLimit | None) -> None:
+    """asyncio.run three times: slots, timers, queues and shared responses of the closed loop are forgotten."""
 
     async def find_at_once() -> None:
-        await asyncio.gather(*(client.find(ACME, timeout=5) for _ in range(3)), client.find(ACME, max_age=100))
+        calls = [client.find(ACME, timeout=5) for _ in range(3)]
+        slow = asyncio.create_task(client.find(ACME, timeout=5))
+        await asyncio.gather(*calls, client.find(ACME, max_age=100), client.update(ACME, transaction_id="T", **CHANGE))
+        slow.cancel()
 
     transport = Responding()
-    client = CallsInProgressClient(token=TOKEN, transport=transport, max_connections=1)
-    for _ in range(3):
+    client = CallsInProgressClient(token=lambda _: TOKEN, transport=transport, max_connections=1, rate_limit=limit)
+    for count in (1, 2, 3):
         asyncio.run(find_at_once())
-    assert transport.count == 12
+        assert transport.count >= 5 * count
     asyncio.run(client.close())
+
+
+CHANGE: Any = {"custom_data": {"a": "b"}}
 
 
 class Responding:
@@ -692,7 +700,7 @@ async def test_what_is_passed_wins_over_the_environment(environment: Any) -> Non
         ({"TOKEN": "a", "NETWORK": "a.b"}, "network", "must be a subdomain"),
         ({"TOKEN": "a", "NETWORK": "a", "BASE_URL": "https://b"}, "network", "comes with base_url"),
         ({"TOKEN": "a", "BASE_URL": "http://b"}, "base_url", "use https://"),
-        ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", "must be \"lower\" or"),
+        ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", 'must be "lower" or'),
     ],
 )
 def test_an_environment_that_will_not_do_is_refused(environment: Any, names: Any, parameter: str, words: str) -> None:
@@ -856,6 +864,72 @@ def test_a_client_that_was_never_used_survives_a_fork(monkeypatch: pytest.Monkey
     with pytest.raises(sdk.WrongLoopError, match="forked"):
         asyncio.run(used.find(ACME))
     asyncio.run(used.close())
+
+
+# The transport.
+
+
+@pytest.mark.parametrize("wrong", [5, "http", Responding, object()])
+def test_a_transport_is_checked(wrong: Any) -> None:
+    """An object with send() and close()."""
+    with pytest.raises(sdk.InvalidRequestError, match=r"^transport must be an object with send\(\) and close\(\), got"):
+        CallsInProgressClient(token=TOKEN, transport=wrong)
+
+
+@pytest.mark.parametrize(
+    "other", [{"proxy": "http://proxy.example:3128"}, {"trust_env": True}, {"ssl": ssl.create_default_context()}]
+)
+def test_a_transport_excludes_the_settings_of_the_built_in_one(other: Any) -> None:
+    """It would not keep them."""
+    (name,) = other
+    with pytest.raises(sdk.InvalidRequestError, match=rf"^transport comes with {name}, pass one of them"):
+        CallsInProgressClient(token=TOKEN, transport=Responding(), **other)
+
+
+async def test_a_transport_excludes_a_session() -> None:
+    """One of the two connects."""
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(sdk.InvalidRequestError, match="comes with session"):
+            CallsInProgressClient(token=TOKEN, transport=Responding(), session=session)
+
+
+class Foreign(Responding):
+    """A transport with exceptions of its own, and the token in their frames."""
+
+    def __init__(self, failure: BaseException, sent: bool | None) -> None:
+        super().__init__()
+        self.failure, self.sent = failure, sent
+
+    async def send(self, request: sdk.WireRequest, token: str, state: sdk.SendState) -> sdk.WireResponse:
+        self.count += 1
+        if self.sent is not None:
+            state.may_have_been_sent = self.sent
+        raise self.failure
+
+
+@pytest.mark.parametrize("sent", [None, True, False])
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (LookupError("secret"), "LookupError"),
+        (TimeoutError("secret"), "TimeoutError"),
+        (asyncio.CancelledError("secret"), "it was cancelled from within"),
+    ],
+)
+async def test_exceptions_of_a_foreign_transport_are_connections_lost(
+    failure: BaseException, said: str, sent: bool | None
+) -> None:
+    """The update may have been applied unless the transport says that nothing was sent; a POST then is not repeated."""
+    transport = Foreign(failure, sent)
+    async with CallsInProgressClient(token=TOKEN, transport=transport, retry=AT_ONCE) as client:
+        with pytest.raises(sdk.ConnectionLostError, match=f"The transport failed: {said}") as raised:
+            await client.update(ACME, transaction_id="T", method="POST", **CHANGE)
+    error = raised.value
+    assert error.may_have_been_applied is (sent is not False)
+    assert transport.count == len(error.attempts) == (3 if sent is False else 1)
+    assert (error.__cause__, error.__context__) == (None, None)
+    assert "secret" not in str(error)
+    assert transport.closed == 1
 
 
 async def test_a_slow_parser_is_told() -> None:

@@ -280,7 +280,7 @@ def test_the_caller_gets_its_own_error() -> None:
 @pytest.mark.parametrize("wrong", [5, "hooks", [5], [Diary], Diary()])
 def test_hooks_are_checked(wrong: Any) -> None:
     """A list of objects with at least one of the methods."""
-    with pytest.raises(sdk.InvalidRequestError, match=r"^instrumentation: must be a list of Instrumentation") as raised:
+    with pytest.raises(sdk.InvalidRequestError, match=r"^instrumentation must be a list of Instrumentation") as raised:
         CallsInProgressClient(token=TOKEN, instrumentation=wrong)
     assert raised.value.parameter == "instrumentation"
 

@@ -13,23 +13,8 @@ from calls_in_progress_async import DeadlineExceededError, ServerError, clock, r
 from calls_in_progress_async.response_cache import ResponseCache
 
 
-class Clock:
-    """A clock turned by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0  # a clock starting at 0 hides mistakes
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 class Asked:
-    """PollCounters what is asked, and answers when told to."""
+    """Counts its requests, and responds once its gate is open."""
 
     def __init__(self) -> None:
         self.count = self.cancelled = 0

@@ -83,7 +83,7 @@ def test_documented_defaults_are_the_defaults_of_the_code() -> None:
     documented = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE))
     parameters = inspect.signature(CallsInProgressClient).parameters
     policy = RetryPolicy()
-    waits = f"{policy.max_attempts} attempts, waits up to {policy.initial:g} s, {policy.backoff(2, lambda: 1):g} s"
+    waits = f"{policy.max_attempts} attempts, waits up to {policy.initial:g} s, {policy.backoff(2, jitter=1):g} s"
     assert documented.pop("retry") == f"{waits}, ... {policy.maximum:g} s"
     units = {"timeout": " s", "attempt_timeout": " s", "connect_timeout": " s"}
     expected = {name: f"{parameters[name].default:g}{unit}" for name, unit in units.items()} | {

@@ -73,7 +73,7 @@ def lost(name: str, act: Act) -> Fault:
 
 
 def slow(name: str, act: Act) -> Fault:
-    return Fault(name, act, "RequestTimeoutError", "GET PUT", settings={"attempt_timeout": 0.04})
+    return Fault(name, act, "RequestTimeoutError", "GET PUT", settings={"attempt_timeout": 0.15})
 
 
 def unexpected(name: str, act: Act) -> Fault:
@@ -189,10 +189,7 @@ BODIES = [
     fine("an integer of 10,000 digits", say(answer(200, b'{"current_calls": [{"x": %s}]}' % (b"9" * 10_000)))),
     fine("duplicate keys", say(answer(200, b'{"current_calls": [{"city": "a", "city": "b"}]}'))),
     body("100,000 levels of nesting", b"[" * DEEP + b"]" * DEEP),
-    fine(
-        "100,000 levels of nesting in a field",
-        say(answer(200, b'{"current_calls": [{"x": %s}]}' % (b"[" * DEEP + b"]" * DEEP))),
-    ),
+    body("100,000 levels of nesting in a field", b'{"current_calls": [{"x": %s}]}' % (b"[" * DEEP + b"]" * DEEP)),
 ]
 SIZES = [
     Fault(
@@ -258,14 +255,14 @@ async def check_fault(row: Fault, method: str, make_transport: MakeTransport = l
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize("row", [pytest.param(each, id=each.name) for each in (*HTTP, *SIZES)])
-async def test_a_fault_is_this_error_after_so_many_requests(row: Fault, method: str, way: str) -> None:
+async def test_a_fault_comes_to_one_error(row: Fault, method: str, way: str) -> None:
     """Both aiohttp transports refuse malformed HTTP and bodies over the limit."""
     if (row.name, way) == ("1xx for ever", "session"):
         row = evolve(row, error="RequestTimeoutError")  # a session reads them as long as they come
     await check_fault(row, method)
 
 
-async def test_a_connection_is_used_again_after_a_refusal() -> None:
+async def test_a_connection_is_reused_after_an_error_response() -> None:
     """Neither a 4xx nor a body without JSON ends the connection."""
     script = [say(answer(400)), say(answer(200, "<html>")), say(NO_CALLS)]
     async with FaultServer(script) as server, nothing_left(server) as client:
@@ -279,7 +276,7 @@ async def test_a_connection_is_used_again_after_a_refusal() -> None:
 @pytest.mark.parametrize(
     "row", [pytest.param(each, id=each.name) for each in FAULTS if "max_response" in str(each.settings)]
 )
-async def test_a_body_that_is_too_large_is_refused_with_flat_memory(row: Fault) -> None:
+async def test_a_body_over_the_limit_takes_flat_memory(row: Fault) -> None:
     """Reading 500 times the cap takes less than three times the cap in memory, server included."""
     cap = MIB
     settings = {**row.settings, "max_response_size": cap}
@@ -343,7 +340,7 @@ def row_of(status: int) -> Row:
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
-async def test_every_status_is_this_error_after_so_many_requests(method: str) -> None:
+async def test_every_status_comes_to_its_row(method: str) -> None:
     """Each status from 200 to 599 with an empty body comes to its row; a 429 has Retry-After: 0."""
     async with FaultServer() as server:
         settings = {"retry": RetryPolicy(initial=0, max_attempts=2, budget=10**6, organization_budget=10**6)}
@@ -367,7 +364,7 @@ async def test_every_status_is_this_error_after_so_many_requests(method: str) ->
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-async def test_a_1xx_is_never_the_answer(method: str) -> None:
+async def test_a_1xx_is_never_the_response(method: str) -> None:
     """Each is skipped, except 101: no HTTP follows it."""
     async with FaultServer() as server, nothing_left(server) as client:
         for status in range(100, 200):
@@ -382,7 +379,7 @@ async def test_a_1xx_is_never_the_answer(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
-async def test_a_503_with_retry_after_was_not_carried_out(method: str) -> None:
+async def test_a_503_with_retry_after_is_retried_for_every_method(method: str) -> None:
     """Even a POST is retried."""
     script = [say(answer(503, b"", "Retry-After: 0")), say(NO_CALLS)]
     async with FaultServer(script) as server, nothing_left(server) as client:
@@ -446,7 +443,7 @@ async def test_a_tls_connection_is_kept_and_closed(authority: trustme.CA) -> Non
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
-async def test_where_nobody_listens_nothing_was_applied(method: str, unused_tcp_port: int) -> None:
+async def test_a_closed_port_applies_nothing(method: str, unused_tcp_port: int) -> None:
     """Every method is retried after a ConnectionFailedError."""
     async with FaultServer() as server:
         async with nothing_left(server, base_url=f"http://127.0.0.1:{unused_tcp_port}") as client:
@@ -456,7 +453,7 @@ async def test_where_nobody_listens_nothing_was_applied(method: str, unused_tcp_
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_connection_that_is_never_made_is_given_up(method: str, authority: trustme.CA) -> None:
+async def test_a_hanging_handshake_ends_after_connect_timeout(method: str, authority: trustme.CA) -> None:
     """A hanging TLS handshake ends after connect_timeout."""
     async with FaultServer(at_connect=say_and_hang()) as server:
         url = server.url.replace("http", "https")

@@ -36,7 +36,7 @@ def request(client: CallsInProgressClient, method: Any) -> Awaitable[Any]:
 @pytest.mark.parametrize("stale", [False, True], ids=["fresh", "stale"])
 @pytest.mark.parametrize("lost", LOST)
 @pytest.mark.parametrize("method", METHODS)
-async def test_with_one_attempt_one_request_is_on_the_wire(method: str, lost: Any, stale: bool) -> None:
+async def test_one_attempt_is_one_request(method: str, lost: Any, stale: bool) -> None:
     """It holds on a new connection and on a kept one, lost as it is used again."""
     async with FaultServer([*([GOOD] if stale else []), lost]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
@@ -54,7 +54,7 @@ async def test_with_one_attempt_one_request_is_on_the_wire(method: str, lost: An
 @pytest.mark.parametrize("stale", [False, True], ids=["fresh", "stale"])
 @pytest.mark.parametrize("attempts", [2, 3, 5])
 @pytest.mark.parametrize("method", METHODS)
-async def test_with_n_attempts_at_most_n_requests_are_on_the_wire(method: str, attempts: int, stale: bool) -> None:
+async def test_n_attempts_are_at_most_n_requests(method: str, attempts: int, stale: bool) -> None:
     """GET and PUT use all attempts; a POST in doubt is repeated only with retry_post=True."""
     for retry_post in (False, True):
         async with FaultServer([*([GOOD] if stale else []), say_and_close()]) as server:
@@ -68,7 +68,7 @@ async def test_with_n_attempts_at_most_n_requests_are_on_the_wire(method: str, a
             assert len(server.seen) - stale == expected == len(raised.value.attempts)
 
 
-async def test_a_connection_that_died_while_idle_is_not_used() -> None:
+async def test_a_connection_lost_while_idle_is_not_reused() -> None:
     """The request goes out once, on a new connection."""
     async with FaultServer([say_and_close(NO_CALLS), GOOD]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
@@ -101,7 +101,7 @@ async def test_aiohttp_by_itself_would_repeat() -> None:
         assert len(server.seen) == 3
 
 
-async def test_an_answer_that_nobody_asked_for_answers_nobody() -> None:
+async def test_a_stray_response_is_not_read() -> None:
     """Bytes from an idle connection are not read as the response to the next request."""
     other = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
     async with FaultServer([GOOD]) as server:
@@ -113,7 +113,7 @@ async def test_an_answer_that_nobody_asked_for_answers_nobody() -> None:
         assert [each.connection for each in server.seen] == [1, 2]
 
 
-async def test_a_second_answer_answers_nobody() -> None:
+async def test_a_second_response_is_not_read() -> None:
     """After two responses to one request the connection ends, and the second is never read."""
     other = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
     async with FaultServer([say(NO_CALLS + other), GOOD]) as server:
@@ -123,9 +123,7 @@ async def test_a_second_answer_answers_nobody() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_a_connection_that_is_lost_as_it_is_made_has_sent_nothing(
-    method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_lost_as_it_is_made_has_sent_nothing(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No method was applied, and the error names nothing of the URL."""
     connect = aiohttp.TCPConnector.connect
 
@@ -163,7 +161,7 @@ class HastyServer(asyncio.Protocol):
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-async def test_an_answer_before_the_request_is_out_ends_the_connection(tls: bool) -> None:
+async def test_a_response_before_the_whole_request_ends_the_connection(tls: bool) -> None:
     """The unsent rest of the request would come before the next one, so the connection is not kept."""
     authority = trustme.CA()
     seen: list[asyncio.Transport] = []

@@ -486,7 +486,7 @@ async def test_a_short_token_does_not_get_into_an_error_either(token: str, where
 
 def test_notes_and_attributes_are_redacted() -> None:
     """Whatever holds a text: a list of notes, a tuple, a mapping; a number is left as it is."""
-    operation = Operation(WireRequest(method="GET", target="/"), ACME, 0.0, None, token="k9x")
+    operation = Operation(WireRequest(method="GET", target="/"), ACME, float, 0.0, None, token="k9x")
     facts = {"request_id": "k9x 12345678", "error_handle": "k9x", "path": "k9x[0].5309991234", "status": 500}
     error = sdk.ServerError("k9x", field_errors={"k9x": ("k9x", "5309991234")}, **facts)
     error.add_note("k9x 5309991234")

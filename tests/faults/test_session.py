@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import gc
 import pickle
 import re
 import traceback
@@ -12,9 +14,10 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp.abc import AbstractResolver
-from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, answer, say, say_and_close
+from faults.fault_server import ACME, NO_CALLS, TOKEN, Exchange, FaultServer, answer, say, say_and_close
 from faults.test_bad_servers import request
-from faults.test_cancellation import update
+from faults.test_cancellation import find, update
+from faults.test_pooled import LAST_RESPONSES
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import RetryPolicy
@@ -257,6 +260,57 @@ async def test_what_a_session_is_given_can_be_copied_and_pickled(monkeypatch: py
         assert type(pickle.loads(pickle.dumps(small))) is bytes
         assert small == server.seen[0].body
         assert large.decode().encode() == server.seen[1].body
+
+
+# Middlewares and unusual responses.
+
+
+@pytest.mark.parametrize("act", [find, update])
+async def test_the_middlewares_of_an_injected_session_run(act: Any) -> None:
+    """Each runs once a request and sees the errors of aiohttp; only our own retries repeat a request."""
+    ran: list[str] = []
+
+    def middleware(name: str) -> Any:
+        async def run_it(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+            ran.append(name)
+            request.headers["X-From"] = name
+            try:
+                return await handler(request)
+            except aiohttp.ServerDisconnectedError as error:
+                ran.append(f"{name}: lost")
+                raise aiohttp.ClientOSError from error  # aiohttp would resend after this
+
+        return run_it
+
+    async def good_then_lost(exchange: Exchange) -> None:
+        if len(server.seen) == 1:
+            await exchange.send(NO_CALLS)
+        else:
+            exchange.close()
+
+    async with FaultServer([good_then_lost]) as server:
+        async with aiohttp.ClientSession(middlewares=(middleware("outer"), middleware("inner"))) as session:  # noqa: SIM117
+            async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
+                await act(client)
+                with pytest.raises(sdk.ConnectionLostError):
+                    await act(client)
+        assert ran == [*["outer", "inner"] * 2, "inner: lost"]
+        assert len(server.seen) == 2
+        assert all(b"X-From: inner" in each.head for each in server.seen)
+
+
+async def test_a_response_that_may_continue_is_closed() -> None:
+    """In debug mode, the loop logs nothing about it."""
+    complaints: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    async with FaultServer([say(LAST_RESPONSES["101"][0])]) as server, aiohttp.ClientSession() as session:  # noqa: SIM117
+        async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
+            with pytest.raises(sdk.UnexpectedResponseError, match="HTTP 101"):
+                await client.find(ACME)
+    gc.collect()
+    assert complaints == []
 
 
 # Its own session.

@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from faults.fault_server import ACME, EMPTY_LIST, FaultServer, answer, say
+from faults.fault_server import ACME, EMPTY_LIST, Exchange, FaultServer, answer, say
 from faults.leaks import nothing_left
-from faults.test_bad_servers import request, serving
+from faults.test_bad_servers import request, serving, trusting
 from faults.test_cancellation import LOOPS, run
 
 import calls_in_progress_async as sdk
@@ -92,3 +92,47 @@ async def test_headers_below_the_limit_are_read() -> None:
     headers = ["A: " + "x" * 8000, *(f"A{n}: x" for n in range(120))]
     async with FaultServer([say(answer(200, EMPTY_LIST, *headers))]) as server, nothing_left(server) as client:
         assert list(await client.find(ACME)) == []
+
+
+# Client certificates.
+
+
+async def refuse_the_client(exchange: Exchange, context: ssl.SSLContext) -> None:
+    """Shake hands by TLS and send the alert of the failure; asyncio's own server loses it."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            await exchange.send(outgoing.read())
+            incoming.write(await exchange.reader.read(2**20))
+        except ssl.SSLError:
+            await exchange.send(outgoing.read())
+            await exchange.gone()
+            exchange.close()
+            return
+
+
+@METHODS
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_server_that_wants_a_client_certificate_is_a_tls_error(
+    version: ssl.TLSVersion, method: Any, loop: Any
+) -> None:
+    """It is not retried, though TLS 1.3 refuses after the handshake, with the request on its way."""
+    authority = trustme.CA()
+    context = serving(authority)
+    context.verify_mode, context.minimum_version, context.maximum_version = ssl.CERT_REQUIRED, version, version
+    authority.configure_trust(context)
+
+    async def main() -> None:
+        async with FaultServer(at_connect=lambda exchange: refuse_the_client(exchange, context)) as server:
+            url = server.url.replace("http", "https")
+            async with server.client(base_url=url, ssl=trusting(authority)) as client:
+                with pytest.raises(sdk.TlsError) as raised:
+                    await request(client, method)
+                assert len(raised.value.attempts) == server.connections == 1
+                assert "127.0.0.1" not in str(raised.value)
+
+    run(loop, main)

@@ -207,8 +207,19 @@ def test_a_share_is_a_share_of_the_pace_too():
     assert rates[0] > 120
 
 
+def test_a_window_counts_eight_responses_of_this_process():
+    """With a share of 2 of 40 requests per second a window takes 4 s, not 0.2 s."""
+    adaptive = AdaptiveRate(Adaptation(initial=40), share=0.05)
+    rates = []
+    for step in range(9):
+        adaptive.on_success(step / 2, step / 2 - 0.1)
+        rates.append(adaptive.rate)
+    assert rates[:-1] == [40] * 8
+    assert rates[-1] > 40
+
+
 def test_a_cut_can_be_taken_back_once():
-    """The rate and its limit are as before the cut, unless the rate has grown beyond; a second time changes nothing."""
+    """The rate and its limit are as before the cut; a second time changes nothing."""
     adaptive = AdaptiveRate(Adaptation(initial=100))
     adaptive.undo_cut()
     assert adaptive.rate == 100
@@ -224,6 +235,19 @@ def test_a_cut_can_be_taken_back_once():
     adaptive.undo_cut()
     assert cut < adaptive.rate == pytest.approx(90)
     assert adaptive.limit == pytest.approx(98)
+
+
+def test_a_rate_grown_beyond_a_cut_is_kept_if_the_cut_is_taken_back():
+    """The search has found more in the meantime, and does not fall back."""
+    adaptive = AdaptiveRate(Adaptation(initial=10))
+    adaptive.on_throttled(0, -0.1, 1.0)
+    time = 1.0
+    while adaptive.rate < 20:
+        time += 1 / adaptive.rate
+        adaptive.on_success(time, time - 0.1)
+    found = adaptive.rate
+    adaptive.undo_cut()
+    assert adaptive.rate == found
 
 
 @pytest.mark.parametrize(("allowed", "after"), [(37, 80), (60, 12)])

@@ -7,6 +7,7 @@ from bisect import bisect
 import pytest
 from timer_loop import now, on_timer_loop, passes, the_loop
 
+from calls_in_progress_async.errors import RateLimitWaitError
 from calls_in_progress_async.limits.attribution import ThrottleAttribution, Verdict
 from calls_in_progress_async.limits.limiter import RateLimiter
 from calls_in_progress_async.limits.settings import RateLimit
@@ -52,9 +53,10 @@ def test_the_429s_of_one_round_count_once():
         traffic.answer(*NINETEEN)
         verdicts = [traffic.refuse(0, sent=1 + index) for index in range(10)]
         assert len(set(verdicts[1:])) == 1
-    traffic = Traffic()
-    traffic.answer(*NINETEEN, *NINETEEN)
-    assert {traffic.refuse(0, sent=0.5 + index * 1.001) for index in range(10)} == {SHARED}
+    traffic, began = Traffic(), 0.5
+    for _ in range(10):  # the requests are sent at the same time, and the responses of others come in between
+        traffic.answer(*NINETEEN)
+        assert traffic.refuse(0, sent=traffic.time + 1 - began) is SHARED
 
 
 def test_the_only_organization_is_never_told_apart_from_its_token():
@@ -109,13 +111,30 @@ def test_several_organizations_may_be_limited_alone():
     assert verdicts[2][:1] == [SHARED]
 
 
+def test_the_429s_of_an_organization_limited_alone_say_nothing_of_others():
+    """They do not weaken the suspicion of another organization."""
+    traffic = Traffic()
+    for _ in range(3):
+        traffic.answer(*range(2, 20))
+        traffic.refuse(0)
+    traffic.answer(*range(2, 20))
+    assert traffic.refuse(1) is SHARED
+    for _ in range(10):
+        traffic.answer(*range(2, 20))
+        assert traffic.refuse(0) is ALONE
+    traffic.answer(*range(2, 20))
+    assert traffic.refuse(1) is NEWLY_ALONE
+
+
 def test_the_429s_of_others_withdraw_the_verdict():
     """An organization told apart is believed no more after a few 429s of several others."""
     traffic = Traffic()
     for _ in range(5):
         traffic.answer(*NINETEEN)
         traffic.refuse(0)
+    began = traffic.time - 0.5
     assert [traffic.refuse(other) for other in range(1, 9)] == [SHARED] * 8
+    assert traffic.refuse(0, sent=traffic.time + 1 - began) is SHARED
     traffic.answer(0)
     assert traffic.refuse(0) is SHARED
 
@@ -318,6 +337,43 @@ async def test_a_request_queued_before_its_organization_was_told_apart_waits_for
     assert await queued == pytest.approx(2.01, abs=0.005)
     (bucket,) = limiter.snapshot().shared.values()
     assert bucket.granted == 3
+
+
+@on_timer_loop
+async def test_max_wait_covers_the_wait_before_and_after_the_organization_was_told_apart():
+    """A request waits 0.3 s in the shared queue; a pause of its organization beyond the other 0.2 s refuses it."""
+    limiter = RateLimiter(RateLimit(rate=10, burst=1, max_wait=0.5))
+    for retry_after in (2.0, 0.7):
+        for other in NINETEEN:
+            limiter.on_response(KEY, other, throttled=False, retry_after=None, sent_at=now())
+        await passes(2.5)
+        assert limiter.try_acquire(KEY, 1)
+        others = [asyncio.create_task(limiter.acquire(KEY, other)) for other in (1, 2)]
+        queued = asyncio.create_task(limiter.acquire(KEY, 0))
+        await passes(0.01)
+        limiter.on_response(KEY, 0, throttled=True, retry_after=retry_after, sent_at=now())
+        if limiter.is_paused(KEY, 1):
+            await asyncio.gather(queued, *others, return_exceptions=True)
+    began = now()
+    with pytest.raises(RateLimitWaitError):
+        await queued
+    assert now() - began == pytest.approx(0.29, abs=0.005)
+    assert await asyncio.gather(*others) == pytest.approx([0.1, 0.2], abs=0.005)
+
+
+@on_timer_loop
+async def test_the_cut_before_an_organization_was_told_apart_is_taken_back():
+    """The first 429 cuts the rate, the second shows its cause, and the rate is as before."""
+    limiter = RateLimiter(RateLimit.adaptive(initial=50))
+    rates = []
+    for _ in range(2):
+        for other in NINETEEN:
+            limiter.on_response(KEY, other, throttled=False, retry_after=None, sent_at=now())
+        the_loop().advance(2.5)
+        limiter.on_response(KEY, 0, throttled=True, retry_after=2.0, sent_at=now())
+        (bucket,) = limiter.snapshot().shared.values()
+        rates.append(bucket.rate)
+    assert rates == [45, 50]
 
 
 @on_timer_loop

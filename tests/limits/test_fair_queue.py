@@ -19,7 +19,7 @@ actions = st.one_of(
 
 
 class Model:
-    """The same queue in the simplest way."""
+    """A queue written in the simplest way."""
 
     def __init__(self) -> None:
         self.keys: dict[str, list[Waiter]] = {}

@@ -144,6 +144,9 @@ async def test_a_burst_is_never_less_than_one_request():
     (bucket,) = limiter.snapshot().shared.values()
     assert bucket.rate > 0
     assert bucket.burst == 1
+    slow = RateLimiter(RateLimit(rate=0.1))
+    slow.view.set_share(5e-324)
+    assert take_all(slow) == 1
 
 
 @on_timer_loop
@@ -171,12 +174,15 @@ async def test_without_a_limit_a_share_changes_nothing():
     assert all(limiter.try_acquire(KEY, "a") for _ in range(1000))
 
 
+@pytest.mark.parametrize("shares", [[0.5], [1.0, 0.5], [0.1, 0.5]])
 @on_timer_loop
-async def test_an_adaptive_rate_is_learnt_for_all_and_used_in_part():
+async def test_an_adaptive_rate_is_learnt_for_all_and_used_in_part(shares):
     """The bucket has the share of the learnt rate and of the ceiling; the exported rate is the whole one."""
     limiter = RateLimiter(RateLimit.adaptive(initial=40, ceiling=60))
-    limiter.view.set_share(0.5)
-    assert limiter.try_acquire(KEY, "a")
+    for share in shares:
+        limiter.view.set_share(share)
+        assert limiter.try_acquire(KEY, "a")
+        the_loop().advance(1)
     assert limits(limiter) == [(20, 1)]
     began, sent = now(), 0
     while now() < began + 200:

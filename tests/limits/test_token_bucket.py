@@ -683,22 +683,6 @@ async def test_a_waiter_cancelled_before_it_expires_is_passed_over():
 
 
 @on_timer_loop
-async def test_served_waiters_leave_no_trace_however_late_they_would_expire():
-    """Waiters with an expiry in a day are let go when they are served, not when they expire."""
-    bucket = make(rate=1000.0, burst=1)
-    drain(bucket)
-    waiters = [bucket.acquire(index % 3, 86_400) for index in range(500)]
-    _, last = await queue_up(bucket, [None], max_wait=86_400)
-    tasks = [asyncio.create_task(each) for each in waiters]
-    await passes(0.45)
-    queue = bucket._queue
-    assert len(queue._expiring) <= 2 * queue.length + 32
-    await passes(0.2)
-    await asyncio.gather(*tasks, *last)
-    assert bucket.waiting == 0
-
-
-@on_timer_loop
 async def test_a_pause_holds_everybody_until_the_later_of_two_ends():
     """A shorter pause does not shorten a longer one, and a full bucket waits as well."""
     bucket = make()

@@ -211,13 +211,27 @@ async def test_organizations_cost_nothing_until_they_are_asked_for(clock):
     assert made == [Organization.advertiser(77_777)]
 
 
-async def test_it_lives_now_unless_told(clock):
+@pytest.mark.parametrize("is_in_use", [True, False])
+async def test_it_lives_now_unless_told(clock, is_in_use):
     sandbox = SandboxServer(calls_per_organization=0)
+    assert not is_in_use or sandbox.now == 0
     clock.seconds += 3_600
     sandbox.start_call(ORGANIZATION)
     clock.seconds += 90.0
     (call,) = sandbox.live(ORGANIZATION)
     assert Call.from_payload(call).bridged_at == datetime(2024, 2, 1, 18, tzinfo=UTC)
+
+
+async def test_it_can_have_a_history_at_once(clock):
+    sandbox = SandboxServer(organizations=3, age=3_600, speed=2)
+    events = sandbox.history(ORGANIZATION)
+    assert sandbox.now == 3_600
+    assert len(events) > 100
+    clock.seconds += 5
+    assert sandbox.now == 3_610
+    name = sandbox.start_call(ORGANIZATION)
+    (call,) = (call for call in sandbox.live(ORGANIZATION) if call["transaction_id"] == name)
+    assert Call.from_payload(call).bridged_at == datetime(2024, 2, 1, 17, 0, 10, tzinfo=UTC)
 
 
 def test_it_lives_now_outside_of_a_loop_too():

@@ -113,7 +113,7 @@ def test_a_proxy_that_is_no_url_is_refused(proxy: Any, monkeypatch: pytest.Monke
         CallsInProgressClient(token=TOKEN, proxy=proxy)
     if isinstance(proxy, str) and proxy:
         monkeypatch.setenv("https_proxy", proxy)
-        with refused("trust_env", "HTTPS_PROXY is not the URL of a proxy"):
+        with refused("trust_env", "HTTPS_PROXY, and that is not the URL of a proxy"):
             CallsInProgressClient(token=TOKEN, trust_env=True)
 
 

@@ -122,3 +122,14 @@ async def test_a_mock_that_begins_and_ends_while_a_client_is_open(invoca: aiores
         invoca.stop()
         assert (len(await client.find(ACME)), len(server.seen)) == (0, 2)
         invoca.start()
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_a_mocked_loss_leaves_an_update_in_doubt(
+    method: Any, invoca: aioresponses, client: CallsInProgressClient
+) -> None:
+    """The mock tells nothing about sending, so an update that failed may have been applied."""
+    getattr(invoca, method.lower())(CALL, exception=aiohttp.ServerDisconnectedError(), repeat=True)
+    with pytest.raises(CallsInProgressError) as raised:
+        await client.update(ACME, transaction_id="T", custom_data={"a": "b"}, method=method, timeout=0.5)
+    assert raised.value.may_have_been_applied

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
@@ -10,6 +11,7 @@ from aiohttp import ClientSession
 
 from calls_in_progress_async import (
     Attempt,
+    AttemptInfo,
     Call,
     CallsInProgressClient,
     CallsInProgressError,
@@ -17,7 +19,10 @@ from calls_in_progress_async import (
     CurrentCalls,
     CurrentCallsRequest,
     CustomDataField,
+    Endpoint,
+    Instrumentation,
     InvalidRequestError,
+    OperationInfo,
     Organization,
     Problem,
     RateLimit,
@@ -26,12 +31,16 @@ from calls_in_progress_async import (
     RequestTimeoutError,
     ResponseError,
     RetryPolicy,
+    SendState,
     ServerError,
+    TokenSource,
+    Transport,
     UnexpectedResponseError,
     UpdateCallRequest,
+    WireRequest,
+    WireResponse,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 
 def token_of(organization: Organization) -> str:
@@ -153,7 +162,6 @@ class CountRequest:
     """An endpoint of one's own."""
 
     organization = Organization.advertiser(25)
-    has_phone_numbers = False
 
     def wire(self, wire_format: WireFormat) -> WireRequest:
         return WireRequest(method="GET", target=wire_format.target("count", self.organization, {}))
@@ -164,6 +172,43 @@ class CountRequest:
 
 async def third_endpoint(client: CallsInProgressClient) -> None:
     assert_type(await client.send(CountRequest()), int)
+    request: Endpoint[int] = CountRequest()
+    assert_type(await client.send(request), int)
+
+
+class Echo:
+    """A transport of one's own."""
+
+    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
+        state.may_have_been_sent = False
+        return WireResponse(200, {}, request.body or b"")
+
+    async def close(self) -> None: ...
+
+
+class Spans(Instrumentation):
+    """Hooks of one's own."""
+
+    @contextmanager
+    def operation(self, info: OperationInfo) -> Generator[None]:
+        assert_type((info.name, info.organization, info.timeout), tuple[str, Organization, float | None])
+        yield
+        assert_type(info.attempts, tuple[Attempt, ...])
+
+    @contextmanager
+    def attempt(self, info: AttemptInfo) -> Generator[None]:
+        info.headers["traceparent"] = "00-..."
+        yield
+        assert_type((info.number, info.url, info.status, info.error), tuple[int, str, int | None, str | None])
+
+    def on_retry(self, info: OperationInfo, attempt: Attempt, delay: float) -> None:
+        assert_type(times(attempt), float)
+
+
+def seams() -> CallsInProgressClient:
+    transport: Transport = Echo()
+    token: TokenSource = token_later
+    return CallsInProgressClient(token=token, transport=transport, instrumentation=[Spans()])
 
 
 def times(attempt: Attempt) -> float:

@@ -65,7 +65,7 @@ async def until(page: Any, condition: str, argument: Any = None) -> Any:
 
 @cache
 def axe_source() -> str:
-    """Return the source of axe-core, which npm fetches; the test is skipped where npm cannot."""
+    """Return the source of axe-core, fetched by npm; skip the test if npm cannot."""
     with TemporaryDirectory() as folder:
         try:
             subprocess.run(["npm", "pack", "--silent", _AXE], cwd=folder, check=True, capture_output=True, timeout=30)

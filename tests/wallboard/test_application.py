@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -19,6 +21,8 @@ from calls_in_progress_async.sandbox import SandboxServer
 from calls_in_progress_async.wallboard import application, board_application, serve
 from calls_in_progress_async.wallboard.application import _abort
 from calls_in_progress_async.wallboard.assets import assets
+from calls_in_progress_async.wallboard.broadcast import Broadcast
+from calls_in_progress_async.wallboard.publisher import Publisher
 
 TOKEN = "a page token of some length"
 
@@ -189,28 +193,45 @@ async def test_streams_end_with_the_server() -> None:
                 pass
 
 
-async def test_a_browser_that_does_not_read_is_dropped_and_one_that_leaves_is_forgotten() -> None:
-    """Neither holds anything of the server."""
-    feed = ScriptedFeed()
-    app = board_application(lambda: feed, **SETTINGS, queue_bytes=100_000)
-    publisher = None
-    async with serve(app, "127.0.0.1", 0) as url:
-        publisher = next(value for value in app.values() if hasattr(value, "broadcast"))
+@pytest.fixture
+def dropped(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Set when a browser is dropped, for any reason."""
+    event, drop = asyncio.Event(), Broadcast.drop
+    monkeypatch.setattr(Broadcast, "drop", lambda self, subscription: (drop(self, subscription), event.set()))
+    return event
+
+
+async def test_a_browser_that_does_not_read_is_disconnected(dropped: asyncio.Event) -> None:
+    """The server does not wait for it, and keeps nothing of it."""
+    app = board_application(ScriptedFeed, **SETTINGS, queue_bytes=100_000)
+    async with serve(app, "127.0.0.1", 0) as url, asyncio.timeout(20):
+        (broadcast,) = (value.broadcast for value in app.values() if isinstance(value, Publisher))
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.split(":")[2].rstrip("/")), limit=1000)
         writer.write(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         await reader.readline()
-        async with asyncio.timeout(20):
-            while publisher.broadcast.subscriptions:
-                publisher.broadcast.publish("update", {"calls": [], "ended": ["x" * 50_000], "health": {}})
-                await asyncio.sleep(0)
+        while not dropped.is_set():
+            broadcast.publish("update", {"calls": [], "ended": ["x" * 50_000], "health": {}})
+            await asyncio.sleep(0)
+        assert not broadcast.subscriptions
         writer.close()
+
+
+async def test_a_browser_that_leaves_is_forgotten(dropped: asyncio.Event) -> None:
+    """With the next message that cannot be written to it."""
+    async with serving(ScriptedFeed()) as url, asyncio.timeout(20):
         async with open_stream(url) as stream:
             await stream.until("snapshot")
-            assert len(publisher.broadcast.subscriptions) == 1
-        async with asyncio.timeout(20):
-            while publisher.broadcast.subscriptions:
-                publisher.broadcast.publish("update", {"calls": [], "ended": [], "health": {}})
-                await asyncio.sleep(0)
+            assert not dropped.is_set()
+        await dropped.wait()
+
+
+async def test_nothing_runs_on_after_the_server() -> None:
+    """Its tasks have ended."""
+    before = asyncio.all_tasks()
+    async with serving(ScriptedFeed()) as url, open_stream(url) as stream:
+        await stream.until("snapshot")
+        assert asyncio.all_tasks() > before
+    assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
 
 
 async def test_two_hundred_browsers_hear_the_same() -> None:
@@ -266,7 +287,7 @@ async def test_the_page_token_guards_all_but_the_files(session: aiohttp.ClientSe
 async def test_signing_in_gives_a_cookie_that_is_not_the_token(session: aiohttp.ClientSession) -> None:
     """It is for this site and for HTTP only, and stays good over a restart of the server."""
     for known in (False, True):
-        async with serving(ScriptedFeed(), page_token=TOKEN) as url:
+        async with serving(ScriptedFeed(), page_token=f"{TOKEN} ") as url:
             if not known:
                 async with session.post(f"{url}sign-in", data={"token": "wrong"}) as got:
                     assert (got.status, dict(got.cookies)) == (401, {})
@@ -317,8 +338,9 @@ async def test_it_is_mounted_under_a_prefix_behind_another_authentication(sessio
         CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client,
     ):
         outer = web.Application(middlewares=[authenticate])
-        organizations = [Organization(number, kind) for number, kind in sandbox.organizations]
-        outer.add_subapp("/calls/", application(client, organizations, interval=0.05, **SETTINGS, page_token=TOKEN))
+        outer.add_subapp(
+            "/calls/", application(client, sandbox.organizations, interval=0.05, **SETTINGS, page_token=TOKEN)
+        )
         async with serve(outer, "127.0.0.1", 0) as url:
             async with session.get(f"{url}calls/") as got:
                 assert got.status == 403
@@ -341,6 +363,14 @@ def test_a_setting_that_is_wrong_is_told_before_anything_is_served() -> None:
         board_application(ScriptedFeed, title="")
 
 
+def test_users_of_the_client_do_not_pay_for_the_wallboard() -> None:
+    """Neither the package nor aiohttp's server is imported with the client."""
+    script = "import sys, calls_in_progress_async; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert "aiohttp" in loaded
+    assert not {"calls_in_progress_async.wallboard", "aiohttp.web"} & set(loaded)
+
+
 async def test_an_address_in_use_is_an_error_of_the_server() -> None:
     """And everything that had started ends."""
     feed = ScriptedFeed()
@@ -352,6 +382,6 @@ async def test_an_address_in_use_is_an_error_of_the_server() -> None:
 
 
 async def test_an_ipv6_address_is_written_in_brackets() -> None:
-    """So that the line can be pasted into a browser."""
+    """The printed line can be pasted into a browser."""
     async with serve(board_application(ScriptedFeed, **SETTINGS), "::1", 0) as url:
         assert url.startswith("http://[::1]:")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from wallboard.feeds import ACME, BOLT, make_call
@@ -12,10 +12,12 @@ from calls_in_progress_async import (
     Call,
     CallChanged,
     CallEnded,
+    CallEvent,
     CallStarted,
     InvalidRequestError,
     OrganizationFailed,
     OrganizationRecovered,
+    OrganizationResumed,
     ServerError,
 )
 from calls_in_progress_async.wallboard import BoardSettings, FeedStatus
@@ -62,6 +64,31 @@ def test_a_number_keeps_four_digits_at_most(number: str, shown: str) -> None:
 def test_hidden_characters_are_spelled_out(text: str, shown: str) -> None:
     """Right-to-left text and joined emoji stay as they are."""
     assert visible(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("called from +18055551234", "called from …1234"),
+        ("(805) 555-1234 again", "(…1234 again"),
+        ("tel:+1 805.555.1234;18055551234", "tel:…1234;…1234"),
+        ("id 98055551234 and 80555512345", "id 98055551234 and 80555512345"),
+        ("2024-01-31 campaign 1234", "2024-01-31 campaign 1234"),
+    ],
+)
+def test_the_callers_number_is_masked_in_every_text(text: str, shown: str) -> None:
+    """Other digits stay: a longer id that contains them, a date, or the last four alone."""
+    call = make_call(1, calling_phone_number="+18055551234", advertiser_campaign_name=text, city=text, utm_source=text)
+    masked_row = row(ACME, call, BoardSettings(fields=["utm_source"]))
+    assert (masked_row["campaign"], masked_row["place"], masked_row["fields"]) == (shown, shown, [shown])
+    whole = row(ACME, call, BoardSettings(fields=["utm_source"], show_numbers=True))
+    assert (whole["campaign"], whole["place"], whole["fields"]) == (text, text, [text])
+
+
+@pytest.mark.parametrize("number", ["1234", "anonymous", None])
+def test_a_number_of_few_digits_hides_nothing_else(number: str | None) -> None:
+    """It would be found everywhere."""
+    assert row(ACME, make_call(1, calling_phone_number=number, city="1234"), BoardSettings())["place"] == "1234"
 
 
 def test_a_row_holds_what_the_settings_allow_and_nothing_else() -> None:
@@ -168,6 +195,15 @@ def test_failures_name_the_error_and_the_reason() -> None:
     assert list(board.failures) == ["advertiser:26"]
 
 
+def test_events_about_nothing_on_the_board_change_nothing() -> None:
+    """A restart is no failure, and an unknown kind of event is left out."""
+    board = make_board()
+    board.apply(OrganizationResumed(ACME, 3.0), NOW)
+    board.apply(cast(CallEvent, object()), NOW)
+    assert not board.failures
+    assert not board.rows
+
+
 def test_an_organization_that_leaves_takes_its_calls_and_its_failure_along() -> None:
     """The list is new only if it differs."""
     board = make_board()
@@ -184,7 +220,7 @@ def test_an_organization_that_leaves_takes_its_calls_and_its_failure_along() -> 
 def test_the_status_is_short(rate: float | None, told: float | None) -> None:
     """Ages are whole seconds in the order of the organizations."""
     status = FeedStatus(staleness={ACME: 1.4, BOLT: 61.6}, interval=5.04, requests=9, rate=rate)
-    expected = {"at": NOW, "ages": [1, 62], "interval": 5.0, "requests": 1.2, "rate": told}
+    expected = {"at": NOW, "next": 2.0, "ages": [1, 62], "interval": 5.0, "requests": 1.2, "rate": told}
     assert make_board().status(status, NOW, 1.23) == expected
 
 

@@ -118,7 +118,7 @@ async def test_a_slow_browser_is_disconnected_and_the_others_go_on() -> None:
 
 
 async def test_a_large_snapshot_is_not_slowness() -> None:
-    """What a browser is given first does not count."""
+    """The limit is for later messages only."""
     broadcast = make_broadcast(queue_bytes=10)
     broadcast.make_snapshot = lambda: "x" * 5000
     subscription = connect(broadcast)

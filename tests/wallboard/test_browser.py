@@ -67,7 +67,7 @@ async def test_calls_appear_change_and_go(browser: Any) -> None:
 
 
 async def test_timers_follow_the_servers_clock(browser: Any) -> None:
-    """A browser whose clock is a day off shows the right time, and timers that run."""
+    """A browser with a wrong clock shows the right time and running timers."""
     feed = ScriptedFeed()
     feed.calls = {ACME: [make_call(65)]}
     async with serving(feed) as url, open_page(browser, "about:blank", timezone_id="UTC") as page:
@@ -111,6 +111,18 @@ async def test_no_calls_no_connection_and_failures_do_not_look_alike(browser: An
         assert await page.evaluate("getComputedStyle(document.querySelector('#grid')).filter") == "grayscale(1)"
 
 
+async def test_a_feed_that_ended_is_not_a_quiet_day(browser: Any) -> None:
+    """The page says so, and its timers stand still."""
+    feed = ScriptedFeed()
+    feed.calls = {ACME: [make_call(100)]}
+    async with serving(feed) as url, open_page(browser, url) as page:
+        await until(page, ROWS, 1)
+        feed.put(None)
+        await until(page, "() => document.querySelector('#notice').textContent.startsWith('No feed')")
+        assert await text(page, "#link-text") == "No feed"
+        await until(page, "() => getComputedStyle(document.querySelector('#grid')).filter === 'grayscale(1)'")
+
+
 async def test_a_killed_server_that_comes_back_is_found_again(browser: Any) -> None:
     """The calls of the new run replace the old ones; timers stood still in between."""
     before, after = ScriptedFeed(), ScriptedFeed()
@@ -131,7 +143,7 @@ async def test_a_killed_server_that_comes_back_is_found_again(browser: Any) -> N
 
 
 async def test_a_broken_stream_catches_up_without_a_gap(browser: Any) -> None:
-    """A browser that was disconnected asks for what came after its last message, and gets no snapshot."""
+    """A disconnected browser asks for the messages after its last one, and gets no snapshot."""
     feed = ScriptedFeed()
     feed.calls = {ACME: [make_call(40)]}
     app = board_application(lambda: feed, **SETTINGS)
@@ -139,11 +151,21 @@ async def test_a_broken_stream_catches_up_without_a_gap(browser: Any) -> None:
         await until(page, ROWS, 1)
         broadcast = next(value.broadcast for value in app.values() if hasattr(value, "broadcast"))
         broadcast.make_snapshot = lambda: pytest.fail("a snapshot is not needed")
+        await page.evaluate(WATCH_LINK)
         async with page.expect_request(lambda request: "events?after=" in request.url):
             broadcast.close()
             feed.start(make_call(1))
         await until(page, ROWS, 2)
+        assert await page.evaluate("window.links") == []  # nobody saw a lost connection
 
+
+WATCH_LINK = """
+    () => {
+      window.links = [];
+      const observer = new MutationObserver(() => window.links.push(document.documentElement.dataset.link));
+      observer.observe(document.documentElement, {attributeFilter: ["data-link"]});
+    }
+"""
 
 HOSTILE = [
     "<img src=x onerror=\"document.title='hacked'\">",
@@ -252,6 +274,8 @@ async def test_an_organization_and_a_column_can_be_chosen(browser: Any) -> None:
         assert await page.get_attribute(".head .campaign", "aria-sort") == "ascending"
         await page.click(".body .row >> nth=0")
         assert await page.locator("[aria-selected=true]").count() == 1
+        await page.fill("#filter", "matches nothing")
+        await until(page, "() => !document.querySelector('#grid').hasAttribute('aria-activedescendant')")
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 568), (844, 390), (3840, 2160)])
@@ -293,7 +317,7 @@ async def test_axe_finds_nothing(browser: Any, scheme: str, width: int) -> None:
 
 
 async def test_axe_finds_nothing_when_the_server_is_gone_or_asks_for_the_token(browser: Any) -> None:
-    """What is out of date is pale on purpose; the words about it are not."""
+    """Outdated parts are pale on purpose and left out; the words about them are checked."""
     server = serving(ScriptedFeed(), page_token=TOKEN)
     url = await server.__aenter__()
     async with open_page(browser, url) as page:
@@ -344,8 +368,42 @@ async def test_print_has_every_call(browser: Any) -> None:
         assert await page.locator(".tools").is_hidden()
         await page.emulate_media(media="screen")
         await page.evaluate("dispatchEvent(new Event('afterprint'))")
-        assert await page.locator(".body .row").count() < 60
+        await until(page, "() => document.querySelectorAll('.body .row').length < 60")
 
+
+async def test_a_reader_who_has_scrolled_keeps_the_same_calls_in_view(browser: Any) -> None:
+    """New calls come in above without moving the rows under the eyes."""
+    feed = ScriptedFeed()
+    feed.calls = {ACME: [make_call(number) for number in range(1, 101)]}
+    async with serving(feed) as url, open_page(browser, url) as page:
+        await page.wait_for_selector(".body .row")
+        await page.evaluate("document.querySelector('#grid').scrollTop = 2000")
+        middle = "() => document.elementFromPoint(600, 600).closest('.row').id"
+        await until(page, "() => document.querySelector('#grid').scrollTop === 2000")
+        await page.wait_for_selector(".body .row[aria-rowindex='50']")
+        seen = await page.evaluate(middle)
+        feed.start(make_call(1000, age=1), make_call(1001, age=1))
+        await until(page, "() => document.querySelector('#total').textContent === '102'")
+        await until(page, "() => document.querySelector('#grid').scrollTop > 2000")
+        assert await page.evaluate(middle) == seen
+
+
+async def test_a_screen_at_rest_is_spared(browser: Any) -> None:
+    """Controls fade after a minute, the page wanders, and a key brings the controls back."""
+    async with serving(ScriptedFeed()) as url, open_page(browser, "about:blank") as page:
+        await page.clock.install()
+        await page.goto(url)
+        await until(page, LIVE)
+        await page.clock.run_for(61_000)
+        assert await page.evaluate("'idle' in document.documentElement.dataset")
+        assert await page.evaluate("getComputedStyle(document.querySelector('#board')).transform") in WHERE_IT_WAS
+        await page.clock.run_for(30_000)
+        assert await page.evaluate("getComputedStyle(document.querySelector('#board')).transform") not in WHERE_IT_WAS
+        await page.keyboard.press("d")
+        assert not await page.evaluate("'idle' in document.documentElement.dataset")
+
+
+WHERE_IT_WAS = ("none", "matrix(1, 0, 0, 1, 0, 0)")
 
 FRAMES = """
     seconds => new Promise((done) => {
@@ -363,8 +421,18 @@ FRAMES = """
 """
 
 
+async def busy_seconds(session: Any) -> float:
+    """Return the processor time that the page's main thread has used."""
+    metrics = (await session.send("Performance.getMetrics"))["metrics"]
+    return sum(each["value"] for each in metrics if each["name"] == "TaskDuration")
+
+
 async def test_two_thousand_calls_stay_smooth(browser: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    """While 150 calls a second start, change and end, most frames come in time and few rows exist."""
+    """While 150 calls a second start, change and end, a frame takes a fraction of its 16.7 ms and few rows exist.
+
+    The limit is on processor time, which other programs of the machine do not lengthen; the times that frames took to
+    come are printed.
+    """
     organizations = [Organization.advertiser(number) for number in range(1, 41)]
     feed = ScriptedFeed(*organizations)
     calls = [make_call(number) for number in range(2000)]
@@ -372,6 +440,9 @@ async def test_two_thousand_calls_stay_smooth(browser: Any, capsys: pytest.Captu
         feed.calls.setdefault(organizations[number % 40], []).append(call)
     async with serving(feed, batch_seconds=0.1) as url, open_page(browser, url) as page:
         await until(page, "() => document.querySelector('#total').textContent === '2,000'")
+        session = await page.context.new_cdp_session(page)
+        await session.send("Performance.enable", {"timeDomain": "threadTicks"})
+        busy = await busy_seconds(session)
         measuring = asyncio.create_task(page.evaluate(FRAMES, 3))
         number = 0
         while not measuring.done():
@@ -382,13 +453,14 @@ async def test_two_thousand_calls_stay_smooth(browser: Any, capsys: pytest.Captu
             number = min(number + 1, 999)
             await asyncio.wait([measuring], timeout=0.02)
         times = await measuring
+        busy = 1000 * (await busy_seconds(session) - busy) / len(times)
         middle, late = times[len(times) // 2], times[len(times) * 95 // 100]
         shown = f"{len(times)} frames: median {middle:.1f} ms, 95 % {late:.1f} ms, longest {times[-1]:.1f} ms"
+        shown += f"; busy {busy:.1f} ms a frame"
         with capsys.disabled():
             print(f"\n{shown}")
         assert await page.locator(".body .row").count() < 60
-        assert middle < 25, shown
-        assert late < 150, shown
+        assert busy < 12, shown
 
 
 async def test_weeks_of_calls_leave_nothing_behind(browser: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from wallboard.feeds import ACME, ScriptedFeed, make_call
+from wallboard.feeds import ACME, BOLT, ScriptedFeed, make_call
 
 from calls_in_progress_async import CallStarted, clock
 from calls_in_progress_async.wallboard import BoardSettings
@@ -51,6 +51,21 @@ async def test_an_event_that_changes_nothing_is_not_published() -> None:
         seen += await messages(publisher)
     assert seen.count("update") == 1
     await publisher.close()
+
+
+async def test_calls_of_an_organization_that_left_do_not_come_back() -> None:
+    """Not even calls whose update was under way."""
+    feed = ScriptedFeed()
+    publisher = Publisher(feed, BoardSettings(), "v")
+    publisher.tick()
+    publisher.broadcast.subscribe("", lambda: None)
+    await messages(publisher)
+    publisher.board.apply(CallStarted(BOLT, make_call(1)), clock.unix_time())
+    feed.organizations = [ACME]
+    publisher.tick()
+    assert (await messages(publisher))[0] == "snapshot"
+    assert publisher.board.take_update() is None
+    assert publisher.board.snapshot()["calls"] == []
 
 
 async def test_runs_of_the_server_have_different_names() -> None:

@@ -1,4 +1,4 @@
-"""A server whose responses a test sets."""
+"""A scripted server."""
 
 from __future__ import annotations
 

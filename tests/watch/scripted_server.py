@@ -1,4 +1,4 @@
-"""A server whose responses a test sets, and watches of it on a clock turned by hand."""
+"""A server with scripted responses, and watches of it on a clock turned by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Fetch = Callable[[Organization, Listing | None], Awaitable[Listing]]
 
 
 def on_virtual_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test in a loop whose clock jumps to the next timer."""
+    """Run a test in a loop with a jumping clock."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -51,7 +51,7 @@ def call(transaction_id: str, **fields: Any) -> dict[str, Any]:
 
 
 def check_usable() -> None:
-    """Stand for a client that can be used."""
+    """Stand for a usable client."""
 
 
 async def settle() -> None:
@@ -108,7 +108,7 @@ class ScriptedServer:
         resume_from: Any = None,
         **settings: Any,
     ) -> Watch:
-        """Make a watch of this server, or of a function that fetches."""
+        """Make a watch of this server, or of a given fetch function."""
         return Watch(
             fetch or self.fetch,
             organizations,
@@ -119,5 +119,5 @@ class ScriptedServer:
 
 
 async def take_all(watch: Watch) -> list[Any]:
-    """Take every event that has happened."""
+    """Take every pending event."""
     return [await anext(watch) for _ in range(watch.stats.pending)]

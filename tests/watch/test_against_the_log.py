@@ -1,6 +1,6 @@
-"""A real server whose faults come and go, a limit that is cut, a consumer that sleeps, a process that is killed.
+"""Faults that come and go, a rate limit cut to a tenth, a sleeping consumer and a killed process, on a real server.
 
-Whatever happens, what was told is the server's own log of what happened: nothing lost, nothing doubled.
+The events are held against the server's own log: nothing is lost, and nothing told twice.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FAULTS = (
 
 
 class Log:
-    """What was told, in order, and the state that it comes to."""
+    """The events told so far, in order, and the state they add up to."""
 
     def __init__(self) -> None:
         self.told: dict[str, list[tuple[str, str]]] = {}
@@ -79,7 +79,7 @@ class Log:
 
 
 class Story:
-    """Calls that start, change and end at random, each at most once at a time."""
+    """Calls start, change and end at random, each at most once at a time."""
 
     def __init__(self, sandbox: SandboxServer) -> None:
         self.sandbox = sandbox
@@ -117,7 +117,7 @@ async def catch_up(log: Log, watch: Watch, sandbox: SandboxServer) -> None:
 
 
 async def test_faults_come_and_go_while_calls_come_and_go() -> None:
-    """With half of all answers failing in six ways, every event is told, once; failures and recoveries take turns."""
+    """With half of all responses failing in six ways, every event is told once; failures and recoveries alternate."""
     async with opened(5) as (sandbox, watch):
         log, story = Log(), Story(sandbox)
         for turn in range(12):
@@ -132,11 +132,11 @@ async def test_faults_come_and_go_while_calls_come_and_go() -> None:
 
 
 async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
-    """A server that suddenly allows a tenth stretches all organizations; none is told to have failed."""
+    """A server with a rate limit cut to a tenth stretches the interval of all organizations; none fails."""
     async with opened(8) as (sandbox, watch):
         log, story = Log(), Story(sandbox)
         for rate in (None, 400, 40, 40, None):
-            # As many at once as there are organizations, so that none is refused again and again.
+            # A burst of one request for each organization, so that none is refused again and again.
             sandbox.rate_limit, sandbox.rate_burst = rate, rate and 8
             story.go_on()
             await catch_up(log, watch, sandbox)
@@ -146,14 +146,14 @@ async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
 
 
 async def test_a_consumer_that_sleeps_is_told_the_net_effect() -> None:
-    """While nobody takes events they are merged; what is told then comes to the same as what happened."""
+    """Events merge while nobody takes them, and their net effect is the net effect of the log."""
     async with opened(3) as (sandbox, watch):
         log, story = Log(), Story(sandbox)
         story.go_on()
         await catch_up(log, watch, sandbox)
         for _ in range(15):
             story.go_on()
-            wanted = sandbox.stats.requests + 9  # each of the three once at least, and the answer taken in
+            wanted = sandbox.stats.requests + 9  # each of the three at least once, and its response applied
             while sandbox.stats.requests < wanted:
                 await asyncio.sleep(0.001)
         assert watch.stats.merges > 0
@@ -193,7 +193,7 @@ asyncio.run(main())
 
 
 async def told_in_a_process(sandbox: SandboxServer, file: Path, *, is_enough: Any) -> None:
-    """Have a process watch, from its file on, and kill it when it has told enough."""
+    """Run a process that watches, from its file on, and kill it after enough events."""
     names = [str(each) for each in sandbox.organizations]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", WATCHING, sandbox.url, sandbox.token, str(file), *names, stdout=asyncio.subprocess.PIPE
@@ -234,6 +234,6 @@ async def test_a_killed_process_goes_on_from_its_file(tmp_path: Path) -> None:
         assert log.is_up_to_date(sandbox)
         for organization, told in log.told.items():
             happened = [(what, name) for _, what, name in sandbox.history(Organization.parse(organization))]
-            assert set(told) <= set(happened)  # a call that came and went between two lives is not told
+            assert set(told) <= set(happened)  # a call between two lives is not told
             ends = Counter(each for each in told if each[0] == "ended")
             assert all(count == 1 for count in ends.values())

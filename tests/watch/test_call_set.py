@@ -67,7 +67,7 @@ def test_a_new_id_listed_twice() -> None:
 
 
 def test_entries_that_are_not_objects_never_start() -> None:
-    """An entry that is not an object is left out, as a find leaves it out."""
+    """Only objects are calls, as for a find."""
     story = Story()
     assert story(A, None, 7) == ["+A"]
 
@@ -83,7 +83,7 @@ def test_a_call_ends_after_missed_polls() -> None:
 
 
 def test_a_call_that_returns_changed() -> None:
-    """A call that was missing and returns with another city has changed."""
+    """A missing call returning with another city has changed."""
     story = Story(missed_polls_before_end=2)
     story(A, B)
     story(A)
@@ -167,7 +167,7 @@ def test_after_a_restart_only_a_difference_is_told() -> None:
     assert story(A, B) == []
 
 
-# Entries whose id cannot be read.
+# Entries with an unreadable id.
 
 NAMED = call("A", call_record_id="R", calling_phone_number=CALLER, start_time=START)
 BLURRED: dict[str, Any] = {
@@ -204,7 +204,7 @@ def test_an_entry_that_cannot_be_identified_is_neither_an_end_nor_a_start(blurre
     ],
 )
 def test_an_entry_that_is_another_call_hides_no_end(other: dict[str, Any]) -> None:
-    """An entry without a transaction id that contradicts the missing call is a call of its own."""
+    """An entry without a transaction id is a call of its own if it contradicts the missing call."""
     story = Story()
     story(NAMED)
     ended, started = story(other)

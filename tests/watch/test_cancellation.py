@@ -12,11 +12,11 @@ from calls_in_progress_async.cancellation import result_or_error
 
 
 def usable() -> None:
-    """Stand for a client that can be used."""
+    """Stand for a usable client."""
 
 
 async def test_a_future_that_is_cancelled_is_an_error_of_the_work() -> None:
-    """If the work awaits something that somebody else cancels, the work has failed."""
+    """Work fails if somebody else cancels its future."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(result_or_error(future, usable))
     await asyncio.sleep(0)

@@ -63,7 +63,7 @@ TABLE: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "an empty custom field less": (
         {"custom_data": {"utm_source": {"value": None}}},
         {"custom_data": {}},
-        {"custom_data": ({"utm_source": {"value": None}}, {})},
+        {},
     ),
 }
 
@@ -79,7 +79,7 @@ SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"custom_data": {"demographics_data": {"x_data_append": ""}}},
         {"custom_data": {"demographics_data": {"x_data_append": None}}},
     ),
-    "a number and its text": ({"mood": 1, "advertiser_id": 83}, {"mood": "1", "advertiser_id": "83"}),
+    "a number and its text": ({"advertiser_id": 83, "zip_code": 1}, {"advertiser_id": "83", "zip_code": "1"}),
     "an empty source": (
         {"custom_data": {"a": {"value": "1", "source": ""}}},
         {"custom_data": {"a": {"value": "1"}}},

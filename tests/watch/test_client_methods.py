@@ -22,10 +22,11 @@ from calls_in_progress_async import (
     OrganizationFailed,
     OrganizationRecovered,
     RetryPolicy,
+    ServerError,
     UnexpectedResponseError,
     WrongLoopError,
 )
-from calls_in_progress_async.sandbox import Revision, SandboxServer
+from calls_in_progress_async.sandbox import Fault, Revision, SandboxServer
 
 ACME, KEY = Organization.advertiser(2), (2, "advertiser")
 CALLER, DESTINATION = "+18005551234", "+18005559876"
@@ -45,7 +46,7 @@ async def opened(client: Any = None, **settings: Any) -> AsyncIterator[tuple[San
 
 @pytest.mark.parametrize("revision", get_args(Revision))
 async def test_a_watch_of_every_revision(revision: Revision) -> None:
-    """The life of a call is told from the bodies of every revision of the API."""
+    """A watch tells the life of a call from the bodies of every revision of the API."""
     async with opened(revision=revision) as (sandbox, client):
         name = sandbox.start_call(KEY)
         async with client.watch([ACME], interval=0.05) as watch:
@@ -68,8 +69,8 @@ async def test_a_watch_of_every_revision(revision: Revision) -> None:
         ({"kind": "status", "status": 200, "body": b'{"current_calls":null}'}, UnexpectedResponseError),
     ],
 )
-async def test_an_answer_that_is_no_list_is_a_failure(fault: dict[str, Any], expected: type[Exception]) -> None:
-    """It is told with the attempts it took; the call it does not list goes on."""
+async def test_a_response_without_a_list_is_a_failure(fault: dict[str, Any], expected: type[Exception]) -> None:
+    """The failure is told with its attempts, and no call ends."""
     async with opened() as (sandbox, client):
         sandbox.start_call(KEY)
         async with client.watch([ACME], interval=0.05) as watch:
@@ -84,7 +85,7 @@ async def test_an_answer_that_is_no_list_is_a_failure(fault: dict[str, Any], exp
 
 
 async def test_a_strict_client_watches_strictly() -> None:
-    """What makes a strict find raise makes a strict watch tell of a failure."""
+    """A strict watch fails for the same responses as a strict find."""
     async with opened({"strict": True}) as (sandbox, client):
         sandbox.start_call(KEY, bridge_start_time="noon")
         async with client.watch([ACME], interval=0.05) as watch:
@@ -94,7 +95,7 @@ async def test_a_strict_client_watches_strictly() -> None:
 
 
 async def test_the_events_of_many_organizations_are_those_that_happened() -> None:
-    """Simulated calls: every event is one of the sandbox's own log, and what is known at the end is what is live."""
+    """Every event is in the sandbox's own log, and the known calls at the end are the live ones."""
     async with opened(organizations=20, calls_per_organization=3, speed=60, seed=4) as (sandbox, client):
         organizations = sandbox.organizations
         state: dict[Organization, dict[str, Any]] = {each: {} for each in organizations}
@@ -135,8 +136,63 @@ async def test_closing_the_client_ends_the_watch() -> None:
             await waiting
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_watch_of_nothing_on_a_closed_client_ends(when: str) -> None:
+    """Iteration raises ClientClosedError, though no poll runs that could find out."""
+    async with opened() as (_, client):
+        if when == "before":
+            await client.close()
+        watch = client.watch([])
+        if when == "after":
+            await client.close()
+        async with watch:
+            with pytest.raises(ClientClosedError):
+                await asyncio.wait_for(anext(watch), 5)
+
+
+@pytest.mark.parametrize("organizations", [ACME, "advertiser:2", ["advertiser:2"], {"advertiser:2": 1}, 5, None])
+@pytest.mark.parametrize("method", ["watch", "find_many"])
+async def test_wrong_organizations_are_refused_at_the_call(method: str, organizations: Any) -> None:
+    """The argument is refused by its name, before anything is sent."""
+    async with opened() as (sandbox, client):
+        with pytest.raises(InvalidRequestError, match=r"^organizations must be ") as caught:
+            getattr(client, method)(organizations)
+        assert caught.value.parameter == "organizations"
+        assert not sandbox.requests
+
+
+async def test_a_closed_client_of_a_token_callable_is_one_organizations_trouble() -> None:
+    """The token callable of one organization uses a closed client; the others are polled and found."""
+    other = Organization.advertiser(3)
+
+    async with opened() as (sandbox, spare):
+        await spare.close()
+
+        async def token(organization: Organization) -> str:
+            if organization == other:
+                await spare.find(organization)
+            return sandbox.token
+
+        async with CallsInProgressClient(token=token, base_url=sandbox.url) as client:
+            results = {each.organization: each async for each in client.find_many([ACME, other])}
+            assert results[ACME].error is None
+            assert isinstance(results[other].error, ClientClosedError)
+            sandbox.start_call(KEY)
+            async with client.watch([other, ACME], interval=0.05) as watch:
+                events = [await anext(watch) for _ in range(2)]
+            assert {type(event) for event in events} == {CallStarted, OrganizationFailed}
+
+
+async def test_the_first_poll_comes_at_once() -> None:
+    """However long the interval is, calls in progress are told within a second."""
+    async with opened() as (sandbox, client):
+        sandbox.start_call(KEY)
+        async with client.watch([ACME], interval=3600) as watch:
+            assert isinstance(await asyncio.wait_for(anext(watch), 1), CallStarted)
+
+
 async def test_a_watch_uses_the_real_clock_and_goes_on_after_a_pause() -> None:
-    """With nothing to watch it waits; an organization that is added is asked."""
+    """A watch of nothing waits; an organization added later is polled."""
     async with opened() as (sandbox, client):
         sandbox.start_call(KEY)
         async with client.watch([], interval=0.05) as watch:
@@ -159,7 +215,7 @@ async def test_find_many_on_the_wire() -> None:
 
 
 async def test_finds_with_max_age_share_requests() -> None:
-    """Fifty at once take one request, and those right after none; other filters and max_age=None share nothing."""
+    """Fifty finds at once and one right after share a request; other filters and max_age=None share nothing."""
     async with opened() as (sandbox, client):
         name = sandbox.start_call(KEY)
         found = await asyncio.gather(*(client.find(ACME, max_age=60.0) for _ in range(50)))
@@ -173,7 +229,7 @@ async def test_finds_with_max_age_share_requests() -> None:
 
 @pytest.mark.parametrize("arguments", [{"max_age": -1}, {"max_age": 1.0, "timeout": 0}])
 async def test_max_age_is_checked(arguments: dict[str, Any]) -> None:
-    """A max_age or a deadline out of its range is refused."""
+    """A max_age or a timeout out of its range is refused."""
     async with opened() as (sandbox, client):
         with pytest.raises(InvalidRequestError) as caught:
             await client.find(ACME, **arguments)
@@ -181,8 +237,8 @@ async def test_max_age_is_checked(arguments: dict[str, Any]) -> None:
         assert sandbox.stats.requests == 0
 
 
-async def test_a_closed_client_gives_no_old_answers() -> None:
-    """After close, max_age does not bring answers back."""
+async def test_a_closed_client_gives_no_old_responses() -> None:
+    """After close, max_age does not bring responses back."""
     async with opened() as (_, client):
         await client.find(ACME, max_age=60.0)
         await client.close()
@@ -191,7 +247,7 @@ async def test_a_closed_client_gives_no_old_answers() -> None:
 
 
 async def test_waiting_for_a_call() -> None:
-    """The call of these two numbers is found as soon as it is there; all who wait share the polls."""
+    """The call of two numbers is found soon after its start, and all waiters share the polls."""
     async with opened() as (sandbox, client):
         waiting = [
             asyncio.create_task(
@@ -209,8 +265,30 @@ async def test_waiting_for_a_call() -> None:
         assert sandbox.stats.requests <= 3
 
 
+async def test_waiting_for_a_call_asks_with_the_servers_filter() -> None:
+    """Numbers are sent to the server, whose filter decides: a record may leave a number out or add an extension."""
+    async with opened() as (sandbox, client):
+        name = sandbox.start_call(KEY, calling_phone_number=CALLER, destination_phone_number=DESTINATION)
+        sandbox.start_call(KEY, calling_phone_number="+18005550000", destination_phone_number=DESTINATION)
+        found = await client.wait_for_call(ACME, calling_phone_number=CALLER, destination_phone_number=DESTINATION)
+        assert found.transaction_id == name
+        assert all("calling_phone_number=%2B18005551234" in request.path for request in sandbox.requests)
+
+
+async def test_waiting_for_a_call_tells_an_outage_from_an_absence() -> None:
+    """While the server fails, the error is the server's; without a failure it is TimeoutError."""
+    async with opened() as (sandbox, client):
+        sandbox.faults = [Fault(kind="status", status=500)]
+        with pytest.raises(ServerError):
+            await client.wait_for_call(ACME, timeout=0.3)
+        sandbox.faults = []
+        with pytest.raises(TimeoutError) as caught:
+            await client.wait_for_call(ACME, timeout=0.3)
+        assert type(caught.value) is TimeoutError
+
+
 async def test_waiting_for_a_call_that_does_not_come() -> None:
-    """The builtin TimeoutError, after the timeout."""
+    """The builtin TimeoutError is raised after the timeout."""
     async with opened() as (_, client):
         with pytest.raises(TimeoutError):
             await client.wait_for_call(ACME, timeout=0.05)
@@ -219,7 +297,7 @@ async def test_waiting_for_a_call_that_does_not_come() -> None:
 
 
 async def test_closing_the_client_ends_a_wait_between_two_looks() -> None:
-    """At once, and not when it would have looked again."""
+    """The wait ends at once, not at the next look."""
     async with opened() as (sandbox, client):
         waiting = asyncio.create_task(client.wait_for_call(ACME, transaction_id="NONE-1", timeout=None))
         while not sandbox.requests:
@@ -233,10 +311,10 @@ async def test_closing_the_client_ends_a_wait_between_two_looks() -> None:
 
 @pytest.mark.parametrize("ends", ["close", "timeout"])
 @pytest.mark.parametrize("act", ["find", "wait_for_call"])
-async def test_what_loads_the_phone_number_library_has_a_deadline_and_is_closed(
+async def test_loading_the_phone_number_library_ends_with_deadline_and_client(
     act: str, ends: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that loads it may be long in coming; nothing is sent after that."""
+    """Loading in a thread may take long; after the timeout or close nothing is sent."""
 
     async def load() -> None:
         await asyncio.Event().wait()
@@ -255,7 +333,7 @@ async def test_what_loads_the_phone_number_library_has_a_deadline_and_is_closed(
 
 
 async def test_waiting_in_another_event_loop_is_refused_before_anything_is_done() -> None:
-    """Its timers are those of the loop in which the client is used."""
+    """The client's timers belong to its own event loop."""
     async with opened() as (_, client):
         await client.find(ACME)
 
@@ -269,8 +347,8 @@ async def test_waiting_in_another_event_loop_is_refused_before_anything_is_done(
         assert client._pipeline._lifetime.scopes.next_look == timer
 
 
-async def test_closing_the_client_ends_what_waits_for_nothing_of_the_client() -> None:
-    """An iteration whose source waits, and a watch whose next turn is far off, end at once, each with its own words."""
+async def test_closing_the_client_ends_waits_for_other_things() -> None:
+    """A find_many with a waiting source, and a watch between two polls, end at once, each with its own message."""
 
     async def source() -> AsyncIterator[Organization]:
         yield ACME
@@ -291,7 +369,7 @@ async def test_closing_the_client_ends_what_waits_for_nothing_of_the_client() ->
 
 
 async def test_closing_the_client_lets_running_finds_of_many_end() -> None:
-    """With drain they are told, and then comes the error; what was not begun is not."""
+    """With drain, running finds have results, then the error is raised; no other find starts."""
     async with opened(latency=0.1) as (_, client):
         many = client.find_many([Organization.advertiser(2), Organization.advertiser(3)] * 50, max_in_flight=2)
         first = asyncio.create_task(anext(many))

@@ -1,4 +1,4 @@
-"""Events that nobody has taken merge to their net effect, and never contradict each other."""
+"""Pending events merge to their net effect, and never contradict each other."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_taking_in_between_loses_nothing(split: int) -> None:
 
 
 def test_a_change_undone_in_another_spelling_is_no_event() -> None:
-    """A call that changes and changes back cancels out, in whatever order its keys come."""
+    """A change and its undoing cancel out, in any order of keys."""
     one, other, back = (
         ListedCall("A", each)
         for each in (
@@ -159,25 +159,20 @@ def test_dropping_an_organization_leaves_the_others() -> None:
 
 
 def test_dropping_one_by_one_takes_linear_time() -> None:
-    """Dropping an organization looks at its own events alone: ten times as many take about ten times as long."""
-
-    def seconds(count: int) -> float:
-        queue = EventQueue()
-        organizations = [Organization.advertiser(number) for number in range(1, count + 1)]
-        for organization in organizations:
-            add(queue, "+1", "-1", "F1", organization=organization)
-        began = time.perf_counter()
-        for organization in organizations:
-            queue.drop([organization])
-        assert len(queue) == 0
-        return time.perf_counter() - began
-
-    seconds(100)
-    assert seconds(5000) < 40 * seconds(500)
+    """Dropping an organization looks at its own events alone, however many are pending."""
+    queue = EventQueue()
+    organizations = [Organization.advertiser(number) for number in range(1, 10_001)]
+    for organization in organizations:
+        add(queue, "+1", "-1", "F1", organization=organization)
+    began = time.perf_counter()
+    for organization in organizations:
+        queue.drop([organization])
+    assert len(queue) == 0
+    assert time.perf_counter() - began < 2.0  # looking through the whole queue each time takes a minute
 
 
 def test_events_come_in_order() -> None:
-    """Events of different calls come in the order in which they happened."""
+    """Events of different calls come in the order of their happening."""
     queue = EventQueue()
     add(queue, "+1")
     add(queue, "+2", organization=GLOBEX)

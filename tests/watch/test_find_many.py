@@ -170,7 +170,7 @@ async def test_closing_waits_for_the_end(finder: Finder) -> None:
 
 
 async def test_a_cancelled_wait_loses_no_result(finder: Finder) -> None:
-    """An __anext__ that is cancelled while it waits changes nothing, with an async source as well."""
+    """A cancelled __anext__ changes nothing, with an async source as well."""
     finder.gate = asyncio.Event()
     results = finder.many(asynchronously(some(20)), 4)
     for _ in range(10):
@@ -250,7 +250,7 @@ async def test_a_wrong_entry_of_an_iterator_ends_the_loop(finder: Finder, how: s
 
     results = finder.many(iter(entries) if how == "sync" else async_source())
     assert {(await anext(results)).organization for _ in range(2)} == set(some(2))
-    with pytest.raises(InvalidRequestError, match="is not an Organization") as caught:
+    with pytest.raises(InvalidRequestError, match="must be Organization objects") as caught:
         await anext(results)
     assert caught.value.parameter == "organizations"
     with pytest.raises(StopAsyncIteration):
@@ -279,7 +279,7 @@ def test_max_in_flight_is_checked(finder: Finder, places: Any) -> None:
 
 @pytest.mark.parametrize("how", ["sync", "async"])
 def test_a_loop_that_ended_first(finder: Finder, how: str) -> None:
-    """An iterator that outlives its event loop is freed without an error, whatever it was waiting for."""
+    """An iterator freed after its event loop has closed raises no error."""
 
     async def source() -> AsyncIterator[Organization]:
         yield Organization.advertiser(1)
@@ -295,7 +295,7 @@ def test_a_loop_that_ended_first(finder: Finder, how: str) -> None:
     results = loop.run_until_complete(start())
     waiting = results._fetching
     if waiting is not None:
-        waiting._log_destroy_pending = False  # asyncio complains of the task, which nobody can cancel any more
+        waiting._log_destroy_pending = False  # nobody can cancel the task any more
     loop.close()
     del results
     gc.collect()

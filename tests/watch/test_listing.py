@@ -1,7 +1,8 @@
-"""Reading a body with the help of the last one gives what reading it afresh gives, for less."""
+"""Reading a body with the help of the last one gives the same as reading it afresh, for less."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from watch.scripted_server import body_of, call
 
 from calls_in_progress_async.records.codec import PayloadError
+from calls_in_progress_async.records.results import structure_calls
 from calls_in_progress_async.watch import listing as module
 from calls_in_progress_async.watch.call_state import ListedCall
 from calls_in_progress_async.watch.listing import read
@@ -29,7 +31,7 @@ def entries(body: bytes, last: Any = None, *, strict: bool = False) -> list[tupl
 @pytest.mark.parametrize("layout", [(",", ":"), (", ", ": ")])
 @pytest.mark.parametrize("now", [[], [A], [A, B, C], LONG], ids=len)
 def test_the_same_body_is_the_same_listing(now: list[Any], layout: tuple[str, str]) -> None:
-    """Where nothing has changed, the very same listing comes back."""
+    """If nothing has changed, the very same listing comes back."""
     body = json.dumps({"current_calls": now}, separators=layout).encode()
     first = read(body, None, strict=False)
     assert first.layout is not None
@@ -78,7 +80,7 @@ def test_what_has_changed_is_read_as_if_afresh(before: list[Any], later: list[An
 
 
 def test_only_what_has_changed_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 40 calls of which one changed, one started and one ended, two are parsed."""
+    """If one of 40 calls changed, one started and one ended, two are parsed."""
     parsed: list[bytes] = []
     for name in ("identity_of", "identity_of_object"):
         parse: Callable[[bytes], str | None] = getattr(module, name)
@@ -90,8 +92,8 @@ def test_only_what_has_changed_is_parsed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(parsed) == 2
 
 
-def test_where_most_has_changed_the_walk_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading the whole costs less than looking for forty that have all changed."""
+def test_the_walk_is_given_up_if_most_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the whole body costs less than looking for forty changed entries."""
     looked: list[int] = []
     find_next: Callable[..., Any] = module._find_next
     monkeypatch.setattr(module, "_find_next", lambda *given: looked.append(given[3]) or find_next(*given))
@@ -112,7 +114,7 @@ ODD = {
 
 @pytest.mark.parametrize("body", ODD.values(), ids=ODD)
 def test_odd_bodies_are_split_whole(body: bytes) -> None:
-    """A body that is not plain is read all the same, again and again, and its calls are recognized."""
+    """A body with another layout is read whole each time, and its calls are recognized."""
     first = read(body, None, strict=False)
     assert first.layout is None
     again = read(body, first, strict=False)
@@ -122,13 +124,13 @@ def test_odd_bodies_are_split_whole(body: bytes) -> None:
 
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_from_plain_to_odd(odd: bytes) -> None:
-    """What is learnt from a plain body does not mislead with an odd one that begins and ends like it."""
+    """The layout of a plain body does not mislead for an odd body with the same beginning and end."""
     first = read(body_of({"transaction_id": "A"}, {"transaction_id": "B"}), None, strict=False)
     assert entries(odd, first) == entries(odd)
 
 
 def test_a_second_list_within_a_piece() -> None:
-    """The last of two lists of one name counts, even where both are made of what is known."""
+    """The last of two lists of one name counts, even if both hold known entries."""
     first = read(body_of(A, B, C), None, strict=False)
     middle = json.dumps(B, separators=(",", ":")).encode()
     for replaced, by in ((b"," + middle, b'],"current_calls":[7'), (middle, b'{}],"current_calls":[7')):
@@ -157,14 +159,14 @@ BROKEN = {
 @pytest.mark.parametrize("last", [None, body_of(), body_of(A), body_of(A, B), body_of(A, B, C)])
 @pytest.mark.parametrize("body", BROKEN.values(), ids=BROKEN)
 def test_broken_bodies_are_errors(body: bytes, last: bytes | None) -> None:
-    """A body that does not say which calls there are is an error, never an empty list, whatever came before."""
+    """A body without a list of calls is an error, never an empty list, whatever came before."""
     known = None if last is None else read(last, None, strict=False)
     with pytest.raises(PayloadError):
         read(body, known, strict=False)
 
 
-def test_strict_refuses_what_a_strict_find_refuses() -> None:
-    """In strict mode an unreadable field makes the answer unreadable, and its path is named."""
+def test_a_strict_poll_refuses_unreadable_fields() -> None:
+    """In strict mode an unreadable field makes the response unreadable, and its path is named."""
     first = read(body_of(A, B, C, D), None, strict=True)
     body = body_of(A, {**B, "bridge_start_time": "noon"}, C, D)
     for known in (first, None):
@@ -176,7 +178,7 @@ def test_strict_refuses_what_a_strict_find_refuses() -> None:
 
 
 def test_layouts_are_shared_and_do_not_pile_up() -> None:
-    """Organizations of one server share one layout object; a server that varies it without end costs nothing."""
+    """Organizations of one server share one layout object, and endless variations do not pile up."""
     one, other = (read(body_of(each), None, strict=False) for each in (A, B))
     assert one.layout is other.layout
     for spaces in range(200):
@@ -199,7 +201,7 @@ calls = st.lists(
 
 @given(history=st.lists(calls, min_size=1, max_size=4), spaced=st.booleans(), ascii_only=st.booleans())
 def test_any_history_reads_as_if_afresh(history: list[list[Any]], spaced: bool, ascii_only: bool) -> None:
-    """Whatever bodies follow each other, each is read as if it were the first."""
+    """Every body in any sequence is read as if it were the first."""
     last = None
     for each in history:
         separators = (", ", ": ") if spaced else (",", ":")
@@ -224,3 +226,30 @@ def test_any_damage_is_seen(history: list[list[Any]], cut: int, insert: bytes) -
             entries(damaged, last)
     else:
         assert entries(damaged, last) == expected
+
+
+SAYINGS = st.one_of(
+    st.sampled_from([None, 1, "x", [], {}, [None], [{}], [{"transaction_id": "A"}, 5], {"transaction_id": "A"}]),
+    st.lists(st.sampled_from([None, {}, {"transaction_id": "A"}, {"transaction_id": 5, "start_time": "noon"}])),
+)
+BODIES = st.one_of(
+    st.dictionaries(st.sampled_from(["current_calls", "calls_in_progress", "current_call", "other"]), SAYINGS),
+    SAYINGS,
+)
+
+
+@given(body=BODIES, before=st.one_of(st.none(), BODIES), strict=st.booleans())
+def test_a_poll_refuses_what_a_find_refuses(body: Any, before: Any, strict: bool) -> None:
+    """A find and a poll take the same bodies and refuse the same bodies, whatever the poll read before."""
+    raw = json.dumps(body, separators=(",", ":")).encode()
+    last = None
+    with contextlib.suppress(PayloadError):
+        last = read(json.dumps(before, separators=(",", ":")).encode(), None, strict=strict)
+    try:
+        calls = structure_calls(raw, strict=strict).calls
+    except PayloadError:
+        with pytest.raises(PayloadError):
+            read(raw, last, strict=strict)
+    else:
+        listing = read(raw, last, strict=strict)
+        assert sum(entry.identity is not None for entry in listing.entries) == len(calls)

@@ -175,7 +175,7 @@ async def test_waiting_beyond_the_deadline_for_a_rate_limit_is_no_failure(server
 @pytest.mark.parametrize("attempts", [(), (Attempt(rate_limit_wait=0.1, network=0.9),)])
 @on_virtual_loop
 async def test_a_slow_server_is_a_failure(server: ScriptedServer, attempts: Any) -> None:
-    """A deadline that the server used up is told."""
+    """A deadline used up by the server is a failure."""
     server.errors[ACME] = DeadlineExceededError("1 s", attempts=attempts)
     async with server.watch(ACME, interval=5.0) as watch:
         await turn(1)
@@ -184,7 +184,7 @@ async def test_a_slow_server_is_a_failure(server: ScriptedServer, attempts: Any)
 
 @on_virtual_loop
 async def test_a_hanging_organization_delays_nobody(server: ScriptedServer) -> None:
-    """An organization that never responds has one request in flight; the others are polled at their times."""
+    """An organization without a response has one request in flight; the others are polled at their times."""
     server.gates[ACME] = asyncio.Event()
     async with server.watch(ACME, GLOBEX, interval=5.0, max_in_flight=2):
         await turn(100)
@@ -267,7 +267,7 @@ async def test_a_cancellation_from_within_is_a_failure(server: ScriptedServer) -
 
 @on_virtual_loop
 async def test_closing_although_a_cancellation_is_swallowed(server: ScriptedServer) -> None:
-    """A token callable that turns a cancellation into another error does not keep a watch from ending."""
+    """A token callable may turn a cancellation into another error, and the watch still ends."""
     before = asyncio.all_tasks()
 
     async def fetch(organization: Any, last: Any) -> Any:
@@ -285,7 +285,7 @@ async def test_closing_although_a_cancellation_is_swallowed(server: ScriptedServ
 
 
 class Log:
-    """A sink that commits what it gets to a log, as slowly as a test wants."""
+    """A sink that commits to a log, as slowly as a test wants."""
 
     def __init__(self) -> None:
         self.committed: list[tuple[str, int]] = []
@@ -352,7 +352,7 @@ async def test_a_paused_sink_stops_polling_until_it_wakes_the_poller(server: Scr
 @pytest.mark.parametrize("failing", [False, True])
 @on_virtual_loop
 async def test_draining_hands_over_what_was_asked(server: ScriptedServer, failing: bool) -> None:
-    """`drain` ends when the sink has taken what the running poll found; after it the organization is not polled."""
+    """`drain` ends when the sink has taken the result of the running poll; the organization is polled no more."""
     log, server.calls[ACME] = Log(), [call("A")]
     gate = server.gates[ACME] = asyncio.Event()
     if failing:
@@ -380,7 +380,7 @@ async def test_draining_hands_over_what_was_asked(server: ScriptedServer, failin
 
 @on_virtual_loop
 async def test_closing_ends_a_drain(server: ScriptedServer) -> None:
-    """A drain that waits for a poll that hangs ends when the poller is closed."""
+    """A drain waiting for a hanging poll ends when the poller is closed."""
     server.gates[ACME] = asyncio.Event()
     poller = poller_of(server, Log())
     poller.add(OrganizationState(ACME, clock.now()))
@@ -406,6 +406,20 @@ async def test_a_sink_that_raises_ends_the_polling(server: ScriptedServer, monke
     poller.end(DOWN)
     assert isinstance(log.ended, TypeError)
     poller.start()
+    await poller.close()
+
+
+@on_virtual_loop
+async def test_a_sink_may_end_the_polling(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`end`, called by a sink during a poll, ends all polling after that poll."""
+    log = Log()
+    poller = poller_of(server, log, places=1)
+    monkeypatch.setattr(log, "on_listing", lambda *_: poller.end(DOWN))
+    poller.add(OrganizationState(ACME, clock.now()))
+    poller.start()
+    await turn(60)
+    assert log.ended is DOWN
+    assert server.requests[ACME] == 1
     await poller.close()
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints: a watch goes on after a restart, and tells what happened meanwhile."""
+"""Checkpoints: a watch goes on after a restart, and tells the events in between."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from calls_in_progress_async.watch.organization_state import OrganizationState
 
 @on_virtual_loop
 async def test_resuming(server: ScriptedServer) -> None:
-    """After a restart the gap comes first, then what happened meanwhile; calls told before do not start again."""
+    """After a restart the gap comes first, then the events in between; calls told before do not start again."""
     server.calls = {ACME: [call("A"), call("B"), call("C")], GLOBEX: []}
     async with server.watch(ACME, GLOBEX) as watch:
         await turn(6)
@@ -58,7 +58,7 @@ async def test_another_spelling_after_a_restart_is_no_change(server: ScriptedSer
 
 @on_virtual_loop
 async def test_a_call_that_cannot_be_identified_after_a_restart(server: ScriptedServer) -> None:
-    """A call of the checkpoint has not ended while an entry that may be the call has no readable id."""
+    """A call of the checkpoint has not ended while some entry has no readable id and may be the call."""
     server.calls[ACME] = [call("A")]
     async with server.watch(ACME) as watch:
         await turn(6)
@@ -75,7 +75,7 @@ async def test_a_call_that_cannot_be_identified_after_a_restart(server: Scripted
 
 @on_virtual_loop
 async def test_a_checkpoint_holds_what_was_taken(server: ScriptedServer) -> None:
-    """Events that nobody took before the restart come after it."""
+    """Events pending before the restart come after it."""
     server.calls[ACME] = [call("A"), call("B"), call("C")]
     async with server.watch(ACME) as watch:
         await turn(6)
@@ -114,7 +114,7 @@ async def test_an_outage_across_a_restart(server: ScriptedServer) -> None:
 
 @on_virtual_loop
 async def test_a_checkpoint_with_an_untold_outage(server: ScriptedServer) -> None:
-    """A recovery that nobody took before the restart is part of the gap after it."""
+    """A recovery pending before the restart is part of the gap after it."""
     server.calls[ACME] = [call("A")]
     async with server.watch(ACME) as watch:
         await turn(6)
@@ -142,7 +142,7 @@ async def test_a_checkpoint_in_steps_shows_one_moment(server: ScriptedServer) ->
         await turn(6)
         await take_all(watch)
         server.calls[organizations[-1]] = [call("A", city="Goleta")]
-        await turn(6)  # two events that nobody has taken
+        await turn(6)  # two events stay pending
         before = watch.checkpoint()
         writing = asyncio.create_task(watch.acheckpoint())
         await asyncio.sleep(0)
@@ -191,7 +191,7 @@ async def test_a_checkpoint_reveals_no_caller(server: ScriptedServer) -> None:
 )
 @on_virtual_loop
 async def test_a_bad_checkpoint_is_refused(server: ScriptedServer, checkpoint: Any) -> None:
-    """A value that is not a checkpoint, or has another version, is refused when the watch is made."""
+    """A value of another shape or version is refused when the watch is made."""
     with pytest.raises(InvalidRequestError) as caught:
         server.watch(ACME, resume_from=checkpoint)
     assert caught.value.parameter == "resume_from"

@@ -107,7 +107,7 @@ def test_overload_stretches_all_alike() -> None:
 
 
 def test_after_an_overload_the_points_are_those_of_the_names_again() -> None:
-    """Time that was lost is won back slowly, by polls that are at most a tenth too early."""
+    """Lost time is won back slowly, by polls at most a tenth too early."""
     schedule, (entry, *_) = make(100)
     run(schedule, START, 200.0, 0.2)
     taken = run(schedule, START + 200, 2000.0, 0.001)
@@ -147,7 +147,7 @@ def test_a_delay_is_kept() -> None:
 
 
 def take_due(schedule: Schedule[int], start: float) -> list[Entry]:
-    """Take every entry that is due within one interval and a bit."""
+    """Take every entry due within one interval and a bit."""
     steps = [start + step / 100 for step in range(1101)]
     return [entry for now in steps if (entry := schedule.take(now)) is not None]
 

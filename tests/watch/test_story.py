@@ -21,7 +21,7 @@ from calls_in_progress_async import (
 )
 
 ORGANIZATIONS = (ACME, GLOBEX)
-organization = st.sampled_from([ACME, ACME, GLOBEX])  # few, so that much happens to each
+organization = st.sampled_from([ACME, ACME, GLOBEX])  # few, with much happening to each
 transaction_id = st.sampled_from("AAB")
 step = st.one_of(
     st.tuples(st.just("put"), organization, transaction_id, st.integers(0, 2)),

@@ -42,7 +42,7 @@ async def run(work: Callable[[], Awaitable[object]], timeout: float | None) -> f
 
 
 class Waiting:
-    """One wait, against a server that lists calls from some moment on and fails between some moments."""
+    """One wait, against a server with calls from some moment on and failures between some moments."""
 
     def __init__(self, *calls: tuple[float, dict[str, Any]], takes: float = 0.0) -> None:
         self.calls = calls
@@ -131,7 +131,7 @@ async def test_no_time_at_all(timeout: float) -> None:
 
 @on_virtual_loop
 async def test_a_failure_that_passes_is_waited_out() -> None:
-    """Failures that may pass do not end the wait."""
+    """Passing failures do not end the wait."""
     waiting = Waiting((0, {"transaction_id": "A"}))
     waiting.failures = [(0, 1, DOWN), (1, 2, ConnectionLostError("lost"))]
     assert (await waiting.wait()).transaction_id == "A"
@@ -227,7 +227,7 @@ def test_text_that_is_no_number_leaves_the_match_to_the_server() -> None:
 
 
 def test_every_filter_counts() -> None:
-    """A call must pass every filter that is given."""
+    """A call must pass every given filter."""
     call = Call.from_payload({"transaction_id": "A", "external_unique_id": "mine"})
     assert matcher(transaction_id="A", external_unique_id="mine").matches(call)
     assert not matcher(transaction_id="A", external_unique_id="other").matches(call)

@@ -1,4 +1,4 @@
-"""A watch on a clock turned by hand, against a server whose responses are set."""
+"""A watch on a clock turned by hand, against a scripted server."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def test_a_call_never_ends_because_of_an_error(server: ScriptedServer, err
 )
 @on_virtual_loop
 async def test_a_response_that_names_no_call_ends_none(server: ScriptedServer, body: bytes, told: list[str]) -> None:
-    """Garbage is a failure, and an entry whose id cannot be read is neither an end nor a start."""
+    """Garbage is a failure, and an entry with an unreadable id is neither an end nor a start."""
 
     async def fetch(organization: Any, last: Any) -> Any:
         try:
@@ -173,7 +173,7 @@ async def test_a_failure_that_waits_to_be_taken_holds_no_frames(server: Scripted
 
 @on_virtual_loop
 async def test_cancelled_waiting_loses_no_event(server: ScriptedServer) -> None:
-    """An __anext__ that is cancelled while it waits changes nothing."""
+    """A cancelled __anext__ changes nothing."""
     server.gates[ACME] = asyncio.Event()
     async with server.watch(ACME, interval=5.0) as watch:
         waiting = asyncio.create_task(anext(watch))

@@ -1,6 +1,6 @@
 // The list of calls. Only rows in view exist; each keeps its element while its call stays in view, and moves by transform.
 
-import { CallRow, HeadingRow, element, write } from "./row_view.js";
+import { CallRow, HeadingRow, element } from "./row_view.js";
 import { ORDERS } from "./arrangement.js";
 
 const MARGIN = 6; // rows beyond the view, so that scrolling finds them made
@@ -16,12 +16,15 @@ export class Grid {
   #selected = null;
   #heights = { call: 40, heading: 40 };
   #everything = false;
+  // Reading these from the page would make the browser lay it out in the middle of a frame.
+  #top = 0;
+  #height = 0;
   #store;
 
   constructor(store, { order, redraw }) {
     this.#store = store;
     this.order = order;
-    this.#grid.addEventListener("scroll", redraw, { passive: true });
+    this.#grid.addEventListener("scroll", () => { this.#top = this.#grid.scrollTop; redraw(); }, { passive: true });
     this.#grid.addEventListener("keydown", (event) => this.#key(event));
     this.#body.addEventListener("click", (event) => this.#click(event));
     new ResizeObserver(() => { this.measure(); redraw(); }).observe(this.#grid);
@@ -73,6 +76,7 @@ export class Grid {
   }
 
   measure() {
+    this.#height = this.#grid.clientHeight;
     if (!this.#columns.length) return;
     const views = { call: new CallRow(this.#columns), heading: new HeadingRow(this.#columns) };
     for (const [kind, view] of Object.entries(views)) {
@@ -89,6 +93,7 @@ export class Grid {
     this.#items = items;
     this.#place();
     if (anchor) this.#restore(anchor);
+    if (this.#selected !== null && !items.some((item) => keyOf(item) === this.#selected)) this.#deselect();
     this.#grid.setAttribute("aria-rowcount", items.length + 1);
   }
 
@@ -104,19 +109,23 @@ export class Grid {
   }
 
   #anchor() {
-    const top = this.#grid.scrollTop;
-    if (top <= 0) return null;
-    const index = this.#indexAt(top);
-    return this.#items[index] && { key: keyOf(this.#items[index]), into: top - this.#offsets[index] };
+    if (this.#top <= 0) return null;
+    const index = this.#indexAt(this.#top);
+    return this.#items[index] && { key: keyOf(this.#items[index]), into: this.#top - this.#offsets[index] };
   }
 
   #restore({ key, into }) {
     const index = this.#items.findIndex((item) => keyOf(item) === key);
     const top = this.#offsets[index] + into;
-    if (index >= 0 && Math.abs(top - this.#grid.scrollTop) > 1) {
-      this.#grid.scrollTop = top;
+    if (index >= 0 && Math.abs(top - this.#top) > 1) {
+      this.#scroll(top);
       for (const view of this.#views.values()) view.element.classList.add("fresh");
     }
+  }
+
+  #scroll(top) {
+    this.#grid.scrollTop = top;
+    this.#top = this.#grid.scrollTop;
   }
 
   #indexAt(y) {
@@ -132,9 +141,10 @@ export class Grid {
 
   /** Draw the rows in view. */
   draw(now) {
-    const height = this.#grid.clientHeight;
-    const first = this.#everything ? 0 : Math.max(0, this.#indexAt(this.#grid.scrollTop) - MARGIN);
-    const last = this.#everything ? this.#items.length : Math.min(this.#items.length, this.#indexAt(this.#grid.scrollTop + height) + MARGIN);
+    const height = this.#height;
+    const count = this.#items.length;
+    const first = this.#everything ? 0 : Math.max(0, this.#indexAt(this.#top) - MARGIN);
+    const last = this.#everything ? count : Math.min(count, this.#indexAt(this.#top + height) + MARGIN);
     const shown = new Set();
     for (let index = first; index < last; index += 1) shown.add(this.#drawItem(index, height, now));
     for (const [key, view] of this.#views) {
@@ -194,7 +204,7 @@ export class Grid {
 
   #key(event) {
     if (event.target !== this.#grid || event.ctrlKey || event.metaKey || event.altKey) return;
-    const page = Math.max(1, Math.floor(this.#grid.clientHeight / this.#heights.call) - 2);
+    const page = Math.max(1, Math.floor(this.#height / this.#heights.call) - 2);
     const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
     if (!(event.key in steps)) return;
     event.preventDefault();
@@ -208,12 +218,17 @@ export class Grid {
     this.#selected = keyOf(this.#items[index]);
     const head = this.#head.offsetHeight;
     const [top, bottom] = [this.#offsets[index], this.#offsets[index + 1]];
-    const view = this.#grid.clientHeight - head;
-    if (top < this.#grid.scrollTop) this.#grid.scrollTop = index ? top : 0;
-    else if (bottom > this.#grid.scrollTop + view) this.#grid.scrollTop = bottom - view;
+    const view = this.#height - head;
+    if (top < this.#top) this.#scroll(index ? top : 0);
+    else if (bottom > this.#top + view) this.#scroll(bottom - view);
     this.draw(this.clock.now());
     for (const [key, each] of this.#views) this.#markSelected(each, key === this.#selected);
     this.#grid.setAttribute("aria-activedescendant", `row-${this.#selected}`);
+  }
+
+  #deselect() {
+    this.#selected = null;
+    this.#grid.removeAttribute("aria-activedescendant");
   }
 
   #markSelected(view, selected) {
@@ -223,6 +238,7 @@ export class Grid {
 
   #print(everything) {
     this.#everything = everything;
+    this.measure();
     this.draw(this.clock.now());
   }
 }
@@ -230,5 +246,3 @@ export class Grid {
 function keyOf(item) {
   return item.call ? item.call.row.key : `heading ${item.name}`;
 }
-
-export { write };

@@ -60,9 +60,11 @@ export class Organizations {
     const failure = failures[name];
     const age = this.#store.age(index);
     const late = age !== null && age > 3 * (status?.interval ?? 5) + 5;
-    write(view.count, count.toLocaleString("en"));
-    write(view.age, age === null ? "" : late ? `${ago(age)} old` : ago(age));
-    write(view.reason, failure ? reasonOf(failure) : "");
+    const shown = [count.toLocaleString("en"), age === null ? "" : late ? `${ago(age)} old` : ago(age), failure ? reasonOf(failure) : ""];
+    const key = [...shown, chosen].join("\n");
+    if (view.key === key) return;
+    view.key = key;
+    [view.count, view.age, view.reason].forEach((node, at) => write(node, shown[at]));
     view.button.classList.toggle("failing", Boolean(failure));
     view.button.classList.toggle("late", late);
     view.button.classList.toggle("idle", count === 0 && !failure);

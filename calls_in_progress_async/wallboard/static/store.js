@@ -54,7 +54,8 @@ export class Store {
   }
 
   _status(data) {
-    this.#clock.sync(data.at);
+    if (this.stopped === null) this.#clock.sync(data.at);
+    else this.#clock.freeze(); // without news of calls no timer runs on
     this.status = data;
     this.ages = data.ages;
     this.statusAt = this.#clock.now();

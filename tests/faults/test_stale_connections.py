@@ -150,7 +150,7 @@ def client_of(server: ThreadServer, **settings: Any) -> CallsInProgressClient:
 @pytest.mark.parametrize("act", ACTS.values(), ids=ACTS)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @ON_EVERY_LOOP
-def test_what_came_while_the_loop_was_busy_answers_nobody(
+def test_input_while_the_loop_was_busy_is_not_read_as_a_response(
     method: Any, act: Callable[[socket.socket], None], tls: Any, loop: Any
 ) -> None:
     """The next request goes out on a new connection: a find gets its own calls, a POST is done and not in doubt."""
@@ -170,7 +170,7 @@ def test_what_came_while_the_loop_was_busy_answers_nobody(
 
 
 @ON_EVERY_LOOP
-def test_several_stale_connections_are_all_passed_over(tls: Any, loop: Any) -> None:
+def test_several_stale_connections_are_all_skipped(tls: Any, loop: Any) -> None:
     """All are skipped, and one request is on the wire."""
 
     async def main() -> None:
