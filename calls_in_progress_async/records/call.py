@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
 
@@ -236,25 +236,30 @@ def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
         PayloadError: The payload is not an object or, in strict mode, a field cannot be read.
     """
     decoded, problems = decode_or_structure(decoding_class_of(Call), payload, path)
-    return adopt_call(decoded, (Body(payload, path), None), problems, strict=strict)
-
-
-def adopt_call(
-    decoded: Call, source: tuple[Body, int | None], problems: tuple[Problem, ...] = (), *, strict: bool
-) -> Call:
-    """Complete a call of the decoding class."""
-    _set_source(decoded, source)
-    _set_class(decoded, Call)
-    _set_custom(decoded, None)
-    if _get_printed(decoded) is not None and decoded.keypresses is None:
-        _set_keypresses(decoded, _get_printed(decoded))
-    if (repeat := _get_repeat(decoded)).__class__ is str:
-        _set_repeat(decoded, flag_of(repeat))
     if problems:
         _set_problems(decoded, problems)
-    if strict and (found := decoded.problems):
-        raise PayloadError(found[0].path, found[0].reason)
+    adopt_calls([decoded], [(Body(payload, path), None)], strict=strict)
     return decoded
+
+
+def adopt_calls(decoded: Sequence[Call], sources: Iterable[tuple[Body, int | None]], *, strict: bool) -> None:
+    """Turn objects of the decoding class into calls, each with its source.
+
+    Raises:
+        PayloadError: In strict mode, a field cannot be read.
+    """
+    for call, source in zip(decoded, sources, strict=False):
+        _set_source(call, source)
+        _set_class(call, Call)
+        _set_custom(call, None)
+        if _get_printed(call) is not None and call.keypresses is None:
+            _set_keypresses(call, _get_printed(call))
+        if _get_repeat(call).__class__ is str:
+            _set_repeat(call, flag_of(_get_repeat(call)))
+    if strict:
+        for call in decoded:
+            if found := call.problems:
+                raise PayloadError(found[0].path, found[0].reason)
 
 
 def meaning(payload: bytes) -> object:
