@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
 
-randomness = Random()  # noqa: S311 - jitter and backoff are no secrets
+randomness: Random = Random()  # noqa: S311 - jitter and backoff are no secrets
 """The source of every random number. `seed` it to repeat a run."""
 
 _last_reader: Callable[[], float] = time.monotonic

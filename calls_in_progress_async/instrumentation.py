@@ -18,7 +18,7 @@ from attrs import define, field
 from .attempt import Attempt
 from .organization import Organization
 
-logger = logging.getLogger("calls_in_progress_async")
+logger: logging.Logger = logging.getLogger("calls_in_progress_async")
 
 _SHOWN = ("id", "organization_type")
 """Query parameters with a value that identifies no caller."""

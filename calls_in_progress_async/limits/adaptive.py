@@ -94,9 +94,10 @@ class AdaptiveRate:
         self, settings: Adaptation, *, rate: float | None = None, limit: float | None = None, share: float = 1.0
     ) -> None:
         self._settings = settings
-        self.share = share
-        self.rate = self._base = self._bounded(settings.initial if rate is None else rate)
-        self.limit = None if limit is None else max(self._bounded(limit), self.rate)
+        self.share: float = share
+        self.rate: float = self._bounded(settings.initial if rate is None else rate)
+        self.limit: float | None = None if limit is None else max(self._bounded(limit), self.rate)
+        self._base = self.rate
         self._age = 0.0  # seconds of use since the last cut
         self._cuts = 0  # since the rate last came near the limit
         self._any_answered = True  # True after a success sent since the last round of 429s

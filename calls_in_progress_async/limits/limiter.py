@@ -59,7 +59,7 @@ class RateLimiter:
         self._share = 1.0
         self._token_shares: OrderedDict[str, float] = OrderedDict()
         self._make_error: Callable[[], BaseException] | None = None
-        self.view = RateLimits(self)
+        self.view: RateLimits = RateLimits(self)
         """The public, read-only side."""
 
     def try_acquire(self, limit_key: LimitKey, organization: Hashable) -> bool:

@@ -292,7 +292,7 @@ def _extra_of(call: Call) -> FrozenDict[str, Any]:
 
 _READ_LATER = ("custom_data", "demographics_data", "extra")
 _HINTS = get_type_hints(Call, include_extras=True)
-DecodedCall = add_decoding_class(
+DecodedCall: type[Call] = add_decoding_class(
     Call,
     {
         **{each.name: (_HINTS[each.name], each.name) for each in fields(Call) if each.name not in _READ_LATER},

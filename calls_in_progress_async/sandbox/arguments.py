@@ -36,7 +36,7 @@ class ArgumentsInvalid(Exception):
 
     def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__(errors)
-        self.errors = {name: [error] for name, error in errors.items()}
+        self.errors: dict[str, list[str]] = {name: [error] for name, error in errors.items()}
 
 
 @attrs.frozen(kw_only=True)

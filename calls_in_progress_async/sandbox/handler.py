@@ -33,8 +33,8 @@ class RequestHandler:
     def __init__(self, settings: SandboxSettings, simulation: Simulation) -> None:
         self.requests: deque[RecordedRequest] = deque(maxlen=_REQUESTS_KEPT)
         self.updates: deque[AppliedUpdate] = deque(maxlen=_UPDATES_KEPT)
-        self.stats = SandboxStats()
-        self.fault_injector = FaultInjector(settings.seed)
+        self.stats: SandboxStats = SandboxStats()
+        self.fault_injector: FaultInjector = FaultInjector(settings.seed)
         self._settings = settings
         self._simulation = simulation
         self._api = Api(settings, simulation, self.updates)

@@ -28,9 +28,9 @@ class Publisher:
     """
 
     def __init__(self, feed: Feed, settings: BoardSettings, version: str) -> None:
-        self.board = Board(settings)
-        self.activity = Activity(settings.sample_seconds)
-        self.broadcast = Broadcast(_run_name(), settings, self._snapshot, self._status)
+        self.board: Board = Board(settings)
+        self.activity: Activity = Activity(settings.sample_seconds)
+        self.broadcast: Broadcast = Broadcast(_run_name(), settings, self._snapshot, self._status)
         self._feed = feed
         self._settings = settings
         self._version = version

@@ -102,7 +102,7 @@ class EventQueue:
     """A queue of events. Events of one call come out in order; so do those of an organization, except for merges."""
 
     def __init__(self) -> None:
-        self.merges = 0
+        self.merges: int = 0
         """Number of events merged into another event, or undone, before anybody took them."""
         self._queue: OrderedDict[QueueEntry, None] = OrderedDict()  # a dict is slow at its beginning after deletions
         self._pending: dict[Organization, _Pending] = {}

@@ -81,7 +81,7 @@ class Poller:
         check_usable: CheckUsable,
         max_retry_after: float,
     ) -> None:
-        self.counters = PollCounters()
+        self.counters: PollCounters = PollCounters()
         self._fetch = fetch
         self._schedule = schedule
         self._sink = sink
