@@ -26,9 +26,9 @@ _REMOTE_PROXY = {
 """The problem with each setting that may name a proxy."""
 
 
-def base_url(value: Any) -> str:
+def base_url(value: str) -> str:
     """Check the URL of the host: HTTPS, or HTTP to this machine; no credentials, query or fragment."""
-    # The message never shows a refused URL, because the URL may hold credentials.
+    # The message never shows a rejected URL, because the URL may hold credentials.
     url = _split(value)
     if url is None or not url.hostname or url.scheme not in ("https", "http"):
         raise validation.invalid("base_url", _NOT_A_URL)
@@ -43,7 +43,7 @@ def base_url(value: Any) -> str:
     return str(value).rstrip("/")
 
 
-def proxy(value: Any) -> str | None:
+def proxy(value: str | None) -> str | None:
     """Check the URL of a proxy, or None. A host without a scheme is an HTTP proxy, as it is for curl."""
     return None if value is None else _proxy_url("proxy", value)
 

@@ -74,7 +74,7 @@ class QueuedGap:
     """The end of an outage, or of the time between two runs."""
 
     organization: Organization
-    type: type[OrganizationRecovered | OrganizationResumed]
+    kind: type[OrganizationRecovered | OrganizationResumed]
     gap: float
     since: float
 
@@ -84,7 +84,7 @@ class QueuedGap:
 
     def event(self) -> CallEvent:
         """Make the event."""
-        return self.type(self.organization, self.gap)
+        return self.kind(self.organization, self.gap)
 
 
 @define(eq=False)

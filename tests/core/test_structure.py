@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
 
 import pytest
 
@@ -164,21 +161,3 @@ def test_the_public_names_are_there() -> None:
     assert set(names) <= set(dir(calls_in_progress_async))
     assert all(hasattr(calls_in_progress_async, name) for name in names)
     assert (ROOT / "py.typed").exists()
-
-
-def public_functions() -> Iterator[tuple[str, Any]]:
-    """Every public class and function, and every public method."""
-    for name in calls_in_progress_async.__all__:
-        value = getattr(calls_in_progress_async, name)
-        if isinstance(value, type):
-            yield name, value
-            for attribute, member in inspect.getmembers(value):
-                function = member.fget if isinstance(member, property) else member
-                if (inspect.isroutine(function) and not attribute.startswith("_")) or attribute == "__init__":
-                    yield f"{name}.{attribute}", function
-
-
-@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in public_functions()])
-def test_type_hints_resolve_at_run_time(value: Any) -> None:
-    """Dependency injection, pydantic's validate_call and documentation tools call typing.get_type_hints."""
-    get_type_hints(inspect.unwrap(value))
