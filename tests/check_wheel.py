@@ -1,4 +1,4 @@
-"""Run the README's first program in an environment that has only the built wheel."""
+"""Run the README's first program in an environment with the built wheel only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One call, in the shape that the page shows."""
+"""One call in the form for the page."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Row: TypeAlias = dict[str, Any]
 
 
 def row_key(organization: Organization, call: Call) -> str:
-    """Name a call for the page, in 16 characters that tell nothing of it."""
+    """Return the key of a call on the page: 16 hexadecimal digits of a hash of its id."""
     identity = call.transaction_id or call.call_record_id or call.raw_json.decode("utf-8", "replace")
     return blake2b(f"{organization} {identity}".encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def row(organization: Organization, call: Call, settings: BoardSettings) -> Row:
-    """Describe a call by what the settings allow on the page, and nothing else."""
+    """Describe a call by the fields allowed on the page, and no others."""
     number = call.calling_phone_number
     hidden = None if settings.show_numbers else number
 

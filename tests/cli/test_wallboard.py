@@ -1,4 +1,4 @@
-"""``wallboard`` serves the page, and says what it exposes."""
+"""``wallboard`` serves the page, and prints the exposed address."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOKEN = "a page token of some length"
 
 @attrs.define
 class Served:
-    """A wallboard that runs in this process."""
+    """A wallboard in this process."""
 
     url: str
     warnings: list[str]
@@ -57,7 +57,7 @@ async def served(monkeypatch: pytest.MonkeyPatch, line: CommandLine, *arguments:
 
 
 async def line_with(got: aiohttp.ClientResponse, text: bytes) -> bytes:
-    """Read a stream up to the line that holds some text."""
+    """Read a stream up to the first line with some text."""
     while text not in (seen := await got.content.readline()):
         pass
     return seen
@@ -78,7 +78,7 @@ async def test_it_serves_the_calls_of_organizations(command_line, monkeypatch) -
 
 
 async def test_a_loopback_page_is_for_this_machine_only(command_line, monkeypatch) -> None:
-    """A foreign host name is rejected, so that no page elsewhere can read the calls."""
+    """A foreign host name is rejected, so no foreign page can read the calls."""
     async with (
         command_line() as line,
         served(monkeypatch, line, "advertiser:2") as board,

@@ -1,4 +1,4 @@
-"""Text that is a phone number goes to the wire in E.164; any other text is refused."""
+"""Phone numbers go to the wire in E.164; any other text is rejected."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_letters_are_no_digits(region: str, number: str, validate: str) -> None:
      ("(800) FLOWERS", "+18003569377"), ("800FLOWERS", "+18003569377")],
 )  # fmt: skip
 def test_one_word_may_complete_a_number(number: str, expected: str) -> None:
-    """A vanity number ends in a word that stands for its last digits."""
+    """A vanity number, with a word for its last digits, is sent in E.164."""
     assert e164("n", number, region="US", validate="possible") == expected
 
 
@@ -62,7 +62,7 @@ def test_regions_are_those_of_the_phone_number_library() -> None:
 
 @pytest.mark.parametrize("region", ["UK", "uk", "EN"])
 def test_an_unknown_region_is_refused_with_the_one_that_is_meant(region: Any) -> None:
-    """The client is not made, so that no number is read in the wrong country."""
+    """An unknown default_region raises before any number is read in the wrong country."""
     with pytest.raises(InvalidRequestError, match=r'"GB" is meant'):
         CallsInProgressClient(token="t", default_region=region)
     with pytest.raises(InvalidRequestError, match=r"^default_region must be .*, got 'XX'$"):

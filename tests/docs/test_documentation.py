@@ -38,7 +38,7 @@ async def run(source: str, **environment: str) -> tuple[int | None, str]:
 
 
 def missing_libraries(source: str) -> set[str]:
-    """Name the top-level modules that a program imports and this environment does not have."""
+    """Name the imported top-level modules missing from this environment."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -70,7 +70,7 @@ def test_programs_are_written_for_type_checkers(tmp_path: Path) -> None:
 
 
 def test_every_error_is_documented() -> None:
-    """The table of errors has every error class that is raised."""
+    """The table of errors has every raised error class."""
     page = (ROOT / "docs" / "errors.md").read_text()
     roots = {"CallsInProgressError", "ClientStateError", "TransportError", "ResponseError"}
     tree = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
@@ -124,7 +124,7 @@ def test_relative_links_lead_to_files() -> None:
 
 
 def test_every_public_name_is_in_the_reference() -> None:
-    """The reference documents each name that the package exports; errors come with their module."""
+    """The reference documents each exported name; errors come with their module."""
     pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
     documented = set(re.findall(r"auto(?:class|data):: (\w+)$", pages, re.MULTILINE)) | set(vars(errors))
     assert set(calls_in_progress_async.__all__) - {"__version__"} - documented == set()

@@ -12,7 +12,7 @@ from calls_in_progress_async.transport.connection_slots import ConnectionSlots
 
 
 def test_a_free_slot_takes_no_waiting() -> None:
-    """So many, and no more."""
+    """max_connections slots are granted at once, and no more."""
 
     async def main() -> None:
         slots = ConnectionSlots(2)
@@ -51,7 +51,7 @@ def test_a_slot_passes_to_the_first_in_the_queue() -> None:
 
 @pytest.mark.parametrize("before", [True, False])
 def test_cancellations_in_the_step_of_a_release_lose_no_slot(before: bool) -> None:
-    """Of one waiter or of several, before or after it has the slot."""
+    """Cancelling one waiter or several, before or after the grant, loses no slot."""
 
     async def main() -> None:
         for cancelled in range(1, 5):
