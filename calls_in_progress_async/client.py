@@ -161,7 +161,7 @@ class CallsInProgressClient:
         ``CALLS_IN_PROGRESS_BASE_URL``, ``CALLS_IN_PROGRESS_NETWORK``, ``CALLS_IN_PROGRESS_ORGANIZATION_TYPE_CASE``.
 
         Raises:
-            InvalidRequestError: There is no token, or a variable holds what the setting refuses.
+            InvalidRequestError: There is no token, or a variable holds an invalid value.
         """
         return cls(**environment.complete({**settings}))
 

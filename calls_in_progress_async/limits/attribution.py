@@ -46,7 +46,7 @@ class _Suspect:
     limited_alone: bool = False
     """The verdict."""
 
-    def refuse(self, share: float, now: float) -> None:
+    def reject(self, share: float, now: float) -> None:
         """Count a round of 429s."""
         self.chance = max(_LEAST_CHANCE, self.chance * max(share, _LEAST_FACTOR))
         self.limited_alone = self.chance <= (_LIKELY_IF_ANSWERED if self.answered else _LIKELY)
@@ -106,7 +106,7 @@ class ThrottleAttribution:
         suspect = self._suspects.get(organization) or self._add(organization)
         known = suspect.limited_alone
         if sent_at > suspect.counted_at:
-            suspect.refuse((self._answers.get(organization, 0) + 1) / (self._total + 1), now)
+            suspect.reject((self._answers.get(organization, 0) + 1) / (self._total + 1), now)
             self._forget_answers()
             if not suspect.limited_alone:
                 self._fade_others(organization)

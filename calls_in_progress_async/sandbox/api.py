@@ -80,7 +80,7 @@ class Api:
         }
         self._tokens = frozenset({settings.token, *settings.tokens.values()})
 
-    def refusal(self, token: str) -> Response | None:
+    def rejection(self, token: str) -> Response | None:
         """Return the 401 or 429 for any request with this token, or `None`."""
         if token not in self._tokens:
             return _NOT_AUTHORIZED

@@ -206,7 +206,7 @@ class SimulatedOrganization:
 
 
 def _check_fields(fields: Fields) -> Fields:
-    """Refuse fields without a form in JSON, so that the mistake shows at the call and not in a response."""
+    """Reject fields without a form in JSON, so that the mistake shows at the call and not in a response."""
     for name, value in fields.items():
         try:
             encode(value)

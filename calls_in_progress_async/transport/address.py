@@ -60,7 +60,7 @@ def choose_proxy(base: str, setting: str | None, *, trust_env: bool) -> str | No
         InvalidRequestError: The environment's proxy cannot be used, or a remote proxy would see the token in the clear.
     """
     if setting is not None:
-        refuse_remote_proxy("proxy", base, setting)
+        reject_remote_proxy("proxy", base, setting)
         return setting
     return proxy_of_environment("trust_env", base) if trust_env else None
 
@@ -68,7 +68,7 @@ def choose_proxy(base: str, setting: str | None, *, trust_env: bool) -> str | No
 def proxy_of_environment(parameter: str, base: str) -> str | None:
     """Return the proxy of the environment for a host, looked up once.
 
-    With its own ``trust_env``, aiohttp looks the proxy up for each request, and refuses all of them if .netrc has the
+    With its own ``trust_env``, aiohttp looks the proxy up for each request, and rejects all of them if .netrc has the
     host.
 
     Args:
@@ -81,11 +81,11 @@ def proxy_of_environment(parameter: str, base: str) -> str | None:
     if found is None or proxy_bypass(host) or proxy_bypass(f"{host}:{url.port}"):
         return None
     proxy = _proxy_url(parameter, found, f"reads {url.scheme.upper()}_PROXY, and that ")
-    refuse_remote_proxy(parameter, base, proxy)
+    reject_remote_proxy(parameter, base, proxy)
     return proxy
 
 
-def refuse_remote_proxy(parameter: str, base: str, proxy: object) -> None:
+def reject_remote_proxy(parameter: str, base: str, proxy: object) -> None:
     """Raise if plain HTTP, with the token in its header, would leave this machine through a proxy."""
     if proxy is None or base.startswith("https:"):
         return
@@ -124,7 +124,7 @@ def _split(value: Any) -> SplitResult | None:
 
 
 def _is_readable_by_yarl(value: str) -> bool:
-    """Return False for a URL that urllib accepts and yarl refuses, such as http://[::1].x."""
+    """Return False for a URL that urllib accepts and yarl rejects, such as http://[::1].x."""
     try:
         return bool(URL(value).host)
     except ValueError:

@@ -85,7 +85,7 @@ class Lifetime:
                 await self.wait_until_idle()
 
     def end(self) -> None:
-        """Cancel all running calls, and refuse later ones."""
+        """Cancel all running calls, and reject later ones."""
         self.closed = True
         self.scopes.cancel_all()
 

@@ -234,7 +234,7 @@ class Poller:
         now, state = clock.now(), entry.item
         self.counters.failures += 1
         if is_rate_limit(error):
-            self._limit.on_refusal(now)
+            self._limit.on_rejection(now)
         if isinstance(error, CallsInProgressError):
             error.__traceback__ = None  # the error may be kept for long, and its frames hold responses
         began_outage = self._is_wanted(entry) and state.fail(error)

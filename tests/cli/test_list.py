@@ -89,11 +89,11 @@ async def test_lines_are_json_whatever_the_payload_holds(command_line) -> None:
     async with command_line(faults=[Fault(status=200, body=body)]) as line:
         done = await line.execute("list", "advertiser:2", "--json")
         assert done.code == 0
-        call = json.loads(done.stdout, parse_constant=_refuse)["call"]
+        call = json.loads(done.stdout, parse_constant=_reject)["call"]
         assert (call["a"], call["b"], call["c"]) == (None, [None, None], 'NaN " -Infinity')
 
 
-def _refuse(constant: str) -> None:
+def _reject(constant: str) -> None:
     raise AssertionError(constant)
 
 

@@ -33,13 +33,13 @@ async def test_its_options_reach_the_server(command_line) -> None:
         arguments = ("sandbox", "--json", "--calls-per-organization", "0")
         limited = await line.start(*arguments, "--rate-limit", "0.01", "--rate-burst", "1")
         faulty = await line.start(*arguments, "--fault-rate", "1")
-        for process, refusal in ((limited, RateLimitedError), (faulty, ServerError)):
+        for process, rejection in ((limited, RateLimitedError), (faulty, ServerError)):
             assert process.stdout is not None
             sandbox = json.loads(await process.stdout.readline())
             retry = RetryPolicy(max_attempts=1)
             async with CallsInProgressClient(token=sandbox["token"], base_url=sandbox["url"], retry=retry) as client:
-                answers = [await client.find(Organization.advertiser(2))] if refusal is RateLimitedError else []
-                with pytest.raises(refusal):
+                answers = [await client.find(Organization.advertiser(2))] if rejection is RateLimitedError else []
+                with pytest.raises(rejection):
                     await client.find(Organization.advertiser(2))
                 assert list(map(len, answers)) == [0] * len(answers)
             process.send_signal(signal.SIGINT)

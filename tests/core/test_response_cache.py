@@ -62,7 +62,7 @@ def get(answers: ResponseCache[str], asked: Any, key: str = "key", age: float = 
     return asyncio.create_task(answers.get(key, asked, age, timeout))
 
 
-async def test_identical_questions_share_a_request(answers: ResponseCache[str], asked: Asked) -> None:
+async def test_identical_requests_are_sent_once(answers: ResponseCache[str], asked: Asked) -> None:
     """Ten callers with one question share a request; another question has another one."""
     tasks = [get(answers, asked) for _ in range(10)] + [get(answers, asked, "other")]
     await settle()
@@ -72,8 +72,8 @@ async def test_identical_questions_share_a_request(answers: ResponseCache[str], 
     assert (asked.count, answers.hits) == (2, 9)
 
 
-async def test_a_young_answer_is_given_again(answers: ResponseCache[str], asked: Asked, hand: Any) -> None:
-    """An answer no older than max_age takes no request; an older one does."""
+async def test_a_young_response_is_shared(answers: ResponseCache[str], asked: Asked, hand: Any) -> None:
+    """A response no older than max_age takes no request; an older one does."""
     asked.gate = None
     assert await get(answers, asked) == "answer 1"
     hand.now += 1.0
@@ -147,8 +147,8 @@ async def test_a_new_request_is_apart_from_one_that_is_being_cancelled(answers: 
     assert await get(answers, fresh) == "answer 1"
 
 
-async def test_each_has_a_deadline_of_its_own(answers: ResponseCache[str], asked: Asked) -> None:
-    """An impatient caller gives up alone."""
+async def test_each_caller_has_a_separate_deadline(answers: ResponseCache[str], asked: Asked) -> None:
+    """An impatient caller raises DeadlineExceededError, and the others get the response."""
     patient, hasty = get(answers, asked), get(answers, asked, timeout=0.001)
     with pytest.raises(DeadlineExceededError):
         await hasty
@@ -194,10 +194,10 @@ async def test_an_error_that_nobody_waits_for_is_not_complained_of(answers: Resp
     await settle()
 
 
-async def test_answers_do_not_pile_up(
+async def test_kept_responses_are_bounded(
     answers: ResponseCache[str], asked: Asked, hand: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Responses too old for every caller go, and the number of the rest is limited."""
+    """Responses too old for every caller are dropped, and the number of the rest is limited."""
     asked.gate = None
     for number in range(100):
         await get(answers, asked, str(number))

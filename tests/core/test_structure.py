@@ -67,8 +67,8 @@ def test_the_reader_of_imports_sees_them() -> None:
         ("msgspec", {"records/codec"}),
     ],
 )
-def test_an_outside_library_has_one_door(library: str, door: set[str]) -> None:
-    """Only one module imports it."""
+def test_an_outside_library_is_imported_in_one_module(library: str, door: set[str]) -> None:
+    """Each dependency is imported in one module only."""
     assert {each for each in importers(library) if not each.startswith(("fleet/", "sandbox/"))} == door
 
 
@@ -81,7 +81,7 @@ def test_the_clients_aiohttp_is_under_transport(library: str) -> None:
 
 @pytest.mark.parametrize("library", ["click", "rich", "typer"])
 def test_only_the_command_line_imports_its_libraries(library: str) -> None:
-    """They are in an extra."""
+    """Click and rich are in an extra, so only the command line may import them."""
     assert {each.partition("/")[0] for each in importers(library)} <= {"cli", "__main__"}
 
 
@@ -93,8 +93,8 @@ def of(folder: str) -> list[Path]:
     return [module for module in MODULES if parts(module)[0] == folder]
 
 
-def test_nothing_stands_on_the_command_line() -> None:
-    """Only __main__ and cli itself import it."""
+def test_nothing_imports_the_command_line() -> None:
+    """Only __main__ and cli itself import cli."""
     for module in MODULES:
         if parts(module)[0] not in ("cli", "__main__"):
             assert not [name for name in own_imports(module) if name.partition(".")[0] == "cli"], module
@@ -112,8 +112,8 @@ def test_only_the_command_line_imports_the_sandbox() -> None:
             assert not sandbox, module
 
 
-def test_records_know_nothing_of_http() -> None:
-    """They import nothing of transport, endpoints or the client."""
+def test_records_import_nothing_of_http() -> None:
+    """The records import nothing of transport, endpoints or the client."""
     assert of("records")
     for module in of("records"):
         assert not [name for name in own_imports(module) if name.startswith(("transport", "endpoints", "client"))], (
@@ -121,8 +121,8 @@ def test_records_know_nothing_of_http() -> None:
         )
 
 
-def test_transport_knows_nothing_of_calls() -> None:
-    """It imports nothing of records, endpoints, polling or the client."""
+def test_transport_imports_nothing_of_calls() -> None:
+    """Transport imports nothing of records, endpoints, watches or the client."""
     assert of("transport")
     for module in of("transport"):
         unwanted = (

@@ -53,7 +53,7 @@ def test_sockets_and_threads_come_before_timers() -> None:
 
 
 def test_the_clock_is_turned_by_hand() -> None:
-    """A timer that has passed by then fires."""
+    """Moving the clock fires the timers due by then."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -193,7 +193,7 @@ async def test_cookies_are_not_kept() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_refused_and_the_other_host_never_hears_of_it(status: int) -> None:
+async def test_a_redirect_is_rejected_and_the_other_host_never_hears_of_it(status: int) -> None:
     """Neither a find nor an update follows a Location, so the token does not go there."""
     async with RawServer() as other, RawServer([reply(status, Location=other.url + CALLS)]) as server:
         async with server.client() as client:
@@ -248,7 +248,7 @@ def test_a_host_over_tls_or_on_this_machine_is_taken(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", CLEAR)
-def test_http_to_elsewhere_is_refused(url: str) -> None:
+def test_plain_http_to_another_host_is_rejected(url: str) -> None:
     """The token would cross the network in the clear."""
     with pytest.raises(InvalidRequestError, match=r"^base_url is http://.*use https://$"):
         CallsInProgressClient(token=TOKEN, base_url=url)

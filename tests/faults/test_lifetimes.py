@@ -160,7 +160,7 @@ def test_a_cancelled_anyio_scope_leaves_no_socket_open(stage: str, loop: Any) ->
 
 
 async def test_a_transport_is_closed_to_the_end_in_a_cancelled_anyio_scope() -> None:
-    """For any number of steps."""
+    """A cancelled anyio scope lets close() run any number of steps."""
 
     class Slow:
         closed = False
@@ -180,8 +180,8 @@ async def test_a_transport_is_closed_to_the_end_in_a_cancelled_anyio_scope() -> 
     assert transport.closed
 
 
-async def test_a_transport_that_does_not_close_is_not_waited_for_after_a_cancellation() -> None:
-    """Only for a second; then it is cancelled too."""
+async def test_a_cancelled_close_waits_one_second_for_its_transport() -> None:
+    """After that second the closing of the transport is cancelled too."""
 
     class Stubborn:
         cancelled = False
@@ -211,8 +211,8 @@ async def test_a_transport_that_does_not_close_is_not_waited_for_after_a_cancell
     assert await asyncio.to_thread(virtual_loop.run, main) == 6.0
 
 
-async def test_an_error_of_a_transport_that_closes_is_raised() -> None:
-    """And the client is closed."""
+async def test_an_error_while_closing_the_transport_is_raised() -> None:
+    """The client is closed all the same."""
 
     class Failing:
         async def send(self, *_: Any) -> Any:
@@ -271,7 +271,7 @@ def test_closing_after_any_number_of_steps(act: Any, loop: Any) -> None:
 
 
 def test_a_drain_waits_for_the_last_of_several() -> None:
-    """And not only for the first."""
+    """The drain ends with the last running call, not with the first."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=1.0), Answer(200, takes=3.0))
@@ -283,8 +283,8 @@ def test_a_drain_waits_for_the_last_of_several() -> None:
     virtual_loop.run(main)
 
 
-def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
-    """It is not told as a timeout of its own."""
+def test_an_attempt_ended_by_closing_is_no_timeout() -> None:
+    """The attempt's error is not reported as a timeout."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=9.0), retry=RetryPolicy(max_attempts=1))
@@ -440,18 +440,18 @@ ENDINGS = {
         client = make()
         async def main():
             await use(client)
-            refused = []
+            rejected = []
             def elsewhere():
                 try:
                     asyncio.run(use(client))
                 except WrongLoopError:
-                    refused.append(True)
+                    rejected.append(True)
             thread = threading.Thread(target=elsewhere)
             thread.start()
             while thread.is_alive():
                 await asyncio.sleep(0.001)
             thread.join()
-            assert refused
+            assert rejected
             await use(client)
             await client.close()
         asyncio.run(main())
@@ -563,7 +563,7 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
 
 
 def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
-    """After 1 s in the queue for a slot, attempt_timeout begins, and is no longer."""
+    """After 1 s in the queue for a slot, attempt_timeout begins with its whole length."""
 
     async def main() -> None:
         it = rig(
@@ -619,5 +619,5 @@ async def test_a_missing_c_parser_is_told_once(extensions: str, warned: bool) ->
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate()
-    text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should refuse."
+    text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should reject."
     assert out.decode() == f"{[text] if warned else []}\n"

@@ -32,13 +32,13 @@ def fresh(what: Any) -> Any:
 
 RENAME = {"external_unique_id": "a", "new_external_unique_id": "b"}
 
-REFUSED_AT_THE_DOOR: list[Any] = [
+Rejected_AT_THE_DOOR: list[Any] = [
     NEVER, 408, 425, Answer(429, {"Retry-After": "0"}), Answer(503, {"Retry-After": "0"}),
 ]  # fmt: skip
 MAYBE_DONE: list[Any] = [LOST, SLOW, 500, 502, 503, 504, Answer(503, {"Retry-After": "soon"})]
 
 
-@pytest.mark.parametrize("first", REFUSED_AT_THE_DOOR, ids=str)
+@pytest.mark.parametrize("first", Rejected_AT_THE_DOOR, ids=str)
 @pytest.mark.parametrize("changes", [{}, {"method": "POST"}, RENAME])
 def test_what_surely_was_not_carried_out_is_repeated(changes: Any, first: Any) -> None:
     """PUT, POST and a rename alike."""
@@ -116,8 +116,8 @@ async def test_what_may_have_been_applied_stays_so_whatever_a_later_attempt_says
         assert (len(raised.value.attempts), raised.value.may_have_been_applied) == (2, True)
 
 
-def test_it_stays_so_when_our_own_side_gives_up() -> None:
-    """Closed, out of time, rejected by the limiter, without a token, in any wait after the lost attempt."""
+def test_may_have_been_applied_stays_true_if_the_client_gives_up() -> None:
+    """The client is closed, out of time, rejected by the limiter or without a token after the lost attempt."""
 
     async def main() -> None:
         closed = rig(LOST(), 200, retry=RetryPolicy(initial=50, maximum=50))
@@ -141,8 +141,8 @@ def test_it_stays_so_when_our_own_side_gives_up() -> None:
     virtual_loop.run(main)
 
 
-def test_it_is_false_as_long_as_nothing_can_have_been_applied() -> None:
-    """Never connected, refused at the door, waiting for its turn, its token or the limiter; and of any find."""
+def test_may_have_been_applied_is_false_if_nothing_was_sent() -> None:
+    """The request never connected, or waited for earlier writes, its token or the limiter; finds never apply."""
 
     async def main() -> None:
         outcomes = []
@@ -212,8 +212,8 @@ def waiting_rig(place: str) -> Rig:
 
 
 @pytest.mark.parametrize("place", ["backoff", "limiter", "gate"])
-def test_a_repetition_is_abandoned_wherever_it_waits_when_a_newer_update_comes(place: str) -> None:
-    """SupersededError, maybe applied; the newer update then goes out, and the older one never again."""
+def test_a_newer_update_ends_the_repetition_of_an_older_one_in_any_wait(place: str) -> None:
+    """The older raises SupersededError, maybe applied; the newer goes out, and the older never again."""
 
     async def main() -> None:
         it = waiting_rig(place)
@@ -235,7 +235,7 @@ def test_a_repetition_is_abandoned_wherever_it_waits_when_a_newer_update_comes(p
 
 
 def test_the_newest_update_is_repeated() -> None:
-    """And one of another call supersedes nothing."""
+    """An update of another call supersedes nothing."""
 
     async def main() -> None:
         it = rig(LOST(), LOST(), 200, retry=RetryPolicy(initial=10))

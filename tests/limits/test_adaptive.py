@@ -104,7 +104,7 @@ def test_it_finds_a_raised_limit_within_a_minute_and_a_cut_one_within_seconds(be
 
 @pytest.mark.parametrize("seconds", [5, 40])
 @pytest.mark.parametrize("allowed", [5, 37, 120])
-def test_a_refusal_of_everything_for_a_while_is_not_taken_for_a_low_limit(allowed, seconds):
+def test_a_rejection_of_everything_for_a_while_is_not_taken_for_a_low_limit(allowed, seconds):
     """One cut for all of it: the rate is back within seconds of the first answer, not a floor to climb from."""
     log = simulate(lambda now: 0 if 60 <= now < 60 + seconds else allowed, seconds=100 + seconds)
     before = next(rate for now, _, rate in log if now >= 59)

@@ -155,7 +155,7 @@ async def test_a_find_by_an_id_that_finds_nothing_is_an_empty_list(asking, revis
 
 
 @pytest.mark.parametrize("revision", REVISIONS[:3])
-async def test_a_wrong_token_is_refused_as_in_the_example(asking, revision):
+async def test_a_wrong_token_is_rejected_as_in_the_example(asking, revision):
     async with asking(revision=revision) as asker:
         reply = await asker.find(headers={"Authorization": "wrong"})
     assert (reply.status, reply.json) == (401, example(revision, "get_calls_by_transaction_id.response-401"))

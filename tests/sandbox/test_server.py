@@ -103,7 +103,7 @@ def test_organizations_are_a_count_or_given():
         {"latency_jitter": -1},
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused_by_name(settings):
+def test_a_setting_that_makes_no_sense_is_rejected_by_name(settings):
     with pytest.raises(ValueError, match=next(iter(settings)).removesuffix("s")):
         SandboxServer(**settings)
 
@@ -130,7 +130,7 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(settings):
         (lambda sandbox: SandboxServer(organizations=2).live(NOBODY), "one of network:1, advertiser:2, got"),
     ],
 )
-async def test_an_argument_that_makes_no_sense_is_refused_with_what_is_expected(act, expected):
+async def test_an_argument_that_makes_no_sense_is_rejected_with_what_is_expected(act, expected):
     with pytest.raises(InvalidRequestError) as caught:
         act(SandboxServer())
     assert expected in str(caught.value)
@@ -184,7 +184,7 @@ async def test_over_a_long_time_the_rate_is_exact(asking, clock):
             await asker.find()
             clock.seconds += 0.1
         assert asker.sandbox.stats.allowed == pytest.approx(370, abs=2)
-        assert asker.sandbox.stats.allowed + asker.sandbox.stats.refused == 1_000
+        assert asker.sandbox.stats.allowed + asker.sandbox.stats.rejected == 1_000
 
 
 async def test_requests_at_exactly_the_rate_are_all_let_through(asking, clock):
@@ -416,6 +416,6 @@ async def test_a_fault_can_be_kept_to_one_organization(asking):
 
 
 @pytest.mark.parametrize("settings", [{"kind": "fire"}, {"probability": 1.5}, {"probability": -1}, {"status": 99}])
-def test_a_fault_that_makes_no_sense_is_refused(settings):
+def test_a_fault_that_makes_no_sense_is_rejected(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         Fault(**settings)

@@ -157,8 +157,8 @@ def test_a_scope_that_ends_is_a_timeout_and_no_cancellation(before: int) -> None
     virtual_loop.run(main)
 
 
-def test_what_came_of_a_scope_counts_though_it_was_ended() -> None:
-    """A result, or another error."""
+def test_the_result_of_a_cancelled_scope_counts() -> None:
+    """A result or another error wins over the cancellation."""
 
     async def main() -> None:
         task: Any = asyncio.current_task()
@@ -226,8 +226,8 @@ def test_all_scopes_end_at_once_those_without_an_end_too() -> None:
     virtual_loop.run(main)
 
 
-def test_a_scope_whose_time_is_over_is_told_once() -> None:
-    """However long its block then takes: the timer does not go on about it."""
+def test_an_expired_scope_is_cancelled_once() -> None:
+    """However long the block runs on, the timer cancels it only once."""
 
     class Counted(CancelScope):
         told = 0

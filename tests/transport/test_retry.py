@@ -48,8 +48,8 @@ def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 301, 302, *LASTING])
-def test_a_status_that_lasts_is_not(status: int) -> None:
-    """Every other."""
+def test_a_permanent_status_is_not_retried(status: int) -> None:
+    """Every status outside the policy is final."""
     assert decision(status) == Stop()
 
 
@@ -73,14 +73,14 @@ def test_only_failures_of_the_network_are_tried_again(error: Any, again: bool) -
     assert decision(error) == (Retry(0.25) if again else Stop())
 
 
-def test_what_may_have_been_carried_out_is_not_repeated_unless_it_may_be() -> None:
+def test_a_request_is_not_repeated_if_it_may_have_been_applied() -> None:
     """The error names the reason, unless no policy would retry anyway."""
     assert decision(500, repeatable=False) == Stop("not repeated, since it may have been carried out")
     assert decision(404, repeatable=False) == Stop()
 
 
-def test_attempts_are_counted() -> None:
-    """max_attempts includes the first."""
+def test_max_attempts_includes_the_first() -> None:
+    """No attempt follows attempt number max_attempts."""
     three = RetryPolicy(max_attempts=3)
     assert [type(decision(500, policy=three, attempt=n)) for n in (1, 2, 3, 4)] == [Retry, Retry, Stop, Stop]
     assert decision(500, policy=RetryPolicy(max_attempts=1)) == Stop()
@@ -95,7 +95,7 @@ def test_waits_grow_up_to_the_maximum() -> None:
 
 @pytest.mark.parametrize("random", [0.0, 0.5, 1.0])
 def test_jitter_is_full(random: float) -> None:
-    """From 0 to the longest wait; jitter only adds to Retry-After."""
+    """Waits are drawn from 0 to the longest wait; jitter only adds to Retry-After."""
     assert decision(500, jitter=random) == Retry(0.25 * random)
     assert decision(503, wait=3.0, jitter=random) == Retry(3.0 + 0.25 * random)
 
@@ -109,14 +109,14 @@ def test_a_wait_that_is_too_long_raises_at_once() -> None:
 
 
 def test_an_attempt_after_the_deadline_is_not_waited_for() -> None:
-    """At the deadline is after it."""
+    """A wait to the deadline or beyond raises at once."""
     assert decision(500, remaining=0.2501) == Retry(0.25)
     for remaining in (0.25, 0.1, 0.0, -1.0):
         assert decision(500, remaining=remaining) == Stop("the next attempt would be after the deadline")
 
 
-def test_the_statuses_are_a_setting() -> None:
-    """RetryPolicy(statuses=...)."""
+def test_the_retried_statuses_are_a_setting() -> None:
+    """RetryPolicy(statuses=...) replaces the retried statuses."""
     assert decision(418, policy=RetryPolicy(statuses={418})) == Retry(0.25)  # type: ignore[arg-type]
     assert decision(500, policy=RetryPolicy(statuses=frozenset())) == Stop()
 
@@ -125,7 +125,7 @@ def test_the_statuses_are_a_setting() -> None:
 def test_a_backoff_is_never_longer_than_its_maximum(
     n: int, random: float, factor: float, first: float, most: float
 ) -> None:
-    """And always a finite number."""
+    """The backoff is a finite number up to the maximum, for any attempt."""
     wait = RetryPolicy(initial=first, maximum=most, multiplier=factor).backoff(n, random)
     assert 0 <= wait <= most
     assert math.isfinite(wait)
@@ -179,7 +179,7 @@ def test_a_date_without_a_date_is_held_against_our_own_clock() -> None:
 
 @given(st.text(), st.text())
 def test_no_text_makes_retry_after_fail(value: str, date: str) -> None:
-    """It is a finite number of seconds or None."""
+    """Any text gives a finite number of seconds or None."""
     for each in (value, f"{value} GMT", f"Thu, 01 Feb 2024 {value}", f"Thu, {value} 2024 12:00:00 GMT"):
         seconds = parse_retry_after({"Retry-After": each, "Date": date})
         assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
@@ -190,7 +190,7 @@ def test_no_text_makes_retry_after_fail(value: str, date: str) -> None:
 A, B = Organization.advertiser(1), Organization.advertiser(2)
 
 
-def test_a_budget_of_an_organization_is_its_own() -> None:
+def test_each_organization_has_a_separate_budget() -> None:
     """One organization's retries leave the other's untouched."""
     budgets = RetryBudgets(RetryPolicy(organization_budget=2))
     assert [budgets.spend(A) for _ in range(3)] == [True, True, False]
@@ -220,7 +220,7 @@ def test_a_success_returns_a_part() -> None:
     assert [budgets.spend(A) for _ in range(3)] == [True, True, False]
 
 
-def test_a_refusal_costs_nothing() -> None:
+def test_a_rejection_costs_nothing() -> None:
     """An organization with nothing left does not spend the client's."""
     budgets = RetryBudgets(RetryPolicy(budget=3, organization_budget=1))
     assert [budgets.spend(A) for _ in range(5)] == [True, False, False, False, False]
@@ -229,15 +229,15 @@ def test_a_refusal_costs_nothing() -> None:
 
 
 def test_the_budgets_of_many_organizations_take_bounded_memory() -> None:
-    """10,000 are kept."""
+    """The budgets of 10,000 organizations are kept, and no more."""
     budgets = RetryBudgets(RetryPolicy(budget=10**9))
     for number in range(1, 10_102):
         budgets.spend(number)
     assert len(budgets._organizations) == 10_000
 
 
-def test_a_spent_budget_stops_and_says_so() -> None:
-    """Through the delivery: the third failure of an organization is final at once; a success helps."""
+def test_a_spent_budget_stops_the_retries() -> None:
+    """The third failure of an organization is final at once; a success refills the budget."""
 
     async def main() -> None:
         it = rig(500, retry=RetryPolicy(organization_budget=3, budget_refill=1.0, max_attempts=3))
@@ -252,7 +252,7 @@ def test_a_spent_budget_stops_and_says_so() -> None:
     virtual_loop.run(main)
 
 
-def test_a_refusal_earns_nothing_back() -> None:
+def test_a_rejection_earns_nothing_back() -> None:
     """The lowest, 400: no retry is left for the next failure."""
 
     async def main() -> None:
@@ -286,7 +286,7 @@ def test_waits_are_what_was_decided() -> None:
     virtual_loop.run(main)
 
 
-def test_a_first_success_waits_for_nothing() -> None:
+def test_a_success_takes_one_attempt() -> None:
     """One attempt."""
 
     async def main() -> None:
@@ -297,7 +297,7 @@ def test_a_first_success_waits_for_nothing() -> None:
 
 
 def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
-    """In seconds and as a date; a wait beyond the cap raises at once."""
+    """Retry-After counts in seconds and as a date; a wait beyond the cap raises at once."""
 
     async def main() -> None:
         after = [
@@ -345,8 +345,8 @@ def test_a_deadline_covers_attempts_and_waits() -> None:
     virtual_loop.run(main)
 
 
-def test_an_attempt_has_a_timeout_of_its_own() -> None:
-    """It is tried again; each attempt has the whole of it."""
+def test_each_attempt_has_the_whole_attempt_timeout() -> None:
+    """A timed-out attempt is retried with the whole timeout again."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=10.0), Answer(200, takes=4.9), attempt_timeout=5.0, retry=RetryPolicy(initial=0))
@@ -406,8 +406,8 @@ def test_a_timeout_does_not_count_our_own_queues() -> None:
     virtual_loop.run(main)
 
 
-def test_an_attempt_that_waited_still_has_its_timeout() -> None:
-    """After a queue as well."""
+def test_waiting_does_not_shorten_the_attempt_timeout() -> None:
+    """A wait in a queue does not count towards attempt_timeout."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=4.0), Answer(200, takes=60.0), max_connections=1, attempt_timeout=5.0,
@@ -483,8 +483,8 @@ def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> No
 
 
 @pytest.mark.parametrize("limit", [None, RateLimit(rate=1000, burst=100)])
-def test_a_pause_holds_back_whoever_has_a_turn_and_no_connection_yet(limit: RateLimit | None) -> None:
-    """They were let go before the 429, and waited for a slot: they go out after the pause, not into it."""
+def test_a_pause_holds_back_granted_attempts_without_a_connection(limit: RateLimit | None) -> None:
+    """Attempts granted before the 429 and waiting for a slot go out after the pause, not into it."""
 
     async def main() -> None:
         answers = [Answer(429, {"Retry-After": "30"}, takes=1.0), Answer(200, takes=1.0)]
@@ -519,7 +519,7 @@ def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
     virtual_loop.run(main)
 
 
-def test_order_do_not_pile_up_while_every_connection_is_taken() -> None:
+def test_grants_do_not_pile_up_while_every_connection_is_taken() -> None:
     """After a stall the limit holds in every window, and waiters keep their order."""
 
     async def main() -> None:
@@ -580,8 +580,8 @@ def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied(
         virtual_loop.run(lambda first=first: main(first))
 
 
-def test_a_timeout_of_a_token_callable_is_its_own() -> None:
-    """Another TimeoutError passes through unchanged."""
+def test_a_timeout_error_of_a_token_callable_passes_through() -> None:
+    """The callable's own TimeoutError is not taken for the client's."""
 
     async def token(_: Organization) -> str:
         raise TimeoutError("vault")
@@ -621,8 +621,8 @@ async def send(client: Any, method: str) -> Any:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize("answer", NOT_CARRIED_OUT)
-async def test_what_was_not_carried_out_is_repeated(method: str, answer: bytes) -> None:
-    """For every method."""
+async def test_a_request_not_applied_is_retried(method: str, answer: bytes) -> None:
+    """A request surely not applied is retried with any method."""
     async with RawServer([answer, answer, NO_CALLS]) as server, server.client() as client:
         result = await send(client, method)
         assert (len(server.seen), len(result.attempts)) == (3, 3)
@@ -631,7 +631,7 @@ async def test_what_was_not_carried_out_is_repeated(method: str, answer: bytes) 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize("answer", CARRIED_OUT)
-async def test_what_may_have_been_carried_out_is_repeated_unless_it_is_a_post(method: str, answer: bytes) -> None:
+async def test_a_request_maybe_applied_is_retried_unless_it_is_a_post(method: str, answer: bytes) -> None:
     """Each attempt is at most one request on the wire: aiohttp does not repeat by itself."""
     async with RawServer([answer, answer, NO_CALLS]) as server, server.client() as client:
         if method != "POST":
@@ -648,7 +648,7 @@ async def test_what_may_have_been_carried_out_is_repeated_unless_it_is_a_post(me
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 async def test_a_lost_connection_costs_one_attempt(method: str, attempts: int) -> None:
-    """Even on a kept connection: aiohttp would send an idempotent request twice."""
+    """A kept connection is no exception, although aiohttp would send an idempotent request twice."""
     async with RawServer([NO_CALLS, None]) as server:  # noqa: SIM117
         async with server.client(retry=RetryPolicy(max_attempts=attempts, initial=0)) as client:
             await client.find(ACME)
@@ -657,8 +657,8 @@ async def test_a_lost_connection_costs_one_attempt(method: str, attempts: int) -
             assert (len(server.seen), len(raised.value.attempts)) == (1 + attempts, attempts)
 
 
-async def test_a_post_may_be_repeated_if_the_user_says_so() -> None:
-    """RetryPolicy(retry_post=True)."""
+async def test_retry_post_lets_a_post_be_repeated() -> None:
+    """RetryPolicy(retry_post=True) retries a POST after a lost connection."""
     async with RawServer([None, reply(500), DONE]) as server:
         async with server.client(retry=RetryPolicy(retry_post=True, initial=0)) as client:
             done = await send(client, "POST")
@@ -666,7 +666,7 @@ async def test_a_post_may_be_repeated_if_the_user_says_so() -> None:
 
 
 @pytest.mark.parametrize("status", LASTING)
-async def test_a_refusal_is_not_repeated(status: int) -> None:
+async def test_a_rejection_is_not_repeated(status: int) -> None:
     """One request on the wire."""
     async with RawServer([reply(status)]) as server, server.client() as client:
         for method in ("GET", "PUT"):
@@ -676,8 +676,8 @@ async def test_a_refusal_is_not_repeated(status: int) -> None:
         assert len(server.seen) == 2
 
 
-async def test_a_result_knows_its_attempts() -> None:
-    """With their times, oldest first; a find's and an update's."""
+async def test_a_result_lists_its_attempts() -> None:
+    """The results of finds and updates list attempts with their times, oldest first."""
     async with RawServer([reply(500), NO_CALLS, reply(503), DONE]) as server, server.client() as client:
         for method in ("GET", "PUT"):
             first, second = (await send(client, method)).attempts
@@ -691,8 +691,8 @@ async def test_a_result_knows_its_attempts() -> None:
             assert second.network > 0
 
 
-async def test_the_deadline_of_one_call_wins_over_the_clients() -> None:
-    """Shorter, or none."""
+async def test_the_timeout_of_a_call_wins_over_the_clients() -> None:
+    """A call's timeout may be shorter than the client's, or None."""
     async with RawServer([hang]) as server, server.client(retry=RetryPolicy(initial=0), attempt_timeout=5) as client:
         with pytest.raises(sdk.DeadlineExceededError) as raised:
             await client.find(ACME, timeout=0.01)
@@ -706,7 +706,7 @@ async def test_the_deadline_of_one_call_wins_over_the_clients() -> None:
 
 
 def test_a_401_after_a_retry_is_still_a_401() -> None:
-    """Without another token the last response counts, not the first."""
+    """Without another token the error is the 401 of the last response."""
 
     async def main() -> None:
         it = rig(500, 401, token=lambda _: "same", retry=RetryPolicy(initial=0))
@@ -716,7 +716,7 @@ def test_a_401_after_a_retry_is_still_a_401() -> None:
     virtual_loop.run(main)
 
 
-def test_a_refusal_is_over_with_the_token_after_it() -> None:
+def test_a_failure_after_a_token_refresh_is_retried_for_its_own_reason() -> None:
     """A later failure for another reason is retried for that reason, with the new token."""
 
     async def main() -> None:
@@ -739,7 +739,7 @@ def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
     virtual_loop.run(main)
 
 
-def test_the_refusal_of_a_text_is_final_at_once() -> None:
+def test_a_401_is_final_with_a_static_token() -> None:
     """There is nobody to ask for another token, so nothing is waited for, not even for no time."""
 
     async def main() -> None:
@@ -749,7 +749,7 @@ def test_the_refusal_of_a_text_is_final_at_once() -> None:
     virtual_loop.run(main)
 
 
-def test_a_400_is_tried_again_where_the_policy_says_so() -> None:
+def test_a_400_is_retried_if_the_policy_lists_it() -> None:
     """400 is the lowest failure. Retry-After counts as well."""
 
     async def main() -> None:
@@ -759,8 +759,8 @@ def test_a_400_is_tried_again_where_the_policy_says_so() -> None:
     virtual_loop.run(main)
 
 
-def test_a_wait_for_a_connection_that_ends_there_is_time_in_the_pool() -> None:
-    """Not in the limiter, not on the network."""
+def test_a_timeout_in_the_pool_counts_as_pool_wait() -> None:
+    """The time is counted neither for the limiter nor for the network."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=10.0), max_connections=1, attempt_timeout=None)

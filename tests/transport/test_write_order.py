@@ -82,7 +82,7 @@ def test_a_transaction_id_is_the_calls_own_and_an_external_id_its_organizations(
 
 
 def test_finds_do_not_wait_for_updates() -> None:
-    """Nor updates for finds."""
+    """Neither finds wait for updates nor updates for finds."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=1.0))
@@ -111,7 +111,7 @@ def test_an_update_in_two_queues_waits_for_both() -> None:
 
 
 def test_a_cancelled_update_leaves_its_queue() -> None:
-    """While it waits, and while it runs."""
+    """The queue goes on, whether the update was waiting or running."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=1.0))
@@ -125,7 +125,7 @@ def test_a_cancelled_update_leaves_its_queue() -> None:
     virtual_loop.run(main)
 
 
-def test_the_time_behind_earlier_updates_is_told() -> None:
+def test_the_wait_for_earlier_updates_is_reported() -> None:
     """`queued` precedes the attempt, and counts towards no timeout of it."""
 
     async def main() -> None:
@@ -139,8 +139,8 @@ def test_the_time_behind_earlier_updates_is_told() -> None:
     virtual_loop.run(main)
 
 
-def test_a_deadline_covers_the_wait_for_a_turn() -> None:
-    """Nothing was sent and nothing applied."""
+def test_a_deadline_covers_the_wait_for_earlier_writes() -> None:
+    """The error says that nothing was sent and nothing applied."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=10.0), attempt_timeout=None)
@@ -173,8 +173,8 @@ def test_a_newer_update_ends_the_wait_of_one_that_may_have_been_applied(failure:
     virtual_loop.run(main)
 
 
-def test_a_newer_update_of_one_of_its_names_is_a_newer_update() -> None:
-    """Though no newer one has its other name."""
+def test_an_update_with_one_common_name_supersedes() -> None:
+    """A newer write of one of the two names is enough."""
 
     async def main() -> None:
         it = rig(500, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
@@ -254,8 +254,8 @@ def test_a_newer_update_that_waits_already_does_so_too() -> None:
     virtual_loop.run(main)
 
 
-def test_a_superseded_update_returns_its_turn_in_the_rate_limit() -> None:
-    """It was waiting for the limit: the newer one goes out in its place, and not a turn later."""
+def test_a_superseded_update_gives_back_its_place_in_the_rate_limit() -> None:
+    """The newer update goes out at once in its stead."""
 
     async def main() -> None:
         limit = sdk.RateLimit(rate=0.1, burst=1)
@@ -273,8 +273,8 @@ def test_a_superseded_update_returns_its_turn_in_the_rate_limit() -> None:
     virtual_loop.run(main)
 
 
-def test_an_update_that_surely_was_not_applied_is_not_superseded() -> None:
-    """After a 429 it goes out again, before the newer one."""
+def test_an_update_surely_not_applied_is_not_superseded() -> None:
+    """After a 429 the update goes out again, before the newer one."""
 
     async def main() -> None:
         it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
@@ -284,8 +284,8 @@ def test_an_update_that_surely_was_not_applied_is_not_superseded() -> None:
     virtual_loop.run(main)
 
 
-def test_a_newer_update_does_not_wake_one_that_surely_was_not_applied() -> None:
-    """It waits as long as it was asked to, in one go."""
+def test_a_newer_update_does_not_shorten_a_retry_after() -> None:
+    """An update surely not applied waits the whole Retry-After."""
 
     async def main() -> None:
         it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
@@ -322,13 +322,13 @@ async def test_a_rename_is_not_repeated_once_it_may_have_arrived(names: Any, rep
 
 
 async def test_a_rename_is_repeated_if_it_surely_did_not_arrive() -> None:
-    """After a 429."""
+    """A 429 means not applied, so the rename is retried."""
     async with RawServer([reply(429, Retry_After="0"), DONE]) as server, server.client() as client:
         done = await client.update(ACME, external_unique_id="old", new_external_unique_id="new")
         assert (len(done.attempts), len(server.seen)) == (2, 2)
 
 
-def test_a_write_that_names_nothing_is_repeated_as_any_other() -> None:
+def test_a_write_without_keys_is_retried_as_any_other() -> None:
     """Without keys there is no order of writes."""
 
     async def main() -> None:

@@ -165,7 +165,9 @@ async def test_the_chart_and_the_rate_are_published() -> None:
         (ValueError("secret"), "ValueError"),
     ],
 )
-async def test_the_end_of_the_feed_is_published(end: Exception | None, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_end_of_the_feed_is_published(
+    end: Exception | None, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Pending changes are published before the reason; a later snapshot has the reason too."""
     feed = ScriptedFeed()
     with caplog.at_level(logging.ERROR):

@@ -87,7 +87,7 @@ def test_the_callers_number_is_masked_in_every_text(text: str, shown: str) -> No
 
 @pytest.mark.parametrize("number", ["1234", "anonymous", None])
 def test_a_number_of_few_digits_hides_nothing_else(number: str | None) -> None:
-    """It would be found everywhere."""
+    """A short number would be found everywhere, so texts keep their digits."""
     assert row(ACME, make_call(1, calling_phone_number=number, city="1234"), BoardSettings())["place"] == "1234"
 
 
@@ -114,14 +114,14 @@ def test_a_row_without_values_is_empty_text() -> None:
     assert (shown["since"], shown["caller"], shown["place"], shown["campaign"]) == (None, "", "", "Radio")
 
 
-def test_whole_numbers_are_shown_if_asked_for() -> None:
-    """Hidden characters in them are spelled out all the same."""
+def test_show_numbers_shows_whole_numbers() -> None:
+    """Hidden characters in numbers are spelled out all the same."""
     call = make_call(7, calling_phone_number="+18055550007\u202e")
     assert row(ACME, call, BoardSettings(show_numbers=True))["caller"] == "+18055550007\\u202e"
 
 
 def test_keys_tell_calls_apart() -> None:
-    """By transaction id, else call record id, else the whole payload; and by organization."""
+    """The key depends on the organization and the transaction id, else the record id, else the payload."""
     calls = [{"transaction_id": "A"}, {"call_record_id": "B"}, {"city": "C"}, {"city": "D"}, {"city": "\ud800"}]
     keys = {row_key(each, Call.from_payload(call)) for each in (ACME, BOLT) for call in calls[:4]}
     assert len(keys) == 8
@@ -155,7 +155,7 @@ def test_events_that_the_board_knows_already_change_nothing() -> None:
 
 
 def test_a_call_that_starts_again_is_not_ended() -> None:
-    """The last word counts."""
+    """The last event of a call decides."""
     board = make_board()
     board.load({ACME: [make_call(1)]})
     board.apply(CallEnded(ACME, make_call(1)), NOW)
@@ -265,7 +265,7 @@ def test_the_chart_starts_anew_if_the_wall_clock_is_set_back() -> None:
     ],
 )
 def test_a_setting_out_of_its_range_is_named(setting: str, value: Any) -> None:
-    """Before anything is served."""
+    """The constructor raises before anything is served."""
     with pytest.raises(InvalidRequestError) as caught:
         BoardSettings(**{setting: value})
     assert caught.value.parameter == setting

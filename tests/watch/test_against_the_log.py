@@ -136,7 +136,7 @@ async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
     async with opened(8) as (sandbox, watch):
         log, story = Log(), Story(sandbox)
         for rate in (None, 400, 40, 40, None):
-            # A burst of one request for each organization, so that none is refused again and again.
+            # A burst of one request for each organization, so that none is rejected again and again.
             sandbox.rate_limit, sandbox.rate_burst = rate, rate and 8
             story.go_on()
             await catch_up(log, watch, sandbox)
