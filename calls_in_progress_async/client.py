@@ -189,15 +189,15 @@ class CallsInProgressClient:
         max_age: float | None = None,
         timeout: float | None = UNSET,
     ) -> CurrentCalls:
-        """Find the calls in progress of an organization: all of them, or those that match every filter given.
+        """Find the calls in progress of an organization: all of them, or those matching every filter.
 
         Args:
-            organization: Whose calls.
+            organization: The organization of the calls.
             transaction_id: The API's own id of a call.
             external_unique_id: The id that an update gave a call.
-            calling_phone_number: The caller's number, in any format that people write. Only together with
+            calling_phone_number: The caller's number, in any usual format. Only together with
                 ``destination_phone_number``.
-            destination_phone_number: The number that the call was transferred to.
+            destination_phone_number: The number of the transfer's destination.
             max_age: Maximum age of the response in seconds. Identical finds with a ``max_age`` share a request in
                 flight, and its response until it is too old. None shares nothing.
             timeout: Seconds for this call; the client's by default.
@@ -295,14 +295,14 @@ class CallsInProgressClient:
         destination_phone_number: str | None = None,
         timeout: float | None = 10.0,
     ) -> Call:
-        """Wait for a call that passes every filter given, as for `find`.
+        """Wait for a call matching every filter, as for `find`.
 
-        All who wait for an organization share responses, except for each waiter's last look.
+        All waiters for an organization share responses, except for each waiter's last look.
 
         Args:
             organization: The organization of the call.
             transaction_id: The API's own id of the call.
-            external_unique_id: The id that an update gave the call.
+            external_unique_id: The id given to the call by an update.
             calling_phone_number: The caller's number.
             destination_phone_number: The number that the call was transferred to.
             timeout: Seconds to wait; None to wait for ever.
@@ -343,9 +343,9 @@ class CallsInProgressClient:
         """Write an external id or custom data, or both, onto a live call named by either id, or both.
 
         Args:
-            organization: Whose call.
+            organization: The organization of the call.
             transaction_id: The API's own id of the call.
-            external_unique_id: The id that an earlier update gave the call.
+            external_unique_id: The id given to the call by an earlier update.
             new_external_unique_id: The id to give it now.
             custom_data: Names and values to add or to change; the API has no removal, and does not show them again.
             method: ``"PUT"`` or ``"POST"``. A POST is repeated only if it surely was not carried out.

@@ -257,10 +257,11 @@ class Pipeline:
         began, left = clock.now(), delay
         ticket = operation.ticket if operation.may_have_been_applied else None
         try:
-            refuse_superseded(operation)
-            while not await self._lifetime.run(operation.deadline, partial(_sleep, left), ticket):
-                refuse_superseded(operation)  # unless the newer write was cancelled meanwhile
-                left = began + delay - clock.now()
+            while True:
+                refuse_superseded(operation)
+                if await self._lifetime.run(operation.deadline, partial(_sleep, left), ticket):
+                    return
+                left = began + delay - clock.now()  # the newer write may have been cancelled meanwhile
         finally:
             operation.add_backoff(clock.now() - began)
 

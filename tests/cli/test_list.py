@@ -325,7 +325,7 @@ async def test_a_reader_that_goes_away_is_no_error(command_line) -> None:
     """Under ``| head -1``, JSON and tables end quietly, with the code of a closed pipe."""
     async with command_line(organizations=60, calls_per_organization=20) as line:
         organizations = [f"advertiser:{number}" for number in range(2, 60)]
-        for options in (("--json",), ()):
+        for options in (("--json",), ("--wide",)):
             process = await line.start("list", *options, *organizations)
             assert process.stdout is not None
             await process.stdout.readline()

@@ -100,7 +100,7 @@ async def test_send_takes_either_request() -> None:
 
 
 async def test_a_wrong_spelling_of_the_type_is_explained() -> None:
-    """The strict sandbox refuses "advertiser"; the error's note names the setting that helps."""
+    """The strict sandbox rejects "advertiser"; the error's note names the setting."""
     async with SandboxServer(organizations=[(25, "advertiser")], organization_type_spelling="capitalized") as sandbox:
         async with CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client:
             with pytest.raises(sdk.RequestRejectedError) as raised:
@@ -122,7 +122,7 @@ async def test_no_more_connections_than_allowed() -> None:
 
 @pytest.mark.usefixtures("way")
 async def test_as_many_connections_as_allowed() -> None:
-    """More than the 100 that aiohttp's pools have: all are there before the first is answered."""
+    """More than the 100 of aiohttp's pools: all arrive before the first response."""
     all_there = asyncio.Event()
 
     async def answer(_: Seen) -> bytes:
@@ -193,7 +193,7 @@ def test_a_client_is_made_outside_a_loop_without_io(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_constructor_is_the_documented_one() -> None:
-    """Its settings and their defaults, which documentation and examples use."""
+    """Its settings and their defaults, for documentation and examples."""
     defaults = CallsInProgressClient.__init__.__kwdefaults__
     assert defaults == {
         "base_url": "https://invoca.net", "network": None, "api_version": "2022-08-01",
@@ -206,7 +206,7 @@ def test_the_constructor_is_the_documented_one() -> None:
 
 
 async def test_nobody_learns_a_token_from_a_repr() -> None:
-    """Of the client, its parts and what they hold."""
+    """The client's, its parts' and their contents'."""
     async with RawServer() as server, server.client(proxy=None) as client:
         await client.find(ACME)
         for each in (client, *vars(client).values()):
@@ -294,7 +294,7 @@ async def test_closing_may_let_calls_end_first() -> None:
 
 
 async def test_a_drain_has_an_end() -> None:
-    """What has not ended by then is ended."""
+    """After so many seconds the remaining calls are cancelled."""
     async with RawServer([hang]) as server:
         client = server.client()
         call = asyncio.create_task(client.find(ACME))
@@ -516,7 +516,7 @@ async def test_a_refused_token_is_asked_for_once_more() -> None:
 
 
 async def test_a_second_refusal_is_final() -> None:
-    """A new token that is refused as well is an AuthenticationError; the next call asks again."""
+    """If the new token is rejected too, the call raises AuthenticationError; the next call asks again."""
     asked: list[int] = []
 
     def ask(_: Organization) -> str:
@@ -532,7 +532,7 @@ async def test_a_second_refusal_is_final() -> None:
 
 
 async def test_a_callable_that_has_no_other_token_is_not_tried_again() -> None:
-    """The same answer twice, or a plain text token: one request."""
+    """An unchanged token, or a token as text: one request."""
     for token in (lambda _: "same", "same"):
         async with RawServer([bearer(set())]) as server, server.client(token=token) as client:
             with pytest.raises(sdk.AuthenticationError) as raised:
@@ -607,7 +607,7 @@ async def test_a_cancelled_call_does_not_take_the_token_from_the_others() -> Non
 
 
 async def test_a_question_for_a_token_ends_with_the_client() -> None:
-    """Closing cancels it; the call that waited raises ClientClosedError."""
+    """Closing cancels it; the waiting call raises ClientClosedError."""
     cancelled = asyncio.Event()
     asked = asyncio.Event()
 
@@ -796,7 +796,7 @@ async def test_a_session_that_raises_for_status_changes_nothing(status: int, kin
 
 
 async def test_closing_at_the_same_time_is_closing_once() -> None:
-    """Whoever comes second waits or finds it done."""
+    """The second close waits, or returns at once."""
     async with RawServer() as server:
         client = server.client()
         await client.find(ACME)
@@ -804,7 +804,7 @@ async def test_closing_at_the_same_time_is_closing_once() -> None:
 
 
 async def test_closing_in_a_pause_leaves_no_coroutine_behind() -> None:
-    """A response that comes at the moment of closing begins no wait, and leaves none unawaited."""
+    """A response at the moment of closing begins no wait, and leaves none unawaited."""
     gate = asyncio.Event()
 
     class Transport:
@@ -825,7 +825,7 @@ async def test_closing_in_a_pause_leaves_no_coroutine_behind() -> None:
 
 
 def test_a_call_after_closing_is_told_so() -> None:
-    """ClientClosedError, also where calls were running when it closed (a find may load a library meanwhile)."""
+    """ClientClosedError, even if calls were running at the close (a find may load a library meanwhile)."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=100.0))
@@ -840,20 +840,20 @@ def test_a_call_after_closing_is_told_so() -> None:
 
 @pytest.mark.parametrize("proxy", [5, "", "not a url", "http://[::1", "http://x:99999", b"http://x", object()])
 async def test_a_proxy_is_checked(proxy: Any) -> None:
-    """What is not the URL of a proxy is refused, and not shown."""
+    """Anything but the URL of a proxy is rejected, and not shown."""
     with pytest.raises(sdk.InvalidRequestError, match=r"^proxy "):
         CallsInProgressClient(token=TOKEN, proxy=proxy)
 
 
 @pytest.mark.parametrize("session", [5, "", aiohttp.ClientSession])
 async def test_a_session_is_checked(session: Any) -> None:
-    """What is not an aiohttp session is refused."""
+    """Anything but an aiohttp session is rejected."""
     with pytest.raises(sdk.InvalidRequestError, match=r"^session "):
         CallsInProgressClient(token=TOKEN, session=session)
 
 
 def test_a_client_that_was_never_used_survives_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was used is rejected in the child, as the hook of the fork counts it."""
+    """A used one is rejected in the child, by the count of forks."""
     from calls_in_progress_async import loop_affinity as module  # noqa: PLC0415
 
     monkeypatch.setattr(module, "_forks", module._forks)
@@ -919,7 +919,7 @@ class Foreign(Responding):
 async def test_exceptions_of_a_foreign_transport_are_connections_lost(
     failure: BaseException, said: str, sent: bool | None
 ) -> None:
-    """The update may have been applied unless the transport says that nothing was sent; a POST then is not repeated."""
+    """An update may have been applied, and a POST is not repeated, unless the transport denies sending anything."""
     transport = Foreign(failure, sent)
     async with CallsInProgressClient(token=TOKEN, transport=transport, retry=AT_ONCE) as client:
         with pytest.raises(sdk.ConnectionLostError, match=f"The transport failed: {said}") as raised:
@@ -933,7 +933,7 @@ async def test_exceptions_of_a_foreign_transport_are_connections_lost(
 
 
 async def test_a_slow_parser_is_told() -> None:
-    """Aiohttp without its C parser accepts what it should refuse."""
+    """Aiohttp without its C parser accepts malformed HTTP."""
     from aiohttp.http_parser import HttpResponseParserPy  # noqa: PLC0415
 
     with pytest.MonkeyPatch.context() as patched:
@@ -945,21 +945,21 @@ async def test_a_slow_parser_is_told() -> None:
 
 @pytest.mark.parametrize("later", [False, True])
 async def test_what_comes_unasked_is_not_the_next_answer(later: bool) -> None:
-    """A second answer, with the first or on an idle connection: that connection is not used again."""
+    """After a second response, with the first or on an idle connection, the connection is not used again."""
     smuggled = reply(200, '{"current_calls": [{"transaction_id": "smuggled"}]}')
     async with RawServer([NO_CALLS if later else NO_CALLS + smuggled, NO_CALLS]) as server:
         async with server.client() as client, server.client() as other:
             assert list(await client.find(ACME)) == []
             if later:
                 server.writers[0].write(smuggled)
-                await other.find(ACME)  # a round trip, during which it arrives
+                await other.find(ACME)  # a round trip, long enough for its arrival
             for _ in range(2):
                 assert list(await client.find(ACME)) == []
         assert [seen.connection for seen in server.seen] == ([1, 2, 3, 3] if later else [1, 2, 2])
 
 
 async def test_a_connection_is_used_again() -> None:
-    """As long as nothing is wrong with it; an answer that was not read whole ends it."""
+    """As long as nothing is wrong with it; a partly read response ends it."""
     async with RawServer([NO_CALLS, DONE, reply(404), NO_CALLS]) as server:  # noqa: SIM117
         async with server.client(max_response_size=100) as client:
             await client.find(ACME)
@@ -986,7 +986,7 @@ async def test_a_connection_is_used_again() -> None:
 def test_what_is_passed_wins_over_the_other_name_of_the_host(
     variable: tuple[str, str], setting: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A host that is passed wins over both variables that name one."""
+    """A host passed as an argument wins over both variables."""
     for name in ("BASE_URL", "NETWORK"):
         monkeypatch.delenv(f"CALLS_IN_PROGRESS_{name}", raising=False)
     monkeypatch.setenv(f"CALLS_IN_PROGRESS_{variable[0]}", variable[1])
@@ -1004,7 +1004,7 @@ async def test_what_is_sent_is_a_request(request_: Any) -> None:
 
 @pytest.mark.parametrize("attempts", [1, 3])
 async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
-    """A token that was answered 401 is forgotten, also where no attempt is left to send another one in."""
+    """A token rejected with 401 is forgotten, even if no attempt is left for another one."""
     tokens = iter(["old", "new"])
 
     async def answer(seen: Seen) -> bytes:
@@ -1021,7 +1021,7 @@ async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
 
 
 async def test_what_the_limits_have_learnt_goes_to_the_next_start() -> None:
-    """A 429 cuts the rate; the next client, given the exported state as JSON, begins with what is left of it."""
+    """A 429 cuts the rate; the next client, given the exported state as JSON, begins with the lower rate."""
     limit = RateLimit.adaptive(initial=40.0)
     async with RawServer([reply(429, Retry_After="0"), NO_CALLS]) as server:
         async with server.client(rate_limit=limit) as client:
@@ -1037,7 +1037,7 @@ async def test_what_the_limits_have_learnt_goes_to_the_next_start() -> None:
 
 @frozen
 class HangUpRequest:
-    """An endpoint that this package does not have: a write without a body, and a result of its own."""
+    """An endpoint of the user's own: a write without a body, and a result of its own."""
 
     organization: Organization
     has_phone_numbers: bool = False
@@ -1051,7 +1051,7 @@ class HangUpRequest:
 
 @pytest.mark.usefixtures("way")
 async def test_a_third_endpoint_is_one_class() -> None:
-    """`send` takes whatever satisfies `Endpoint`, with a result of its own; a lost write may have been applied."""
+    """`send` takes any `Endpoint`, with a result of its own; a lost write may have been applied."""
     async with RawServer([reply(204)]) as server, server.client() as client:
         status: int = await client.send(HangUpRequest(ACME))
     assert status == 204

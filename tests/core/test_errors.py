@@ -1,4 +1,4 @@
-"""The error tree: which answer is which error, what each carries, and what none of them does."""
+"""The error tree: the error of each response, the attributes of each error, and the absence of secrets."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ TREE: list[tuple[type[BaseException], type[BaseException]]] = [
 
 @pytest.mark.parametrize(("kind", "parent"), TREE)
 def test_the_tree_is_the_documented_one(kind: type, parent: type) -> None:
-    """Who catches a branch catches its leaves."""
+    """Catching a branch catches its leaves."""
     assert issubclass(kind, parent)
 
 
@@ -150,7 +150,7 @@ def test_an_error_needs_no_text() -> None:
 
 
 def test_a_403_that_lists_fields_is_a_rejected_request() -> None:
-    """{"errors": {"<field>": ["can't be blank"]}} tells what is wrong with each field."""
+    """{"errors": {"<field>": ["can't be blank"]}} has the complaints by field."""
     error = refused(UPDATE, 403, {"errors": {"id": ["can't be blank", "is odd"], "organization": ["is\nbad"]}})
     assert type(error) is sdk.RequestRejectedError
     assert error.field_errors == {"id": ("can't be blank", "is odd"), "organization": ("is?bad",)}
@@ -165,7 +165,7 @@ def test_a_400_lists_fields_as_well(status: int) -> None:
 
 
 def test_a_404_of_an_update_says_what_it_means() -> None:
-    """And what the server says, if it says anything."""
+    """With the server's words, if there are any."""
     assert (
         str(refused(UPDATE, 404, {"error": "RecordNotFound"}))
         == "HTTP 404: RecordNotFound (no such call is in progress)"
@@ -220,26 +220,26 @@ def test_a_500_has_the_handle_for_support() -> None:
 
 
 def test_a_429_says_when_to_come_back() -> None:
-    """retry_after in seconds, None where the server does not say."""
+    """retry_after in seconds, None if the server does not say."""
     assert refused(FIND, 429, b"", **{"Retry-After": "2.5"}).retry_after == 2.5
     assert refused(FIND, 429).retry_after is None
 
 
 @pytest.mark.parametrize("status", [408, 425, 418, 404, 503])
 def test_whatever_is_refused_says_when_to_come_back(status: int) -> None:
-    """Where the server does; not only a 429."""
+    """For every status, not only a 429."""
     assert refused(FIND, status, b"", **{"Retry-After": "4000"}).retry_after == 4000
 
 
 def test_what_a_server_says_of_thousands_of_fields_is_cut() -> None:
-    """The message stays one that can be logged; field_errors has all of it."""
+    """The message stays short enough to log; field_errors has all of it."""
     error = refused(UPDATE, 400, {"errors": {f"field{number}": ["is odd"] for number in range(5000)}})
     assert (len(str(error)) < 2100, len(error.field_errors)) == (True, 5000)
 
 
 @pytest.mark.parametrize("request_", [FIND, UPDATE])
 def test_a_name_in_a_payload_is_harmless_text(request_: Any) -> None:
-    """It is part of the path of what could not be read, and nothing that a terminal or a log would obey."""
+    """The key is part of the path, without control characters for a terminal or a log."""
     name = "\x1b]0;pwned\x07\x1b[31m\nERROR forged\u202e" + "\\" * 100_000
     body = json.dumps({"current_calls": [{"custom_data": {name: 5}}]}).encode()
     with pytest.raises(sdk.UnexpectedResponseError) as raised:
@@ -253,7 +253,7 @@ def test_a_name_in_a_payload_is_harmless_text(request_: Any) -> None:
 
 @pytest.mark.parametrize("request_id", ["x" * 1000, "a\x1b[31mb", "é"])
 def test_a_request_id_is_harmless_text(request_id: str) -> None:
-    """Short, and nothing that a terminal would obey."""
+    """Short, and without control characters for a terminal."""
     error = refused(FIND, 500, b"", **{"X-Request-Id": request_id})
     assert error.request_id.isprintable()
     assert error.request_id.isascii()
@@ -263,7 +263,7 @@ def test_a_request_id_is_harmless_text(request_id: str) -> None:
 @pytest.mark.parametrize("status", [400, 403, 404, 422, 499])
 @pytest.mark.parametrize("request_", [FIND, UPDATE])
 def test_a_refusal_of_the_type_names_the_setting(request_: Any, status: int) -> None:
-    """A 4xx that speaks of organization_type notes organization_type_case; others do not."""
+    """A 4xx about organization_type has a note about organization_type_case; others do not."""
     (note,) = refused(request_, status, {"errors": {"organization_type": ["is not included in the list"]}}).__notes__
     assert "organization_type_case" in note
     assert "\n" not in note
@@ -284,7 +284,7 @@ ODD_BODIES = [
 @pytest.mark.parametrize("body", [pytest.param(body, id=str(n)) for n, body in enumerate(ODD_BODIES)])
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 429, 500, 503, 301])
 def test_no_body_of_a_refusal_hides_the_status(status: int, body: bytes) -> None:
-    """Whatever the body holds, the error is of the status, in one printable line."""
+    """For any body the error follows the status, in one printable line."""
     for request in (FIND, FILTERED, UPDATE):
         error = refused(request, status, body)
         assert error.status == status
@@ -309,7 +309,7 @@ APPLIED: list[Any] = [
 async def test_an_update_says_whether_it_may_have_been_applied(
     method: Any, status: int, headers: Any, applied: bool
 ) -> None:
-    """Only an answer that rules it out makes it False."""
+    """Only a response to the contrary makes it False."""
     async with RawServer([reply(status, **headers)]) as server, server.client(retry=ONCE) as client:
         with pytest.raises(CallsInProgressError) as raised:
             await client.update(ACME, transaction_id="T", custom_data={"a": "b"}, method=method)
@@ -318,7 +318,7 @@ async def test_an_update_says_whether_it_may_have_been_applied(
 
 @pytest.mark.parametrize(("status", "headers", "applied"), APPLIED)
 async def test_a_find_applies_nothing(status: int, headers: Any, applied: bool) -> None:
-    """Whatever comes back."""
+    """For any response."""
     async with RawServer([reply(status, **headers)]) as server, server.client(retry=ONCE) as client:
         with pytest.raises(CallsInProgressError) as raised:
             await client.find(ACME)
@@ -326,7 +326,7 @@ async def test_a_find_applies_nothing(status: int, headers: Any, applied: bool) 
 
 
 async def test_what_may_have_been_applied_stays_so() -> None:
-    """A later refusal does not take back what an earlier attempt may have done."""
+    """A later rejection does not undo an earlier attempt."""
     async with RawServer([None, reply(429, Retry_After="0"), reply(403)]) as server, server.client() as client:
         with pytest.raises(sdk.PermissionDeniedError) as raised:
             await client.update(ACME, transaction_id="T", custom_data={"a": "b"})
@@ -336,7 +336,7 @@ async def test_what_may_have_been_applied_stays_so() -> None:
 
 
 async def test_an_unreadable_answer_to_an_update_may_follow_its_application() -> None:
-    """A 200 with HTML, or one that is too large, comes after the fact."""
+    """A 200 with HTML, or with too large a body, comes after the fact."""
     async with RawServer([reply(200, "<html>")]) as server, server.client(max_response_size=100) as client:
         for answer, kind in [("<html>", sdk.UnexpectedResponseError), ("[" * 101, sdk.ResponseTooLargeError)]:
             server.script = [reply(200, answer)]
@@ -346,7 +346,7 @@ async def test_an_unreadable_answer_to_an_update_may_follow_its_application() ->
             assert len(raised.value.attempts) == 1
 
 
-# What no error carries.
+# No error carries a secret.
 
 Act = Callable[[CallsInProgressClient], Awaitable[object]]
 
@@ -362,7 +362,7 @@ async def update(client: CallsInProgressClient) -> object:
 
 
 def reachable(error: BaseException) -> list[Any]:
-    """All that an error holds: its chain, arguments, attributes and notes, and what these hold; frames aside."""
+    """Collect an error's chain, arguments, attributes and notes, with their contents, but without frames."""
     leaves = (type, types.ModuleType, types.FrameType, types.TracebackType, types.FunctionType, types.CodeType)
     found: list[Any] = []
     known: set[int] = set()
@@ -381,7 +381,7 @@ def reachable(error: BaseException) -> list[Any]:
 
 
 def seen_by_a_crash_reporter(error: BaseException) -> str:
-    """The variables of our own frames, as tools that report crashes show them."""
+    """Collect the variables of our own frames, as crash reporters show them."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     own = [frame for frame in frames if sdk.__name__ in frame.f_code.co_filename]
     assert own
@@ -516,7 +516,7 @@ async def test_a_host_that_does_not_speak_tls_is_a_tls_error(act: Act) -> None:
 
 @pytest.mark.parametrize("act", [find, update])
 async def test_an_error_of_an_injected_session_is_ours_too(act: Act) -> None:
-    """A timeout that something in the user's own session raises is a RequestTimeoutError."""
+    """A timeout raised within the user's own session is a RequestTimeoutError."""
 
     async def give_up(*_: Any) -> None:
         raise TimeoutError

@@ -28,7 +28,7 @@ from calls_in_progress_async.endpoints.wire_format import WireFormat
 
 
 class Diary(Instrumentation):
-    """Notes all that it is told."""
+    """Notes every call."""
 
     def __init__(self) -> None:
         self.notes: list[Any] = []
@@ -81,7 +81,7 @@ FIND_BEGINS = ("begin", "find", "GET", "advertiser:25", None)
 
 
 def test_a_find_that_succeeds_is_one_operation_with_one_attempt() -> None:
-    """In that order."""
+    """The attempt is inside the operation."""
     assert told(200) == [FIND_BEGINS, (1, 200, None), ("end", None, 1)]
 
 
@@ -92,7 +92,7 @@ def test_an_update_has_its_own_name_and_its_timeout() -> None:
 
 
 def test_a_retry_is_told_before_it_is_waited_for() -> None:
-    """With the attempt that failed, and the delay."""
+    """With the failed attempt, and the delay."""
     assert told(503, sdk.ConnectionLostError("x"), 200) == [
         FIND_BEGINS,
         *[(1, 503, None), ("retry", 503, 0.25)],
@@ -125,13 +125,13 @@ def test_a_refreshed_token_is_told() -> None:
     ],
 )
 def test_an_attempt_that_times_out_has_the_name_of_its_error(settings: Any, timeout: Any, error: str) -> None:
-    """The same as in `Attempt.error`."""
+    """`AttemptInfo.error` is `Attempt.error`."""
     notes = told(Answer(200, takes=9.0), timeout=timeout, **settings)
     assert notes[1:] == [(1, None, error), ("end", error, 1)]
 
 
 def test_an_error_of_a_foreign_transport_has_the_name_that_it_is_given() -> None:
-    """ConnectionLostError, whatever the transport raised."""
+    """ConnectionLostError, for any exception of the transport."""
     notes = told(LookupError("x"), retry=RetryPolicy(max_attempts=1))
     assert notes[1:] == [(1, None, "ConnectionLostError"), ("end", "ConnectionLostError", 1)]
 
@@ -238,7 +238,7 @@ def test_a_hook_that_fails_breaks_nothing_and_is_logged_once(where: str, caplog:
 
 
 def test_a_hook_may_have_a_part_of_the_methods() -> None:
-    """Whatever its class."""
+    """For any class."""
 
     class Counter:
         count = 0
@@ -249,15 +249,19 @@ def test_a_hook_may_have_a_part_of_the_methods() -> None:
     counter = Counter()
     told_to = [counter, Instrumentation.__new__(type("Nothing", (Instrumentation,), {}))]
 
+    tokens = ["old", "new"]
+
     async def main() -> None:
-        assert await rig(500, 429, 200, instrumentation=told_to, retry=RetryPolicy(initial=0)).go() == 200
+        settings = {"rate_limit": RateLimit(rate=0.1, burst=1), "retry": RetryPolicy(max_attempts=4)}
+        it = rig(401, 500, 429, 200, instrumentation=told_to, token=lambda _: tokens.pop(0), **settings)
+        assert await it.go() == 200
 
     virtual_loop.run(main)
     assert counter.count == 2
 
 
 class Shouting:
-    """A hook that raises an error of its own in place of the caller's."""
+    """A hook with an error of its own in place of the caller's."""
 
     @contextmanager
     def operation(self, _: OperationInfo) -> Iterator[None]:
@@ -275,6 +279,30 @@ def test_the_caller_gets_its_own_error() -> None:
         assert type(await it.go()) is sdk.TlsError
 
     virtual_loop.run(main)
+
+
+class Raising:
+    """A hook with a context manager that raises the caller's own error again."""
+
+    def operation(self, _: OperationInfo) -> Any:
+        return self
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            raise error
+
+
+def test_a_hook_that_raises_the_callers_error_again_has_not_failed(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is logged."""
+
+    async def main() -> None:
+        it = rig(sdk.TlsError("TLS failed"), instrumentation=[Raising()])
+        assert type(await it.go()) is sdk.TlsError
+
+    virtual_loop.run(main)
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("wrong", [5, "hooks", [5], [Diary], Diary()])
@@ -322,14 +350,14 @@ def test_a_wait_of_more_than_a_second_is_logged(caplog: pytest.LogCaptureFixture
 
 @pytest.mark.parametrize(("headers", "said"), [({}, "absent"), ({"Retry-After": "2"}, "2 s")])
 def test_throttling_is_a_warning(headers: Any, said: str, caplog: pytest.LogCaptureFixture) -> None:
-    """With the wait that the server asks for."""
+    """With the server's Retry-After."""
     records = records_of(caplog, Answer(429, headers), 200)
     (record,) = [each for each in records if each.levelno == logging.WARNING]
     assert record.getMessage() == f"Throttled: HTTP 429 for find, Retry-After {said}"
 
 
 def test_no_log_holds_a_secret(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the token nor what is written, at any level."""
+    """Neither the token nor the written values, at any level."""
     tokens = iter(["old-secret", "new-secret"])
     records = records_of(
         caplog,

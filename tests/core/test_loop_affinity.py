@@ -1,4 +1,4 @@
-"""Where a client may be used: one process, one event loop."""
+"""A client works in one process and one event loop at a time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_another_loop_is_rejected_while_the_first_is_open() -> None:
 
 @pytest.mark.parametrize("idle", [True, False])
 def test_a_closed_loop_is_followed_by_the_next_if_nothing_is_running(idle: bool) -> None:
-    """The first check in the next loop returns True, further ones False. What still runs belongs to the first loop."""
+    """The first check in the next loop returns True, further ones False. Running calls stay with the first loop."""
 
     async def check() -> bool:
         return affinity.check()
@@ -65,7 +65,7 @@ def test_a_closed_loop_is_followed_by_the_next_if_nothing_is_running(idle: bool)
 
 
 def test_what_another_thread_is_using_cannot_be_left_here() -> None:
-    """Its event loop runs: what is closed from here would go on taffinity."""
+    """Closing from another loop is rejected while the bound one runs."""
 
     async def main() -> None:
         affinity = LoopAffinity(lambda: True)
@@ -82,7 +82,7 @@ def test_what_another_thread_is_using_cannot_be_left_here() -> None:
 
 
 def test_a_fork_after_the_first_use_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the same loop and in another one. An object that was never used works in the child."""
+    """In the same loop and in another one. An unused object works in the child."""
 
     async def main() -> None:
         unused, used = LoopAffinity(lambda: True), LoopAffinity(lambda: True)

@@ -1,4 +1,4 @@
-"""One request for all who ask the same at once, and for a while after."""
+"""Callers with the same question share one request, and its response for a while."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def get(answers: ResponseCache[str], asked: Any, key: str = "key", age: float = 
 
 
 async def test_identical_questions_share_a_request(answers: ResponseCache[str], asked: Asked) -> None:
-    """Ten who ask the same at once are answered by one request; who asks something else has another."""
+    """Ten callers with one question share a request; another question has another one."""
     tasks = [get(answers, asked) for _ in range(10)] + [get(answers, asked, "other")]
     await settle()
     assert asked.gate is not None
@@ -86,7 +86,7 @@ async def test_a_young_answer_is_given_again(answers: ResponseCache[str], asked:
 
 
 async def test_a_cancelled_waiter_cancels_nobody_else(answers: ResponseCache[str], asked: Asked) -> None:
-    """Whoever goes, the first included, the others have their answer; when all have gone, the request ends."""
+    """The others get their response, even if the first caller leaves; with the last one the request ends."""
     tasks = [get(answers, asked) for _ in range(3)]
     await settle()
     for task in tasks[:2]:
@@ -107,7 +107,7 @@ async def test_a_cancelled_waiter_cancels_nobody_else(answers: ResponseCache[str
 
 
 async def test_who_goes_before_the_request_has_begun(answers: ResponseCache[str], asked: Asked) -> None:
-    """A request that was never begun leaves nothing behind."""
+    """A request without a first step leaves nothing behind."""
     task = get(answers, asked)
     await asyncio.sleep(0)
     task.cancel()
@@ -148,7 +148,7 @@ async def test_a_new_request_is_apart_from_one_that_is_being_cancelled(answers: 
 
 
 async def test_each_has_a_deadline_of_its_own(answers: ResponseCache[str], asked: Asked) -> None:
-    """One that waits too long gives up alone."""
+    """An impatient caller gives up alone."""
     patient, hasty = get(answers, asked), get(answers, asked, timeout=0.001)
     with pytest.raises(DeadlineExceededError):
         await hasty
@@ -158,7 +158,7 @@ async def test_each_has_a_deadline_of_its_own(answers: ResponseCache[str], asked
 
 
 async def test_errors_are_shared_while_in_flight_only(answers: ResponseCache[str], asked: Asked) -> None:
-    """All who wait have the error, each an exception of its own; who comes later asks again."""
+    """Each waiter gets an exception of its own; a later caller sends a new request."""
     asked.error = ServerError("HTTP 500", status=500)
     tasks = [get(answers, asked) for _ in range(2)]
     await settle()
@@ -179,7 +179,7 @@ async def test_errors_of_other_kinds_pass(answers: ResponseCache[str], asked: As
 
 
 async def test_an_error_that_nobody_waits_for_is_not_complained_of(answers: ResponseCache[str]) -> None:
-    """Where a request fails in the moment its last waiter goes, asyncio has nothing to say."""
+    """If a request fails as its last waiter leaves, asyncio logs nothing."""
 
     async def fails_when_cancelled() -> str:
         try:
@@ -197,7 +197,7 @@ async def test_an_error_that_nobody_waits_for_is_not_complained_of(answers: Resp
 async def test_answers_do_not_pile_up(
     answers: ResponseCache[str], asked: Asked, hand: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is too old for anybody goes, and there is a limit to the rest."""
+    """Responses too old for every caller go, and the number of the rest is limited."""
     asked.gate = None
     for number in range(100):
         await get(answers, asked, str(number))

@@ -1,4 +1,4 @@
-"""Work that several wait for: done once, given up with the last of them, and to each an error of its own."""
+"""Shared work: done once, cancelled with its last waiter, and an error of its own for each waiter."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from calls_in_progress_async.transport.tokens import Tokens
 
 
 class Work:
-    """Work that takes 10 s, counts how often it was begun and given up, and ends with the next of its answers."""
+    """Work of 10 s with a count of its beginnings and cancellations; ends with the next of its results."""
 
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
@@ -54,7 +54,7 @@ class Work:
 
 
 def test_all_who_ask_the_same_share_one_answer() -> None:
-    """Whenever they come while it is under way; who comes later asks anew, and another key is other work."""
+    """At any time before its end; a later caller starts anew, and so does another key."""
 
     async def main() -> None:
         work = Work("first", "other", "second")
@@ -90,7 +90,7 @@ def test_one_who_is_cancelled_leaves_the_others_their_answer() -> None:
 
 
 def test_with_the_last_who_waits_the_work_is_given_up() -> None:
-    """At once, and whoever asks then begins anew."""
+    """At once; the next caller starts anew."""
 
     async def main() -> None:
         work = Work("never", "answer")
@@ -107,7 +107,7 @@ def test_with_the_last_who_waits_the_work_is_given_up() -> None:
 
 
 def test_what_was_given_up_and_answers_all_the_same_is_not_kept() -> None:
-    """It may be older than what came after it, and it does not end that either."""
+    """Its result may be older than its successor's, and it does not end its successor."""
 
     async def main() -> None:
         work = Work("old", "new")
@@ -128,7 +128,7 @@ def test_what_was_given_up_and_answers_all_the_same_is_not_kept() -> None:
 
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_work_that_ends_when_nobody_waits_any_more_is_no_complaint(stubborn: bool) -> None:
-    """Cancelled, or with an error, of which the loop would log that it was never retrieved."""
+    """Cancelled, or with an error: the loop does not log it as never retrieved."""
 
     async def main() -> list[Any]:
         work = Work(ValueError("too late"))
@@ -140,8 +140,8 @@ def test_work_that_ends_when_nobody_waits_any_more_is_no_complaint(stubborn: boo
         waiter.cancel()
         await asyncio.wait([waiter])
         await asyncio.sleep(5)
-        work.answers.clear()  # the error, which holds on to all that it came through
-        del waiter  # its cancellation, which holds on to the work
+        work.answers.clear()  # the error, with all frames of its traceback
+        del waiter  # its cancellation, with the work
         gc.collect()
         return complaints
 
@@ -171,7 +171,7 @@ def test_a_waiter_waits_as_long_as_it_says(timeout: float, seconds: float) -> No
 
 
 def test_an_answer_in_time_is_an_answer() -> None:
-    """With a timeout that is longer than the work."""
+    """With a timeout longer than the work."""
 
     async def main() -> None:
         assert await Work("answer").join(timeout=11) == "answer"
@@ -186,7 +186,7 @@ def caused() -> Exception:
 
 
 def test_each_who_waits_raises_an_error_of_its_own() -> None:
-    """With the traceback and the cause of the one there was; and what is told to one is not told to the other."""
+    """With the original's traceback and cause; a note for one waiter is not for another."""
 
     async def main() -> None:
         work = Work(shared := caused())
@@ -210,14 +210,14 @@ def test_each_who_waits_raises_an_error_of_its_own() -> None:
 
 
 class Uncopied(Exception):
-    """Made of more than what its base class is told."""
+    """An exception with more arguments than its base class gets."""
 
     def __init__(self, first: str, second: str) -> None:
         super().__init__(first)
 
 
 def test_an_error_whose_class_does_not_copy_passes_as_it_is() -> None:
-    """To all who wait."""
+    """Every waiter gets the same one."""
 
     async def main() -> None:
         work = Work(shared := Uncopied("a", "b"))
@@ -226,11 +226,11 @@ def test_an_error_whose_class_does_not_copy_passes_as_it_is() -> None:
     virtual_loop.run(main)
 
 
-# Of tokens: what two requests that wait for one say of themselves.
+# Tokens: two requests wait for one token.
 
 
 def test_a_late_refusal_does_not_forget_a_newer_token() -> None:
-    """Only the one that was refused is asked for again; a text is asked for nowhere."""
+    """Only a rejected token is asked for again; a text needs no asking."""
 
     async def main() -> None:
         answers = ["first", "second", "third"]
@@ -248,7 +248,7 @@ def test_a_late_refusal_does_not_forget_a_newer_token() -> None:
 
 
 def refreshing(second: Any) -> Any:
-    """A callable that has one token, and 10 s later what ``second`` gives."""
+    """Make a callable with one token, and with ``second`` 10 s later."""
     answers = ["first-token"]
 
     async def ask(_: object) -> Any:
@@ -263,7 +263,7 @@ def refreshing(second: Any) -> Any:
 
 
 async def update_and_find(second: Any) -> tuple[Any, Any]:
-    """An update that was lost once and a find: both are refused, and wait for the one token together."""
+    """Reject an update, lost once, and a find; both wait for one token."""
     it = rig(Answer(502), Answer(401, takes=2), Answer(401), token=refreshing(second), retry=RetryPolicy(initial=0))
     updating = asyncio.create_task(it.go(write()))
     await asyncio.sleep(1)
@@ -358,7 +358,7 @@ def test_a_task_cancelled_while_it_runs_is_a_cancellation_to_its_waiters() -> No
 
 
 def test_a_refresh_cancelled_before_it_began_leaves_a_client_that_has_tokens() -> None:
-    """A program that cancels every task it finds, once, then goes on."""
+    """A program may cancel every task once, and go on."""
 
     async def main() -> None:
         async def ask(_: Organization) -> str:

@@ -1,4 +1,4 @@
-"""How the package is built: read from its source with `ast`, so that it stays so."""
+"""The structure of the package, read from its source with `ast`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def parts(module: Path) -> tuple[str, ...]:
 
 
 def imports(module: Path) -> set[str]:
-    """The full names of what a module imports anywhere in it, `if TYPE_CHECKING` aside."""
+    """Return the full names of a module's imports, `if TYPE_CHECKING` aside."""
     package = (NAME, *parts(module)[:-1])
     found: set[str] = set()
     queue: list[ast.AST] = [ast.parse(module.read_text(encoding="utf-8"))]
@@ -44,7 +44,7 @@ def imports(module: Path) -> set[str]:
 
 
 def importers(library: str) -> set[str]:
-    """The modules, as paths in the package, that import a library."""
+    """Return the modules with an import of a library, as paths in the package."""
     return {
         "/".join(parts(module))
         for module in MODULES
@@ -53,7 +53,7 @@ def importers(library: str) -> set[str]:
 
 
 def test_the_reader_of_imports_sees_them() -> None:
-    """A test of imports that sees none would pass."""
+    """A test of imports must see imports."""
     assert f"{NAME}.transport.wire.WireRequest" in imports(ROOT / "endpoints" / "current_calls.py")
     assert f"{NAME}.validation" in imports(ROOT / "organization.py")
     assert f"{NAME}.endpoints.current_calls.CurrentCallsRequest" in imports(ROOT / "__init__.py")
@@ -104,7 +104,7 @@ def test_nothing_stands_on_the_command_line() -> None:
 
 
 def test_only_the_command_line_imports_the_sandbox() -> None:
-    """The sandbox imports three leaves of the client only, so that the two cannot share a misreading of the API."""
+    """The sandbox imports three leaves of the client only, so the two cannot share a misreading of the API."""
     for module in MODULES:
         room = parts(module)[0]
         sandbox = {name for name in own_imports(module) if name.startswith("sandbox")}

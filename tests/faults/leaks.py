@@ -1,4 +1,4 @@
-"""What a request may have left behind: connections, tasks, timers, waiters, tokens, slots."""
+"""Checks for leaks: connections, tasks, timers, waiters, tokens, slots."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from faults.fault_server import FaultServer
 from calls_in_progress_async import CallsInProgressClient
 
 gc.collect()
-gc.freeze()  # so that the collections below look only at what the tests made
+gc.freeze()  # for the collections below to look at the tests' own objects only
 
 STEPS = 6
-"""Steps of the loop in which what was cancelled ends, asyncio's own transports included."""
+"""Steps of the loop for cancelled tasks to end, and asyncio's own transports."""
 
 
 async def settle() -> None:
@@ -27,7 +27,7 @@ async def settle() -> None:
 
 
 def left_behind(client: CallsInProgressClient) -> dict[str, Any]:
-    """What is still held for requests, while none is running."""
+    """Count the possessions of requests while none is running."""
     connector = connector_of(client)
     waiting = [bucket.waiting for bucket in client._limiter.snapshot().shared.values()]
     found = {
@@ -51,13 +51,13 @@ def guards_of(client: CallsInProgressClient) -> dict[Any, Any]:
 
 
 def idle_connections(client: CallsInProgressClient) -> list[Any]:
-    """The connections that are kept for the next request."""
+    """Return the connections kept for the next request."""
     connector = connector_of(client)
     return [] if connector is None else [each for kept in connector._conns.values() for each, _ in kept]
 
 
 def granted(client: CallsInProgressClient) -> int:
-    """Tokens of the rate limit that were taken and not given back."""
+    """Count the grants of the rate limit taken and not given back."""
     return sum(bucket.granted for bucket in client._limiter.snapshot().shared.values())
 
 
@@ -68,7 +68,7 @@ def descriptors() -> int:
 
 @asynccontextmanager
 async def nothing_left(server: FaultServer, **settings: Any) -> AsyncIterator[CallsInProgressClient]:
-    """A client of the server, after whose use nothing is left: not before it is closed, and not after."""
+    """Yield a client, and check that it leaves nothing behind, neither before it is closed nor after."""
     tasks, files = asyncio.all_tasks(), descriptors()
     client = server.client(**settings)
     try:
@@ -81,4 +81,4 @@ async def nothing_left(server: FaultServer, **settings: Any) -> AsyncIterator[Ca
     await settle()
     assert {task for task in asyncio.all_tasks() if not task.done()} == tasks
     assert descriptors() <= files
-    gc.collect()  # what was not closed warns now, and a warning is an error
+    gc.collect()  # an unclosed object warns now, and a warning is an error

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("way")
 
 LOOPS = [pytest.param(asyncio.SelectorEventLoop, id="asyncio"), pytest.param(uvloop.new_event_loop, id="uvloop")]
 ENOUGH = 400
-"""Steps within which every request here is over, or is where it waits for ever."""
+"""Steps of the loop for every request here to end, or to reach its waiting place."""
 
 
 def run(loop: Any, main: Callable[[], Awaitable[None]]) -> None:
@@ -42,7 +42,7 @@ def update(client: CallsInProgressClient) -> Any:
 
 
 async def slowly(exchange: Exchange) -> None:
-    """Send the answer in many pieces, so that there are many steps to cancel after."""
+    """Send the response in many pieces, for many steps to cancel after."""
     for start in range(0, len(NO_CALLS), 4):
         await exchange.send(NO_CALLS[start : start + 4])
         await asyncio.sleep(0)
@@ -54,12 +54,12 @@ async def steps(count: int) -> None:
 
 
 def others(server: FaultServer) -> set[asyncio.Task[Any]]:
-    """The tasks that are not the server's."""
+    """Return the tasks of others than the server."""
     return {task for task in asyncio.all_tasks() if task not in server._tasks and not task.done()}
 
 
 def timers() -> int:
-    """The timers of an asyncio loop that are still to fire."""
+    """Return the pending timers of an asyncio loop."""
     scheduled = getattr(asyncio.get_running_loop(), "_scheduled", [])
     return sum(not each.cancelled() for each in scheduled)
 
@@ -107,17 +107,17 @@ def test_after_every_step_until_it_is_done(act: Any, kept: bool, loop: Any) -> N
 
 @frozen
 class Stage:
-    """Where a request waits for ever, and what is done before it."""
+    """A place to wait forever in, and the steps before it."""
 
     settings: dict[str, Any]
     script: list[Any]
     act: Any = find
     before: Any = None
-    """A request that is over before it."""
+    """An earlier request."""
     beside: Any = None
-    """A request that hangs beside it."""
+    """Another, hanging request."""
     sends: bool = False
-    """Whether it reaches the wire, so that a token of the limit is spent."""
+    """True if the request reaches the wire, and spends a grant of the limit."""
 
 
 async def never(_: Organization) -> str:
@@ -126,7 +126,7 @@ async def never(_: Organization) -> str:
 
 
 def stale_token() -> Any:
-    """A callable that has one token, and never finds another."""
+    """Make a callable with one token, and a search without end for another."""
     answers = [TOKEN]
 
     async def ask(organization: Organization) -> str:
@@ -160,7 +160,7 @@ PLACES = {
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("place", PLACES)
 def test_wherever_it_waits(place: str, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every queue and every wait: it leaves that at once, and what it had taken and not used goes back."""
+    """In every queue and every wait: the request leaves at once, and returns everything it has not used."""
     at = PLACES[place]
 
     async def main() -> None:
@@ -249,7 +249,7 @@ def test_a_users_own_timeout_is_a_timeout(loop: Any) -> None:
 
 
 def test_a_cancelled_waiter_for_the_gate_passes_its_slot_on() -> None:
-    """A slot that is freed in the very step in which its next holder is cancelled goes to the one after."""
+    """A slot freed in the step of its next holder's cancellation goes to the one after."""
 
     async def main() -> None:
         async with FaultServer([say_and_hang(), say(NO_CALLS)]) as server:

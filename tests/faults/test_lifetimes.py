@@ -75,7 +75,7 @@ def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any, monkeypatch:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_drain_lets_running_requests_end_and_then_cancels(loop: Any) -> None:
-    """What ends within it has its result; what does not raises ClientClosedError; new calls are refused meanwhile."""
+    """Calls within the drain get their result, later ones ClientClosedError; new calls are rejected meanwhile."""
 
     async def main() -> None:
         gate = asyncio.Event()
@@ -108,7 +108,7 @@ def test_a_drain_lets_running_requests_end_and_then_cancels(loop: Any) -> None:
 
 
 async def test_a_drain_with_nothing_running_takes_no_time() -> None:
-    """And one that is over early does not wait for its end."""
+    """An idle client closes before the end of its drain."""
     async with FaultServer() as server:
         client = server.client()
         await client.find(ACME)
@@ -133,7 +133,7 @@ async def test_closing_while_draining_ends_it() -> None:
 @pytest.mark.parametrize("stage", ["leaving", "finding", "finding in another task"])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_cancelled_anyio_scope_leaves_no_socket_open(stage: str, loop: Any) -> None:
-    """Anyio cancels a task again at each step of the loop, so leaving the client must not depend on that task."""
+    """Anyio cancels a task again at each step of the loop, so closing must not depend on the task."""
 
     async def main() -> None:
         tasks = asyncio.all_tasks()
@@ -160,7 +160,7 @@ def test_a_cancelled_anyio_scope_leaves_no_socket_open(stage: str, loop: Any) ->
 
 
 async def test_a_transport_is_closed_to_the_end_in_a_cancelled_anyio_scope() -> None:
-    """However many steps that takes."""
+    """For any number of steps."""
 
     class Slow:
         closed = False
@@ -297,7 +297,7 @@ def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
 
 
 def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
-    """The wait before that would have begun after all waits were ended."""
+    """Its backoff would have begun after the end of all waits."""
 
     async def main() -> None:
         it = rig(Answer(500, takes=1.0), retry=RetryPolicy(initial=100.0, maximum=100.0))
@@ -497,7 +497,7 @@ ALSO_PLAIN = ["asyncio.run, a request running", "uvloop.run, a request running",
     ("ending", "tls"), [*((each, True) for each in ENDINGS), *((each, False) for each in ALSO_PLAIN)]
 )
 async def test_no_end_of_a_program_warns(ending: str, tls: bool, tmp_path: Path) -> None:
-    """With -X dev and warnings as errors: not a word, whichever way the program ends with a client that is open."""
+    """With -X dev and warnings as errors: not a word, for any end of the program with an open client."""
     if "fork" in ENDINGS[ending] and not hasattr(os, "fork"):
         pytest.skip("no fork here")
     program = textwrap.dedent(ENDINGS[ending]).strip() + "\nprint('fine')\n"
@@ -516,7 +516,7 @@ async def test_no_end_of_a_program_warns(ending: str, tls: bool, tmp_path: Path)
         )
         async with asyncio.timeout(40):
             out, err = await process.communicate()
-    # A step that is slow because the machine is busy is no fault of the program.
+    # A slow step on a busy machine is no fault of the program.
     warnings = [line for line in err.decode().splitlines() if not line.startswith("Executing <")]
     assert (warnings, out.decode(), process.returncode) == ([], "fine\n", 0)
     assert server.seen
@@ -563,7 +563,7 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
 
 
 def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
-    """One that waited 1 s for its slot has attempt_timeout from then, and no more."""
+    """After 1 s in the queue for a slot, attempt_timeout begins, and is no longer."""
 
     async def main() -> None:
         it = rig(
@@ -594,7 +594,7 @@ async def test_the_gate_holds_on_the_wire() -> None:
             results = await asyncio.gather(*(client.find(ACME) for _ in range(30)), return_exceptions=True)
     assert len(results) == 30
     assert not any(isinstance(each, ConnectionLostError) for each in results)
-    assert most <= 3 + 1  # one that was given up may not have noticed yet
+    assert most <= 3 + 1  # a cancelled one may not have noticed yet
     assert TOKEN not in str(results)
 
 

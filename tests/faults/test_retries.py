@@ -82,7 +82,7 @@ FORMS: list[tuple[str, float | None]] = [
 @pytest.mark.parametrize(("value", "wait"), FORMS)
 @pytest.mark.parametrize("status", [429, 503, 500])
 def test_a_wait_is_what_the_server_asks_for_and_never_less(status: int, value: str, wait: float | None) -> None:
-    """In seconds or as a date against its own Date; jitter only lengthens it; what cannot be read counts as absent."""
+    """In seconds, or as a date relative to Date; jitter only adds to it; a malformed one counts as absent."""
 
     async def main() -> None:
         for jitter in (0.0, 0.5, 1.0):
@@ -126,7 +126,7 @@ async def test_a_wait_beyond_the_deadline_raises_at_once(status: int, kind: Any)
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 async def test_one_refresh_however_many_were_refused(method: Any) -> None:
-    """Fifty at once with a token that has expired: the callable is asked twice in all, and everybody succeeds."""
+    """Fifty calls at once with an expired token: the callable is asked twice in all, and every call succeeds."""
     asked: list[Organization] = []
 
     async def ask(organization: Organization) -> str:
@@ -153,7 +153,7 @@ async def test_one_refresh_however_many_were_refused(method: Any) -> None:
 
 
 async def test_401_and_404_are_final() -> None:
-    """With a token that is text, and whatever `statuses` a policy asks for: it may not ask for these."""
+    """With a token as text, for any policy: `statuses` may not include them."""
     for status in (401, 404):
         async with FaultServer([say(answer(status))]) as server, nothing_left(server) as client:
             with pytest.raises(sdk.ResponseError):
@@ -164,7 +164,7 @@ async def test_401_and_404_are_final() -> None:
 
 
 def test_the_same_token_is_not_sent_again() -> None:
-    """Where the callable has no other, the 401 is the answer, whatever came before it."""
+    """If the callable has no other token, the 401 is final, whatever came before."""
 
     async def main() -> None:
         for script in ([401], [500, 401]):
@@ -206,7 +206,7 @@ def test_a_question_ends_with_the_last_who_asked() -> None:
 
 
 def test_the_times_of_the_attempts_add_up() -> None:
-    """Limiter, pool, network and waits of all attempts are the time that the call took, in a result and in an error."""
+    """Limiter, pool, network and waits of all attempts add up to the call's time, in results and in errors."""
 
     async def main() -> None:
         for last in (200, 500):
@@ -228,7 +228,7 @@ def test_the_times_of_the_attempts_add_up() -> None:
 
 @pytest.mark.parametrize("place", ["limiter", "gate", "network", "backoff", "turn", "token"])
 def test_one_deadline_covers_every_wait(place: str) -> None:
-    """Wherever the time goes, the call ends at its deadline, and its attempts say where the time went."""
+    """The call ends at its deadline, and its attempts have the time in the right field."""
 
     async def main() -> None:
         settings: dict[str, Any] = {"attempt_timeout": None}
@@ -241,7 +241,7 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
             settings["max_connections"] = 1
             beside = FIND
         elif place == "backoff":
-            # Asks to wait less than the deadline; the answer after that takes too long.
+            # The wait ends before the deadline; the response after it takes too long.
             script = [Answer(503, {"Retry-After": "4"}), Answer(200, takes=100.0)]
         elif place == "turn":
             request = beside = write()
@@ -273,7 +273,7 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
 
 
 def test_each_attempt_gets_its_own_timeout_or_what_remains() -> None:
-    """attempt_timeout=4 and timeout=10, no answer: 4 s, 4 s, and the 2 s that are left."""
+    """attempt_timeout=4 and timeout=10, no response: 4 s, 4 s, and the remaining 2 s."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=99.0), attempt_timeout=4.0, retry=RetryPolicy(initial=0))

@@ -1,4 +1,4 @@
-"""What never leaves: the token, callers' numbers and query strings, and control characters of a hostile server."""
+"""Secrets never leave: the token, callers' numbers, query strings, and a hostile server's control characters."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def update(client: CallsInProgressClient) -> Any:
 
 
 def said(error: BaseException) -> list[str]:
-    """All that an error shows to a log, a report or a process that unpickles it."""
+    """Collect the texts of an error for a log, a report or an unpickling process."""
     return [
         *(str(error), repr(error), repr(error.args), repr(vars(error)), repr(getattr(error, "__notes__", []))),
         *(repr(pickle.dumps(error)), repr(error.__cause__), repr(error.__context__)),
@@ -165,7 +165,7 @@ async def test_no_timeout_brings_one_either(act: Any, settings: Any) -> None:
 
 
 async def test_no_repr_shows_a_token() -> None:
-    """Of the client and of what it is made of, at rest and while a request runs; nor the state that is exported."""
+    """The client's and its parts', at rest and while a request runs; nor the exported state's."""
     async with FaultServer([say_and_hang()]) as server, server.client(rate_limit=RateLimit.adaptive()) as client:
         task = asyncio.create_task(update(client))
         await server.until(lambda: server.seen)
@@ -187,7 +187,7 @@ def test_no_repr_shows_what_goes_over_the_wire() -> None:
 
 
 async def test_the_token_is_in_no_url() -> None:
-    """Not in the request line, whatever it is called with."""
+    """Not in the request line, for any arguments."""
     async with FaultServer([say(NO_CALLS)]) as server, server.client() as client:
         await find(client)
         await update(client)
@@ -197,7 +197,7 @@ async def test_the_token_is_in_no_url() -> None:
 
 
 async def test_a_token_callable_is_as_safe() -> None:
-    """With the token that the callable gave, and the one after."""
+    """With the callable's first token, and the next one."""
     tokens = ["first-secret-token", "second-secret-token"]
 
     def ask(_: Organization) -> str:
@@ -218,7 +218,7 @@ async def test_a_token_callable_is_as_safe() -> None:
 async def test_a_slow_token_callable_does_not_get_its_token_into_the_debug_log(
     everything_logged: pytest.LogCaptureFixture,
 ) -> None:
-    """Asyncio's debug mode logs a task whose step is slow, with its result."""
+    """Asyncio's debug mode logs a task with a slow step, and its result."""
 
     async def ask(_: Organization) -> str:
         await asyncio.sleep(0)
@@ -274,7 +274,7 @@ NUMBERS: list[tuple[Act, str]] = [
 
 @pytest.mark.parametrize(("act", "text"), NUMBERS)
 async def test_a_phone_number_in_a_servers_text_is_not_passed_on(act: Act, text: str) -> None:
-    """Seven digits in a row or more are taken out, except those of the error handle that support asks for."""
+    """Seven digits in a row or more are redacted, except an error handle for the vendor's support."""
     async with FaultServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(sdk.ResponseError) as raised:
             await client.find(ACME)
@@ -371,8 +371,8 @@ def test_a_phone_number_is_redacted_in_the_digits_of_any_script(how: str) -> Non
 
 
 def test_text_that_cannot_be_unescaped_is_read_as_it_is() -> None:
-    """Escapes cut off, octets that are not UTF-8, and code points beyond Unicode."""
-    for text in ["%", "%f", "%ff%", "%e2%80", "&#9999999;", "&#xffffff;", "&amp"]:
+    """Escapes cut off, octets in no UTF-8, and code points beyond Unicode."""
+    for text in ["%", "%f", "%ff%", "%e2%80", "\\ud801", "\\ud801\\ud801", "&#9999999;", "&#xffffff;", "&amp"]:
         assert redact(f"{text} 1234567 {text}", "") == f"{text} [digits] {text}"
         assert redact(text, "") == text
 
@@ -420,7 +420,7 @@ WORDS: dict[str, Callable[[str], str]] = {
 @pytest.mark.parametrize("where", WORDS)
 @pytest.mark.parametrize("token", [*SHORT_TOKENS, "a+b/c=.$^{d}", "abcdef", '"quoted"&<angled>'])
 def test_a_token_of_any_length_is_found_however_it_is_written(token: str, where: str) -> None:
-    """As it is, percent-encoded, escaped as JSON, HTML or Python do, with characters that mean something to `re`."""
+    """Written plainly, percent-encoded, or escaped as in JSON, HTML or Python, with special characters of `re`."""
     text = redact(WORDS[where](token), token)
     assert "[token]" in text
     for form in (token, quote(token, safe=""), json.dumps(token)[1:-1], html.escape(token)):
@@ -444,7 +444,7 @@ def test_a_text_is_not_torn_apart_for_a_short_token(token: str, text: str) -> No
 
 
 def test_a_long_token_is_found_where_it_is_cut_off_or_part_of_a_word() -> None:
-    """By its first six characters, and what follows them up to a space goes with them; in all that holds texts."""
+    """By its first six characters, with the rest up to a space; in any collection of texts."""
     assert redact("xabcdefgh-i rest", "abcdefgh") == "x[token] rest"
     assert redact("cut off: abcdef", "abcdefgh") == "cut off: [token]"
     assert redact("xabcdefy", "abcdef") == "x[token]"
@@ -485,7 +485,7 @@ async def test_a_short_token_does_not_get_into_an_error_either(token: str, where
 
 
 def test_notes_and_attributes_are_redacted() -> None:
-    """Whatever holds a text: a list of notes, a tuple, a mapping; a number is left as it is."""
+    """Texts in a list of notes, a tuple or a mapping; a number stays."""
     operation = Operation(WireRequest(method="GET", target="/"), ACME, float, 0.0, None, token="k9x")
     facts = {"request_id": "k9x 12345678", "error_handle": "k9x", "path": "k9x[0].5309991234", "status": 500}
     error = sdk.ServerError("k9x", field_errors={"k9x": ("k9x", "5309991234")}, **facts)

@@ -24,11 +24,11 @@ NEVER = sdk.ConnectionFailedError
 
 
 def fresh(what: Any) -> Any:
-    """A new exception each time, since one that was raised belongs to its request."""
+    """Make a new exception each time, because a raised one belongs to its request."""
     return what() if isinstance(what, type) else what
 
 
-# What is repeated.
+# Repetitions.
 
 RENAME = {"external_unique_id": "a", "new_external_unique_id": "b"}
 
@@ -76,7 +76,7 @@ def test_what_may_have_been_carried_out_is_repeated_only_if_that_does_no_harm(fi
 
 
 async def test_a_rename_that_was_applied_is_no_false_404() -> None:
-    """The server renames and drops the connection: the error says lost and maybe applied, not that the call is gone."""
+    """The server renames and drops the connection: the error is a lost connection, maybe applied, and no 404."""
     names = {"old"}
 
     async def rename(exchange: Any) -> None:
@@ -117,7 +117,7 @@ async def test_what_may_have_been_applied_stays_so_whatever_a_later_attempt_says
 
 
 def test_it_stays_so_when_our_own_side_gives_up() -> None:
-    """Closed, out of time, refused by the limiter, without a token, in any wait after the attempt that may count."""
+    """Closed, out of time, rejected by the limiter, without a token, in any wait after the lost attempt."""
 
     async def main() -> None:
         closed = rig(LOST(), 200, retry=RetryPolicy(initial=50, maximum=50))
@@ -200,7 +200,7 @@ async def test_updates_of_one_call_reach_the_wire_in_order_one_at_a_time() -> No
 
 
 def waiting_rig(place: str) -> Rig:
-    """An update whose first attempt is lost after 1 s, and whose second waits 100 s, for one reason or another."""
+    """Make a rig for an update: its first attempt is lost after 1 s, and its second waits 100 s somewhere."""
     quick = RetryPolicy(initial=0)
     if place == "backoff":
         return rig(Answer(LOST(), takes=1), 200, retry=RetryPolicy(initial=100, maximum=100))
@@ -213,7 +213,7 @@ def waiting_rig(place: str) -> Rig:
 
 @pytest.mark.parametrize("place", ["backoff", "limiter", "gate"])
 def test_a_repetition_is_abandoned_wherever_it_waits_when_a_newer_update_comes(place: str) -> None:
-    """SupersededError, that may have been applied; the newer update then goes out, and the older never again."""
+    """SupersededError, maybe applied; the newer update then goes out, and the older one never again."""
 
     async def main() -> None:
         it = waiting_rig(place)
@@ -248,7 +248,7 @@ def test_the_newest_update_is_repeated() -> None:
 
 
 def test_the_last_value_on_the_wire_is_the_newest() -> None:
-    """Whatever is lost: of 200 updates of one call with random faults, the last one sent is the last asked for."""
+    """In 200 updates of one call with random faults, the last one on the wire is the newest."""
 
     async def main() -> None:
         chance = random.Random(3)

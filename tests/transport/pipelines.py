@@ -1,4 +1,4 @@
-"""A pipeline over a transport that follows a script, in virtual time."""
+"""A pipeline over a scripted transport, in virtual time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(**changes: Any) -> WireRequest:
 
 @define
 class Answer:
-    """The status or error of one attempt, and the seconds that it takes."""
+    """The status or error of one attempt, and its length in seconds."""
 
     what: int | Exception = 200
     headers: dict[str, str] = field(factory=dict)
@@ -81,7 +81,7 @@ class ScriptedTransport:
 
 
 class Jitter(Random):
-    """A source of the random numbers that a test chooses."""
+    """A source of numbers chosen by a test."""
 
     def __init__(self, choose: Callable[[], float]) -> None:
         super().__init__()
@@ -101,7 +101,7 @@ class Rig:
     settings: dict[str, Any] = field(factory=dict)
     instrumentation: Any = ()
     attempts: tuple[Attempt, ...] = ()
-    """The attempts of the call that ended last."""
+    """The attempts of the last call."""
     transport: ScriptedTransport = field(init=False)
     limiter: RateLimiter = field(init=False)
     pipeline: Pipeline = field(init=False)
@@ -151,7 +151,7 @@ class Rig:
 
     @property
     def slept(self) -> list[float]:
-        """The waits between the attempts of the call that ended last, in seconds."""
+        """The waits between the attempts of the last call, in seconds."""
         return [round(attempt.backoff, 6) for attempt in self.attempts[:-1]]
 
 

@@ -1,4 +1,4 @@
-"""Every deadline is set, kept and explained by the loop's clock, whatever other clocks say."""
+"""Every deadline is set, kept and explained by the loop's clock alone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def load(it: Rig) -> Any:
 
 @frozen
 class Case:
-    """A call that takes too long in one place."""
+    """A call with one place to take too long in."""
 
     error: type[Exception] = sdk.DeadlineExceededError
     act: Callable[[Rig], Any] = go
@@ -75,7 +75,7 @@ CASES = {
 def test_a_call_that_takes_too_long_ends_in_the_right_error(
     name: str, monotonic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At its deadline by the loop's clock (a timer may be 1 ms early), whatever the monotonic clock does."""
+    """At its deadline by the loop's clock (a timer may be 1 ms early), for any monotonic clock."""
     case = CASES[name]
     others = iter(range(0, 10**12, 10**6))
     monkeypatch.setattr(time, "monotonic", (lambda: 5.0) if monotonic == "stands still" else (lambda: next(others)))
@@ -151,7 +151,7 @@ def test_thousands_of_deadlines_that_pass_cost_no_more_than_their_number() -> No
 
 
 def test_thousands_of_updates_of_one_call_cost_no_more_than_their_number() -> None:
-    """Updates that wait, and updates that are cancelled while they wait."""
+    """Waiting updates, and updates cancelled in the queue."""
 
     def cost(count: int) -> float:
         async def main() -> None:

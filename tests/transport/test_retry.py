@@ -1,10 +1,9 @@
-"""Whether, when and how often a request is tried again."""
+"""Retries: if, when and how often."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from functools import partial
@@ -18,9 +17,8 @@ from transport.pipelines import FIND, Answer, rig, write
 from transport.servers import ACME, DONE, NO_CALLS, RawServer, hang, reply
 
 import calls_in_progress_async as sdk
-from calls_in_progress_async import Organization, RateLimit, RetryPolicy, clock
+from calls_in_progress_async import Organization, RateLimit, RetryPolicy
 from calls_in_progress_async.transport.attempt_result import AttemptResult, AttemptTimeline
-from calls_in_progress_async.transport.cancel_scopes import CancelScope, CancelScopes
 from calls_in_progress_async.transport.retry import Retry, RetryBudgets, Stop, decide
 from calls_in_progress_async.transport.retry_after import parse_retry_after
 from calls_in_progress_async.transport.wire import WireResponse
@@ -71,12 +69,12 @@ def test_a_status_that_lasts_is_not(status: int) -> None:
     ],
 )
 def test_only_failures_of_the_network_are_tried_again(error: Any, again: bool) -> None:
-    """Connections and timeouts; not TLS, not the deadline, not what is ours."""
+    """Connections and timeouts; not TLS, the deadline, or our own errors."""
     assert decision(error) == (Retry(0.25) if again else Stop())
 
 
 def test_what_may_have_been_carried_out_is_not_repeated_unless_it_may_be() -> None:
-    """And the reason is told; where it would not be tried again anyway, there is none."""
+    """The error names the reason, unless no policy would retry anyway."""
     assert decision(500, repeatable=False) == Stop("not repeated, since it may have been carried out")
     assert decision(404, repeatable=False) == Stop()
 
@@ -97,7 +95,7 @@ def test_waits_grow_up_to_the_maximum() -> None:
 
 @pytest.mark.parametrize("random", [0.0, 0.5, 1.0])
 def test_jitter_is_full(random: float) -> None:
-    """From 0 to the longest wait; it only lengthens what the server asks for."""
+    """From 0 to the longest wait; jitter only adds to Retry-After."""
     assert decision(500, jitter=random) == Retry(0.25 * random)
     assert decision(503, wait=3.0, jitter=random) == Retry(3.0 + 0.25 * random)
 
@@ -170,7 +168,7 @@ def test_retry_after_is_read_in_all_its_forms(value: str, expected: float | None
 
 
 def test_a_date_without_a_date_is_held_against_our_own_clock() -> None:
-    """So is one whose Date cannot be read."""
+    """A malformed Date counts as absent."""
     later = format_datetime(datetime.now(UTC) + timedelta(days=365), usegmt=True)
     for headers in ({}, {"Date": ""}, {"Date": "garbage"}):
         seconds = parse_retry_after({"Retry-After": later, **headers})
@@ -193,14 +191,14 @@ A, B = Organization.advertiser(1), Organization.advertiser(2)
 
 
 def test_a_budget_of_an_organization_is_its_own() -> None:
-    """What one spends is there for the other."""
+    """One organization's retries leave the other's untouched."""
     budgets = RetryBudgets(RetryPolicy(organization_budget=2))
     assert [budgets.spend(A) for _ in range(3)] == [True, True, False]
     assert budgets.spend(B)
 
 
 def test_a_budget_of_the_client_is_everybodys() -> None:
-    """When it is spent, nobody tries again."""
+    """Nobody retries after the last of it."""
     budgets = RetryBudgets(RetryPolicy(budget=3))
     assert [budgets.spend(Organization.advertiser(n)) for n in range(1, 6)] == [True, True, True, False, False]
     assert not RetryBudgets(RetryPolicy(budget=0)).spend(A)
@@ -208,7 +206,7 @@ def test_a_budget_of_the_client_is_everybodys() -> None:
 
 
 def test_a_success_returns_a_part() -> None:
-    """budget_refill to both, up to what they were."""
+    """budget_refill to both, up to their initial size."""
     budgets = RetryBudgets(RetryPolicy(budget=2, organization_budget=2, budget_refill=0.5))
     for _ in range(10):
         budgets.earn(A)
@@ -223,7 +221,7 @@ def test_a_success_returns_a_part() -> None:
 
 
 def test_a_refusal_costs_nothing() -> None:
-    """An organization that has nothing left does not spend the client's."""
+    """An organization with nothing left does not spend the client's."""
     budgets = RetryBudgets(RetryPolicy(budget=3, organization_budget=1))
     assert [budgets.spend(A) for _ in range(5)] == [True, False, False, False, False]
     assert [budgets.spend(B) for _ in range(2)] == [True, False]
@@ -255,7 +253,7 @@ def test_a_spent_budget_stops_and_says_so() -> None:
 
 
 def test_a_refusal_earns_nothing_back() -> None:
-    """The lowest of them, 400: no retry is left for the failure that follows."""
+    """The lowest, 400: no retry is left for the next failure."""
 
     async def main() -> None:
         it = rig(500, 400, 500, 200, retry=RetryPolicy(initial=0, organization_budget=1, budget_refill=1.0))
@@ -299,7 +297,7 @@ def test_a_first_success_waits_for_nothing() -> None:
 
 
 def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
-    """In seconds and as a date; one that is too long raises at once."""
+    """In seconds and as a date; a wait beyond the cap raises at once."""
 
     async def main() -> None:
         after = [
@@ -317,8 +315,20 @@ def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
     virtual_loop.run(main)
 
 
+@pytest.mark.parametrize(("asked", "paused"), [("7", 7.0), ("30", 30.0), ("1000", 30.0), ("315360000", 30.0)])
+def test_a_pause_of_everybody_is_capped_by_the_same_setting(asked: str, paused: float) -> None:
+    """A call with a longer Retry-After raises at once; other calls wait max_retry_after, at most."""
+
+    async def main() -> None:
+        it = rig(Answer(429, {"Retry-After": asked}), 200, retry=RetryPolicy(max_attempts=1))
+        assert [await it.go(), await it.go()] == [429, 200]
+        assert it.transport.times == [0.0, paused]
+
+    virtual_loop.run(main)
+
+
 def test_a_deadline_covers_attempts_and_waits() -> None:
-    """What would come after it is not waited for; what runs into it is ended."""
+    """An attempt after the deadline is not waited for; an attempt across the deadline is cancelled."""
 
     async def main() -> None:
         it = rig(Answer(500, takes=1.0), retry=RetryPolicy(max_attempts=100, initial=1.0, multiplier=1.0))
@@ -352,7 +362,7 @@ def test_an_attempt_has_a_timeout_of_its_own() -> None:
 
 
 def test_a_deadline_covers_the_wait_for_the_limiter() -> None:
-    """A request that waits for its token ends at its deadline, and gives the token back."""
+    """A request in the queue ends at its deadline, and returns its place."""
 
     async def main() -> None:
         it = rig(200, rate_limit=RateLimit(rate=0.1, burst=1))
@@ -367,7 +377,7 @@ def test_a_deadline_covers_the_wait_for_the_limiter() -> None:
 
 
 def test_a_deadline_covers_the_wait_for_a_connection() -> None:
-    """And that wait is not network time."""
+    """The wait is no network time."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=10.0), max_connections=1, attempt_timeout=None)
@@ -453,7 +463,7 @@ def test_a_429_slows_everybody_down() -> None:
 @pytest.mark.parametrize("after", range(12))
 @pytest.mark.parametrize("request_", [FIND, write()], ids=["find", "update"])
 def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> None:
-    """At whatever step it is cancelled: the slot, the turn and the limiter's place are free again."""
+    """At every step: the slot, the place in the order of writes and the place in the limiter are free again."""
 
     async def main() -> None:
         it = rig(Answer(500, takes=0.5), max_connections=1, rate_limit=RateLimit(rate=2, burst=1))
@@ -510,7 +520,7 @@ def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
 
 
 def test_order_do_not_pile_up_while_every_connection_is_taken() -> None:
-    """After a stall no window has more requests on the wire than the limit lets by, and those who waited keep order."""
+    """After a stall the limit holds in every window, and waiters keep their order."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=9.0), 200, max_connections=1, rate_limit=RateLimit(rate=10, burst=2))
@@ -549,7 +559,7 @@ def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
 
 
 def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied() -> None:
-    """Its own error passes through, with a note where an earlier attempt may have been carried out."""
+    """The callable's error passes through, with a note if an earlier attempt may have been carried out."""
 
     async def main(first: int) -> None:
         answers = iter(["old", LookupError("vault")])
@@ -571,7 +581,7 @@ def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied(
 
 
 def test_a_timeout_of_a_token_callable_is_its_own() -> None:
-    """A TimeoutError that is not ours passes through as it is."""
+    """Another TimeoutError passes through unchanged."""
 
     async def token(_: Organization) -> str:
         raise TimeoutError("vault")
@@ -597,7 +607,7 @@ def test_a_timeout_of_a_token_callable_is_its_own() -> None:
     virtual_loop.run(main)
 
 
-# Which requests, seen on a real socket.
+# Retries on a real socket.
 
 CARRIED_OUT = [None, reply(500), reply(502), reply(503), reply(504), reply(503, Retry_After="soon")]
 NOT_CARRIED_OUT = [reply(408, Retry_After="0"), reply(425), reply(429, Retry_After="0"), reply(503, Retry_After="0")]
@@ -612,7 +622,7 @@ async def send(client: Any, method: str) -> Any:
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize("answer", NOT_CARRIED_OUT)
 async def test_what_was_not_carried_out_is_repeated(method: str, answer: bytes) -> None:
-    """Whatever the method."""
+    """For every method."""
     async with RawServer([answer, answer, NO_CALLS]) as server, server.client() as client:
         result = await send(client, method)
         assert (len(server.seen), len(result.attempts)) == (3, 3)
@@ -638,7 +648,7 @@ async def test_what_may_have_been_carried_out_is_repeated_unless_it_is_a_post(me
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 async def test_a_lost_connection_costs_one_attempt(method: str, attempts: int) -> None:
-    """Also on a connection that was used before: aiohttp would send an idempotent request twice."""
+    """Even on a kept connection: aiohttp would send an idempotent request twice."""
     async with RawServer([NO_CALLS, None]) as server:  # noqa: SIM117
         async with server.client(retry=RetryPolicy(max_attempts=attempts, initial=0)) as client:
             await client.find(ACME)
@@ -696,7 +706,7 @@ async def test_the_deadline_of_one_call_wins_over_the_clients() -> None:
 
 
 def test_a_401_after_a_retry_is_still_a_401() -> None:
-    """With no other token, the last answer is what counts, not the first."""
+    """Without another token the last response counts, not the first."""
 
     async def main() -> None:
         it = rig(500, 401, token=lambda _: "same", retry=RetryPolicy(initial=0))
@@ -707,7 +717,7 @@ def test_a_401_after_a_retry_is_still_a_401() -> None:
 
 
 def test_a_refusal_is_over_with_the_token_after_it() -> None:
-    """What then fails for another reason is tried again for that, with the token that there is."""
+    """A later failure for another reason is retried for that reason, with the new token."""
 
     async def main() -> None:
         tokens = ["old", "new"]
@@ -719,7 +729,7 @@ def test_a_refusal_is_over_with_the_token_after_it() -> None:
 
 
 def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
-    """There is time for another attempt, and that is what the deadline ends."""
+    """There is time for another attempt; the deadline cancels that one."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=99.0), attempt_timeout=1.0, retry=RetryPolicy(initial=0))
@@ -740,7 +750,7 @@ def test_the_refusal_of_a_text_is_final_at_once() -> None:
 
 
 def test_a_400_is_tried_again_where_the_policy_says_so() -> None:
-    """It is the first status that is no success; and when the server says so."""
+    """400 is the lowest failure. Retry-After counts as well."""
 
     async def main() -> None:
         it = rig(Answer(400, {"Retry-After": "2"}), 200, retry=RetryPolicy(initial=0, statuses={400}))
@@ -765,140 +775,6 @@ def test_a_wait_for_a_connection_that_ends_there_is_time_in_the_pool() -> None:
 
 @pytest.mark.parametrize("multiplier", [1e300, 65_536.0])
 def test_a_steep_backoff_is_the_maximum(multiplier: float) -> None:
-    """A power that overflows is more than any maximum."""
+    """An overflow exceeds any maximum."""
     policy = RetryPolicy(multiplier=multiplier, max_attempts=100)
     assert [policy.backoff(n, 1.0) for n in (3, 70)] == [20.0, 20.0]
-
-
-def test_a_scope_that_has_ended_ends_once() -> None:
-    """Closing, at the moment a deadline passes, finds it ended already."""
-
-    async def main() -> None:
-        scopes, scope = CancelScopes(), CancelScope()
-        scopes.reschedule(scope, clock.now() + 1.0)
-        with suppress(TimeoutError), scope:
-            try:
-                await asyncio.sleep(10)
-            finally:
-                scopes.cancel_all()
-        assert scope.cancelled_caught
-        scopes.cancel_all()
-        scopes.discard(scope)
-        scope.cancel()
-        assert asyncio.get_running_loop().time() == 1_000_001.0
-
-    virtual_loop.run(main)
-
-
-@pytest.mark.parametrize("before", [0, 1])
-def test_a_scope_that_ends_is_a_timeout_and_no_cancellation(before: int) -> None:
-    """However often it is told to: the task is cancelled no more than it was before."""
-
-    async def main() -> None:
-        task: Any = asyncio.current_task()
-        for _ in range(before):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(1)
-        scope = CancelScope()
-
-        async def ended_twice() -> None:
-            with scope:
-                scope.cancel()
-                scope.cancel()
-                await asyncio.sleep(10)
-
-        with pytest.raises(TimeoutError):
-            await ended_twice()
-        assert (scope.cancelled_caught, task.cancelling()) == (True, before)
-
-    virtual_loop.run(main)
-
-
-def test_what_came_of_a_scope_counts_though_it_was_ended() -> None:
-    """That it was done all the same, or another error."""
-
-    async def main() -> None:
-        task: Any = asyncio.current_task()
-
-        async def end_with(error: Exception | None) -> None:
-            scope = CancelScope()
-            with scope:
-                scope.cancel()
-                with suppress(asyncio.CancelledError):
-                    await asyncio.sleep(10)
-                assert scope.cancelled_caught
-                if error is not None:
-                    raise error
-
-        await end_with(None)
-        with pytest.raises(LookupError):
-            await end_with(LookupError())
-        assert task.cancelling() == 0
-
-    virtual_loop.run(main)
-
-
-def test_a_scope_that_was_left_ends_nothing_that_comes_after() -> None:
-    """Though it was told to end while it was open."""
-
-    async def main() -> None:
-        scope = CancelScope()
-        with scope:
-            scope.cancel()
-        await asyncio.sleep(1)
-        assert not scope.cancelled_caught
-
-    virtual_loop.run(main)
-
-
-async def wait_in(scope: CancelScope) -> None:
-    with scope:
-        try:
-            await asyncio.sleep(10)
-        finally:
-            for _ in range(10):  # as a connection that takes its time to close
-                await asyncio.sleep(0)
-
-
-def test_all_scopes_end_at_once_those_without_an_end_too() -> None:
-    """And those that come after have their time as before."""
-
-    async def main() -> None:
-        scopes, endless, timed, later = CancelScopes(), CancelScope(), CancelScope(), CancelScope()
-        scopes.reschedule(endless, None)
-        scopes.reschedule(timed, clock.now() + 5.0)
-        waiting = [asyncio.create_task(wait_in(scope)) for scope in (endless, timed)]
-        await asyncio.sleep(1)
-        scopes.cancel_all()
-        for task in waiting:
-            with pytest.raises(TimeoutError):
-                await task
-        assert asyncio.get_running_loop().time() == 1_000_001.0
-        scopes.discard(timed)
-        scopes.reschedule(later, clock.now() + 5.0)
-        with pytest.raises(TimeoutError):
-            await wait_in(later)
-        assert asyncio.get_running_loop().time() == 1_000_006.0
-
-    virtual_loop.run(main)
-
-
-def test_a_scope_whose_time_is_over_is_told_once() -> None:
-    """However long its block then takes: the timer does not go on about it."""
-
-    class Counted(CancelScope):
-        told = 0
-
-        def expire(self) -> None:
-            self.told += 1
-            super().expire()
-
-    async def main() -> None:
-        scopes, scope = CancelScopes(), Counted()
-        scopes.reschedule(scope, clock.now() + 1.0)
-        with pytest.raises(TimeoutError):
-            await wait_in(scope)
-        assert scope.told == 1
-
-    virtual_loop.run(main)

@@ -68,7 +68,7 @@ def test_only_updates_that_share_a_name_wait_for_each_other(first: Any, second: 
 
 
 def test_a_transaction_id_is_the_calls_own_and_an_external_id_its_organizations() -> None:
-    """A network and its advertiser may both update a call; what they call their own calls does not mix."""
+    """A network and its advertiser may both update a call; their external ids do not mix."""
 
     def of(organization: Organization, **names: str) -> Any:
         request = UpdateCallRequest(organization=organization, custom_data={"a": "b"}, **names)
@@ -93,7 +93,7 @@ def test_finds_do_not_wait_for_updates() -> None:
 
 
 def test_an_update_in_two_queues_waits_for_both() -> None:
-    """T and E are each being written to; what names both comes after both, and holds up what comes later."""
+    """T and E are both being written to. An update of both follows both, and precedes every later one."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=1.0), Answer(200, takes=5.0), Answer(200, takes=1.0))
@@ -126,7 +126,7 @@ def test_a_cancelled_update_leaves_its_queue() -> None:
 
 
 def test_the_time_behind_earlier_updates_is_told() -> None:
-    """It is before the attempt that it held up, and counts towards no timeout of it."""
+    """`queued` precedes the attempt, and counts towards no timeout of it."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=4.0), attempt_timeout=5.0)
@@ -208,7 +208,7 @@ SUPERSEDING: list[tuple[Any, list[Any], bool]] = [
 def test_newer_updates_supersede_only_what_they_overwrite(
     older: Any, newer: list[Any], superseded: bool, waits_already: bool
 ) -> None:
-    """An older update with a field that no newer one writes is repeated, so that no field is lost."""
+    """Otherwise the older update is repeated, and no field is lost."""
 
     async def main() -> None:
         it = rig(Answer(500, takes=2.0), 200, retry=sdk.RetryPolicy(initial=10.0))
@@ -228,7 +228,7 @@ def test_newer_updates_supersede_only_what_they_overwrite(
 
 
 def test_a_write_that_names_no_fields_is_never_superseded() -> None:
-    """Nobody knows what would be lost: an endpoint of your own that says nothing of its fields."""
+    """Nobody knows its fields, as for an endpoint of your own without `written_fields`."""
 
     async def main() -> None:
         it = rig(500, 200, retry=sdk.RetryPolicy(initial=10.0))
@@ -329,7 +329,7 @@ async def test_a_rename_is_repeated_if_it_surely_did_not_arrive() -> None:
 
 
 def test_a_write_that_names_nothing_is_repeated_as_any_other() -> None:
-    """There is no turn that a newer one could have taken."""
+    """Without keys there is no order of writes."""
 
     async def main() -> None:
         it = rig(500, 200, retry=RetryPolicy(initial=0))
