@@ -22,6 +22,7 @@ from calls_in_progress_async import (
     Organization,
     RetryPolicy,
     UpdateCallRequest,
+    validation,
 )
 
 PHONE = "5309991234"
@@ -505,3 +506,9 @@ def test_whatever_is_text_is_refused_in_one_line_or_taken(value: str) -> None:
     ):
         with suppress(InvalidRequestError):
             make()
+
+
+@each(True, None, "5", *HOSTILE[:4])
+def test_anything_but_a_number_is_left_to_the_validator(value: Any) -> None:
+    """Converting the numbers of other libraries changes nothing else."""
+    assert validation.plain_number(value) is value
