@@ -1,6 +1,6 @@
 """Compare what the hot paths cost in the working tree with the merge base: memory, and instructions under valgrind.
 
-    python benchmarks/guard.py [--base REF]
+    python benchmarks/guard.py [--base REF] [PATH ...]
 
 Each path runs in a process of its own. Memory is the number of blocks of one kept result. Instructions are
 callgrind's count, without the interpreter's start; they are left out if valgrind is not installed. Unlike seconds,
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -163,9 +163,9 @@ def base_of(reference: str) -> str:
     return git("rev-parse", "HEAD~1") if base == head and is_clean else base
 
 
-def failures(before: Path, now: Path) -> Iterator[str]:
+def failures(before: Path, now: Path, names: Iterable[str]) -> Iterator[str]:
     """Compare each path in both trees; print the figures and yield a line for each failure."""
-    for name in PATHS:
+    for name in names:
         was, is_now = measure(before, name), measure(now, name)
         if is_now is None:
             yield f"{name}: does not run in the working tree"
@@ -182,16 +182,19 @@ def failures(before: Path, now: Path) -> Iterator[str]:
 def main() -> int:
     """Compare the trees, or run one path for the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="PATH", help=f"any of {'; '.join(PATHS)}. All by default")
     parser.add_argument("--base", default="main", metavar="REF", help="branch to find the merge base with")
     parser.add_argument("--run", choices=sorted(PATHS), help=argparse.SUPPRESS)
     parser.add_argument("--count", type=int, default=COUNT, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if unknown := set(options.names) - set(PATHS):
+        parser.error(f"PATH must be one of {'; '.join(PATHS)}, got {', '.join(sorted(unknown))}")
     if options.run:
         run_path(options.run, options.count)
         return 0
     with tempfile.TemporaryDirectory() as directory:
         unpack(base_of(options.base), Path(directory))
-        found = list(failures(Path(directory), ROOT))
+        found = list(failures(Path(directory), ROOT, options.names or PATHS))
     print("\n".join(found) or "No path became more expensive than allowed.")
     return 1 if found else 0
 

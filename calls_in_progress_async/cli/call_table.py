@@ -19,7 +19,10 @@ _GAP = 2
 """Blanks between two columns."""
 _SHORTEST, _COMFORTABLE = 7, 14
 """Characters of a description: at least, and before other columns give way."""
-_GIVE_WAY = (("lasts", _COMFORTABLE), ("external_id", _SHORTEST), ("utm", _SHORTEST), ("campaign", _SHORTEST))
+_GIVE_WAY = (
+    ("lasts", _COMFORTABLE),
+    *((name, _SHORTEST) for name in ("external_id", "utm", "campaign", "since", "caller", "organization")),
+)
 """Columns of a default table to leave out, in this order, while descriptions have no room for so many characters."""
 
 Widths = Mapping[Column, int]

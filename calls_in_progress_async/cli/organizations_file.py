@@ -9,6 +9,7 @@ import click
 
 from ..errors import InvalidRequestError
 from ..organization import Organization
+from .error_reports import problem_of
 
 _BYTE_ORDER_MARK = "\ufeff"
 
@@ -44,4 +45,4 @@ def _parse(text: str, where: str) -> Organization:
     try:
         return Organization.parse(text)
     except InvalidRequestError as error:
-        raise click.UsageError(f"{where}: {error.message}") from None
+        raise click.UsageError(f"{where}: {problem_of(error)}") from None

@@ -24,6 +24,8 @@ _ROUNDING = 1e-5
 because a token granted ahead stays in the account."""
 _ONE = 1.0 - _ROUNDING
 _LONG_AGO = -inf
+_CLOSED = -inf
+"""No room for a request without waiting: others wait, a pause lasts, or the bucket is closed for good."""
 
 
 class TokenBucket:
@@ -44,7 +46,7 @@ class TokenBucket:
     """
 
     __slots__ = (
-        "_at", "_burst", "_cancelled", "_catch_up", "_granted", "_make_error", "_now", "_open_at", "_paused_until",
+        "_at", "_burst", "_cancelled", "_capacity", "_catch_up", "_granted", "_make_error", "_now", "_paused_until",
         "_queue", "_rate", "_room", "_tokens",
     )  # fmt: skip
 
@@ -53,12 +55,12 @@ class TokenBucket:
         validation.check_number("burst", burst, "tokens", above=True)
         self._rate = rate
         self._burst = self._tokens = burst
-        self._room = burst  # the most tokens to keep: the burst, less the reserved tokens
+        self._capacity = burst  # the most tokens to keep: the burst, less the reserved tokens
+        self._room = burst  # the capacity if tokens need no waiting, else _CLOSED
         self._catch_up = catch_up
         self._now = clock.reader()
         self._at = _LONG_AGO  # the moment of the last refill
         self._paused_until = _LONG_AGO
-        self._open_at = _LONG_AGO  # tokens need no waiting from then on: the end of the pause, never with waiters
         self._granted = self._cancelled = 0
         self._queue = _NO_WAITERS
         self._make_error: Callable[[], BaseException] | None = None
@@ -81,21 +83,22 @@ class TokenBucket:
     @property
     def idle(self) -> bool:
         """True if a new bucket would behave the same: full, no waiters, no pause."""
-        now = self._refill()
-        return now >= self._open_at and self._tokens >= self._burst
+        return self._is_open(self._refill()) and self._tokens >= self._burst
 
     def try_acquire(self) -> bool:
         """Take a token if one is there and nobody waits. Return True if it was taken."""
         now = self._now()
-        if now >= self._open_at:
-            tokens = self._tokens + (now - self._at) * self._rate
-            if tokens > self._room:  # noqa: PLR1730 - min() would cost a call
-                tokens = self._room
-            if tokens >= _ONE:
-                self._at = now
-                self._tokens = tokens - 1.0
-                self._granted += 1
-                return True
+        tokens = self._tokens + (now - self._at) * self._rate
+        if tokens > self._room:  # noqa: PLR1730 - min() would cost a call
+            tokens = self._room
+        if tokens >= _ONE:
+            self._at = now
+            self._tokens = tokens - 1.0
+            self._granted += 1
+            return True
+        if self._room == _CLOSED and self._is_open(now):  # the first request after the others, or after a pause
+            self._room = self._capacity
+            return self.try_acquire()
         return False
 
     # Keyword-only parameters would slow the path without waiting down by a tenth, and a coroutine of its own for the
@@ -133,12 +136,12 @@ class TokenBucket:
 
     def reserve(self) -> None:
         """Keep a granted token for later use. It takes room meanwhile, so that tokens do not pile up in a stall."""
-        self._room -= 1
+        self._set_capacity(self._capacity - 1)
 
     def consume(self) -> None:
         """Use a reserved token, or prepare to give it back."""
         self._refill()
-        self._room += 1
+        self._set_capacity(self._capacity + 1)
         self._serve()
 
     def pause(self, seconds: float) -> None:
@@ -150,7 +153,7 @@ class TokenBucket:
         now = self._refill()
         self._paused_until = max(self._paused_until, now + seconds)
         if self._queue is _NO_WAITERS:
-            self._open_at = self._paused_until
+            self._room = _CLOSED
         else:
             self._serve()
 
@@ -168,7 +171,7 @@ class TokenBucket:
         validation.check_number("burst", burst, "tokens", above=True)
         self._refill()
         self._rate = rate
-        self._room += burst - self._burst
+        self._set_capacity(self._capacity + burst - self._burst)
         self._burst = burst
         self._serve()
 
@@ -221,7 +224,6 @@ class TokenBucket:
             self._now = reader
             self._at += shift
             self._paused_until += shift
-            self._open_at += shift
 
     def _refill(self, returned: float = 0.0) -> float:
         """Add the tokens accrued since the last refill, and return the time."""
@@ -234,7 +236,16 @@ class TokenBucket:
     def _depth(self) -> float:
         """The most tokens to keep now."""
         late = 0.0 if self._queue is _NO_WAITERS else self._catch_up * self._rate
-        return max(0.0, self._room + late)
+        return max(0.0, self._capacity + late)
+
+    def _set_capacity(self, capacity: float) -> None:
+        self._capacity = capacity
+        if self._room != _CLOSED:
+            self._room = capacity
+
+    def _is_open(self, now: float) -> bool:
+        """Return True if a request need not wait for others, nor for the end of a pause."""
+        return self._queue is _NO_WAITERS and now >= self._paused_until
 
     def _enqueue(self, key: Hashable, max_wait: float | None) -> Waiter:
         if self._make_error is not None:
@@ -254,7 +265,7 @@ class TokenBucket:
         self._refill()
         self._queue = FairQueue()
         self._queue.add(waiter)
-        self._open_at = inf
+        self._room = _CLOSED
         self._serve()
         return waiter
 
@@ -308,10 +319,10 @@ class TokenBucket:
                 waiter.future.set_exception(_too_long(wait, waiter.expires - waiter.since))
 
     def _settle(self) -> None:
-        """Open the bucket again for requests that need not wait."""
+        """Let the next request open the bucket again, once a pause is over."""
         self._queue.disarm()
         self._queue = _NO_WAITERS
-        self._open_at = self._paused_until
+        self._room = _CLOSED
 
     def _seconds_to_grant(self) -> float:
         """Return the seconds until a token is there and the pause is over."""

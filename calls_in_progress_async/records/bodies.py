@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from itertools import count, repeat
 from typing import Any, NamedTuple, TypeVar, cast
 from weakref import ref
 
 from . import lenient_json
-from .call import Call, DecodedCall, adopt_call, structure_call
+from .call import Call, DecodedCall, adopt_calls, structure_call
 from .codec import ABSENT, Absent, Json, PayloadError, Problem, decode, make_part, try_decode
 from .record import Body, Record
 
@@ -181,8 +182,7 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
     if found is None:
         return structure_each(body, strict=strict)
     whole = Body(plain, found[0], _entries_of)
-    for index, call in enumerate(found[1]):
-        adopt_call(call, (whole, index), strict=strict)
+    adopt_calls(found[1], zip(repeat(whole), count()), strict=strict)
     return StructuredCalls(tuple(found[1]), (), Release(found[1]))
 
 
@@ -210,7 +210,8 @@ def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
         path = key if key == _ONE_KEY else f"{key}[{index}]"
         decoded = try_decode(DecodedCall, entry)
         if decoded is not None:
-            calls.append(adopt_call(decoded, (Body(entry, path), None), strict=strict))
+            adopt_calls([decoded], [(Body(entry, path), None)], strict=strict)
+            calls.append(decoded)
             continue
         rejected += 1
         if rejected > MAX_STRUCTURED:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
 
@@ -24,11 +23,8 @@ from .codec import (
     add_decoding_class,
     decode_or_structure,
     decoding_class_of,
-    flag_of,
-    json_text,
     keys,
     parse_json,
-    time_text,
 )
 from .custom_data import (
     DEMOGRAPHICS,
@@ -39,6 +35,7 @@ from .custom_data import (
     read_custom_data,
     read_plain_custom_data,
 )
+from .json_values import flag_of, json_ready
 from .meaning import canonical
 from .record import Body, LazyField, Record
 
@@ -187,7 +184,7 @@ class Call(_Unread):
             custom[DEMOGRAPHICS] = dict(self.demographics_data)
         if custom or self.custom_data is not None:
             values["custom_data"] = custom
-        ready: dict[str, Any] = _json_ready({**values, **self.extra})
+        ready: dict[str, Any] = json_ready({**values, **self.extra})
         return ready
 
     def to_json(self) -> str:
@@ -239,25 +236,30 @@ def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
         PayloadError: The payload is not an object or, in strict mode, a field cannot be read.
     """
     decoded, problems = decode_or_structure(decoding_class_of(Call), payload, path)
-    return adopt_call(decoded, (Body(payload, path), None), problems, strict=strict)
-
-
-def adopt_call(
-    decoded: Call, source: tuple[Body, int | None], problems: tuple[Problem, ...] = (), *, strict: bool
-) -> Call:
-    """Complete a call of the decoding class."""
-    _set_source(decoded, source)
-    _set_class(decoded, Call)
-    _set_custom(decoded, None)
-    if _get_printed(decoded) is not None and decoded.keypresses is None:
-        _set_keypresses(decoded, _get_printed(decoded))
-    if (repeat := _get_repeat(decoded)).__class__ is str:
-        _set_repeat(decoded, flag_of(repeat))
     if problems:
         _set_problems(decoded, problems)
-    if strict and (found := decoded.problems):
-        raise PayloadError(found[0].path, found[0].reason)
+    adopt_calls([decoded], [(Body(payload, path), None)], strict=strict)
     return decoded
+
+
+def adopt_calls(decoded: Sequence[Call], sources: Iterable[tuple[Body, int | None]], *, strict: bool) -> None:
+    """Turn objects of the decoding class into calls, each with its source.
+
+    Raises:
+        PayloadError: In strict mode, a field cannot be read.
+    """
+    for call, source in zip(decoded, sources, strict=False):
+        _set_source(call, source)
+        _set_class(call, Call)
+        _set_custom(call, None)
+        if _get_printed(call) is not None and call.keypresses is None:
+            _set_keypresses(call, _get_printed(call))
+        if _get_repeat(call).__class__ is str:
+            _set_repeat(call, flag_of(_get_repeat(call)))
+    if strict:
+        for call in decoded:
+            if found := call.problems:
+                raise PayloadError(found[0].path, found[0].reason)
 
 
 def meaning(payload: bytes) -> object:
@@ -332,16 +334,3 @@ def _restore(payload: bytes, path: str) -> Call:
 def _to_json(payload: Mapping[str, Any] | bytes) -> bytes:
     """Write a mapping as JSON, with times in ISO 8601; bytes are JSON already."""
     return payload if isinstance(payload, bytes) else json.dumps({**payload}, default=datetime.isoformat).encode()
-
-
-def _json_ready(value: Any) -> Any:
-    """Replace times by text, and values without a place in JSON by the nearest one."""
-    if isinstance(value, Mapping):
-        return {_json_ready(str(key)): _json_ready(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_json_ready(each) for each in value]
-    if isinstance(value, str):
-        return json_text(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return time_text(value) if isinstance(value, datetime) else value

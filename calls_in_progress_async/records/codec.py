@@ -6,8 +6,6 @@ unreadable field costs that field only. `Call.problems` then names the field and
 
 from __future__ import annotations
 
-import json
-import math
 import operator
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -20,6 +18,7 @@ import msgspec
 from attrs import frozen
 
 from . import lenient_json
+from .json_values import flag_of, json_text, type_name
 
 _REAL_DATETIME: Any = next(each for each in datetime.__mro__ if each.__module__ == "datetime")
 """The class of the standard library, even if a test library (freezegun) replaces it during the import."""
@@ -40,9 +39,6 @@ Json: TypeAlias = msgspec.Raw
 Absent: TypeAlias = msgspec.UnsetType
 """The type of a missing field, if null would be an error."""
 ABSENT = msgspec.UNSET
-
-_FLAGS = {"true": True, "yes": True, "false": False, "no": False}
-_TYPE_NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
 
 
 @frozen
@@ -136,11 +132,6 @@ def parse_json(body: bytes) -> Any:
     raise PayloadError("", reason)
 
 
-def time_text(time: datetime) -> str:
-    """Write a time in ISO 8601, with ``Z`` for UTC."""
-    return cast(str, msgspec.to_builtins(time))
-
-
 def _located(error: msgspec.ValidationError) -> tuple[str, str]:
     """Take msgspec's message apart: "Expected `array`, got `null` - at `$.current_calls`"."""
     reason, _, place = str(error).partition(" - at `$")
@@ -193,9 +184,8 @@ def decoding_class_of(kind: type[T]) -> type[T]:
 
 
 class _Field(NamedTuple):
-    """The way from a key in JSON to an attribute."""
+    """The way from a key in JSON to an attribute of the same name."""
 
-    name: str
     kind: Any
     hook: Callable[[Any, Any], Any]
     """Structures a value, or raises a `ValueError` with the reason."""
@@ -203,13 +193,13 @@ class _Field(NamedTuple):
 
 @cache
 def _fields(kind: type[Any]) -> dict[str, _Field]:
-    """Return the fields of a decoding class or a `Part` by key."""
+    """Return the fields of a decoding class by key."""
     hints = get_type_hints(kind, include_extras=True)
-    if issubclass(kind, Part):
-        names = {each.encode_name: each.name for each in msgspec.structs.fields(kind)}
-    else:
-        names = {each.name: each.name for each in kind.__attrs_attrs__}
-    return {key: _Field(name, hints[name], _converter.get_structure_hook(hints[name])) for key, name in names.items()}
+    return {each.name: _Field(hints[each.name], _hook_of(hints[each.name])) for each in kind.__attrs_attrs__}
+
+
+def _hook_of(hint: Any) -> Callable[[Any, Any], Any]:
+    return _converter.get_structure_hook(hint)
 
 
 def keys(kind: type[Any]) -> frozenset[str]:
@@ -218,22 +208,6 @@ def keys(kind: type[Any]) -> frozenset[str]:
 
 
 # Structuring with cattrs.
-
-
-def type_name(value: object) -> str:
-    """Return JSON's name for the type of a value."""
-    return _TYPE_NAMES.get(type(value), "a number")
-
-
-def json_text(value: Any) -> str | None:
-    """Return a JSON scalar as text, such as ``"83"`` for 83; None if the value is no scalar."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()  # a lone surrogate could be neither printed nor sent on
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
-        return json.dumps(value)
-    return None
 
 
 def _structure_text(value: Any, _: object) -> str:
@@ -245,11 +219,6 @@ def _structure_text(value: Any, _: object) -> str:
 
 def _structure_text_or_list(value: Any, _: object) -> str | list[Any]:
     return value if isinstance(value, list) else _structure_text(value, str)
-
-
-def flag_of(value: Any) -> bool | None:
-    """Return a boolean, or the boolean that a text spells; None for anything else."""
-    return value if isinstance(value, bool) else _FLAGS.get(value.lower()) if isinstance(value, str) else None
 
 
 def _structure_flag(value: Any, _: object) -> bool:
@@ -294,7 +263,7 @@ def decode_or_structure(kind: type[T], payload: bytes, path: str) -> tuple[T, tu
     """Decode one object or, if msgspec rejects it, structure its fields one by one.
 
     Args:
-        kind: A decoding class or a `Part`.
+        kind: A decoding class.
         payload: The JSON of one object.
         path: The place of the object in the body, for problems.
 
@@ -317,20 +286,18 @@ def structure_fields(kind: type[T], payload: bytes, path: str) -> tuple[T, tuple
         raise PayloadError(path, f"is {type_name(values)}, not an object")
     readable: dict[str, Any] = {}
     problems = []
-    for key, (name, hint, hook) in _fields(cast(Any, kind)).items():
+    for key, (hint, hook) in _fields(cast(Any, kind)).items():
         value = values.get(key)
         if value is None or value == "":
             continue
         try:
-            readable[name] = hook(value, hint)
+            readable[key] = hook(value, hint)
         except ValueError as error:
             problems.append(Problem(f"{path}.{key}", str(error)))
     return _make(kind, readable), tuple(problems)
 
 
 def _make(kind: type[T], values: Mapping[str, Any]) -> T:
-    if issubclass(kind, Part):
-        return kind(**values)
     record = object.__new__(kind)
     for name, set_slot in _setters(cast(Any, kind)):
         set_slot(record, values.get(name))

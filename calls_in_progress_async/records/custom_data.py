@@ -8,7 +8,8 @@ from typing import Any, NamedTuple, TypeAlias, TypedDict, cast
 from attrs import frozen
 
 from ..frozen_dict import FrozenDict
-from .codec import Json, Part, Problem, Text, json_text, make_decoder, type_name
+from .codec import Json, Part, Problem, Text, make_decoder
+from .json_values import json_text, type_name
 
 Demographic: TypeAlias = str | bool | None
 """The value of one demographic key."""

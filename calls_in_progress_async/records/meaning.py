@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .codec import PayloadError, flag_of, json_text, parse_json
+from .codec import PayloadError, parse_json
 from .custom_data import DEMOGRAPHICS
+from .json_values import flag_of, json_text
 
+_ONLY_TEXT = frozenset({str})
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -55,16 +57,21 @@ def _canonical_custom_data(value: Any) -> object:
         value = {json_text(each["name"]): {**each, "name": None} for each in value}
     if not isinstance(value, dict):
         return _wrap(value)
-    entries = {name: _canonical_entry(each, booleans=name == DEMOGRAPHICS) for name, each in value.items()}
+    entries = {name: each if _is_plain(each) else _canonical_entry(each, name) for name, each in value.items()}
     return {name: entry for name, entry in entries.items() if entry}
 
 
-def _canonical_entry(entry: Any, *, booleans: bool) -> object:
+def _is_plain(entry: Any) -> bool:
+    """Return True if an entry is canonical as it is, as nearly all are: an object of texts, none of them empty."""
+    return entry.__class__ is dict and "" not in entry.values() and _ONLY_TEXT.issuperset(map(type, entry.values()))
+
+
+def _canonical_entry(entry: Any, name: str | None) -> object:
     """Put a custom field or the demographics into the canonical form; a demographic boolean is no text."""
     if not isinstance(entry, dict):
         return entry if entry is None or entry == "" else _wrap(entry)
     return {
-        key: value if value.__class__ is str else _canonical_text(value, booleans=booleans)
+        key: value if value.__class__ is str else _canonical_text(value, booleans=name == DEMOGRAPHICS)
         for key, value in entry.items()
         if value is not None and value != ""
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -73,8 +74,10 @@ class Record:
         payload: dict[str, Any] = parse_json(self.raw_json)
         return payload
 
+    @abstractmethod
     def _to_payload(self) -> bytes:
-        raise NotImplementedError
+        """Make the JSON of a record without a payload."""
+        ...
 
     def detach(self) -> None:
         """Keep a copy of this record's own JSON instead of the whole body."""

@@ -1,7 +1,5 @@
 """Every setting of a sandbox."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -52,7 +50,7 @@ def _check_faults(_: Any, __: Any, faults: Any) -> None:
         raise validation.unexpected("faults", "a list of Fault", faults)
 
 
-def _credit_old_rate(settings: SandboxSettings, _: Any, value: Any) -> Any:
+def _credit_old_rate(settings: "SandboxSettings", _: Any, value: Any) -> Any:
     """Credit the buckets at the old rate before the rate changes."""
     if settings.rate_limit is not None:
         settings.buckets.accrue(settings.rate_limit)

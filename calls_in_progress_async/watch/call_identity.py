@@ -8,7 +8,8 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from ..records.bodies import try_decode_all
-from ..records.codec import Part, PayloadError, json_text, parse_json, try_decode
+from ..records.codec import Part, PayloadError, parse_json, try_decode
+from ..records.json_values import json_text
 
 _RECORD, _TRAITS, _WHOLE, _ESCAPE = "~record:", "~traits:", "~whole:", "~:"
 """Prefixes of identities other than a plain transaction id. ``~:`` escapes a transaction id starting with ``~``."""

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..records import Call
 from ..records.call import meaning, structure_call
-from ..records.codec import Part, try_decode
+from ..records.codec import Part, make_decoder
 from .call_identity import CallNames, digest, names_of, names_of_identity
 
 
@@ -87,15 +87,19 @@ class _Texts(Part, frozen=True, gc=False):
 
 
 _TEXTS = tuple(_Texts.__annotations__)
+_decode_texts = make_decoder(_Texts)
 
 
 def _texts_differ(one: bytes, other: bytes) -> bool:
     """Return True if a text of `_Texts` surely differs. True saves comparing the meaning of the whole."""
-    before, after = try_decode(_Texts, one), try_decode(_Texts, other)
+    before, after = _decode_texts(one), _decode_texts(other)
     if before is None or after is None:
         return False
-    pairs = ((getattr(before, name), getattr(after, name)) for name in _TEXTS)
-    return any(old != new and _shown(old) != _shown(new) for old, new in pairs)
+    for name in _TEXTS:
+        old, new = getattr(before, name), getattr(after, name)
+        if old != new and _shown(old) != _shown(new):
+            return True
+    return False
 
 
 def _shown(value: str | int | None) -> str:

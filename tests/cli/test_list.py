@@ -290,7 +290,7 @@ async def test_a_file_that_cannot_be_read(command_line, tmp_path) -> None:
         file.write_text("advertiser:2\nadvertiser\x1b\n")
         done = await line.invoke("list", "--organizations", str(file))
         assert done.exit_code == 2
-        assert f"error: {file}:2: must be text such as" in done.stderr
+        assert f"error: {file}:2: organization must be text such as" in done.stderr
         file.write_bytes(b"\xff\xfe")
         assert "must be text in UTF-8" in (await line.invoke("list", "--organizations", str(file))).stderr
         assert (await line.invoke("list", "--organizations", str(tmp_path / "none"))).exit_code == 2
@@ -325,7 +325,7 @@ async def test_a_reader_that_goes_away_is_no_error(command_line) -> None:
     """Under ``| head -1``, JSON and tables end quietly, with the code of a closed pipe."""
     async with command_line(organizations=60, calls_per_organization=20) as line:
         organizations = [f"advertiser:{number}" for number in range(2, 60)]
-        for options in (("--json",), ()):
+        for options in (("--json",), ("--wide",)):
             process = await line.start("list", *options, *organizations)
             assert process.stdout is not None
             await process.stdout.readline()

@@ -116,7 +116,7 @@ async def test_the_spelling_of_the_type(command_line) -> None:
 async def test_the_vendors_error_handle_is_told(command_line) -> None:
     """The error handle, for the vendor's support, is reported."""
     async with command_line(faults=[Fault(status=500)]) as line:
-        done = await line.invoke("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--timeout", "0.1")
+        done = await line.invoke("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--timeout", "30")
         assert done.exit_code == 1
         assert "error handle: 1228118400" in done.stderr
 
@@ -131,6 +131,16 @@ async def test_a_host_on_the_command_line_wins(command_line) -> None:
         assert "https://example.com/" in shown.stdout
         assert (await line.invoke(*arguments, *url, "--network", "acme")).exit_code == 2
         assert (await line.invoke("list", "advertiser:2", "--rate", "nan")).exit_code == 2
+
+
+async def test_variables_from_a_windows_file(command_line) -> None:
+    """A carriage return at the end of a variable, as `source .env` leaves it, does no harm."""
+    async with command_line() as line:
+        variables = {name: f"{value}\r" for name, value in line.environment.items()}
+        case = {"CALLS_IN_PROGRESS_ORGANIZATION_TYPE_CASE": "capitalized\r"}
+        done = await line.invoke("list", "advertiser:2", **variables, **case)
+        assert (done.exit_code, done.stderr) == (0, "0 calls in progress in 1 organization\n")
+        assert "organization_type=Advertiser" in line.sandbox.requests[0].path
 
 
 async def test_rate_is_kept_to(command_line) -> None:

@@ -173,6 +173,18 @@ async def test_a_live_table_on_a_terminal(command_line, monkeypatch) -> None:
         assert "watched 3 organizations: " in terminal.output
 
 
+@pytest.mark.parametrize(("columns", "shown"), [(40, "organization  transaction id  caller"), (20, "transaction id")])
+async def test_a_live_table_on_a_narrow_terminal(command_line, monkeypatch, columns, shown) -> None:
+    """The live table leaves columns out rather than cut an id."""
+    _leave_when_drawn(monkeypatch, _has("green"))
+    async with command_line() as line:
+        call = line.sandbox.start_call(ORGANIZATION)
+        terminal = await line.on_terminal(monkeypatch, "watch", "advertiser:2", *FAST, columns=columns)
+        assert terminal.code == 0
+        assert call in terminal.output
+        assert re.search(rf"{shown} *\x1b\[0m *\r\n", re.sub(r"\x1b\[0m(?= *\x1b\[1m)|\x1b\[1m", "", terminal.output))
+
+
 async def test_more_than_the_terminal_can_hold(command_line, monkeypatch) -> None:
     """Calls with events come first, and the rest is counted out."""
     _leave_when_drawn(monkeypatch, _has("yellow"), _fails(4))

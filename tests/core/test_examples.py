@@ -1,4 +1,4 @@
-"""Every example that the vendor ever published goes through the client unharmed."""
+"""Every example published by the vendor goes through the client unharmed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def files(paths: list[Path]) -> Any:
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    """A web server that answers with the file whose name the API version in the path stands for."""
+    """Serve the file for each request; the API version in the path is its number."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         number = int(request.path.split("/")[2][:4])
@@ -89,7 +89,7 @@ def expected(value: Any) -> Any:
 
 
 def same(call: Call, payload: dict[str, Any]) -> None:
-    """Every documented field is an attribute that says what the JSON says."""
+    """Check that every documented field is an attribute with the value of the JSON."""
     for key, value in payload.items():
         name = "keypresses" if key == "key presses" else key
         if key == "custom_data":
@@ -119,7 +119,7 @@ def same_custom_data(call: Call, custom: Any) -> None:
 @STRICTNESS
 @files(RESPONSES)
 async def test_a_published_answer_is_read_whole(url: str, path: Path, strict: bool) -> None:
-    """Each call keeps its payload, has no unknown or unreadable field, and each attribute is what the JSON says."""
+    """Each call keeps its payload, has no unknown or unreadable field, and each attribute has the value of the JSON."""
     found = await ask(url, path, strict=strict)
     calls = found.calls if path.name.startswith("update") else list(found)
     assert [call.raw for call in calls] == payloads(path)
@@ -136,7 +136,7 @@ async def test_a_published_answer_is_read_whole(url: str, path: Path, strict: bo
 @STRICTNESS
 @files(PRINTED)
 async def test_what_was_printed_with_mistakes_is_refused_clearly(url: str, path: Path, strict: bool) -> None:
-    """The vendor's invalid JSON is an UnexpectedResponseError that says so, never an empty list."""
+    """The vendor's invalid JSON is an UnexpectedResponseError with that reason, never an empty list."""
     with pytest.raises(UnexpectedResponseError, match=r"^HTTP 200: the body is not JSON$"):
         await ask(url, path, strict=strict)
 
@@ -144,7 +144,7 @@ async def test_what_was_printed_with_mistakes_is_refused_clearly(url: str, path:
 @STRICTNESS
 @files(sorted(DATA.rglob("*.response-404.json")))
 async def test_the_published_404_of_a_find_means_no_calls(url: str, path: Path, strict: bool) -> None:
-    """A find with a filter that is answered RecordNotFound is an empty result."""
+    """RecordNotFound in response to a find with a filter is an empty result."""
     assert list(await ask(url, path, strict=strict)) == []
 
 

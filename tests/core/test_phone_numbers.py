@@ -22,6 +22,7 @@ from calls_in_progress_async.regions import MISTAKEN, REGIONS
         ("DE", "030 123456 (Praxis)"), ("DE", "030 123456 Praxis"), ("DE", "Praxis 030 123456"),
         ("DE", "030123456praxis"),
         ("US", "a53055a51212a"), ("US", "5305551212 home"), ("US", "call 5305551212"), ("US", "530555121a"),
+        ("US", "5 FLOWERS"),
         ("US", "1-800-FLO-WERS"), ("US", "530-555-1212 or 530-555-1213"), ("US", "FLOWERS"), ("US", "1-800-FLOWERS!x"),
         ("US", "1-800-\u0424LOWERS"), ("US", "tel:+15305551212"),
     ],

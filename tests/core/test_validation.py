@@ -1,4 +1,4 @@
-"""What callers pass in is refused before anything is sent, in one line that names the parameter."""
+"""A malformed argument is refused before anything is sent, in one line with the name of the parameter."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ IDS: list[Any] = [0, -1, 2**63, 10**30, True, False, 1.0, 25.5, math.nan, "", " 
 
 @each(*IDS)
 def test_an_organizations_id_is_a_positive_integer(value: Any) -> None:
-    """Booleans, floats, zero, what is beyond 2^63-1 and text that is not digits are refused."""
+    """Booleans, floats, zero, integers beyond 2^63-1 and text other than digits are refused."""
     assert refusal(lambda: Organization(value, "network")).parameter == "id"
 
 
@@ -121,7 +121,7 @@ def test_an_organizations_type_is_one_of_two(value: Any) -> None:
 
 @pytest.mark.parametrize("text", ["advertiser:25", "Advertiser:25", "ADVERTISER:25", " advertiser : 25 "])
 def test_an_organization_is_read_from_text(text: str) -> None:
-    """Parse reads what str writes, in any case."""
+    """Parse reads the result of str, in any case."""
     assert Organization.parse(text) == ACME == Organization.parse(str(ACME))
     assert hash(Organization.parse(text)) == hash(ACME)
 
@@ -134,7 +134,7 @@ def test_an_organization_is_read_from_text(text: str) -> None:
      *(pytest.param(value, "organization", id=f"hostile{n}") for n, value in enumerate(HOSTILE))],
 )  # fmt: skip
 def test_text_that_is_no_organization_is_refused(text: Any, parameter: str) -> None:
-    """Parse names what is wrong."""
+    """Parse names the wrong part."""
     assert refusal(lambda: Organization.parse(text)).parameter == parameter
 
 
@@ -188,7 +188,7 @@ def test_a_name_of_custom_data_is_text_without_control_characters(value: Any) ->
 
 @each(None, "", 5, 5309991234, True, b"x", "\x00", "a\x08", "\x0b", "\x0c", "\x1f", "\x1b[31m", "\ud800", *HOSTILE)
 def test_a_value_of_custom_data_is_text(value: Any) -> None:
-    """Removal (None), emptiness, control characters and what is no text are refused; the value is not shown."""
+    """Removal (None), emptiness, control characters and other types are refused; the value is not shown."""
     assert (
         refusal(lambda: update(custom_data={"Call Disposition": value})).parameter == "custom_data['Call Disposition']"
     )
@@ -202,12 +202,12 @@ def test_a_value_of_custom_data_may_hold_newlines_and_tabs(value: str) -> None:
 
 @each("text", ["ab"], [("a", "b")], {"ab"}, 5, *(v for v in HOSTILE if v != {}))
 def test_custom_data_is_a_mapping(value: Any) -> None:
-    """What is not a mapping is refused: a list of two-letter texts is no dict."""
+    """Anything but a mapping is refused, even a list of two-letter texts."""
     assert refusal(lambda: update(custom_data=value)).parameter == "custom_data"
 
 
 def test_an_update_keeps_its_own_copy_of_custom_data() -> None:
-    """What is done to the caller's dict later does not reach the request."""
+    """Later changes to the caller's dict do not reach the request."""
     mine = {"a": "b"}
     request = update(custom_data=mine)
     mine.clear()
@@ -308,7 +308,7 @@ def test_a_message_names_the_parameter_and_the_remedy(make: Any, message: str) -
 
 
 def test_a_request_prints_no_phone_number_and_no_value() -> None:
-    """What it looks for and what it writes may be a caller's."""
+    """Phone numbers and values may be a caller's, and are left out."""
     asked = repr(find(transaction_id="T", calling_phone_number=PHONE, destination_phone_number="+18005551234"))
     assert "transaction_id='T'" in asked
     assert "calling_phone_number='...34', destination_phone_number='...34'" in asked
@@ -326,7 +326,7 @@ def test_a_request_prints_no_phone_number_and_no_value() -> None:
 
 @pytest.mark.parametrize("given_one", ["calling_phone_number", "destination_phone_number"])
 def test_one_phone_number_needs_the_other(given_one: str) -> None:
-    """The error names the one that is missing."""
+    """The error names the missing number."""
     error = refusal(lambda: find(**{given_one: PHONE}))
     assert {given_one, error.parameter} == {"calling_phone_number", "destination_phone_number"}
 
@@ -334,7 +334,7 @@ def test_one_phone_number_needs_the_other(given_one: str) -> None:
 @each("", " ", "\ud800" + PHONE, 5309991234, True, b"5309991234", *HOSTILE)
 @pytest.mark.parametrize("parameter", ["calling_phone_number", "destination_phone_number"])
 def test_a_phone_number_is_text(parameter: str, value: Any) -> None:
-    """What is no text is refused when the request is made; it is not shown."""
+    """Anything but text is refused when the request is made, and is not shown."""
     both = {"calling_phone_number": PHONE, "destination_phone_number": PHONE}
     assert refusal(lambda: find(**{**both, parameter: value})).parameter == parameter
 
@@ -358,7 +358,7 @@ NUMBERS: list[Any] = [
 
 @pytest.mark.parametrize(("validate", "number", "reason"), NUMBERS)
 async def test_a_number_that_cannot_be_is_refused(validate: Any, number: str, reason: str) -> None:
-    """The error says which of the two and why, does not show it, and nothing is sent."""
+    """The error names the parameter and the reason without the number, and nothing is sent."""
     async with RawServer() as server, server.client(validate_phone_numbers=validate) as mine:
         for parameter in ("calling_phone_number", "destination_phone_number"):
             numbers = {"calling_phone_number": "+18005551234", "destination_phone_number": "+18005551234"}
@@ -481,7 +481,7 @@ async def test_a_deadline_of_one_call_is_checked(value: Any) -> None:
 
 @each(b"[]", b'"x"', b"\xff{", b"", [1], 5, "text", {"a": {1: 2, (3,): 4}})
 def test_a_payload_for_tests_is_an_object(value: Any) -> None:
-    """Call.from_payload refuses what is none, as every other input."""
+    """Call.from_payload refuses anything else, as every other input is refused."""
     assert refusal(lambda: Call.from_payload(value)).parameter == "payload"
 
 

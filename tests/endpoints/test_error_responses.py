@@ -1,4 +1,4 @@
-"""The error that each status and body of the API means."""
+"""The error for each status and body of the API."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_an_update_with_an_error_in_its_success_is_an_error(status: int, body: A
 
 
 def test_the_error_within_a_success_keeps_what_the_server_says_of_fields_and_handles() -> None:
-    """As with the status that fits."""
+    """field_errors and error_handle are those of the fitting status."""
     error = raised(UPDATE, 200, {"errors": {"custom_data": ["is unknown"]}})
     assert isinstance(error, sdk.RequestRejectedError)
     assert error.field_errors == {"custom_data": ("is unknown",)}
@@ -87,7 +87,7 @@ def test_an_update_without_an_error_is_done(body: Any) -> None:
 
 
 def test_a_404_is_a_missing_call_for_an_update_alone() -> None:
-    """A find that is answered with 404 asked for no call."""
+    """A find names no call, so its 404 is the general one."""
     assert type(raised(UPDATE, 404, {"error": "RecordNotFound"})) is sdk.CallNotFoundError
     assert type(raised(FIND, 404, {"error": "RecordNotFound"})) is sdk.NotFoundError
 

@@ -1,4 +1,4 @@
-"""What goes over the wire, byte by byte, as a bare socket sees it."""
+"""The bytes of each request, read by a bare socket."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ async def test_a_redirect_is_refused_and_the_other_host_never_hears_of_it(status
 )
 @pytest.mark.parametrize("written", ["network", "Network", "NETWORK"])
 async def test_the_spelling_of_the_type_is_the_clients_setting(case: Any, spelled: list[str], written: str) -> None:
-    """Callers write either case; what goes to the wire is the setting's, for finds and updates."""
+    """Callers write either case; the setting decides the spelling on the wire, for finds and updates."""
     async with RawServer([NO_CALLS, DONE]) as server, server.client(organization_type_case=case) as client:
         await client.find(Organization(1, written))
         await client.update(ACME, transaction_id="T", custom_data={"a": "b"})

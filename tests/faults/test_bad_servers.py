@@ -81,7 +81,7 @@ def unexpected(name: str, act: Act) -> Fault:
 
 
 def body(name: str, text: bytes | str) -> Fault:
-    """Make the row of a 200 with a body no find accepts; an update is done, only its response cannot be read."""
+    """Make the row of a 200 with a body no find accepts; an update succeeds, only its response cannot be read."""
     return Fault(name, say(answer(200, text)))
 
 
@@ -133,26 +133,26 @@ def brotli_bomb() -> tuple[bytes, bytes, int]:
 
 CONNECTION = [
     Fault("reset before a request is read", None, "ConnectionLostError", "GET PUT", at_connect=say_and_reset()),
-    lost("closed without an answer", say_and_close()),
-    lost("reset without an answer", say_and_reset()),
+    lost("closed without a response", say_and_close()),
+    lost("reset without a response", say_and_reset()),
     lost("closed within the headers", say_and_close(b"HTTP/1.1 200 OK\r\nConte")),
     lost("reset within the headers", say_and_reset(b"HTTP/1.1 200 OK\r\nConte")),
     lost("closed within the body, short of its Content-Length", say_and_close(answer(200, EMPTY_LIST[:9], length=99))),
     lost("reset within the body", say_and_reset(answer(200, EMPTY_LIST[:9], length=99))),
     lost("chunked body cut off within a chunk", say_and_close(CHUNKED + b"50\r\n{")),
     lost("chunked body cut off between chunks", say_and_close(CHUNKED + b"1\r\n{\r\n")),
-    fine("reset after the answer", say_and_reset(NO_CALLS)),
-    fine("closed after the answer", say_and_close(NO_CALLS)),
+    fine("reset after the response", say_and_reset(NO_CALLS)),
+    fine("closed after the response", say_and_close(NO_CALLS)),
 ]
 TIME = [
-    slow("no answer at all", say_and_hang()),
-    slow("an answer that stops within its body", say_and_hang(answer(200, b"{", length=99))),
-    slow("headers dripped for ever", drip(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n")),
-    slow("body dripped for ever", drip(answer(200, b"{", length=10**6), b" ")),
+    slow("no response at all", say_and_hang()),
+    slow("a response that stops within its body", say_and_hang(answer(200, b"{", length=99))),
+    slow("headers dripped without end", drip(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n")),
+    slow("body dripped without end", drip(answer(200, b"{", length=10**6), b" ")),
 ]
 HTTP = [
     Fault(
-        "1xx for ever",
+        "1xx without end",
         drip(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n", 0.001),
         "ConnectionLostError",
         "GET PUT",
@@ -161,10 +161,10 @@ HTTP = [
     fine("HTTP/1.0", say_and_close(answer(200, EMPTY_LIST, version="1.0"))),
     fine("HTTP/1.0 that ends with the connection", say_and_close(b"HTTP/1.0 200 OK\r\n\r\n" + EMPTY_LIST)),
     fine("100 Continue and then 200", say(b"HTTP/1.1 100 Continue\r\n\r\n" + NO_CALLS)),
-    fine("two answers to one request", say(NO_CALLS + NO_CALLS)),
-    unexpected("something else than HTTP", say_and_close(b"SSH-2.0-OpenSSH_9.6\r\n")),
+    fine("two responses to one request", say(NO_CALLS + NO_CALLS)),
+    unexpected("something other than HTTP", say_and_close(b"SSH-2.0-OpenSSH_9.6\r\n")),
     unexpected("TLS where plain HTTP is expected", say_and_close(b"\x15\x03\x01\x00\x02\x02\x28")),
-    unexpected("a status that is no number", say_and_close(b"HTTP/1.1 abc OK\r\n\r\n")),
+    unexpected("a malformed status", say_and_close(b"HTTP/1.1 abc OK\r\n\r\n")),
     unexpected("a header of 100 kB", say(answer(200, EMPTY_LIST, "A: " + "x" * 100_000))),
     unexpected("5,000 headers", say(answer(200, EMPTY_LIST, *(f"A{n}: x" for n in range(5000))))),
     unexpected("a header name with a space", say(answer(200, EMPTY_LIST, "A b: c"))),
@@ -174,7 +174,7 @@ HTTP = [
     unexpected("a negative Content-Length", say(answer(200, EMPTY_LIST, length=-3))),
     unexpected("a Content-Length of 31 digits", say(answer(200, EMPTY_LIST, length=10**30))),
     unexpected("Content-Length and chunked", say(answer(200, EMPTY_LIST, "Transfer-Encoding: chunked"))),
-    unexpected("a chunk size that is no number", say(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n")),
+    unexpected("a malformed chunk size", say(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n")),
     unexpected("101 Switching Protocols", say(b"HTTP/1.1 101 Go\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n")),
 ]
 BODIES = [
@@ -208,8 +208,8 @@ SIZES = [
     bomb("deflate", lambda: zlib_bomb(15)),
     bomb("br", brotli_bomb, decoder=HAS_BROTLI),
     bomb("zstd", zstd_bomb, decoder=HAS_ZSTD),
-    unexpected("gzip that is none", say(answer(200, EMPTY_LIST, "Content-Encoding: gzip"))),
-    unexpected("deflate that is none", say(answer(200, EMPTY_LIST, "Content-Encoding: deflate"))),
+    unexpected("malformed gzip", say(answer(200, EMPTY_LIST, "Content-Encoding: gzip"))),
+    unexpected("malformed deflate", say(answer(200, EMPTY_LIST, "Content-Encoding: deflate"))),
     unexpected(
         "gzip cut off, with a right Content-Length",
         say(answer(200, gzip.compress(EMPTY_LIST * 99)[:40], "Content-Encoding: gzip")),
@@ -257,7 +257,7 @@ async def check_fault(row: Fault, method: str, make_transport: MakeTransport = l
 @pytest.mark.parametrize("row", [pytest.param(each, id=each.name) for each in (*HTTP, *SIZES)])
 async def test_a_fault_comes_to_one_error(row: Fault, method: str, way: str) -> None:
     """Both aiohttp transports refuse malformed HTTP and bodies over the limit."""
-    if (row.name, way) == ("1xx for ever", "session"):
+    if (row.name, way) == ("1xx without end", "session"):
         row = evolve(row, error="RequestTimeoutError")  # a session reads them as long as they come
     await check_fault(row, method)
 
@@ -470,21 +470,21 @@ PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 
 def cells(row: Fault) -> list[str]:
     if row.error is None:
-        return [row.name, "none: it is read", *["—"] * 4]
+        return [row.name, "none: the response is read", *["—"] * 4]
     error = f"`{row.error}`"
     if "bomb" in row.name and ("br" in row.name or "zstd" in row.name):
         error = "`ResponseTooLargeError`; `UnexpectedResponseError` where aiohttp has no decoder for it"
     if row.update is None:
-        error += "; an update is done"
+        error += "; an update succeeds"
     again = ["again" if method in row.again else "once" for method in ("GET", "PUT", "POST")]
     return [row.name, error, *again, "—" if row.update is None else "yes" if row.applied else "no"]
 
 
 def status_cells(row: Row) -> list[str]:
     find, update = (f"`{each}`" if each else "none" for each in (row.find, row.update))
-    error = find if find == update else f"{find}; of an update {update if row.update else 'none: it is done'}"
+    error = find if find == update else f"{find}; for an update {update if row.update else 'none'}"
     if row.statuses == "200-299":
-        error = "none, with a list of calls; `UnexpectedResponseError` without one; of an update none: it is done"
+        error = "none with a list of calls, `UnexpectedResponseError` without one; for an update none"
     again = ["again" if method in row.again else "once" for method in ("GET", "PUT", "POST")]
     return [row.statuses, error, *again, "yes" if row.applied else "—" if row.update is None else "no"]
 

@@ -68,7 +68,7 @@ def test_entries_that_are_nested_too_deeply_are_refused_at_once() -> None:
 
 
 def test_many_calls_are_no_flood() -> None:
-    """As many full calls as the default cap holds are decoded, and 20,000 short ones."""
+    """A body of full calls up to the default cap is decoded, and so are 20,000 short ones."""
     full = {f"field_{n:02}_of_a_call": f"a value of some length {n}" for n in range(40)}
     full["custom_data"] = {f"name_{n}": {"value": "v" * 20, "source": "VirtualLine"} for n in range(5)}  # type: ignore[assignment]
     body = listing(json.dumps(full).encode(), 31 * MIB)

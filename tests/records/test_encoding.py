@@ -155,6 +155,7 @@ def test_custom_data_is_a_dict_that_cannot_be_changed() -> None:
         assert same == data == {"utm_source": field}
         assert same["utm_source"] == field
     assert repr(data) == repr({"utm_source": field})
+    assert hash(data) == hash(copy.copy(data))
     assert data != {"utm_source": CustomDataField("bing")}
     assert data != 5
     for change in ("pop", "clear", "update", "setdefault", "popitem"):
@@ -163,6 +164,12 @@ def test_custom_data_is_a_dict_that_cannot_be_changed() -> None:
     for name in ("x", "utm_source"):
         with pytest.raises(TypeError):
             data[name] = field  # type: ignore[index]
+
+
+def test_fields_that_are_read_later_are_descriptors_of_the_class() -> None:
+    """Documentation tools look at the class."""
+    for name in ("custom_data", "demographics_data", "extra"):
+        assert getattr(Call, name) is vars(Call)[name]
 
 
 def test_a_frozen_dict_copies_and_hashes() -> None:

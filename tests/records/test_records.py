@@ -66,7 +66,7 @@ def call(payload: Any, *, strict: bool = False) -> Call:
 
 
 def everything(one: Call) -> list[Any]:
-    """Every public attribute, so that reading any of them may fail here."""
+    """Read every public attribute of a call."""
     return [getattr(one, name) for name in dir(Call) if not name.startswith("_")] + [repr(one), hash(one)]
 
 
@@ -75,8 +75,8 @@ def everything(one: Call) -> list[Any]:
 
 @pytest.mark.parametrize("key", ["current_calls", "calls_in_progress"])
 @pytest.mark.parametrize("strict", [False, True])
-def test_no_calls_is_said_by_an_empty_list(key: str, strict: bool) -> None:
-    """Under either key."""
+def test_an_empty_list_means_no_calls(key: str, strict: bool) -> None:
+    """An empty list under either key is an empty result."""
     assert list(read({key: []}, strict=strict)) == []
 
 
@@ -95,7 +95,7 @@ NOT_CALLS: list[Any] = [
 @pytest.mark.parametrize("body", [pytest.param(body, id=str(n)) for n, body in enumerate(NOT_CALLS)])
 @pytest.mark.parametrize("status", [200, 202, 204])
 @pytest.mark.parametrize("strict", [False, True])
-def test_anything_else_is_never_taken_for_no_calls(body: bytes, status: int, strict: bool) -> None:
+def test_no_other_body_means_no_calls(body: bytes, status: int, strict: bool) -> None:
     """{}, null, an empty body, another shape or no JSON at all: UnexpectedResponseError."""
     with pytest.raises(UnexpectedResponseError) as raised:
         read(body, status=status, strict=strict)
@@ -105,7 +105,7 @@ def test_anything_else_is_never_taken_for_no_calls(body: bytes, status: int, str
 
 
 def test_the_error_says_where_the_list_should_be() -> None:
-    """A path, and what is there instead."""
+    """The error gives the path and the type of the value there."""
     with pytest.raises(UnexpectedResponseError, match=r"^HTTP 200: current_calls: expected array, got null$") as raised:
         read({"current_calls": None})
     assert raised.value.path == "current_calls"
@@ -116,13 +116,13 @@ def test_the_error_says_where_the_list_should_be() -> None:
 
 @pytest.mark.parametrize("body", [b"", b" \r\n"])
 @pytest.mark.parametrize("status", [200, 202, 204])
-def test_an_empty_body_is_said_to_be_empty(body: bytes, status: int) -> None:
+def test_an_empty_body_is_an_error_of_its_own(body: bytes, status: int) -> None:
     """It is not no calls."""
     with pytest.raises(UnexpectedResponseError, match=f"^HTTP {status}: the body is empty$"):
         read(body, status=status)
 
 
-def test_the_order_is_the_servers() -> None:
+def test_calls_keep_the_servers_order() -> None:
     """Newest first, as sent."""
     found = calls(*({"transaction_id": str(n)} for n in (3, 1, 2)))
     assert [each.transaction_id for each in found] == ["3", "1", "2"]
@@ -149,7 +149,7 @@ def test_a_list_of_calls_cannot_be_changed() -> None:
 
 @pytest.mark.parametrize("name", [name for name in DOCUMENTED if name != "custom_data"])
 @pytest.mark.parametrize("payload", [{}, {"": ""}, "null", '""'])
-def test_what_has_no_value_is_none(name: str, payload: Any) -> None:
+def test_a_field_without_a_value_is_none(name: str, payload: Any) -> None:
     """Left out, null and "" are the same, and no problem."""
     one = call({name: json.loads(payload)} if isinstance(payload, str) else payload, strict=True)
     assert getattr(one, name) is None
@@ -162,7 +162,7 @@ def test_what_has_no_value_is_none(name: str, payload: Any) -> None:
     [(5, "5"), (83, "83"), (-1, "-1"), (1.5, "1.5"), (True, "true"), (False, "false"), (0, "0"), (10**30, str(10**30))],
 )
 def test_a_scalar_in_a_text_field_is_its_json_text(name: str, value: Any, text: str) -> None:
-    """Ids and rankings that are JSON numbers are read as text, and are no problem."""
+    """Ids and rankings in JSON numbers are read as text, and are no problem."""
     for one in (call({name: value}), call({name: value}, strict=True), Call.from_payload({name: value})):
         assert (getattr(one, name), one.problems, one.raw) == (text, (), {name: value})
 
@@ -184,7 +184,7 @@ def test_numeric_ids_tell_calls_apart() -> None:
 
 @pytest.mark.parametrize("name", [name for name in TEXTS if name not in ("keypresses", "qualified_regions")])
 @pytest.mark.parametrize("value", [[], {}, ["x"], {"a": 5}])
-def test_a_value_that_is_no_scalar_is_a_problem_in_a_text_field(name: str, value: Any) -> None:
+def test_a_list_or_an_object_in_a_text_field_is_a_problem(name: str, value: Any) -> None:
     """The field is None and listed with its path; its neighbours are read."""
     payload = {"transaction_id": "T", "call_status": "bridged", "source": "x", "new": 1, name: value}
     found = calls({"city": "before"}, payload, {"city": "after"})
@@ -216,7 +216,7 @@ BAD_TIMES: list[Any] = [
 
 @pytest.mark.parametrize("name", TIMES)
 @pytest.mark.parametrize(("value", "reason"), BAD_TIMES, ids=range(len(BAD_TIMES)))
-def test_a_time_that_is_none_is_a_problem(name: str, value: Any, reason: str) -> None:
+def test_a_malformed_time_is_a_problem(name: str, value: Any, reason: str) -> None:
     """The path is current_calls[3].start_time, the reason does not repeat the value; strict raises the same."""
     payloads = [{}, {}, {}, {name: value, "transaction_id": "T"}]
     one = calls(*payloads)[3]
@@ -279,7 +279,7 @@ def test_a_bad_key_press_names_the_key_it_came_under() -> None:
     assert [each.path for each in call({"key presses": {}}).problems] == ["current_calls[0].key presses"]
 
 
-def test_phone_numbers_of_a_record_are_never_judged() -> None:
+def test_phone_numbers_of_a_record_are_kept_as_sent() -> None:
     """They are text, as sent."""
     payload = {"calling_phone_number": "866-555-1234", "destination_phone_number": "12*3#,x4"}
     one = call(payload, strict=True)
@@ -287,7 +287,7 @@ def test_phone_numbers_of_a_record_are_never_judged() -> None:
 
 
 def test_unknown_fields_are_kept() -> None:
-    """In extra, whatever they hold; what is in fields is not there twice. Names of our own attributes are no danger."""
+    """An unknown field is in extra alone, even under the name of one of our own attributes."""
     unknown = {
         "new_field": [1, {"a": None}], "raw": 1, "problems": 2, "_origin": 3, "extra": 4, "path": 5, "bridged_at": 6,
         "demographics_data": {}, "_keypresses": 7, "": 8,
@@ -324,7 +324,7 @@ def test_raw_json_is_the_exact_text() -> None:
 
 
 def test_the_last_of_repeated_keys_wins() -> None:
-    """As in every common parser; in raw as well."""
+    """The last key counts in the fields and in raw, as in every common parser."""
     one = call(b'{"city": "a", "new": 1, "city": "b", "new": 2}', strict=True)
     assert (one.city, one.raw, one.extra) == ("b", {"city": "b", "new": 2}, {"new": 2})
     assert call(b'{"city": "a", "city": null}', strict=True).city is None
@@ -346,7 +346,7 @@ BAD_ENTRIES: list[Any] = [
 
 @pytest.mark.parametrize(("entry", "named"), BAD_ENTRIES)
 @pytest.mark.parametrize("key", ["current_calls", "calls_in_progress"])
-def test_an_entry_that_is_no_call_is_listed(key: str, entry: bytes, named: str) -> None:
+def test_an_entry_other_than_a_call_is_listed(key: str, entry: bytes, named: str) -> None:
     """The other calls are there, with their own places in their paths; strict raises."""
     body = b'{"%s": [{"city": "a"}, %s, {"city": []}]}' % (key.encode(), entry)
     found = read(body)
@@ -374,8 +374,8 @@ ODD: list[Any] = [
 
 
 @pytest.mark.parametrize(("before", "inside", "after", "city"), ODD, ids=range(len(ODD)))
-def test_json_that_is_hardly_json_loses_nothing(before: bytes, inside: bytes, after: bytes, city: str) -> None:
-    """What only a tolerant parser takes costs no other field and no other call."""
+def test_loose_json_loses_nothing(before: bytes, inside: bytes, after: bytes, city: str) -> None:
+    """Loose JSON in one field costs no other field and no other call."""
     body = before + b'{"current_calls": [{"city": "a"}, {"city": "%s", "region": "r"%s}, {"city": "b"}]}' % (
         inside,
         after,
@@ -440,7 +440,7 @@ _WHOLE = json.dumps(
 )
 @settings(deadline=None, max_examples=300)
 def test_a_damaged_body_is_an_error_or_readable_to_the_last_attribute(cuts: list[tuple[int, bytes, int]]) -> None:
-    """No attribute of a call that was handed out can fail later."""
+    """Once a call is returned, none of its attributes can fail."""
     body = _WHOLE
     for place, put, skip in cuts:
         body = body[:place] + put + body[place + skip :]
@@ -495,6 +495,8 @@ def test_custom_data_may_be_nothing(value: Any) -> None:
     assert call({}).custom_value("x") is None
     assert call({"custom_data": []}, strict=True).custom_data == {}
     assert call({"custom_data": {}}, strict=True).custom_data == {}
+    assert call({"custom_data": {"a": value}}, strict=True).custom_data == {"a": CustomDataField()}
+    assert call({"custom_data": [{"name": "a", "value": value}]}, strict=True).custom_value("a") is None
 
 
 def test_demographics_are_no_custom_field() -> None:
@@ -550,7 +552,7 @@ def test_problems_of_fields_and_of_custom_data_come_together() -> None:
         "city", "region", "start_time", "custom_data.a", "custom_data.b.value"]  # fmt: skip
 
 
-# What a repr shows.
+# The repr.
 
 CALLER = "+15309991234"
 PRIVATE = {
@@ -589,8 +591,8 @@ def test_nothing_prints_a_callers_number_or_demographics() -> None:
 
 
 @pytest.mark.parametrize("number", [None, "", "1", "\n", "12", "9112", "5309991234"])
-def test_a_repr_is_one_line_whatever_it_holds(number: Any) -> None:
-    """Of any call; the two digits that are shown are never all of them."""
+def test_every_repr_is_one_line(number: Any) -> None:
+    """The repr of any call is printable, and shows at most two digits of a longer number."""
     assert not number or number not in repr(call({"calling_phone_number": number}))
     text = repr(call({"calling_phone_number": number, "transaction_id": "a\nb\x1b[31m", "call_status": 5}))
     assert text.isprintable()
@@ -617,8 +619,8 @@ def test_a_call_cannot_be_changed() -> None:
     assert isinstance(one.problems, tuple)
 
 
-def test_calls_are_equal_if_their_payloads_say_the_same() -> None:
-    """Whatever the order of keys and the place in the list."""
+def test_calls_are_equal_if_their_payloads_mean_the_same() -> None:
+    """The order of keys and the place in the list do not count."""
     a, b, c = calls(
         b'{"transaction_id": "1", "city": "x"}', b'{"city":"x","transaction_id":"1"}', b'{"transaction_id": "1"}'
     )
@@ -673,15 +675,15 @@ for _ in range(100_000):
     ],
     ids=range(10),
 )
-def test_what_is_no_payload_is_refused(payload: Any, reason: str) -> None:
-    """In one line, whatever it is."""
+def test_other_payloads_are_refused(payload: Any, reason: str) -> None:
+    """The error is one line for any payload."""
     with pytest.raises(InvalidRequestError) as raised:
         Call.from_payload(payload)
     assert str(raised.value) == f"payload {reason}"
 
 
 def test_a_call_that_was_made_by_its_constructor_is_whole() -> None:
-    """Its payload is its fields, so that it equals, pickles and tells apart as others do."""
+    """A call without a payload makes one of its fields, and so compares, hashes and pickles as any other."""
     now = datetime(2024, 2, 1, 12, tzinfo=UTC)
     one, other = Call(transaction_id="T", start_time=now), Call(transaction_id="U")
     assert one.raw == {"transaction_id": "T", "start_time": "2024-02-01T12:00:00Z"}
@@ -694,8 +696,8 @@ def test_a_call_that_was_made_by_its_constructor_is_whole() -> None:
     assert Call().raw == {}
 
 
-def test_a_call_that_is_replaced_has_another_payload() -> None:
-    """What copy.replace of Python 3.13 calls: the fields that are given are in raw as well."""
+def test_an_evolved_call_has_another_payload() -> None:
+    """The new values are in raw as well, beside the old ones."""
     one = calls({"city": "x", "new": 1, "custom_data": {"a": {"value": "b"}}})[0]
     other = attrs.evolve(one, city="y")
     assert (other.city, other.raw) == ("y", {**one.raw, "city": "y"})
@@ -722,12 +724,12 @@ EARLY, LATE = "2024-02-01T12:00:00Z", "2024-02-01T13:00:00+00:30"
      ({"transfer_start_time_utc": LATE}, LATE), ({"bridge_start_time": EARLY, "transfer_start_time_utc": LATE}, EARLY),
      ({"bridge_start_time": "bad", "transfer_start_time_utc": LATE}, LATE)],
 )  # fmt: skip
-def test_bridged_at_is_whichever_revisions_field_says_it(payload: Any, expected: str | None) -> None:
+def test_bridged_at_takes_the_field_of_any_revision(payload: Any, expected: str | None) -> None:
     """bridge_start_time, or transfer_start_time_utc."""
     assert call(payload).bridged_at == (expected and datetime.fromisoformat(expected))
 
 
-def test_started_at_is_whichever_revisions_field_says_it() -> None:
+def test_started_at_takes_the_field_of_any_revision() -> None:
     """start_time, or call_start_time_utc."""
     assert call({"start_time": EARLY, "call_start_time_utc": LATE}).started_at == datetime.fromisoformat(EARLY)
     assert call({"call_start_time_utc": LATE}).started_at == datetime.fromisoformat(LATE)
@@ -735,7 +737,7 @@ def test_started_at_is_whichever_revisions_field_says_it() -> None:
 
 
 def test_a_duration_is_since_the_bridge_or_the_start() -> None:
-    """Never negative, in any time zone, None where nothing is known."""
+    """A duration is never negative, and is None without any known time."""
     now = datetime(2024, 2, 1, 14, 0, 5, tzinfo=timezone(timedelta(hours=1)))
     assert call({"bridge_start_time": EARLY, "start_time": LATE}).duration(now) == timedelta(hours=1, seconds=5)
     assert call({"call_start_time_utc": LATE}).duration(now) == timedelta(minutes=30, seconds=5)
@@ -782,13 +784,13 @@ def test_an_update_shows_the_call_in_any_shape(status: int, body: bytes) -> None
     assert ([each.city for each in done.calls], done.accepted_only, done.problems) == (["x"], status == 202, ())
 
 
-def test_an_updates_answer_without_a_call_is_a_success() -> None:
+def test_an_updates_response_without_a_call_is_a_success() -> None:
     """It need not show any."""
     assert updated(200, b"{}", strict=True).calls == ()
     assert updated(200, b'{"current_calls": []}', strict=True).calls == ()
 
 
-def test_what_an_updates_answer_holds_wrong_is_listed() -> None:
+def test_unreadable_parts_of_an_updates_response_are_listed() -> None:
     """With the path current_call."""
     assert updated(200, b'{"current_call": {"city": []}}').calls[0].problems == (
         Problem("current_call.city", "is a list, not text"),
@@ -799,14 +801,14 @@ def test_what_an_updates_answer_holds_wrong_is_listed() -> None:
 
 
 @pytest.mark.parametrize("body", [b"null", b"[]", b"5", b"<html>", b'{"current_calls": null}', b'"ok"'])
-def test_an_updates_answer_that_is_no_object_is_unexpected(body: bytes) -> None:
+def test_an_updates_response_must_be_an_object(body: bytes) -> None:
     """A proxy's page is not the API's word."""
     with pytest.raises(UnexpectedResponseError):
         updated(200, body)
 
 
 async def test_strict_is_a_setting_of_the_client() -> None:
-    """The same answer raises or is listed."""
+    """With strict=True an unreadable field raises; without, the call lists it."""
     async with RawServer([reply(200, '{"current_calls": [{"city": []}]}')]) as server:
         async with server.client() as client:
             assert (await client.find(ACME))[0].problems
@@ -816,27 +818,27 @@ async def test_strict_is_a_setting_of_the_client() -> None:
 
 
 def test_huge_numbers_and_floats_are_read_as_python_reads_them() -> None:
-    """Raw equals json.loads."""
+    """Raw equals the result of json.loads."""
     text = b'{"a": 123456789012345678901234567890, "b": 1e-7, "c": -0.0, "d": 1.7976931348623157e308, "e": 1E400}'
     assert call(text).raw == json.loads(text)
     assert math.isinf(call(text).raw["e"])
 
 
-def test_a_glance_reads_plain_json_or_nothing() -> None:
-    """What is not one plain object with readable fields is left to the tolerant reader."""
+def test_try_decode_reads_plain_json_or_nothing() -> None:
+    """Anything but one plain object with readable fields is left to the tolerant reader."""
     assert try_decode(Call, b'{"city": "x", "new": "\xc3\xa9"}') is not None
     for payload in (b'{"city": 5}', b"[]", b"null", b"{", b'{"new": "\xff"}', b'{"new": NaN}', b"[" * 100_000):
         assert try_decode(Call, payload) is None
 
 
 def test_nan_in_a_text_field_is_a_problem() -> None:
-    """NaN where text belongs is None, and listed."""
+    """NaN in a text field is None and a problem."""
     one = call(b'{"city": NaN}')
     assert (one.city, [problem.path for problem in one.problems]) == (None, ["current_calls[0].city"])
 
 
 def test_calls_that_differ_are_not_equal() -> None:
-    """`!=` is the opposite of `==`, whatever the spelling of the payload."""
+    """`!=` is the opposite of `==` for any spelling of the payload."""
     one, same, other = (Call.from_payload(text) for text in (b'{"city":"a"}', b'{ "city": "a" }', b'{"city":"b"}'))
     assert (one == same, one != same) == (True, False)
     assert (one == other, one != other) == (False, True)

@@ -1,8 +1,10 @@
 """The server starts, stops, limits, delays and fails by its settings."""
 
 import asyncio
+import inspect
 import logging
 import ssl
+import typing
 from datetime import datetime
 
 import aiohttp
@@ -11,6 +13,7 @@ import pytest
 import trustme
 
 from calls_in_progress_async import InvalidRequestError, Organization
+from calls_in_progress_async import sandbox as sandbox_package
 from calls_in_progress_async.sandbox import Fault, SandboxServer
 
 ORGANIZATION = Organization(2, "advertiser")
@@ -131,6 +134,14 @@ async def test_an_argument_that_makes_no_sense_is_refused_with_what_is_expected(
     with pytest.raises(InvalidRequestError) as caught:
         act(SandboxServer())
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sandbox_package.__all__)
+def test_type_hints_resolve_at_run_time(name):
+    public = getattr(sandbox_package, name)
+    if isinstance(public, type):
+        for each in (public, *(value for value in vars(public).values() if inspect.isfunction(value))):
+            typing.get_type_hints(each)
 
 
 async def test_an_organization_may_be_a_pair_of_id_and_type():

@@ -80,6 +80,7 @@ SPELLINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"custom_data": {"demographics_data": {"x_data_append": None}}},
     ),
     "a number and its text": ({"advertiser_id": 83, "zip_code": 1}, {"advertiser_id": "83", "zip_code": "1"}),
+    "a flag in another word": ({"repeat_calling_phone_number": "yes"}, {"repeat_calling_phone_number": "true"}),
     "an empty source": (
         {"custom_data": {"a": {"value": "1", "source": ""}}},
         {"custom_data": {"a": {"value": "1"}}},

@@ -136,6 +136,25 @@ def test_a_missed_point_is_missed() -> None:
     assert due < START + 35.2
 
 
+def test_a_late_first_poll_delays_nobody() -> None:
+    """A first pass that takes half an interval costs no time: later polls come at the points of the names."""
+    schedule, (entry,) = make(1)
+    assert schedule.take(START + 5.0) is entry
+    schedule.give_back(entry, START + 5.0, slow=False)
+    due = START + 5.0 + (schedule.wait(START + 5.0) or 0.0)
+    assert due % 10.0 == pytest.approx(10 * position("advertiser:0"))
+
+
+@pytest.mark.parametrize("before", [0.0, 1e-7, 0.05])
+def test_a_point_that_is_too_near_is_skipped(before: float) -> None:
+    """A poll that ends right at a point, or a rounding error before it, is not followed by another at once."""
+    schedule, (entry,) = make(1)
+    point = START + 10.0 * position("advertiser:0") + 10.0
+    assert schedule.take(START) is entry
+    schedule.give_back(entry, point - before, slow=False)
+    assert schedule.wait(point - before) == pytest.approx(10.0 + before)
+
+
 def test_a_delay_is_kept() -> None:
     """After a failure the next poll comes after the given delay."""
     schedule, (entry,) = make(1)
