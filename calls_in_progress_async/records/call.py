@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from attrs import field, fields, frozen
 
@@ -51,7 +51,8 @@ class _Unread(Record):
 
     _custom: CustomData | None
     """Custom data once it is read; None before. Unset if the call was made by its constructor."""
-    _extra: FrozenDict[str, Any]
+    _extra: tuple[FrozenDict[str, Any]]
+    """The unknown fields once they are read. Unset before."""
     _printed_keypresses: str | list[Any] | None
 
 
@@ -267,11 +268,6 @@ def meaning(payload: bytes) -> object:
     return canonical(payload, _DOCUMENTED)
 
 
-def _custom_of(call: Call) -> CustomData:
-    custom: CustomData | None = _get_custom(call)
-    return _read_custom(call) if custom is None else custom
-
-
 def _read_custom(call: Call) -> CustomData:
     unread = _get_custom_data(call)
     custom = read_plain_custom_data(unread) if isinstance(unread, Json) else None
@@ -283,11 +279,10 @@ def _read_custom(call: Call) -> CustomData:
     return custom
 
 
-def _extra_of(call: Call) -> FrozenDict[str, Any]:
-    if not hasattr(call, "_extra"):
-        extra = {key: value for key, value in call.raw.items() if key not in _KNOWN}
-        object.__setattr__(call, "_extra", FrozenDict(extra))
-    return call._extra
+def _read_extra(call: Call) -> tuple[FrozenDict[str, Any]]:
+    extra = (FrozenDict({key: value for key, value in call.raw.items() if key not in _KNOWN}),)
+    _set_extra(call, extra)
+    return extra
 
 
 _READ_LATER = ("custom_data", "demographics_data", "extra")
@@ -307,20 +302,20 @@ DecodedCall: type[Call] = add_decoding_class(
 _set_source = vars(Record)["_source"].__set__
 _set_problems = vars(Record)["_problems"].__set__
 _set_class = vars(object)["__class__"].__set__
-_get_custom, _set_custom = vars(_Unread)["_custom"].__get__, vars(_Unread)["_custom"].__set__
+_set_custom = vars(_Unread)["_custom"].__set__
+_set_extra = vars(_Unread)["_extra"].__set__
 _get_printed = vars(_Unread)["_printed_keypresses"].__get__
 _set_keypresses = vars(Call)["keypresses"].__set__
 _get_repeat, _set_repeat = (getattr(vars(Call)["repeat_calling_phone_number"], name) for name in ("__get__", "__set__"))
 # msgspec's encoder looks into this slot and writes the JSON there unchanged.
 _get_custom_data, _set_custom_data = vars(Call)["custom_data"].__get__, vars(Call)["custom_data"].__set__
 
-_LAZY: dict[str, Callable[[Call], object]] = {
-    "custom_data": lambda call: _custom_of(call).fields,
-    "demographics_data": lambda call: _custom_of(call).demographics,
-    "extra": _extra_of,
-}
-for _name, _read in _LAZY.items():
-    setattr(Call, _name, LazyField(vars(Call)[_name], _read))
+for _name, _cache, _read, _index in (
+    ("custom_data", "_custom", _read_custom, 0),
+    ("demographics_data", "_custom", _read_custom, 1),
+    ("extra", "_extra", _read_extra, 0),
+):
+    setattr(Call, _name, LazyField(vars(Call)[_name], vars(_Unread)[_cache], cast(Any, _read), _index))
 
 _DOCUMENTED = keys(Call)
 _KNOWN = _DOCUMENTED | {"custom_data"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define
@@ -89,23 +89,30 @@ class LazyField:
 
     The descriptor replaces the slot's own, so every reader of attributes finds the value: attrs, cattrs, rich. The slot
     itself holds the value of a record made by its constructor.
+
+    Args:
+        slot: The field's own descriptor.
+        cache: The descriptor of the slot for everything read together. The slot is None or unset until then.
+        read: Reads the payload, fills the cache and returns its value.
+        index: The position of the field in the cache's value.
     """
 
-    def __init__(self, slot: Any, read: Callable[[Any], object]) -> None:
+    def __init__(self, slot: Any, cache: Any, read: Callable[[Any], Sequence[Any]], index: int) -> None:
         self._get, self._set = slot.__get__, slot.__set__
+        self._get_cache = cache.__get__
         self._read = read
+        self._index = index
 
     def __get__(self, record: Any, owner: type | None = None) -> Any:
         if record is None:
             return self
         try:
-            _get_source(record)
-        except AttributeError:  # made by its constructor
-            return self._get(record)
-        return self._read(record)
+            values = self._get_cache(record)
+        except AttributeError:
+            if not hasattr(record, "_source"):
+                return self._get(record)
+            values = None
+        return (self._read(record) if values is None else values)[self._index]
 
     def __set__(self, record: Any, value: object) -> None:
         self._set(record, value)
-
-
-_get_source = vars(Record)["_source"].__get__

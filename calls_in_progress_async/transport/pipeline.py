@@ -7,22 +7,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from .. import clock, validation
 from ..attempt import Attempt
-from ..cancellation import finish, is_own_cancellation
-from ..errors import CallsInProgressError, ConnectionLostError, DeadlineExceededError, RequestTimeoutError
-from ..instrumentation import Hooks, OperationInfo
+from ..cancellation import finish
+from ..errors import CallsInProgressError, DeadlineExceededError
+from ..instrumentation import Hooks
 from ..limits.limiter import RateLimiter
 from ..limits.settings import RateLimit
 from ..organization import Organization
 from .admission import Admission, refuse_superseded
-from .attempt_result import AttemptResult, AttemptTimeline
-from .cancel_scopes import CancelScope
+from .attempt_result import AttemptResult
+from .attempts import Attempts
 from .lifetime import Lifetime
 from .operation import Operation
-from .protocol import SendState, Transport
+from .protocol import Transport
 from .reports import Reports
 from .retry import Retry, RetryBudgets, RetryPolicy, Stop, decide
 from .retry_loop import repeat
@@ -80,14 +80,23 @@ class Pipeline:
     ) -> None:
         self._transport = transport
         self._tokens = tokens
-        self._limiter = limiter
         self._settings = settings
-        self._base_url = base_url
         self._reports = Reports(hooks, base_url)
         self._budgets = RetryBudgets(settings.retry)
         self._admission = Admission(limiter, settings.max_connections)
         self._order = WriteOrder()
         self._lifetime = Lifetime()
+        self._attempts = Attempts(
+            transport,
+            tokens,
+            limiter,
+            admission=self._admission,
+            lifetime=self._lifetime,
+            reports=self._reports,
+            base_url=base_url,
+            timeout=settings.attempt_timeout,
+            max_pause=settings.retry.max_retry_after,
+        )
         self._transport_closed = False
 
     @property
@@ -187,7 +196,7 @@ class Pipeline:
             operation.ticket.release()
 
     async def _send(self, operation: Operation) -> AttemptResult:
-        result = await self._attempt(operation)
+        result = await self._attempts.make(operation)
         if not result.succeeded:
             result = await self._recover(operation, result)
             if not result.succeeded:
@@ -210,7 +219,7 @@ class Pipeline:
 
     async def _attempt_again(self, operation: Operation) -> AttemptResult:
         operation.began = clock.now()
-        return await self._refresh_token(operation, await self._attempt(operation))
+        return await self._refresh_token(operation, await self._attempts.make(operation))
 
     async def _refresh_token(self, operation: Operation, result: AttemptResult) -> AttemptResult:
         """Ask the token callable again after a 401, and follow the attempt by one with another token."""
@@ -264,128 +273,6 @@ class Pipeline:
                 left = began + delay - clock.now()  # the newer write may have been cancelled meanwhile
         finally:
             operation.add_backoff(clock.now() - began)
-
-    async def _attempt(self, operation: Operation) -> AttemptResult:
-        """Put one request on the wire, at most, and note the result and where the time went."""
-        timeline, state = AttemptTimeline(operation.began, operation.began), SendState()
-        operation.has_attempt_timeout = False
-        response: WireResponse | None = None
-        error: CallsInProgressError | None = None
-        scope = self._lifetime.open_scope(operation.deadline)
-        try:
-            with scope:
-                response = await self._exchange(operation, timeline, state, scope)
-        except CallsInProgressError as raised:
-            error = raised.with_traceback(None)
-        except TimeoutError:
-            if not scope.cancelled_caught:
-                raise  # of a token callable
-            error = self._interruption(operation, scope)
-        finally:
-            self._lifetime.scopes.discard(scope)
-        timeline.ended = operation.now()
-        sent = timeline.started is not None and state.may_have_been_sent
-        result = AttemptResult(timeline, response, error, sent)
-        self._record(operation, result)
-        return result
-
-    async def _exchange(
-        self, operation: Operation, timeline: AttemptTimeline, state: SendState, scope: CancelScope
-    ) -> WireResponse:
-        """Wait for token, rate limit and slot, then send. ``attempt_timeout`` begins with the sending."""
-        if self._tokens.static is None or operation.ticket is not None:
-            await self._get_ready(operation, timeline)
-        else:
-            operation.token = self._tokens.static
-        limit_key = self._base_url, operation.token
-        if operation.ticket is None and self._admission.try_acquire(limit_key, operation.organization):
-            timeline.admitted = timeline.ready
-        else:
-            await self._admission.acquire(limit_key, operation, timeline)
-        try:
-            if timeline.admitted != timeline.ready:
-                self._reports.rate_limit_wait(operation, (timeline.admitted or 0.0) - (timeline.ready or 0.0))
-            timeline.started = operation.now()
-            self._start_attempt_timeout(operation, timeline.started, scope)
-            if operation.info is not None:
-                return await self._send_observed(operation, operation.info, state, scope)
-            return await self._transport.send(operation.request, operation.token, state)
-        except (CallsInProgressError, asyncio.CancelledError) as error:
-            if isinstance(error, CallsInProgressError) or is_own_cancellation():
-                raise
-            failure = "it was cancelled from within"
-        except Exception as error:
-            failure = type(error).__name__
-        finally:
-            self._admission.release()
-        # Raised out here, because the frames of a stranger's exception hold the token.
-        raise ConnectionLostError(f"The transport failed: {failure}.")
-
-    async def _get_ready(self, operation: Operation, timeline: AttemptTimeline) -> None:
-        """Wait for earlier writes of the same thing, and for the token callable."""
-        timeline.ready = None
-        if operation.ticket is not None:
-            await operation.ticket.acquire()
-        operation.token = await self._tokens.get(operation.organization)
-        timeline.ready = clock.now()
-
-    def _start_attempt_timeout(self, operation: Operation, now: float, scope: CancelScope) -> None:
-        seconds, deadline = self._settings.attempt_timeout, operation.deadline
-        operation.has_attempt_timeout = seconds is not None and (deadline is None or now + seconds < deadline)
-        if operation.has_attempt_timeout and seconds is not None:
-            self._lifetime.scopes.reschedule(scope, now + seconds)
-
-    async def _send_observed(
-        self, operation: Operation, info: OperationInfo, state: SendState, scope: CancelScope
-    ) -> WireResponse:
-        hooks = self._reports.hooks
-        assert hooks is not None  # noqa: S101 - for the type checker: without hooks there is no info
-        attempt = self._reports.attempt_info(operation, info)
-        with hooks.around("attempt", attempt):
-            request = evolve(operation.request, headers={**operation.request.headers, **attempt.headers})
-            try:
-                response = await self._transport.send(request, operation.token, state)
-            except BaseException as error:
-                attempt.error = self._error_name(operation, error, scope)
-                failure: BaseException = error
-            else:
-                attempt.status = response.status
-                return response
-        raise failure
-
-    def _error_name(self, operation: Operation, error: BaseException, scope: CancelScope) -> str | None:
-        """Return the class name that `Attempt.error` will have; None if the caller was cancelled."""
-        if scope.cancelled_caught:
-            error = self._interruption(operation, scope)
-        elif isinstance(error, asyncio.CancelledError):
-            return None
-        return type(error if isinstance(error, CallsInProgressError) else ConnectionLostError()).__name__
-
-    def _interruption(self, operation: Operation, scope: CancelScope) -> CallsInProgressError:
-        """Explain why the scope of an attempt was cancelled."""
-        at_deadline = scope.expired and (not operation.has_attempt_timeout or operation.is_late())
-        return self._lifetime.interruption(at_deadline) or RequestTimeoutError(
-            f"No response within attempt_timeout ({self._settings.attempt_timeout:g} s)."
-        )
-
-    def _record(self, operation: Operation, result: AttemptResult) -> None:
-        """Let the limiter and the operation learn from an attempt."""
-        response = result.response
-        if response is not None:
-            throttled = response.throttled
-            wait = response.retry_after if throttled else None
-            self._limiter.on_response(
-                (self._base_url, operation.token),
-                operation.organization,
-                throttled=throttled,
-                retry_after=None if wait is None else min(wait, self._settings.retry.max_retry_after),
-                sent_at=result.timeline.admitted or 0.0,
-            )
-            if throttled:
-                self._reports.throttled(operation, result)
-        if operation.request.method != "GET" and result.may_have_been_applied:
-            operation.may_have_been_applied = True
-        operation.attempts.append(result.attempt())
 
     async def run_until_closed(self, work: Callable[[], Awaitable[object]], timeout: float | None) -> float | None:
         """Run ``work`` under a deadline; cancel it if the client closes.

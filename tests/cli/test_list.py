@@ -290,7 +290,7 @@ async def test_a_file_that_cannot_be_read(command_line, tmp_path) -> None:
         file.write_text("advertiser:2\nadvertiser\x1b\n")
         done = await line.invoke("list", "--organizations", str(file))
         assert done.exit_code == 2
-        assert f"error: {file}:2: organization must be text such as" in done.stderr
+        assert f"error: {file}:2: must be text such as" in done.stderr
         file.write_bytes(b"\xff\xfe")
         assert "must be text in UTF-8" in (await line.invoke("list", "--organizations", str(file))).stderr
         assert (await line.invoke("list", "--organizations", str(tmp_path / "none"))).exit_code == 2

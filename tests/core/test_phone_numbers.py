@@ -37,7 +37,7 @@ def test_letters_are_no_digits(region: str, number: str, validate: str) -> None:
 @pytest.mark.parametrize(
     ("number", "expected"),
     [("1-800-FLOWERS", "+18003569377"), ("1 800 flowers", "+18003569377"), ("+1 800 FLOWERS ", "+18003569377"),
-     ("(800) FLOWERS", "+18003569377"), ("800FLOWERS", "+18003569377")],
+     ("(800) FLOWERS", "+18003569377"), ("800FLOWERS", "+18003569377"), ("+491 FLOWERS", "+4913569377")],
 )  # fmt: skip
 def test_one_word_may_complete_a_number(number: str, expected: str) -> None:
     """A vanity number, with a word for its last digits, is sent in E.164."""

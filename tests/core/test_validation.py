@@ -22,6 +22,7 @@ from calls_in_progress_async import (
     Organization,
     RetryPolicy,
     UpdateCallRequest,
+    validation,
 )
 
 PHONE = "5309991234"
@@ -506,3 +507,9 @@ def test_any_text_is_accepted_or_rejected_in_one_line(value: str) -> None:
     ):
         with suppress(InvalidRequestError):
             make()
+
+
+@each(True, None, "5", *HOSTILE[:4])
+def test_anything_but_a_number_is_left_to_the_validator(value: Any) -> None:
+    """Converting the numbers of other libraries changes nothing else."""
+    assert validation.plain_number(value) is value

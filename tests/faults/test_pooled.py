@@ -304,7 +304,6 @@ def test_any_byte_on_an_idle_connection_ends_it(unasked: str, link: Link, loop: 
     run(loop, main)
 
 
-@pytest.mark.usefixtures("way")
 @ON_EVERY_LOOP
 def test_an_idle_connection_with_input_ends_at_once(link: Link, loop: Any) -> None:
     """The connection ends over TLS too, though the server reads nothing."""

@@ -159,7 +159,7 @@ async def test_401_and_404_are_final() -> None:
             with pytest.raises(sdk.ResponseError):
                 await client.find(ACME)
             assert len(server.seen) == 1
-        with pytest.raises(sdk.InvalidRequestError, match="never retried"):
+        with pytest.raises(sdk.InvalidRequestError, match="statuses must not hold"):
             RetryPolicy(statuses=frozenset({500, status}))
 
 
