@@ -7,9 +7,12 @@ from hashlib import blake2b
 from typing import Any, TypeAlias
 
 from ..organization import Organization
+from ..phone_masking import mask_number, mask_repetitions
 from ..records import Call
-from .display_text import masked, visible, without_number
+from .display_text import visible
 from .settings import BoardSettings
+
+_ELLIPSIS = "…"
 
 Row: TypeAlias = dict[str, Any]
 """The JSON of a call: key, organization, since, caller, place, campaign, status and fields."""
@@ -27,13 +30,13 @@ def row(organization: Organization, call: Call, settings: BoardSettings) -> Row:
     hidden = None if settings.show_numbers else number
 
     def shown(value: str | None) -> str:
-        return visible(without_number(value or "", hidden))
+        return visible(mask_repetitions(value or "", hidden, _ELLIPSIS))
 
     return {
         "key": row_key(organization, call),
         "organization": str(organization),
         "since": _seconds(call.bridged_at or call.started_at),
-        "caller": visible(number or "") if settings.show_numbers else masked(number) if number else "",
+        "caller": visible(number or "") if settings.show_numbers else mask_number(number, _ELLIPSIS) if number else "",
         "place": shown(", ".join(filter(None, (call.city, call.region)))),
         "campaign": shown(call.advertiser_campaign_name or call.promo_number_description),
         "status": shown(call.call_status),

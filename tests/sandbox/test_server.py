@@ -184,7 +184,7 @@ async def test_over_a_long_time_the_rate_is_exact(asking, clock):
             await asker.find()
             clock.seconds += 0.1
         assert asker.sandbox.stats.allowed == pytest.approx(370, abs=2)
-        assert asker.sandbox.stats.allowed + asker.sandbox.stats.rejected == 1_000
+        assert asker.sandbox.stats.allowed + asker.sandbox.stats.refused == 1_000
 
 
 async def test_requests_at_exactly_the_rate_are_all_let_through(asking, clock):
