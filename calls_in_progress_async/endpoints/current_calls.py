@@ -50,7 +50,7 @@ class CurrentCallsRequest:
 
     @property
     def has_filter(self) -> bool:
-        """True if the request asks for less than all calls."""
+        """True if the request filters the calls."""
         return not (self.transaction_id is None and self.external_unique_id is None and not self.has_phone_numbers)
 
     def wire(self, wire_format: WireFormat) -> WireRequest:

@@ -149,7 +149,7 @@ class RateLimiter:
             bucket.give_back()
 
     def is_paused(self, limit_key: LimitKey, organization: Hashable) -> bool:
-        """Return True if the server asked for a pause that still lasts, for the token or for this organization."""
+        """Return True if a pause after a 429 still lasts, for the token or for this organization."""
         limit = self._shared.get(limit_key)
         return (limit is not None and limit.bucket.paused) or self._is_paused_alone(limit_key, organization)
 
@@ -168,7 +168,7 @@ class RateLimiter:
             limit_key: The key given to ``acquire``.
             organization: The organization given to ``acquire``.
             throttled: True for a 429, or a 503 with Retry-After.
-            retry_after: Seconds to pause, asked for by the server and already capped; None without Retry-After.
+            retry_after: Seconds to pause, from the server's Retry-After and already capped; None without Retry-After.
             sent_at: The loop's time in seconds when the request was sent.
         """
         limit = self._shared.get(limit_key) or self._open(limit_key)

@@ -72,7 +72,7 @@ def proxy_of_environment(parameter: str, base: str) -> str | None:
     host.
 
     Args:
-        parameter: The setting that asks for the environment's proxy, for the error.
+        parameter: The setting to name in an error.
         base: The checked base URL.
     """
     url = URL(base)

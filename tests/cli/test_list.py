@@ -184,7 +184,7 @@ async def test_an_unknown_column_is_a_usage_error(command_line, arguments, compl
 
 
 async def test_numbers_in_custom_data_are_masked(command_line) -> None:
-    """Phone numbers in custom data are masked in the table too, unless asked for."""
+    """Phone numbers in custom data are masked in the table too, except with --show-numbers."""
     async with command_line() as line:
         line.sandbox.start_call(
             ORGANIZATION, custom_data={"utm_term": {"value": "call 805-555-1234"}, "Phone": {"value": "5551234"}}

@@ -10,7 +10,7 @@ from calls_in_progress_async import CallsInProgressClient, Organization, RateLim
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_it_introduces_itself_and_stops_cleanly(command_line, number, code) -> None:
+async def test_the_sandbox_prints_its_address_and_stops_cleanly(command_line, number, code) -> None:
     """The sandbox prints its URL, its token and a working example; Ctrl-C and SIGTERM end it quietly."""
     async with command_line() as line:
         process = await line.start("sandbox", "--organizations", "3", "--seed", "9")

@@ -206,7 +206,7 @@ def test_only_a_find_with_a_filter_takes_a_404_for_no_calls(body: Any) -> None:
     "body", [b"", b"<html>", b"{}", b'{"error": "NotFound"}', b'{"errors": "RecordNotFound"}', b"[]"]
 )
 def test_a_404_of_something_else_is_never_no_calls(body: bytes) -> None:
-    """A wrong host or path also answers 404."""
+    """A wrong host or path also responds with 404."""
     assert type(rejected(FILTERED, 404, body)) is sdk.NotFoundError
 
 
@@ -389,7 +389,7 @@ def seen_by_a_crash_reporter(error: BaseException) -> str:
 
 
 def harmless(error: CallsInProgressError, *, echoed: bool = False) -> None:
-    assert echoed or TOKEN not in seen_by_a_crash_reporter(error)  # an echo is in the answer's body
+    assert echoed or TOKEN not in seen_by_a_crash_reporter(error)  # an echo is in the response's body
     things = reachable(error)
     assert not [each for each in things if type(each).__module__.partition(".")[0] in ("aiohttp", "yarl", "multidict")]
     assert (error.__cause__, error.__context__) == (None, None)
@@ -534,7 +534,7 @@ async def test_an_error_of_an_injected_session_is_ours_too(act: Act) -> None:
 @pytest.mark.parametrize("act", [find, update])
 async def test_a_connection_that_is_not_made_in_time_failed(act: Act) -> None:
     """connect_timeout covers TLS; nothing was sent, and it is tried again."""
-    # The server waits for a request, and never answers the TLS greeting.
+    # The server waits for a request, and never responds to the TLS greeting.
     async with RawServer() as server:  # noqa: SIM117
         async with CallsInProgressClient(
             token=TOKEN, base_url=f"https://127.0.0.1:{server.port}", connect_timeout=0.01, retry=AT_ONCE

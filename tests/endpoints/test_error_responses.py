@@ -38,7 +38,7 @@ def raised(request: Any, status: int, body: Any) -> sdk.ResponseError:
 )
 @pytest.mark.parametrize("request_", [FIND, UPDATE], ids=["find", "update"])
 def test_a_403_is_about_permission_unless_it_names_the_arguments(request_: Any, body: Any, kind: type) -> None:
-    """The vendor answers both malformed arguments and missing access with 403."""
+    """The vendor responds to malformed arguments and to missing access with 403."""
     assert type(raised(request_, 403, body)) is kind
 
 

@@ -59,20 +59,24 @@ FINDS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("filters", "query"), FINDS)
-async def test_a_find_is_these_bytes(filters: dict[str, str], query: str) -> None:
-    """The request line and every header of a find are known, and it has no body."""
-    async with RawServer() as server, server.client() as client:
-        await client.find(ACME, **filters)
-        (seen,) = server.seen
-    assert seen.line == f"GET {CALLS}?id=25&organization_type=advertiser{query} HTTP/1.1"
-    assert dict(seen.headers) == {
+def headers_of_every_request(server: RawServer) -> dict[str, str]:
+    return {
         "Host": f"127.0.0.1:{server.port}",
         "Authorization": TOKEN,
         "Accept": "application/json",
         "Accept-Encoding": "gzip, deflate",
         "User-Agent": f"calls-in-progress-async/{__version__}",
     }
+
+
+@pytest.mark.parametrize(("filters", "query"), FINDS)
+async def test_a_find_sends_exactly_these_bytes(filters: dict[str, str], query: str) -> None:
+    """The request line and every header of a find are as documented, without a body."""
+    async with RawServer() as server, server.client() as client:
+        await client.find(ACME, **filters)
+        (seen,) = server.seen
+    assert seen.line == f"GET {CALLS}?id=25&organization_type=advertiser{query} HTTP/1.1"
+    assert dict(seen.headers) == headers_of_every_request(server)
     assert len(seen.headers) == 5
     assert seen.body == b""
 
@@ -109,18 +113,16 @@ UPDATES: list[Any] = [
 
 
 @pytest.mark.parametrize(("arguments", "method", "query", "body"), UPDATES)
-async def test_an_update_is_these_bytes(arguments: dict[str, Any], method: str, query: str, body: str) -> None:
-    """The request line, every header and the body of an update are known."""
+async def test_an_update_sends_exactly_these_bytes(
+    arguments: dict[str, Any], method: str, query: str, body: str
+) -> None:
+    """The request line, every header and the body of an update are as documented."""
     async with RawServer([DONE]) as server, server.client() as client:
         await client.update(ACME, **arguments)
         (seen,) = server.seen
     assert seen.line == f"{method} {CALL}?id=25&organization_type=advertiser{query} HTTP/1.1"
     assert dict(seen.headers) == {
-        "Host": f"127.0.0.1:{server.port}",
-        "Authorization": TOKEN,
-        "Accept": "application/json",
-        "Accept-Encoding": "gzip, deflate",
-        "User-Agent": f"calls-in-progress-async/{__version__}",
+        **headers_of_every_request(server),
         "Content-Length": str(len(body.encode())),
         "Content-Type": "application/json",
     }
@@ -285,7 +287,7 @@ async def test_a_proxy_is_used() -> None:
         assert server.connections == 0
 
 
-async def test_the_environments_proxy_is_ignored_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environments_proxy_is_ignored_without_trust_env(monkeypatch: pytest.MonkeyPatch) -> None:
     """trust_env is off: HTTP_PROXY changes nothing until it is turned on."""
     async with RawServer() as proxy, RawServer() as server:
         monkeypatch.setenv("http_proxy", proxy.url)

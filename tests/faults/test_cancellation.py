@@ -135,6 +135,24 @@ def stale_token() -> Any:
     return ask
 
 
+async def prepare(
+    stage: Stage, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> tuple[CallsInProgressClient, list[asyncio.Task[Any]]]:
+    """Make the client of a stage and send its earlier requests; return the client and the running ones of these."""
+    settings = {**stage.settings, "attempt_timeout": None}
+    if settings.get("token") is stale_token:
+        settings["token"] = stale_token()
+    client = server.client(**settings)
+    monkeypatch.setattr(clock.randomness, "random", lambda: 1.0)
+    if stage.before is not None:
+        await stage.before(client)
+    if stage.beside is None:
+        return client, []
+    task = asyncio.create_task(stage.beside(client))
+    await server.until(lambda: server.seen)
+    return client, [task]
+
+
 PLACES = {
     "limiter": Stage({"rate_limit": RateLimit(rate=1e-6, burst=1)}, [say(NO_CALLS)], before=find),
     "limiter of the organization": Stage(
@@ -166,16 +184,7 @@ def test_a_cancellation_in_any_wait_leaves_nothing(place: str, loop: Any, monkey
     async def main() -> None:
         for count in [*range(8), 20, 60]:
             async with FaultServer(list(at.script)) as server:
-                settings = {**at.settings, "attempt_timeout": None}
-                if settings.get("token") is stale_token:
-                    settings["token"] = stale_token()
-                client = server.client(**settings)
-                monkeypatch.setattr(clock.randomness, "random", lambda: 1.0)
-                if at.before is not None:
-                    await at.before(client)
-                beside = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
-                if beside:
-                    await server.until(lambda server=server: server.seen)
+                client, beside = await prepare(at, server, monkeypatch)
                 tasks, held, taken = others(server), left_behind(client), granted(client)
                 task = asyncio.create_task(at.act(client))
                 await steps(count)

@@ -16,7 +16,7 @@ import trustme
 import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, say, say_and_hang
 from faults.leaks import connector_of, left_behind, settle
-from faults.test_cancellation import LOOPS, PLACES, find, others, run, stale_token, steps, timers, update
+from faults.test_cancellation import LOOPS, PLACES, find, others, prepare, run, steps, timers, update
 from transport.pipelines import Answer, rig
 from transport.servers import ACME as ORGANIZATION
 
@@ -43,16 +43,7 @@ def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any, monkeypatch:
     async def main() -> None:
         before = timers()
         async with FaultServer(list(at.script)) as server:
-            settings = {**at.settings, "attempt_timeout": None}
-            if settings.get("token") is stale_token:
-                settings["token"] = stale_token()
-            client = server.client(**settings)
-            monkeypatch.setattr(clock.randomness, "random", lambda: 1.0)
-            if at.before is not None:
-                await at.before(client)
-            tasks = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
-            if tasks:
-                await server.until(lambda: server.seen)
+            client, tasks = await prepare(at, server, monkeypatch)
             ours = others(server) - {*tasks}
             tasks += [asyncio.create_task(at.act(client)) for _ in range(1 if at.act is update else 3)]
             await steps(60)
@@ -602,7 +593,7 @@ async def test_the_gate_holds_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize(("extensions", "warned"), [("", False), ("1", True)])
-async def test_a_missing_c_parser_is_told_once(extensions: str, warned: bool) -> None:
+async def test_a_missing_c_parser_is_logged_once(extensions: str, warned: bool) -> None:
     """The first session warns if aiohttp has only its pure-Python parser; the requests are made."""
     program = PRELUDE + textwrap.dedent("""
         import warnings

@@ -108,7 +108,7 @@ LATER: list[tuple[Any, type[Exception]]] = [
 async def test_what_may_have_been_applied_stays_so_whatever_a_later_attempt_says(
     first: Any, status: int, kind: Any
 ) -> None:
-    """The second answer is about the second attempt."""
+    """The second response is about the second attempt."""
     async with FaultServer([first, say(answer(status, b"", "Retry-After: 0"))]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=2, initial=0)) as client:
             with pytest.raises(kind) as raised:

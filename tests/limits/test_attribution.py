@@ -1,4 +1,4 @@
-"""A 429 of one organization, while others are answered, is told from a 429 of the whole token."""
+"""A 429 of one organization, while others succeed, is distinguished from a 429 of the whole token."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ class Traffic:
         self.attribution = ThrottleAttribution(most_suspects)
         self.time = 0.0
 
-    def answer(self, *organizations):
+    def respond(self, *organizations):
         for organization in organizations:
             self.time += 1
             self.attribution.on_answered(organization)
@@ -37,12 +37,12 @@ NINETEEN = range(1, 20)
 SHARED, NEWLY_ALONE, ALONE = Verdict.SHARED, Verdict.NEWLY_ALONE, Verdict.ALONE
 
 
-def test_an_organization_rejected_twice_while_nineteen_are_answered_is_limited_alone():
+def test_an_organization_with_two_429s_among_nineteen_successes_is_limited_alone():
     """The first 429 is the token's, the second the organization's."""
     traffic = Traffic()
-    traffic.answer(*NINETEEN)
+    traffic.respond(*NINETEEN)
     assert traffic.reject(0) is SHARED
-    traffic.answer(*NINETEEN)
+    traffic.respond(*NINETEEN)
     assert [traffic.reject(0) for _ in range(3)] == [NEWLY_ALONE, ALONE, ALONE]
 
 
@@ -50,20 +50,20 @@ def test_the_429s_of_one_round_count_once():
     """Ten requests rejected at the same time are no more evidence than one."""
     traffic = Traffic()
     for _ in range(2):
-        traffic.answer(*NINETEEN)
+        traffic.respond(*NINETEEN)
         verdicts = [traffic.reject(0, sent=1 + index) for index in range(10)]
         assert len(set(verdicts[1:])) == 1
     traffic, began = Traffic(), 0.5
     for _ in range(10):  # the requests are sent at the same time, and the responses of others come in between
-        traffic.answer(*NINETEEN)
+        traffic.respond(*NINETEEN)
         assert traffic.reject(0, sent=traffic.time + 1 - began) is SHARED
 
 
-def test_the_only_organization_is_never_told_apart_from_its_token():
-    """Nobody else is answered, so a 429 can be about anything."""
+def test_the_only_organization_is_never_limited_alone():
+    """Nobody else succeeds, so a 429 can be about anything."""
     traffic = Traffic()
     for _ in range(200):
-        traffic.answer(0, 0)
+        traffic.respond(0, 0)
         assert traffic.reject(0) is SHARED
 
 
@@ -71,16 +71,16 @@ def test_an_organization_with_most_of_the_traffic_needs_more_evidence():
     """The rejected one of two equally busy organizations is told apart after six rounds, not after two."""
     traffic, verdicts = Traffic(), []
     for _ in range(10):
-        traffic.answer(1)
+        traffic.respond(1)
         verdicts.append(traffic.reject(0))
     assert verdicts == [SHARED] * 5 + [NEWLY_ALONE] + [ALONE] * 4
 
 
-def test_an_organization_answered_in_between_needs_more_evidence():
+def test_an_organization_with_successes_in_between_needs_more_evidence():
     """Rejected half of the time by a limit of its own, it is told apart in the third round, not in the second."""
     traffic, verdicts = Traffic(), []
     for _ in range(4):
-        traffic.answer(*NINETEEN, 0)
+        traffic.respond(*NINETEEN, 0)
         verdicts.append(traffic.reject(0))
     assert verdicts == [SHARED, SHARED, NEWLY_ALONE, ALONE]
 
@@ -95,7 +95,7 @@ def test_a_limit_of_the_token_is_hardly_ever_taken_for_one_of_an_organization(or
         if chance.random() < rejected:
             verdicts.append(traffic.reject(organization))
         else:
-            traffic.answer(organization)
+            traffic.respond(organization)
     assert sum(verdict is not SHARED for verdict in verdicts) <= 0.05 * len(verdicts)
 
 
@@ -105,7 +105,7 @@ def test_several_organizations_may_be_limited_alone():
     for turn in range(16):
         rejected = (0, 1, 2) if turn >= 8 else (0, 1)
         for organization in rejected:
-            traffic.answer(*(each for each in range(20) if each not in rejected))
+            traffic.respond(*(each for each in range(20) if each not in rejected))
             verdicts[organization].append(traffic.reject(organization))
     assert all(each[-3:] == [ALONE] * 3 for each in verdicts.values())
     assert verdicts[2][:1] == [SHARED]
@@ -115,14 +115,14 @@ def test_the_429s_of_an_organization_limited_alone_say_nothing_of_others():
     """They do not weaken the suspicion of another organization."""
     traffic = Traffic()
     for _ in range(3):
-        traffic.answer(*range(2, 20))
+        traffic.respond(*range(2, 20))
         traffic.reject(0)
-    traffic.answer(*range(2, 20))
+    traffic.respond(*range(2, 20))
     assert traffic.reject(1) is SHARED
     for _ in range(10):
-        traffic.answer(*range(2, 20))
+        traffic.respond(*range(2, 20))
         assert traffic.reject(0) is ALONE
-    traffic.answer(*range(2, 20))
+    traffic.respond(*range(2, 20))
     assert traffic.reject(1) is NEWLY_ALONE
 
 
@@ -130,50 +130,50 @@ def test_the_429s_of_others_withdraw_the_verdict():
     """An organization told apart is believed no more after a few 429s of several others."""
     traffic = Traffic()
     for _ in range(5):
-        traffic.answer(*NINETEEN)
+        traffic.respond(*NINETEEN)
         traffic.reject(0)
     began = traffic.time - 0.5
     assert [traffic.reject(other) for other in range(1, 9)] == [SHARED] * 8
     assert traffic.reject(0, sent=traffic.time + 1 - began) is SHARED
-    traffic.answer(0)
+    traffic.respond(0)
     assert traffic.reject(0) is SHARED
 
 
-def test_an_organization_answered_again_is_cleared():
+def test_a_success_clears_an_organization():
     """After some two hundred responses without a 429 the next one is the token's."""
     traffic = Traffic()
     for _ in range(5):
-        traffic.answer(*NINETEEN)
+        traffic.respond(*NINETEEN)
         traffic.reject(0)
     for _ in range(400):
-        traffic.answer(0, 1)
+        traffic.respond(0, 1)
     assert traffic.reject(0) is SHARED
 
 
 def test_a_single_suspicion_is_forgotten():
-    """An organization answered often after a 429 starts from nothing at the next."""
+    """An organization with many successes after a 429 starts from nothing at the next."""
     traffic = Traffic()
     for _ in range(10):
         for _ in range(110):
-            traffic.answer(*range(10))
+            traffic.respond(*range(10))
         assert traffic.reject(0) is SHARED
-        traffic.answer(*range(10))
+        traffic.respond(*range(10))
 
 
 def test_memory_is_bounded():
     """The books hold as many suspects as told, and the responses of a thousand requests."""
     traffic = Traffic(most_suspects=3)
-    traffic.answer(*range(5000))
+    traffic.respond(*range(5000))
     for organization in range(50):
-        traffic.answer(*NINETEEN)
+        traffic.respond(*NINETEEN)
         traffic.reject(organization)
     assert len(traffic.attribution._suspects) <= 3
-    traffic.answer(*range(5000))
+    traffic.respond(*range(5000))
     assert len(traffic.attribution._answers) <= 1000
 
 
 class Server:
-    """Answers after 20 ms; some organizations always get 429, and a limit may hold for the whole token."""
+    """Responds after 20 ms; some organizations always get 429, and a limit may hold for the whole token."""
 
     def __init__(self, limiter, *, rejected=(), allowed=None, retry_after=5.0):
         self.limiter, self.rejected, self.allowed, self.retry_after = limiter, rejected, allowed, retry_after
@@ -214,7 +214,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def answered(self, begin, end, organization=None):
+    def responses(self, begin, end, organization=None):
         """Return responses per second other than 429s."""
         times = [at for at, each, throttled in self.log if not throttled and organization in (None, each)]
         return sum(begin <= at < end for at in times) / (end - begin)
@@ -229,8 +229,8 @@ async def test_one_rejected_organization_of_twenty_does_not_starve_the_others(po
     server = Server(limiter, rejected={position})
     began = now()
     await server.run(range(20), 60)
-    assert server.answered(began + 15, began + 60) >= 47
-    assert server.answered(began, began + 60) >= 0.8 * 47
+    assert server.responses(began + 15, began + 60) >= 47
+    assert server.responses(began, began + 60) >= 0.8 * 47
     asked = [at for at, organization, _ in server.log if organization == position and at > began + 15]
     assert 45 / 5 - 1 <= len(asked) <= 2 * 45 / 5 + 1
 
@@ -276,7 +276,7 @@ async def test_an_adaptive_rate_is_not_cut_by_one_organizations_429s():
     await server.run(range(20), 60, at_once=6)
     (learnt,) = limiter.export_state()["limits"].values()
     assert learnt["rate"] == 100
-    assert server.answered(began + 40, began + 60) >= 0.9 * 100
+    assert server.responses(began + 40, began + 60) >= 0.9 * 100
 
 
 @on_timer_loop
@@ -286,13 +286,13 @@ async def test_the_limit_of_the_token_is_still_found_beside_a_rejected_organizat
     server = Server(limiter, rejected={3}, allowed=40.0, retry_after=1.0)
     began = now()
     await server.run(range(20), 200, at_once=6)
-    assert server.answered(began + 60, began + 200) >= 0.85 * 40
+    assert server.responses(began + 60, began + 200) >= 0.85 * 40
     others = [throttled for at, organization, throttled in server.log if organization != 3 and at > began + 60]
     assert sum(others) < 0.02 * len(others)
 
 
 @on_timer_loop
-async def test_an_organization_with_a_limit_of_its_own_does_not_hold_the_others_back():
+async def test_an_organization_with_a_separate_limit_does_not_hold_the_others_back():
     """Rejected for half of its requests, not for all, it is told apart as well."""
     limiter = RateLimiter(RateLimit(rate=100))
     server = Server(limiter, retry_after=2.0)
@@ -310,13 +310,13 @@ async def test_an_organization_with_a_limit_of_its_own_does_not_hold_the_others_
     server.throttles = throttles
     began = now()
     await server.run(range(20), 60)
-    others = server.answered(began + 20, began + 60) - server.answered(began + 20, began + 60, 0)
+    others = server.responses(began + 20, began + 60) - server.responses(began + 20, began + 60, 0)
     assert others >= 0.95 * 95
-    assert server.answered(began + 20, began + 60, 0) > 0.5
+    assert server.responses(began + 20, began + 60, 0) > 0.5
 
 
 @on_timer_loop
-async def test_a_request_queued_before_its_organization_was_told_apart_waits_for_its_pause():
+async def test_a_request_queued_before_the_attribution_waits_for_the_pause():
     """It gives the shared grant back, so that the others lose nothing, and is granted after the pause."""
     limiter = RateLimiter(RateLimit(rate=10, burst=1))
 
@@ -340,7 +340,7 @@ async def test_a_request_queued_before_its_organization_was_told_apart_waits_for
 
 
 @on_timer_loop
-async def test_max_wait_covers_the_wait_before_and_after_the_organization_was_told_apart():
+async def test_max_wait_covers_the_wait_before_and_after_the_attribution():
     """A request waits 0.3 s in the shared queue; a pause of its organization beyond the other 0.2 s rejects it."""
     limiter = RateLimiter(RateLimit(rate=10, burst=1, max_wait=0.5))
     for retry_after in (2.0, 0.7):
@@ -362,7 +362,7 @@ async def test_max_wait_covers_the_wait_before_and_after_the_organization_was_to
 
 
 @on_timer_loop
-async def test_the_cut_before_an_organization_was_told_apart_is_taken_back():
+async def test_the_cut_before_the_attribution_is_taken_back():
     """The first 429 cuts the rate, the second shows its cause, and the rate is as before."""
     limiter = RateLimiter(RateLimit.adaptive(initial=50))
     rates = []

@@ -24,7 +24,7 @@ class Server:
 
     def __init__(self, *rejected):
         self.rejected = {f"id={number}&" for number in rejected}
-        self.answered = []
+        self.successes = []
         self.rejections = []
 
     async def send(self, request, token, state):
@@ -33,7 +33,7 @@ class Server:
         if any(each in f"{request.target}&" for each in self.rejected):
             self.rejections.append(sent)
             return WireResponse(429, {"Retry-After": "5"}, b"")
-        self.answered.append(sent)
+        self.successes.append(sent)
         return WireResponse(200, {}, NO_CALLS)
 
     async def close(self):
@@ -60,7 +60,7 @@ async def test_an_organization_always_rejected_does_not_starve_the_others_of_its
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     for begin in range(15, 60, 15):
-        assert sum(began + begin <= at < began + begin + 15 for at in server.answered) >= 47 * 15
+        assert sum(began + begin <= at < began + begin + 15 for at in server.successes) >= 47 * 15
     assert 45 / 5 - 2 <= sum(at > began + 15 for at in server.rejections) <= 3 * 45 / 5
 
 

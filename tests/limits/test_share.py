@@ -110,7 +110,7 @@ async def test_the_share_reaches_organizations_known_before():
 
 
 @on_timer_loop
-async def test_a_token_may_have_a_share_of_its_own():
+async def test_a_token_may_have_a_separate_share():
     """It wins over the share of all tokens, before and after the bucket is opened."""
     limiter = RateLimiter(RateLimit(rate=40, burst=20))
     limiter.view.set_share(0.5, token="token")

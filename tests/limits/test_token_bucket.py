@@ -755,7 +755,7 @@ async def test_a_token_given_back_serves_a_waiter_and_is_capped_at_the_burst():
 
 
 @on_timer_loop
-async def test_closing_raises_an_error_of_its_own_in_every_waiter():
+async def test_closing_raises_a_fresh_error_in_every_waiter():
     """All wake in one step with fresh errors, a cancelled one with its cancellation; later ones are rejected."""
     bucket = make()
     drain(bucket)
@@ -860,7 +860,7 @@ def test_the_reader_of_the_clock_is_the_running_loops():
     assert clock.reader() is clock.now
 
 
-def test_a_loop_with_a_clock_of_its_own_is_never_read_as_asyncios():
+def test_a_loop_with_another_clock_is_never_read_as_asyncios():
     """A clock patched into one asyncio loop counts, as a subclass does."""
 
     async def read():

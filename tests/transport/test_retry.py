@@ -498,7 +498,7 @@ def test_a_pause_holds_back_granted_attempts_without_a_connection(limit: RateLim
     virtual_loop.run(main)
 
 
-def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
+def test_a_slow_token_callable_is_not_reported_as_a_slow_server() -> None:
     """Asking takes of the deadline only: attempt_timeout begins when there is a token to send, and so do the times."""
 
     async def token(_: Organization) -> str:

@@ -255,7 +255,7 @@ def test_a_newer_update_that_waits_already_does_so_too() -> None:
 
 
 def test_a_superseded_update_gives_back_its_place_in_the_rate_limit() -> None:
-    """The newer update goes out at once in its stead."""
+    """The newer update goes out as soon as the rate allows one request, not one request later."""
 
     async def main() -> None:
         limit = sdk.RateLimit(rate=0.1, burst=1)

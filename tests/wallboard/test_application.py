@@ -254,7 +254,7 @@ async def test_two_hundred_browsers_hear_the_same() -> None:
             got.close()
 
 
-async def test_more_browsers_than_allowed_are_asked_to_come_later(session: aiohttp.ClientSession) -> None:
+async def test_browsers_beyond_the_limit_get_a_503(session: aiohttp.ClientSession) -> None:
     """The response is a 503 with Retry-After; the page then reconnects later."""
     async with serving(ScriptedFeed(), max_browsers=1) as url, open_stream(url) as stream:
         await stream.until("snapshot")

@@ -145,7 +145,7 @@ async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
     assert log.others == []
 
 
-async def test_a_consumer_that_sleeps_is_told_the_net_effect() -> None:
+async def test_a_sleeping_consumer_gets_the_net_effect() -> None:
     """Events merge while nobody takes them, and their net effect is the net effect of the log."""
     async with opened(3) as (sandbox, watch):
         log, story = Log(), Story(sandbox)

@@ -107,7 +107,7 @@ async def test_results_come_as_they_complete(finder: Finder) -> None:
         await anext(results)
 
 
-async def test_only_what_is_in_flight_is_held(finder: Finder) -> None:
+async def test_only_finds_in_flight_are_held(finder: Finder) -> None:
     """An endless source is read only as places become free; a consumer that sleeps stops it."""
     read = 0
 

@@ -351,7 +351,7 @@ async def test_a_paused_sink_stops_polling_until_it_wakes_the_poller(server: Scr
 
 @pytest.mark.parametrize("failing", [False, True])
 @on_virtual_loop
-async def test_draining_hands_over_what_was_asked(server: ScriptedServer, failing: bool) -> None:
+async def test_draining_hands_over_the_running_poll(server: ScriptedServer, failing: bool) -> None:
     """`drain` ends when the sink has taken the result of the running poll; the organization is polled no more."""
     log, server.calls[ACME] = Log(), [call("A")]
     gate = server.gates[ACME] = asyncio.Event()

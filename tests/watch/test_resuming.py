@@ -113,7 +113,7 @@ async def test_an_outage_across_a_restart(server: ScriptedServer) -> None:
 
 
 @on_virtual_loop
-async def test_a_checkpoint_with_an_untold_outage(server: ScriptedServer) -> None:
+async def test_a_checkpoint_with_a_pending_outage(server: ScriptedServer) -> None:
     """A recovery pending before the restart is part of the gap after it."""
     server.calls[ACME] = [call("A")]
     async with server.watch(ACME) as watch:
