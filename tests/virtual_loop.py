@@ -47,6 +47,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._on_thread_end)
         return future
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads without a limit, because they run in real time."""
+        await super().shutdown_default_executor()
+
     def _on_thread_end(self, _: object) -> None:
         self._threads -= 1
 

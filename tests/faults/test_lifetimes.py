@@ -368,6 +368,7 @@ ENDINGS = {
             task = await use(make(), True)
             os.kill(os.getpid(), signal.SIGINT)
             await task
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored under nohup and in shell jobs
         try:
             asyncio.run(main())
         except KeyboardInterrupt:

@@ -262,7 +262,7 @@ async def test_waiting_for_a_call() -> None:
             KEY, calling_phone_number=CALLER, destination_phone_number=DESTINATION, external_unique_id="mine"
         )
         assert {call.transaction_id for call in await asyncio.gather(*waiting, other)} == {name}
-        assert sandbox.stats.requests <= 3
+        assert sandbox.stats.requests < len(waiting)
 
 
 async def test_waiting_for_a_call_asks_with_the_servers_filter() -> None:
