@@ -169,7 +169,7 @@ def test_memory_is_bounded():
         traffic.reject(organization)
     assert len(traffic.attribution._suspects) <= 3
     traffic.respond(*range(5000))
-    assert len(traffic.attribution._answers) <= 1000
+    assert len(traffic.attribution._responses) <= 1000
 
 
 class Server:
