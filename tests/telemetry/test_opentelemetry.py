@@ -83,6 +83,14 @@ def test_an_update_is_a_put() -> None:
     assert "calls_in_progress.timeout" not in recording.spans[0].attributes
 
 
+@pytest.mark.parametrize(("status", "error"), [(399, None), (400, "400"), (404, "404"), (500, "500")])
+def test_a_status_from_400_on_is_an_error_of_the_attempt(status: int, error: str | None) -> None:
+    """The convention for clients takes 4xx for errors too."""
+    attempt = record(status, retry=RetryPolicy(max_attempts=1)).spans[1]
+    assert attempt.attributes.get("error.type") == error
+    assert (attempt.status.status_code is StatusCode.ERROR) is (error is not None)
+
+
 def test_retries_are_further_client_spans_and_events_of_the_operation() -> None:
     """Each attempt has its own status or error, and the number of attempts before it."""
     recording = record(503, ConnectionLostError("x"), 200)
@@ -328,7 +336,9 @@ def test_the_gauges_show_the_watches() -> None:
             await turn(6)
             async with second:
                 await turn(1)
-                assert (await asyncio.to_thread(gauges, recording))[:3] == (5, 3, 0)
+                calls, organizations, failing, staleness = await asyncio.to_thread(gauges, recording)
+                assert (calls, organizations, failing) == (5, 3, 0)
+                assert 1 < (staleness or 0) < 7, "the age of the first watch's response, not of the second's"
             assert gauges(recording)[:3] == (3, 2, 0)
             server.errors[GLOBEX] = ServerError("HTTP 500", status=500)
             await turn(60)
