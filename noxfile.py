@@ -44,7 +44,8 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[:1])
 def oldest(session: nox.Session) -> None:
     """Run the test suite with the oldest allowed dependencies."""
-    required = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cli"]]
+    extras = PROJECT["optional-dependencies"]
+    required = [*PROJECT["dependencies"], *extras["cli"], *extras["otel"]]
     session.install("-e", ".[cli,test]", *(requirement.replace(">=", "==") for requirement in required))
     session.run("pytest", *session.posargs)
 
@@ -108,7 +109,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation site; a warning is an error."""
     session.install(
         "-e",
-        ".[cli]",
+        ".[cli,otel]",
         "sphinx==9.2.0",
         "furo==2025.12.19",
         "myst-parser==5.2.0",

@@ -33,7 +33,7 @@ from .errors import (
     WrongLoopError,
 )
 from .find_many import FindMany, OrganizationResult
-from .instrumentation import AttemptInfo, Instrumentation, OperationInfo
+from .instrumentation import AttemptInfo, Instrumentation, ObservedWatch, OperationInfo, WatchLevels
 from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
 from .limits.snapshots import BucketSnapshot, LimiterSnapshot
@@ -83,6 +83,7 @@ __all__ = [
     "InvalidRequestError",
     "LimiterSnapshot",
     "NotFoundError",
+    "ObservedWatch",
     "OperationInfo",
     "Organization",
     "OrganizationFailed",
@@ -111,6 +112,7 @@ __all__ = [
     "UnexpectedResponseError",
     "UpdateCallRequest",
     "Watch",
+    "WatchLevels",
     "WatchStats",
     "WireRequest",
     "WireResponse",

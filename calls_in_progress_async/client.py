@@ -140,13 +140,14 @@ class CallsInProgressClient:
         self._retry = settings.retry
         self._transport = AiohttpTransport(http, session) if transport is None else transport
         self._limiter = RateLimiter(settings.rate_limit)
+        self._hooks = _hooks(instrumentation)
         pipeline = self._pipeline = Pipeline(
             self._transport,
             Tokens(token),
             self._limiter,
             settings,
             base_url=self._base_url,
-            hooks=_hooks(instrumentation),
+            hooks=self._hooks,
         )
         self._affinity = LoopAffinity(may_move=lambda: pipeline.idle)
         self._closed = False
@@ -223,7 +224,7 @@ class CallsInProgressClient:
 
         validation.check_number("max_age", max_age, "seconds")
         self._check_usable()
-        fetch = partial(self.send, request, timeout=None)
+        fetch = partial(self._execute, request, partial(_read, request, self._wire_format), None, shared=True)
         return await self._cache.get(request, fetch, max_age, self._seconds(timeout))
 
     def find_many(
@@ -281,6 +282,8 @@ class CallsInProgressClient:
         fetch = make_fetch(self._execute, strict=self._wire_format.strict)
         watch = Watch(fetch, organizations, settings, check_usable=self._check_usable, resume_from=resume_from)
         self._ongoing.add(watch)
+        if self._hooks is not None:
+            self._hooks.notify("on_watch", watch)
         if self._closed:
             watch._end_with_client()
         return watch
@@ -389,6 +392,7 @@ class CallsInProgressClient:
         timeout: float | None = UNSET,
         *,
         operation: str | None = None,
+        shared: bool = False,
     ) -> T:
         """Send a request, and read its response, of any status, with ``read``."""
         self._check_usable()
@@ -400,6 +404,7 @@ class CallsInProgressClient:
         wire = request.wire(self._wire_format)
         if operation is not None:
             wire.operation = operation
+        wire.shared = shared
         return await self._pipeline.execute(wire, request.organization, seconds, read)
 
     def _seconds(self, timeout: float | None) -> float | None:

@@ -73,7 +73,7 @@ class AiohttpTransport:
         reason = self._reason_for_session()
         if reason is None:
             return pooled.PooledTransport(self._settings)
-        _logger.info("Requests go through an aiohttp session: %s.", reason)
+        _logger.info("Requests go through an aiohttp session: %s.", reason, extra={"reason": reason})
         return SessionTransport(self._settings, self._session)
 
     def _reason_for_session(self) -> str | None:

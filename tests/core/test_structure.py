@@ -65,6 +65,7 @@ def test_the_reader_of_imports_sees_them() -> None:
         ("phonenumbers", {"phone_numbers"}),
         ("cattrs", {"records/codec"}),
         ("msgspec", {"records/codec"}),
+        ("opentelemetry", {"opentelemetry"}),
     ],
 )
 def test_an_outside_library_is_imported_in_one_module(library: str, door: set[str]) -> None:
@@ -146,11 +147,11 @@ def test_the_core_does_not_stand_on_polling() -> None:
 
 
 def test_importing_the_package_is_light() -> None:
-    """phonenumbers, rich, click, the sandbox and the command line are imported on first use."""
+    """phonenumbers, rich, click, OpenTelemetry, the sandbox and the command line are imported on first use."""
     script = f"import sys, {NAME}; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert f"{NAME}.client" in loaded
-    unwanted = ("phonenumbers", "rich", "click", "redis", f"{NAME}.sandbox", f"{NAME}.cli")
+    unwanted = ("phonenumbers", "rich", "click", "redis", "opentelemetry", f"{NAME}.sandbox", f"{NAME}.cli")
     assert [name for name in loaded if f"{name}.".startswith(tuple(f"{each}." for each in unwanted))] == []
 
 

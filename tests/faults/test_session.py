@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import vcr
 from aiohttp.abc import AbstractResolver
 from faults.fault_server import ACME, NO_CALLS, TOKEN, Exchange, FaultServer, answer, say, say_and_close
 from faults.test_bad_servers import request
@@ -230,7 +231,6 @@ async def test_a_407_to_plain_http_keeps_its_status() -> None:
 
 async def test_an_update_can_be_recorded_and_played_back(tmp_path: Path) -> None:
     """Vcrpy copies and writes down the body of a request, so the body is plain bytes."""
-    vcr = pytest.importorskip("vcr", reason="vcrpy is not installed")
     cassette = tmp_path / "cassette.yaml"
     async with FaultServer([say(answer(200, b"{}")), say(NO_CALLS)]) as server, aiohttp.ClientSession() as session:
         async with server.client(session=session) as client:
