@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
-from itertools import count, repeat
 from typing import Any, NamedTuple, TypeVar, cast
-from weakref import ref
 
 from . import lenient_json
-from .call import Call, DecodedCall, adopt_calls, structure_call
-from .codec import ABSENT, Absent, Json, PayloadError, Problem, decode, make_part, try_decode
-from .record import Body, Record
+from .call import Call, call_reader, check_strictly
+from .codec import ABSENT, Absent, Json, PayloadError, Problem, decode, make_part
 
 T = TypeVar("T")
 
@@ -42,31 +38,12 @@ class BoundsError(PayloadError):
     """A body has more content than fits into one step of the event loop."""
 
 
-class Release:
-    """Held by a list of calls: when the list goes, each call kept elsewhere takes a copy of its own JSON.
-
-    A kept call would otherwise hold the body of the whole response.
-    """
-
-    __slots__ = ("_records",)
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self._records = list(map(ref, records))
-
-    def __del__(self) -> None:
-        for record in [each() for each in self._records]:
-            if record is not None:
-                record.detach()
-
-
 class StructuredCalls(NamedTuple):
     """The calls of a body."""
 
     calls: tuple[Call, ...]
     problems: tuple[Problem, ...] = ()
     """The entries other than calls."""
-    release: Release | None = None
-    """To be kept as long as the list of these calls."""
 
 
 @cache
@@ -163,8 +140,8 @@ def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:
     return None if found is None else cast(list[T], found[1])
 
 
-def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
-    """Structure every call of a body.
+def structure_body(body: bytes, *, strict: bool) -> StructuredCalls | None:
+    """Structure every call of a body, each from a copy of its own JSON: a kept call holds no other call's.
 
     Returns:
         The calls; None if the body is an object without any of the keys for calls.
@@ -172,54 +149,24 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
     Raises:
         PayloadError: As `split` and, in strict mode, for any unreadable field.
     """
-    plain = _without_mark(body)
-    if len(plain) > _LARGE or (len(plain) > _SMALL and _count_objects(plain) > MAX_ENTRIES):
-        _check_bounds(plain)
-    try:
-        found = _list_in(decode(_lists_of(cast(Any, DecodedCall)), plain))
-    except PayloadError:
-        found = None
-    if found is None:
-        return structure_each(body, strict=strict)
-    whole = Body(plain, found[0], _entries_of)
-    adopt_calls(found[1], zip(repeat(whole), count()), strict=strict)
-    return StructuredCalls(tuple(found[1]), (), Release(found[1]))
-
-
-def _check_bounds(plain: bytes) -> None:
-    objects = _count_objects(plain)
-    _check_density(plain, objects)
-    if objects > MAX_ENTRIES:
-        split(plain)  # counts the entries
-
-
-def _entries_of(body: bytes) -> list[Any]:
-    return (_split(body) or ("", []))[1]
-
-
-def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
-    """Structure a body entry by entry, each with its own JSON: for a body with something out of the ordinary."""
     found = split_tolerantly(body, strict=strict)
     if found is None:
         return None
     key, entries = found
     calls: list[Call] = []
     problems: list[Problem] = []
-    rejected = 0
+    reader = call_reader()
     for index, entry in enumerate(map(bytes, entries)):
-        path = key if key == _ONE_KEY else f"{key}[{index}]"
-        decoded = try_decode(DecodedCall, entry)
-        if decoded is not None:
-            adopt_calls([decoded], [(Body(entry, path), None)], strict=strict)
-            calls.append(decoded)
-            continue
-        rejected += 1
-        if rejected > MAX_STRUCTURED:
-            raise BoundsError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
         try:
-            calls.append(structure_call(entry, path, strict=strict))
+            call = reader.read(entry, key, None if key == _ONE_KEY else index)
+            if strict:
+                check_strictly(call)
         except PayloadError as error:
             if strict:
                 raise
             problems.append(Problem(error.path, error.reason))
+        else:
+            calls.append(call)
+        if reader.structured > MAX_STRUCTURED:
+            raise BoundsError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
     return StructuredCalls(tuple(calls), tuple(problems))

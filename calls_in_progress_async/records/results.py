@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Self, overload
+from typing import overload
 
 from attrs import field, frozen
 
 from ..attempt import Attempt
-from .bodies import Release, StructuredCalls, structure_each, structure_list
+from .bodies import StructuredCalls, structure_body
 from .call import Call
 from .codec import PayloadError, Problem
 
 
-class _Releasing:
-    """A list of calls with one shared body, as long as the list exists."""
-
-    __slots__ = ("_release",)
-
-    _release: Release | None
-
-
 @frozen
-class CurrentCalls(_Releasing, Sequence[Call]):
+class CurrentCalls(Sequence[Call]):
     """The calls in progress, in the server's order: newest first. Immutable."""
 
     _calls: tuple[Call, ...] = ()
@@ -30,12 +22,6 @@ class CurrentCalls(_Releasing, Sequence[Call]):
     """The entries other than calls, each with the reason. A call lists its own unreadable fields in ``problems``."""
     attempts: tuple[Attempt, ...] = field(default=(), eq=False)
     """The attempts of the find."""
-
-    @classmethod
-    def _of(cls, structured: StructuredCalls, attempts: tuple[Attempt, ...]) -> Self:
-        calls = cls(structured.calls, structured.problems, attempts)
-        object.__setattr__(calls, "_release", structured.release)
-        return calls
 
     @overload
     def __getitem__(self, index: int) -> Call: ...
@@ -73,7 +59,7 @@ def structure_calls(body: bytes, *, strict: bool) -> StructuredCalls:
     Raises:
         PayloadError: The body has no list of calls.
     """
-    found = structure_list(body, strict=strict)
+    found = structure_body(body, strict=strict)
     if found is None or any(each.path == "current_call" for each in found.problems):
         raise PayloadError("", "the response has no list of calls (current_calls)")
     return found
@@ -85,4 +71,4 @@ def structure_update(body: bytes, *, strict: bool) -> StructuredCalls:
     Raises:
         PayloadError: The body is not an object.
     """
-    return structure_each(body, strict=strict) or StructuredCalls(())
+    return structure_body(body, strict=strict) or StructuredCalls(())

@@ -43,7 +43,7 @@ BODY = json.dumps(
 
 
 def listed(body: bytes = BODY) -> CurrentCalls:
-    return CurrentCalls._of(structure_calls(body, strict=False), ())
+    return CurrentCalls(structure_calls(body, strict=False).calls)
 
 
 def to_pydantic(call: Call) -> Any:
