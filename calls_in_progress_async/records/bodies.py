@@ -29,7 +29,7 @@ MAX_LENIENT_BODY = 2**20
 _SMALL = 2**17
 """Bytes of a body too small to be checked."""
 _LARGE = 2**20
-"""Bytes of a body from which all objects are counted; in a smaller body, those of one window in eight."""
+"""Bytes of a body from which all values are counted; in a smaller body, those of one window in eight."""
 _BYTES_A_VALUE = 20
 """Least bytes for a key and a value, on average, in a body with more than MAX_ENTRIES values."""
 
@@ -52,6 +52,9 @@ def _lists_of(entry: Any) -> type[Any]:
     return make_part("Lists", {**kinds, _ONE_KEY: Json | Absent}, ABSENT)
 
 
+_RawLists = _lists_of(Json)
+
+
 def _list_in(lists: Any) -> tuple[str, list[Any]] | None:
     for key in _LIST_KEYS:
         if (entries := getattr(lists, key)) is not ABSENT:
@@ -72,7 +75,7 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
     """
     plain = _without_mark(body)
     if len(plain) > _SMALL:
-        _check_density(plain, _count_objects(plain))
+        _check_density(plain)
     found = _split(plain)
     if found is not None and len(found[1]) > MAX_ENTRIES:
         raise BoundsError(found[0], f"has more than {MAX_ENTRIES:,} entries")
@@ -80,7 +83,7 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
 
 
 def _split(plain: bytes) -> tuple[str, list[Any]] | None:
-    lists = decode(_lists_of(Json), plain)
+    lists = decode(_RawLists, plain)
     one = None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call])
     return _list_in(lists) or one
 
@@ -114,21 +117,23 @@ def _without_mark(body: bytes) -> bytes:
     return body.removeprefix(b"\xef\xbb\xbf")
 
 
-def _count_objects(body: bytes) -> int:
-    if len(body) > _LARGE:
-        return body.count(b"{")
-    step = 2**15
-    return 8 * sum(body.count(b"{", start, start + step // 8) for start in range(0, len(body), step))
-
-
-def _check_density(body: bytes, objects: int) -> None:
+def _check_density(body: bytes) -> None:
     """Refuse a body of tiny values, since decoding them takes far longer than decoding calls.
 
     Raises:
         BoundsError: The body has too many values.
     """
-    if objects > MAX_OBJECTS or body.count(b",") > MAX_ENTRIES + len(body) // _BYTES_A_VALUE:
+    most_values = MAX_ENTRIES + len(body) // _BYTES_A_VALUE
+    if _count(b"{", body) > MAX_OBJECTS or _count(b",", body) > most_values:
         raise BoundsError("", "the body has too many values for its size")
+
+
+def _count(mark: bytes, body: bytes) -> int:
+    """Count a mark in a large body; estimate the number in a smaller one from one window in eight."""
+    if len(body) > _LARGE:
+        return body.count(mark)
+    step = 2**15
+    return 8 * sum(body.count(mark, start, start + step // 8) for start in range(0, len(body), step))
 
 
 def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:

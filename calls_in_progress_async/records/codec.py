@@ -71,6 +71,9 @@ class Part(msgspec.Struct, frozen=True):
 
 T = TypeVar("T")
 
+UNREADABLE = (ValueError, msgspec.DecodeError, RecursionError)
+"""The errors of reading a value: of a hook, of bytes outside UTF-8, of msgspec, and of deep nesting."""
+
 
 def decode(kind: type[T], body: bytes) -> T:
     """Decode ``kind`` from plain JSON in UTF-8.
@@ -81,7 +84,7 @@ def decode(kind: type[T], body: bytes) -> T:
     try:
         if not body.isascii():
             body.decode()  # msgspec does not look into what it skips
-        return cast(T, _decoder(cast(Any, kind))(body))
+        return cast(T, decoder(cast(Any, kind))(body))
     except msgspec.ValidationError as error:
         path, reason = _located(error)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -92,18 +95,19 @@ def decode(kind: type[T], body: bytes) -> T:
 
 
 @cache
-def _decoder(kind: Any) -> Callable[[bytes | Json], Any]:
+def decoder(kind: Any) -> Callable[[bytes | Json], Any]:
+    """Return the function to decode ``kind``, which raises one of `UNREADABLE` for any other JSON."""
     return msgspec.json.Decoder(kind).decode
 
 
 def make_decoder(kind: type[T]) -> Callable[[bytes | Json], T | None]:
     """Make a function to decode ``kind`` from JSON; the function returns None for any other JSON."""
-    decode_json = _decoder(cast(Any, kind))
+    decode_json = decoder(cast(Any, kind))
 
     def decode_or_none(payload: bytes | Json) -> T | None:
         try:
             return cast(T, decode_json(payload))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return None
 
     return decode_or_none
@@ -114,8 +118,8 @@ def try_decode(kind: type[T], payload: bytes) -> T | None:
     try:
         if not payload.isascii():
             payload.decode()  # msgspec does not look into what it skips
-        return cast(T, _decoder(cast(Any, kind))(payload))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return cast(T, decoder(cast(Any, kind))(payload))
+    except UNREADABLE:
         return None
 
 
@@ -127,7 +131,7 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         reason = "the body is nested too deeply"
         with suppress(RecursionError):
             try:

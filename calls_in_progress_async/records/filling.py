@@ -13,7 +13,11 @@ T = TypeVar("T")
 
 
 def make_filler(
-    kind: type[T], values: Mapping[str, str], names: Mapping[str, Any] | None = None, more: Iterable[str] = ()
+    kind: type[T],
+    values: Mapping[str, str],
+    names: Mapping[str, Any] | None = None,
+    parameters: Iterable[str] = ("row",),
+    row: str = "row",
 ) -> Callable[..., T]:
     """Compile a function to make a ``kind`` of a row.
 
@@ -21,10 +25,12 @@ def make_filler(
         kind: A frozen slotted class.
         values: An expression for the value of each slot. The row's name in it is ``row``.
         names: The other names in the expressions.
-        more: Further parameters of the function, free to use in the expressions.
+        parameters: The parameters of the function, free to use in the expressions.
+        row: An expression for the row.
     """
     lines = [
-        f"def fill({', '.join(('row', *more))}):",
+        f"def fill({', '.join(parameters)}):",
+        f"    row = {row}",
         "    record = new(Open)",
         *(f"    record.{slot} = {value}" for slot, value in values.items()),
         "    record.__class__ = Kind",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from .codec import (
+    UNREADABLE,
     FlagOrEmpty,
     Json,
     JsonFlag,
@@ -14,7 +16,7 @@ from .codec import (
     Text,
     TextOrList,
     Time,
-    make_decoder,
+    decoder,
     make_part,
     structure_fields,
     structure_flag,
@@ -24,8 +26,8 @@ from .filling import make_filler
 from .json_values import flag_of, json_text
 
 T = TypeVar("T")
-Make = Callable[[bytes, str, int | None], T | None]
-"""Makes a record of its JSON, its place and its index; None if any field is unreadable."""
+Make = Callable[[bytes, str, int | None], T]
+"""Makes a record of its JSON, its place and its index, or raises one of `UNREADABLE`."""
 
 
 class _Spelling(NamedTuple):
@@ -58,7 +60,18 @@ def _text_of(value: Any) -> str | None:
     return json_text(value) or None
 
 
-_NAMES = {"flag_of": flag_of, "text_of": _text_of, "time_of": structure_time, "structure_flag": structure_flag}
+def _first_of(value: Any, spare: Any) -> Any:
+    return spare if value is None else value
+
+
+_NAMES = {
+    "first_of": _first_of,
+    "flag_of": flag_of,
+    "structure_flag": structure_flag,
+    "text_of": _text_of,
+    "time_of": structure_time,
+}
+"""The names in the expressions."""
 
 
 class RecordFormat(Generic[T]):
@@ -73,12 +86,13 @@ class RecordFormat(Generic[T]):
     def __init__(self, kind: type[T], hints: Mapping[str, Any], spare: Mapping[str, str]) -> None:
         self._hints = hints
         self._spare = spare
-        self._row, self._fill = self._compile(kind, _PLAIN)
-        self.make_plain = _maker(self._row, self._fill)
-        self.make_loose = _maker(*self._compile(kind, _LOOSE))
+        self._row, self._fill, self.make_plain = self._compile(kind, _PLAIN)
+        _, _, self.make_loose = self._compile(kind, _LOOSE)
 
-    def _compile(self, kind: type[T], spellings: Mapping[Any, _Spelling]) -> tuple[type[Any], Callable[..., T]]:
-        """Make the row for msgspec to decode into, and the function to fill a record from the row."""
+    def _compile(
+        self, kind: type[T], spellings: Mapping[Any, _Spelling]
+    ) -> tuple[type[Any], Callable[..., T], Make[T]]:
+        """Make the row for msgspec to decode into, and the functions to make a record of a row and of JSON."""
         chosen = {key: next(each for hint, each in spellings.items() if wanted in (hint, hint | None))
                   for key, wanted in self._hints.items()}  # fmt: skip
         row = make_part(f"{kind.__name__}Row", {_name(key): each.kind for key, each in chosen.items()},
@@ -86,9 +100,10 @@ class RecordFormat(Generic[T]):
         values = {key: each.value.format(_name(key)) for key, each in chosen.items()}
         for key, spare in self._spare.items():
             values[key] = f"first_of({values[key]}, {values.pop(spare)})"
-        names = {**_NAMES, "first_of": _first_of}
-        fixed = {"_json": "json", "_place": "place", "_index": "index", "_custom": "None"}
-        return row, make_filler(kind, {**values, **fixed}, names, ("json", "place", "index"))
+        values |= {"_json": "json", "_place": "place", "_index": "index", "_custom": "None"}
+        names = {**_NAMES, "decode": decoder(row)}
+        fill = make_filler(kind, values, names, ("row", "json", "place", "index"))
+        return row, fill, make_filler(kind, values, names, ("json", "place", "index"), row="decode(json)")
 
     def structure(self, payload: bytes, place: str, index: int | None) -> T:
         """Read each field by itself; an unreadable field is None and becomes a problem.
@@ -107,23 +122,6 @@ class RecordFormat(Generic[T]):
 
 def _name(key: str) -> str:
     return key.replace(" ", "_")
-
-
-def _first_of(value: Any, spare: Any) -> Any:
-    return spare if value is None else value
-
-
-def _maker(row: type[Any], fill: Callable[..., T]) -> Make[T]:
-    decode = make_decoder(row)
-
-    def make(payload: bytes, place: str, index: int | None) -> T | None:
-        decoded = decode(payload)
-        try:
-            return None if decoded is None else fill(decoded, payload, place, index)
-        except ValueError:
-            return None
-
-    return make
 
 
 class Reader(Generic[T]):
@@ -146,22 +144,18 @@ class Reader(Generic[T]):
         Raises:
             PayloadError: The payload is not an object.
         """
-        if payload.isascii() or _is_utf8(payload):  # msgspec does not look into what it skips
-            record = self._make(payload, place, index)
-            if record is not None:
-                return record
-            if self._make is not self._format.make_loose:
-                record = self._format.make_loose(payload, place, index)
-                if record is not None:
-                    self._make = self._format.make_loose
-                    return record
+        try:
+            if not payload.isascii():
+                payload.decode()  # msgspec does not look into what it skips
+            return self._make(payload, place, index)
+        except UNREADABLE:
+            return self._read_otherwise(payload, place, index)
+
+    def _read_otherwise(self, payload: bytes, place: str, index: int | None) -> T:
+        with suppress(*UNREADABLE):
+            payload.decode()
+            record = self._format.make_loose(payload, place, index)
+            self._make = self._format.make_loose
+            return record
         self.structured += 1
         return self._format.structure(payload, place, index)
-
-
-def _is_utf8(payload: bytes) -> bool:
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
