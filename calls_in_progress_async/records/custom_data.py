@@ -18,7 +18,7 @@ DEMOGRAPHICS = "demographics_data"
 """The key of the demographics, among the custom fields."""
 
 
-@frozen
+@frozen(weakref_slot=False)
 class CustomDataField:
     """One custom field of a call."""
 

@@ -10,6 +10,9 @@ from .custom_data import DEMOGRAPHICS
 from .json_values import flag_of, json_text
 
 _ONLY_TEXT = frozenset({str})
+_TEXT_OR_BOOLEAN = frozenset({str, bool})
+_KEY_PRESSES = ("keypresses", "key presses")
+"""The two keys of one field: each counts only beside the other."""
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -27,6 +30,44 @@ def canonical(payload: bytes, documented: frozenset[str]) -> object:
         values = parse_json(payload)
     except PayloadError:
         return payload
+    return _canonical(values, documented)
+
+
+def same(one: bytes, other: bytes, documented: frozenset[str]) -> bool:
+    """Return True exactly if two payloads have the same canonical form, in about half the time of making both."""
+    if one == other:
+        return True
+    try:
+        values, others = parse_json(one), parse_json(other)
+    except PayloadError:
+        return canonical(one, documented) == canonical(other, documented)
+    if isinstance(values, dict) and isinstance(others, dict):
+        _drop_equal_texts(values, others)
+        if isinstance(values.get("custom_data"), dict) and isinstance(others.get("custom_data"), dict):
+            _drop_equal_entries(values["custom_data"], others["custom_data"])
+    return _canonical(values, documented) == _canonical(others, documented)
+
+
+def _drop_equal_texts(values: dict[str, Any], others: dict[str, Any]) -> None:
+    get = others.get
+    for key in [key for key, value in values.items() if value.__class__ is str and get(key) == value]:
+        if key not in _KEY_PRESSES:
+            del values[key], others[key]
+
+
+def _drop_equal_entries(entries: dict[str, Any], others: dict[str, Any]) -> None:
+    get = others.get
+    for name in [name for name, entry in entries.items() if get(name) == entry]:
+        if _is_simple(entries[name]) and _is_simple(others[name]):
+            del entries[name], others[name]
+
+
+def _is_simple(entry: Any) -> bool:
+    """Return True for an object of texts and booleans, since 1 equals True and means another thing."""
+    return entry.__class__ is dict and _TEXT_OR_BOOLEAN.issuperset(map(type, entry.values()))
+
+
+def _canonical(values: Any, documented: frozenset[str]) -> object:
     if not isinstance(values, dict):
         return (_encode(values),)
     for key in [key for key, value in values.items() if value.__class__ is not str or not value]:
@@ -49,7 +90,7 @@ def _canonical_value(key: str, value: Any, documented: frozenset[str]) -> object
 
 def _wrap(value: object) -> tuple[str]:
     """Write a value as JSON in a tuple, to tell it from text with the same characters."""
-    return (_encode(value),)
+    return (("true" if value else "false") if isinstance(value, bool) else _encode(value),)
 
 
 def _canonical_custom_data(value: Any) -> object:
