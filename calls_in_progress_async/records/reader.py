@@ -47,8 +47,8 @@ _PLAIN: dict[Any, _Spelling] = {
 """The spellings of nearly every payload, with null, ``""`` and left out for no value."""
 
 _LOOSE: dict[Any, _Spelling] = {
-    Text: _Spelling(Scalar, "row.{0} if row.{0}.__class__ is str and row.{0} else text_of(row.{0})"),
-    TextOrList: _Spelling(ScalarOrList, "row.{0} if row.{0}.__class__ is list else text_of(row.{0})"),
+    Text: _Spelling(Scalar, "row.{0} if type(row.{0}) is str and row.{0} else text_of(row.{0})"),
+    TextOrList: _Spelling(ScalarOrList, "row.{0} if type(row.{0}) is list else text_of(row.{0})"),
     Time: _Spelling(str | None, "time_of(row.{0}) if row.{0} else None"),
     JsonFlag: _Spelling(bool | str | None, "structure_flag(row.{0}) if row.{0} else flag_of(row.{0})"),
     Json: _Spelling(Json, "row.{0}"),

@@ -6,7 +6,7 @@ import json
 from typing import NamedTuple, TypeAlias
 
 from ..records import Call
-from ..records.call import mean_the_same, meaning, structure_call
+from ..records.call import meaning, structure_call
 from ..records.codec import Part, make_decoder
 from .call_identity import CallNames, digest, names_of, names_of_identity
 
@@ -71,10 +71,7 @@ def equivalent(one: CallState, other: CallState) -> bool:
         return True
     if one.json is None or other.json is None or _texts_differ(one.json, other.json):
         return False
-    try:
-        return mean_the_same(one.json, other.json)
-    except RecursionError:
-        return False  # nested too deeply to compare
+    return _meaning_of(one.json) == _meaning_of(other.json)
 
 
 class _Texts(Part, frozen=True, gc=False):
