@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 from . import lenient_json
-from .call import Call, call_reader, check_strictly
+from .call import CALL_FORMAT, Call, call_reader, check_strictly
 from .codec import ABSENT, Absent, Json, PayloadError, Problem, decode, make_part
+from .record import SharedBody
 
 T = TypeVar("T")
 
@@ -77,9 +79,14 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
     if len(plain) > _SMALL:
         _check_density(plain)
     found = _split(plain)
-    if found is not None and len(found[1]) > MAX_ENTRIES:
-        raise BoundsError(found[0], f"has more than {MAX_ENTRIES:,} entries")
+    if found is not None:
+        _check_number(*found)
     return found
+
+
+def _check_number(key: str, entries: list[Any]) -> None:
+    if len(entries) > MAX_ENTRIES:
+        raise BoundsError(key, f"has more than {MAX_ENTRIES:,} entries")
 
 
 def _split(plain: bytes) -> tuple[str, list[Any]] | None:
@@ -145,7 +152,51 @@ def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:
     return None if found is None else cast(list[T], found[1])
 
 
-def structure_body(body: bytes, *, strict: bool) -> StructuredCalls | None:
+def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
+    """Structure the list of calls of a body. The calls share the body until they are detached.
+
+    Returns:
+        The calls; None if the body is an object without any of the keys for calls.
+
+    Raises:
+        PayloadError: As `split` and, in strict mode, for any unreadable field.
+    """
+    plain = _without_mark(body)
+    if len(plain) > _SMALL:
+        _check_density(plain)
+    calls = _fill_all(plain)
+    if calls is None:
+        return structure_each(body, strict=strict)
+    if strict:
+        for call in calls:
+            check_strictly(call)
+    return StructuredCalls(calls)
+
+
+def _fill_all(body: bytes) -> tuple[Call, ...] | None:
+    """Decode the list of calls in one go; return None if there is no list, or if any field is unreadable."""
+    for row, fill in (
+        (CALL_FORMAT.plain_row, CALL_FORMAT.fill_plain),
+        (CALL_FORMAT.loose_row, CALL_FORMAT.fill_loose),
+    ):
+        with suppress(PayloadError, ValueError):
+            found = _list_in(decode(_lists_of(cast(Any, row)), body))
+            return None if found is None else _fill(found, fill, body)
+    return None
+
+
+def _fill(found: tuple[str, list[Any]], fill: Callable[..., Call], body: bytes) -> tuple[Call, ...]:
+    key, rows = found
+    _check_number(key, rows)
+    source = SharedBody(body, _entries_of)
+    return tuple([fill(row, source, key, index) for index, row in enumerate(rows)])
+
+
+def _entries_of(body: bytes) -> list[Any]:
+    return (_split(body) or ("", []))[1]
+
+
+def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
     """Structure every call of a body, each from a copy of its own JSON: a kept call holds no other call's.
 
     Returns:

@@ -86,8 +86,8 @@ class RecordFormat(Generic[T]):
     def __init__(self, kind: type[T], hints: Mapping[str, Any], spare: Mapping[str, str]) -> None:
         self._hints = hints
         self._spare = spare
-        self._row, self._fill, self.make_plain = self._compile(kind, _PLAIN)
-        _, _, self.make_loose = self._compile(kind, _LOOSE)
+        self.plain_row, self.fill_plain, self.make_plain = self._compile(kind, _PLAIN)
+        self.loose_row, self.fill_loose, self.make_loose = self._compile(kind, _LOOSE)
 
     def _compile(
         self, kind: type[T], spellings: Mapping[Any, _Spelling]
@@ -113,8 +113,8 @@ class RecordFormat(Generic[T]):
         """
         path = place if index is None else f"{place}[{index}]"
         values, problems = structure_fields(self._hints, payload, path)
-        row = self._row(**{_name(key): value for key, value in values.items()})
-        record = self._fill(row, payload, place, index)
+        row = self.plain_row(**{_name(key): value for key, value in values.items()})
+        record = self.fill_plain(row, payload, place, index)
         if problems:
             object.__setattr__(record, "_problems", problems)
         return record

@@ -9,13 +9,35 @@ from typing import Any
 from .codec import Problem, parse_json
 
 
+class SharedBody:
+    """The body of a list of records, cut into the JSON of each record when first asked for one.
+
+    Args:
+        body: The body.
+        split: Cuts the body into the JSON of its entries.
+    """
+
+    __slots__ = ("_body", "_entries", "_split")
+
+    def __init__(self, body: bytes, split: Callable[[bytes], Sequence[Any]]) -> None:
+        self._body = body
+        self._split = split
+        self._entries: Sequence[Any] | None = None
+
+    def entry(self, index: int) -> bytes:
+        """Return the JSON of one record."""
+        if self._entries is None:
+            self._entries = self._split(self._body)
+        return bytes(self._entries[index])
+
+
 class Record:
     """A slotted record decoded from JSON, or made by its constructor and without a payload then."""
 
     __slots__ = ("_index", "_json", "_place", "_problems")
 
-    _json: bytes
-    """The exact JSON of this record alone. Unset if the record was made by its constructor, as are all slots here."""
+    _json: bytes | SharedBody
+    """The exact JSON of this record, or the body of its list. Unset, as are all slots here, if made by constructor."""
     _place: str
     """The key of the list in the body; for one record, its place in the body."""
     _index: int | None
@@ -39,9 +61,10 @@ class Record:
     def raw_json(self) -> bytes:
         """The exact JSON of this record; made from the fields if the record was made by its constructor."""
         try:
-            return self._json
+            json = self._json
         except AttributeError:
             return self._to_payload()
+        return json if isinstance(json, bytes) else json.entry(self._index or 0)
 
     @property
     def raw(self) -> dict[str, Any]:
@@ -52,6 +75,11 @@ class Record:
         """
         payload: dict[str, Any] = parse_json(self.raw_json)
         return payload
+
+    def detach(self) -> None:
+        """Keep a copy of this record's own JSON instead of the body of its list."""
+        if isinstance(getattr(self, "_json", None), SharedBody):
+            object.__setattr__(self, "_json", self.raw_json)
 
     @abstractmethod
     def _to_payload(self) -> bytes:

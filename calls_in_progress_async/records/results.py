@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import overload
+from sys import getrefcount
+from typing import TypeVar, overload
 
 from attrs import field, frozen
 
 from ..attempt import Attempt
-from .bodies import StructuredCalls, structure_body
+from .bodies import StructuredCalls, structure_each, structure_list
 from .call import Call
 from .codec import PayloadError, Problem
+
+T = TypeVar("T")
+
+
+def _held_elsewhere(objects: tuple[T, ...], alone: int) -> list[T]:
+    return [each for each in objects if getrefcount(each) > alone]
+
+
+_REFERENCES_TO_CALL = next(count for count in range(1, 9) if not _held_elsewhere((object(),), count))
+"""References to an object in a tuple and nowhere else, as `_held_elsewhere` counts them in this interpreter."""
+_REFERENCES_TO_LIST = 3
+"""References to the tuple of calls at the end of a list: of the list, of the variable, and of the count itself."""
 
 
 @frozen
@@ -38,6 +51,13 @@ class CurrentCalls(Sequence[Call]):
     def __iter__(self) -> Iterator[Call]:
         return iter(self._calls)
 
+    def __del__(self) -> None:
+        """Give each call kept elsewhere a copy of its own JSON: it would hold the body of the whole response."""
+        calls = getattr(self, "_calls", ())  # unset if the constructor raised
+        every = getrefcount(calls) > _REFERENCES_TO_LIST
+        for call in calls if every else _held_elsewhere(calls, _REFERENCES_TO_CALL):
+            call.detach()
+
 
 @frozen(kw_only=True)
 class CallUpdate:
@@ -59,7 +79,7 @@ def structure_calls(body: bytes, *, strict: bool) -> StructuredCalls:
     Raises:
         PayloadError: The body has no list of calls.
     """
-    found = structure_body(body, strict=strict)
+    found = structure_list(body, strict=strict)
     if found is None or any(each.path == "current_call" for each in found.problems):
         raise PayloadError("", "the response has no list of calls (current_calls)")
     return found
@@ -71,4 +91,4 @@ def structure_update(body: bytes, *, strict: bool) -> StructuredCalls:
     Raises:
         PayloadError: The body is not an object.
     """
-    return structure_body(body, strict=strict) or StructuredCalls(())
+    return structure_each(body, strict=strict) or StructuredCalls(())

@@ -168,3 +168,11 @@ def test_a_find_says_which_bound_was_exceeded() -> None:
     request = CurrentCallsRequest(organization=Organization.network(1))
     with pytest.raises(UnexpectedResponseError, match=r"^HTTP 200: the body has too many values for its size$"):
         request.read(WireResponse(200, {}, listing(b"{}", 4 * MIB)), WireFormat())
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_list_of_one_too_many_is_refused_in_a_body_of_any_size(strict: bool) -> None:
+    """20,001 entries are too many, be they empty objects in 60 kB or calls in 1 MB."""
+    for entry in (b"{}", b'{"transaction_id":"ABCD1234-ABCD1234","call_status":"bridged"}', b"1"):
+        with pytest.raises(PayloadError, match="has more than 20,000 entries"):
+            structure_calls(listing(entry, (len(entry) + 1) * 20_001), strict=strict)
