@@ -77,7 +77,8 @@ class CurrentCallsRequest:
         if response.status == 404 and self.has_filter and says_record_not_found(response):
             return CurrentCalls(attempts=attempts)
         raise_for_status(response)
-        return CurrentCalls._of(parse_body(structure_calls, response, strict=wire_format.strict), attempts)
+        found = parse_body(structure_calls, response, strict=wire_format.strict)
+        return CurrentCalls(found.calls, found.problems, attempts)
 
 
 def _e164(parameter: str, number: str | None, wire_format: WireFormat) -> str | None:
