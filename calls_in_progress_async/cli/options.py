@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from math import isfinite
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +15,17 @@ from .columns import WIDE_COLUMNS, Column, parse_columns
 from .error_reports import problem_of
 
 R = TypeVar("R")
+
+
+class FiniteRange(click.FloatRange):
+    """A finite number in a range: "nan" is in every range of click's, and would never end a wait."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number, or end the command with the reason."""
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"must be a finite number, got {number}", param, ctx)
+        return number
 
 
 class OrganizationArgument(click.ParamType):  # type: ignore[type-arg]  # click 8.1's is not generic
