@@ -19,6 +19,7 @@ from .output import say
 
 _CANNOT_BE_REPLACED = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 """Errors of a rename onto a bind-mounted file, or in a directory that is not writable."""
+NOT_A_CHECKPOINT = "expected a checkpoint of an earlier watch, got something else; delete the file to start anew"
 _KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"))
 
 
@@ -50,7 +51,7 @@ class CheckpointFile:
         except OSError as error:
             problem = error.strerror or str(error)
         except (ValueError, RecursionError):
-            problem = "expected a checkpoint of an earlier watch, got something else; delete the file to start anew"
+            problem = NOT_A_CHECKPOINT
         raise click.UsageError(f"--checkpoint {self.path}: {problem}")
 
     def save(self, watch: Watch) -> bool:

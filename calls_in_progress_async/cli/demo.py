@@ -23,6 +23,7 @@ from .columns import View
 from .escaping import printable
 from .following import Repeated, follow
 from .live_table import LiveTable, live_table
+from .options import FiniteRange
 from .output import count, is_live, stdout_console
 from .runner import run
 from .watch_footer import one_line
@@ -116,7 +117,7 @@ class Stage(Display, Protocol):
 
 
 @click.command(short_help="See it run: made-up calls, no account, a few seconds.")
-@click.option("--seconds", type=click.FloatRange(0.1, 3600), default=8.0, show_default=True, help="Length of the demo.")
+@click.option("--seconds", type=FiniteRange(0.1, 3600), default=8.0, show_default=True, help="Length of the demo.")
 @click.option(
     "--organizations",
     type=click.IntRange(1, 1000),

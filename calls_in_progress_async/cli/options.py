@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     _OrganizationParameter: TypeAlias = click.ParamType[Organization]
 else:
     _OrganizationParameter = click.ParamType  # not generic at run time in the oldest click allowed
+
+
+class FiniteRange(click.FloatRange):
+    """A finite number in a range: "nan" is in every range of click's, and would never end a wait."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read a number, or end the command with the reason."""
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"must be a finite number, got {number}", param, ctx)
+        return number
 
 
 class OrganizationArgument(_OrganizationParameter):

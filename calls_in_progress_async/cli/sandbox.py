@@ -8,11 +8,11 @@ from typing import Any, get_args
 import click
 
 from ..sandbox import Fault, Revision, SandboxServer
-from .options import as_json
+from .options import FiniteRange, as_json
 from .output import count, write_json, write_line
 from .runner import run
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_POSITIVE = FiniteRange(min=0, min_open=True)
 _AT_LEAST_ONE = click.IntRange(min=1)
 _SPELLINGS = click.Choice(["any", "lower", "capitalized"])
 
@@ -28,16 +28,12 @@ _SPELLINGS = click.Choice(["any", "lower", "capitalized"])
 )
 @click.option("--organization-type-spelling", type=_SPELLINGS, default="any", show_default=True)
 @click.option("--rate-limit", type=_POSITIVE, metavar="N", help="Requests per second; more get a 429.")
-@click.option("--rate-burst", type=click.FloatRange(min=1), metavar="N", help="Requests at once.")
-@click.option(
-    "--latency", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Time before each response."
-)
-@click.option("--calls-per-organization", type=click.FloatRange(min=0), default=5.0, show_default=True, metavar="N")
+@click.option("--rate-burst", type=FiniteRange(min=1), metavar="N", help="Requests at once.")
+@click.option("--latency", type=FiniteRange(min=0), default=0.0, metavar="SECONDS", help="Time before each response.")
+@click.option("--calls-per-organization", type=FiniteRange(min=0), default=5.0, show_default=True, metavar="N")
 @click.option("--mean-call-seconds", type=_POSITIVE, default=180.0, show_default=True, metavar="SECONDS")
 @click.option("--accept-only", is_flag=True, help="Respond to updates with an empty 202.")
-@click.option(
-    "--fault-rate", type=click.FloatRange(0, 1), default=0.0, metavar="P", help="Share of responses with a 500."
-)
+@click.option("--fault-rate", type=FiniteRange(0, 1), default=0.0, metavar="P", help="Share of responses with a 500.")
 @as_json
 def sandbox(fault_rate: float, as_json: bool, **settings: Any) -> int:
     """Run the sandbox, a local server with made-up organizations and calls, until Ctrl-C.

@@ -13,6 +13,7 @@ from attrs import frozen
 from .. import RateLimit
 from ..client import CallsInProgressClient
 from ..endpoints.wire_format import WireFormat
+from .options import FiniteRange
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +60,7 @@ def _default(setting: str) -> Any:
     return inspect.signature(CallsInProgressClient).parameters[setting].default
 
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_POSITIVE = FiniteRange(min=0, min_open=True)
 _OPTIONS = (
     click.option("--base-url", metavar="URL", help="The host, such as https://invoca.net."),
     click.option("--network", metavar="NAME", help="A network's own subdomain, instead: NAME.invoca.net."),

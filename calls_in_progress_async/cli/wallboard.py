@@ -16,7 +16,7 @@ from ..errors import InvalidRequestError
 from ..organization import Organization
 from ..wallboard import application, serve
 from .exit_codes import ExitCode
-from .options import ORGANIZATION, organizations_option, show_numbers
+from .options import ORGANIZATION, FiniteRange, organizations_option, show_numbers
 from .organizations_file import organizations_from
 from .output import count, say, write_line
 from .runner import run
@@ -24,7 +24,7 @@ from .settings import ClientSettings, takes_client_settings
 from .wallboard_demo import demo_day
 
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_POSITIVE = FiniteRange(min=0, min_open=True)
 
 
 @frozen(kw_only=True)

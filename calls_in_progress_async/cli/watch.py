@@ -17,12 +17,12 @@ from ..organization import Organization
 from ..watch.events import CallEvent
 from ..watch.watch import Watch
 from .call_table import TableOptions
-from .checkpoint_file import CheckpointFile
+from .checkpoint_file import NOT_A_CHECKPOINT, CheckpointFile
 from .columns import Column
 from .exit_codes import ExitCode, combined, exit_code_of
 from .following import Repeated, follow
 from .live_table import live_table
-from .options import ORGANIZATION, as_json, choose_columns, organizations_option, show_numbers
+from .options import ORGANIZATION, FiniteRange, as_json, choose_columns, organizations_option, show_numbers
 from .organizations_file import organizations_from
 from .output import is_live, say, stdout_console
 from .runner import run
@@ -49,7 +49,7 @@ class WatchOptions:
     table: TableOptions
 
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_POSITIVE = FiniteRange(min=0, min_open=True)
 
 
 @click.command(short_help="Follow calls as they start, change and end.")
@@ -128,9 +128,11 @@ def _open(client: CallsInProgressClient, options: WatchOptions) -> Watch:
         if error.parameter != "resume_from":
             raise
         problem = error.message.removeprefix("resume_from ")
+        if not problem.startswith("has version "):
+            problem = NOT_A_CHECKPOINT
     except (ArithmeticError, RecursionError):
-        problem = "must be a checkpoint of an earlier watch"
-    raise click.UsageError(f"--checkpoint {options.checkpoint.path} {problem}")
+        problem = NOT_A_CHECKPOINT
+    raise click.UsageError(f"--checkpoint {options.checkpoint.path}: {problem}")
 
 
 @contextmanager

@@ -62,23 +62,25 @@ def choose_proxy(base: str, setting: str | None, *, trust_env: bool) -> str | No
     if setting is not None:
         reject_remote_proxy("proxy", base, setting)
         return setting
-    return proxy_of_environment("trust_env", base) if trust_env else None
+    if not trust_env:
+        return None
+    url = URL(base)
+    return None if proxy_bypass(f"{url.host}:{url.port}") else proxy_of_environment("trust_env", base)
 
 
 def proxy_of_environment(parameter: str, base: str) -> str | None:
-    """Return the proxy of the environment for a host, looked up once.
+    """Return the proxy of the environment for a host, looked up once. ``NO_PROXY`` is read as aiohttp reads it.
 
-    With its own ``trust_env``, aiohttp looks the proxy up for each request, and rejects all of them if .netrc has the
-    host.
+    With its own ``trust_env``, aiohttp looks the proxy up for each request, without the port, and rejects all requests
+    if .netrc has the host.
 
     Args:
         parameter: The setting to name in an error.
         base: The checked base URL.
     """
     url = URL(base)
-    host = url.host or ""
     found = getproxies().get(url.scheme)
-    if found is None or proxy_bypass(host) or proxy_bypass(f"{host}:{url.port}"):
+    if found is None or proxy_bypass(url.host or ""):
         return None
     proxy = _proxy_url(parameter, found, f"reads {url.scheme.upper()}_PROXY, and that ")
     reject_remote_proxy(parameter, base, proxy)

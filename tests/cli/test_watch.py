@@ -236,9 +236,13 @@ async def test_a_reader_that_goes_away(command_line, tmp_path) -> None:
 
 
 async def test_usage_errors(command_line) -> None:
-    """A missing organization and an unusable interval are usage errors."""
+    """A missing organization and an unusable interval or time are usage errors."""
     async with command_line() as line:
-        assert (await line.invoke("watch", "advertiser:2", "--interval", "nan")).exit_code == 2
+        for name in ("--interval", "--seconds", "--timeout", "--rate"):
+            for value in ("nan", "inf"):
+                done = await line.invoke("watch", "advertiser:2", name, value)
+                assert done.exit_code == 2
+                assert done.stderr.endswith(f"'{name}': must be a finite number, got {value}\n")
         assert (await line.invoke("watch")).exit_code == 2
 
 

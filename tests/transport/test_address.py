@@ -189,6 +189,15 @@ def test_a_proxy_on_this_machine_may_be_used_for_plain_http(
     CallsInProgressClient(token=TOKEN, base_url=base, trust_env=True)
 
 
+async def test_a_port_in_no_proxy_does_not_free_a_session_from_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A session looks its proxy up without the port, so the proxy would see the token."""
+    monkeypatch.setenv("http_proxy", "http://proxy.corp:3128")
+    monkeypatch.setenv("no_proxy", "localhost:8080")
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        with refused("session", "in the clear"):
+            CallsInProgressClient(token=TOKEN, base_url="http://localhost:8080", session=session)
+
+
 def test_a_host_in_no_proxy_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     """With NO_PROXY=localhost a sandbox is reached directly, whatever the proxy."""
     monkeypatch.setenv("http_proxy", "http://proxy.corp:3128")
