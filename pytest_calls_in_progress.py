@@ -5,7 +5,7 @@ The plugin is outside the package, so that a pytest run without these fixtures i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from calls_in_progress_async import CallsInProgressClient
     from calls_in_progress_async.testing.fixture_sandbox import FixtureSandbox
+    from calls_in_progress_async.testing.privacy import PrivacyCheck
     from calls_in_progress_async.testing.virtual_clock import VirtualClock
 
 _MARKERS = (
@@ -20,12 +21,21 @@ _MARKERS = (
     "calls_in_progress_client(**settings): settings of the client, such as timeout=5",
     "calls_in_progress_clock(seed=0): the seed of the package's random numbers",
 )
+_output_observers: list[Callable[[str, str], None]] = []
+"""Called with the captured stdout and stderr of a test's body."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers."""
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Pass on the captured output of a test's body, before its fixtures are torn down."""
+    if report.when == "call":
+        for observe in _output_observers:
+            observe(report.capstdout, report.capstderr)
 
 
 @pytest.fixture
@@ -52,3 +62,11 @@ def calls_in_progress_clock(request: pytest.FixtureRequest) -> Iterator[VirtualC
     from calls_in_progress_async.testing import fixtures  # noqa: PLC0415
 
     yield from fixtures.virtual_clock(request)
+
+
+@pytest.fixture
+def assert_private(request: pytest.FixtureRequest) -> Iterator[PrivacyCheck]:
+    """A check after the test: logs, spans, warnings, output and files hold nothing private of the sandbox."""
+    from calls_in_progress_async.testing import fixtures  # noqa: PLC0415
+
+    yield from fixtures.assert_private(request, _output_observers)

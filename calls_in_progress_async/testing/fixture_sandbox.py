@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..organization import Organization
-from ..sandbox import SandboxServer
+from ..sandbox import Action, SandboxServer
 
-_DEFAULTS: Mapping[str, Any] = {"calls_per_organization": 0, "token": "fixture-token-7Q4M9XKD"}
+_DEFAULTS: Mapping[str, Any] = {"calls_per_organization": 0, "token": "7Q4M9XKD-fixture-token"}
 _SAME_FOR_MANY = ("address_type_data_append", "carrier_data_append", "line_type_data_append")
 """Demographics that name a kind of line or address, and so no caller."""
 _SHORTEST_PRIVATE = 7
@@ -42,6 +42,13 @@ class FixtureSandbox(SandboxServer):
         """Change a call now, as `SandboxServer.change_call` does, and note its private values."""
         super().change_call(organization, transaction_id, **fields)
         self._note(organization)
+
+    def plan_call(
+        self, organization: Organization, seconds: float, action: Action, transaction_id: str, **fields: Any
+    ) -> None:
+        """Start, change or end a call in the future, as `SandboxServer.plan_call` does, and note its private values."""
+        super().plan_call(organization, seconds, action, transaction_id, **fields)
+        self._private.update(dict.fromkeys(_private_values_of(fields)))
 
     def private_values(self) -> list[str]:
         """Return the token, and the phone numbers and demographics of the callers.

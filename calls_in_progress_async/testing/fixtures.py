@@ -14,6 +14,7 @@ import pytest
 from .. import clock
 from ..client import CallsInProgressClient
 from .fixture_sandbox import FixtureSandbox
+from .privacy import PrivacyCheck
 from .virtual_clock import VirtualClock
 
 Surroundings = Callable[[], AbstractAsyncContextManager[Any]]
@@ -52,6 +53,47 @@ def virtual_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
     _surround(request, _CLOCK, attached)
     yield virtual
     clock.randomness = randomness
+
+
+_CAPTURES = ("capsys", "capfd", "capsysbinary", "capfdbinary")
+_OBSERVED = (*_CAPTURES, "tmp_path", "calls_in_progress_sandbox")
+"""Fixtures to set up before the check, so that they outlive the check."""
+
+
+def assert_private(
+    request: pytest.FixtureRequest, output_observers: list[Callable[[str, str], None]]
+) -> Iterator[PrivacyCheck]:
+    """Make a check that observes the test, and fails the test afterwards if anything private has leaked."""
+    used = {name: request.getfixturevalue(name) for name in _OBSERVED if name in request.fixturenames}
+    check = PrivacyCheck()
+    captures = [used[name] for name in _CAPTURES if name in used]
+    for capture in captures:
+        _observe_reading(capture, check.look_at_output)
+    output_observers.append(check.look_at_output)
+    try:
+        with check.observing():
+            yield check
+    finally:
+        output_observers.remove(check.look_at_output)
+    for capture in captures:
+        capture.readouterr()
+    if "tmp_path" in used:
+        check.look_at_files(used["tmp_path"])
+    if "calls_in_progress_sandbox" in used:
+        check.mark(*used["calls_in_progress_sandbox"].private_values())
+    check.check()
+
+
+def _observe_reading(capture: Any, observe: Callable[[Any, Any], None]) -> None:
+    """Show the output to an observer each time a fixture of pytest's hands the output out."""
+    read = capture.readouterr
+
+    def readouterr() -> Any:
+        result = read()
+        observe(result.out, result.err)
+        return result
+
+    capture.readouterr = readouterr
 
 
 def _settings(request: pytest.FixtureRequest, marker: str) -> dict[str, Any]:

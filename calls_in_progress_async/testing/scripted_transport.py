@@ -105,9 +105,9 @@ class ScriptedTransport:
         self.closed = True
 
     def _listing(self) -> str:
-        """List the requests by method, path and organization: neither a filter nor a body is shown."""
+        """List the requests by method, resource and organization, without filters and bodies."""
         lines = [
-            f"\n  {number}. {each.method} {each.path} for "
+            f"\n  {number}. {each.method} {each.path.rpartition('/')[2]} for "
             f"{each.query.get('organization_type', '?')}:{each.query.get('id', '?')}"
             for number, each in enumerate(self.requests, 1)
         ]

@@ -101,6 +101,75 @@ def test_another_loop_is_told_what_to_do(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*the virtual clock needs an asyncio.SelectorEventLoop, got *uvloop.Loop*"])
 
 
+PRIVATE_TESTS = """
+import logging
+import sys
+import warnings
+
+import pytest
+
+from calls_in_progress_async import Organization
+
+pytestmark = pytest.mark.asyncio
+ACME = Organization.advertiser(2)
+NUMBER = "+18055550142"
+
+
+@pytest.fixture
+def call(calls_in_progress_sandbox, calls_in_progress_client):
+    async def find():
+        people = {"demographics_data": {"display_name_data_append": "Wei Lindqvist", "carrier_data_append": "x" * 9}}
+        calls_in_progress_sandbox.start_call(ACME, calling_phone_number=NUMBER, custom_data=people)
+        (call,) = await calls_in_progress_client.find(ACME)
+        calls_in_progress_sandbox.change_call(ACME, call.transaction_id, calling_phone_number="+18055550143")
+        calls_in_progress_sandbox.end_call(ACME, call.transaction_id)
+        return call
+
+    return find
+
+
+async def test_nothing(assert_private, call, tmp_path, capsys):
+    print(await call())
+    (tmp_path / "log.txt").write_text("all is well " + "x" * 9)
+
+
+async def test_a_log(assert_private, call):
+    logging.getLogger("app").warning("a call: %s", (await call()).to_json())
+
+
+async def test_output(assert_private, call, capsys):
+    print((await call()).demographics_data)
+    assert "Wei" in capsys.readouterr().out
+
+
+async def test_a_warning(assert_private, call):
+    warnings.warn((await call()).calling_phone_number)
+
+
+async def test_a_file(call, tmp_path, assert_private):
+    (tmp_path / "log.txt").write_bytes((await call()).calling_phone_number.encode().hex().encode())
+
+
+async def test_the_token(assert_private, calls_in_progress_sandbox):
+    sys.stderr.write(calls_in_progress_sandbox.token)
+
+
+async def test_a_marked_value(assert_private):
+    assert_private.mark("a value of the test's own")
+    assert_private.look_at("the page", b"<p>A value of the test's own</p>")
+"""
+
+
+def test_a_leak_fails_the_test(pytester: pytest.Pytester) -> None:
+    """Each test passes, and the check after the test is an error for each that leaks."""
+    result = run(pytester, PRIVATE_TESTS, "-W", "default")
+    result.assert_outcomes(passed=7, errors=6, warnings=1)
+    places = ["a log record of app", "stdout", "a warning", "file log.txt", "stderr", "the page"]
+    for place in places:
+        result.stdout.fnmatch_lines([f"*characters) in {place}, as *"])
+    assert "+18055550142 in" not in result.stdout.str()
+
+
 def test_an_empty_run_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
     """Neither aiohttp nor the package is imported while pytest collects."""
     source = """

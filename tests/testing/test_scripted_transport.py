@@ -128,7 +128,7 @@ def test_an_unexpected_request_is_readable() -> None:
 
     with pytest.raises(UnexpectedRequestError) as caught:
         play(transport, two)
-    line = "GET /api/2022-08-01/calls_in_progress/current_calls.json for advertiser:25"
+    line = "GET current_calls.json for advertiser:25"
     assert str(caught.value) == (
         f"unexpected request: the script has 1 responses, add one; requests:\n  1. {line}\n  2. {line}"
     )
