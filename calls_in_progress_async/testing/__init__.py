@@ -1,4 +1,4 @@
-"""A kit to test programs that use this package: scripted responses, a virtual clock, records.
+"""A kit to test programs against: scripted responses, a virtual clock, records.
 
 transport = ScriptedTransport(503, calls(make_call(transaction_id="ABCD-1")))
 client = CallsInProgressClient(token="any", transport=transport)
@@ -6,6 +6,7 @@ client = CallsInProgressClient(token="any", transport=transport)
 
 from .playing import play
 from .privacy import PrivacyCheck
+from .recordings import replay
 from .records import make_call
 from .responses import ScriptedResponse, calls, hang, html, lost_after_write, refused, status, truncated
 from .scripted_transport import ScriptedTransport, SentRequest, UnexpectedRequestError
@@ -26,6 +27,7 @@ __all__ = [
     "make_call",
     "play",
     "refused",
+    "replay",
     "run",
     "status",
     "truncated",

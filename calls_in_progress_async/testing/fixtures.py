@@ -25,14 +25,14 @@ _surroundings = pytest.StashKey[dict[int, Surroundings]]()
 
 
 def sandbox(request: pytest.FixtureRequest) -> Iterator[FixtureSandbox]:
-    """Make a sandbox that listens while the test's body runs."""
+    """Make a sandbox, and let it listen while the test's body runs."""
     server = FixtureSandbox(**_settings(request, "calls_in_progress_sandbox"))
     _surround(request, _SANDBOX, lambda: server)
     yield server
 
 
 def client(request: pytest.FixtureRequest, server: FixtureSandbox) -> Iterator[CallsInProgressClient]:
-    """Make a client that is closed after the test's body."""
+    """Make a client, and close it after the test's body."""
     settings = {"token": server.token, "base_url": server.url, **_settings(request, "calls_in_progress_client")}
     made = CallsInProgressClient(**settings)
     _surround(request, _CLIENT, lambda: made)
@@ -40,7 +40,7 @@ def client(request: pytest.FixtureRequest, server: FixtureSandbox) -> Iterator[C
 
 
 def virtual_clock(request: pytest.FixtureRequest) -> Iterator[VirtualClock]:
-    """Make a clock that replaces the event loop's while the test's body runs."""
+    """Make a clock, and replace the event loop's by it while the test's body runs."""
     randomness = clock.randomness
     virtual = VirtualClock()
     virtual.seed(_settings(request, "calls_in_progress_clock").get("seed", 0))
@@ -63,7 +63,7 @@ _OBSERVED = (*_CAPTURES, "tmp_path", "calls_in_progress_sandbox")
 def assert_private(
     request: pytest.FixtureRequest, output_observers: list[Callable[[str, str], None]]
 ) -> Iterator[PrivacyCheck]:
-    """Make a check that observes the test, and fails the test afterwards if anything private has leaked."""
+    """Let a check observe the test, and fail the test afterwards if anything private has leaked."""
     used = {name: request.getfixturevalue(name) for name in _OBSERVED if name in request.fixturenames}
     check = PrivacyCheck()
     captures = [used[name] for name in _CAPTURES if name in used]

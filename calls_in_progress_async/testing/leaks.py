@@ -12,9 +12,9 @@ from urllib.parse import unquote, unquote_plus
 _NATIONAL_DIGITS = 10
 """Digits of a North American number without its country code."""
 _MIN_DIGITS = 7
-"""Digits of a private value that make it a phone number."""
+"""Digits in a private value, at least, for a phone number."""
 _CUT_OFF = 12
-"""Characters that identify a longer private value. Logs and errors cut texts off."""
+"""Characters to identify a longer private value by: logs and errors cut texts off."""
 _DEPTH = 3
 """Encodings within each other, such as percent-encoded JSON in base64."""
 

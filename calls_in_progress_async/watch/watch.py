@@ -24,6 +24,7 @@ from .fetch import FetchCalls
 from .organization_state import OrganizationState
 from .poller import Poller
 from .queue_sink import QueueSink
+from .recorder import Recorder
 from .schedule import Schedule
 from .settings import WatchSettings
 from .stats import SecondsByOrganization, WatchStats, effective_intervals, mean
@@ -56,8 +57,10 @@ class Watch:
         *,
         check_usable: CheckUsable,
         resume_from: Any = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._settings = settings
+        self._recorder = recorder
         self._sink = QueueSink(settings.max_pending)
         self._schedule: Schedule[OrganizationState] = Schedule(settings.interval, settings.max_in_flight)
         self._poller = Poller(
@@ -126,6 +129,8 @@ class Watch:
     async def __aenter__(self) -> Self:
         if self._stage != "new":
             raise errors.ClientStateError("A watch can be entered once; make a new one.")
+        if self._recorder is not None:
+            self._recorder.open()
         self._stage = "entered"
         while self._unscheduled:
             self._schedule_noted(_AT_ONCE)
@@ -142,6 +147,8 @@ class Watch:
         """End the watch, as leaving its block does. Idempotent."""
         self._stage = "closed"
         self._sink.arrived.set()
+        if self._recorder is not None:
+            self._recorder.close()
         await self._poller.close()
 
     def _end_with_client(self) -> None:
@@ -172,6 +179,8 @@ class Watch:
         event = self._sink.queue.take()
         if event is not None and self._sink.just_resumed:
             self._poller.wake()
+        if event is not None and self._recorder is not None:
+            self._recorder.record(event)
         return event
 
     # State.
