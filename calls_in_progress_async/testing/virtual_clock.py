@@ -103,14 +103,12 @@ class VirtualClock:
 
     def _select(self, select: Callable[[float | None], Any], timeout: float | None, *, has_sockets: bool) -> Any:
         """Return the events of sockets that are ready; jump if there are none."""
-        events = select(0)
-        if events or (timeout is not None and timeout <= 0):
-            return events
-        if has_sockets:
+        events, waits = select(0), timeout is None or timeout > 0
+        if waits and has_sockets and not events:
             self._flush_loopback()
             events = select(0)
-            if events:
-                return events
+        if events or not waits:
+            return events
         if self._threads or timeout is None:
             events = select(_PATIENCE)
             if not events:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
-from calls_in_progress_async import clock
+from calls_in_progress_async import ClientStateError, clock
 from calls_in_progress_async.testing import virtual_clock
 
 
@@ -71,3 +72,26 @@ def test_a_wait_for_nothing_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(virtual_clock, "_PATIENCE", 0.01)
     with pytest.raises(AssertionError, match="every task waits forever"):
         virtual_clock.run(asyncio.Event().wait)
+
+
+def test_a_loop_without_a_selector_is_refused() -> None:
+    """The message names the loop."""
+    loop: Any = object()
+    with (
+        pytest.raises(ClientStateError, match=r"needs an asyncio.SelectorEventLoop, got builtins.object"),
+        virtual_clock.VirtualClock().attached(loop),
+    ):
+        raise AssertionError("it was attached")
+
+
+async def test_a_clock_comes_and_goes() -> None:
+    """A running loop's time moves by hand inside the block, and is real after the block."""
+    loop = asyncio.get_running_loop()
+    before, turned = loop.time(), virtual_clock.VirtualClock()
+    with turned.attached(loop):
+        unix_time = clock.unix_time()
+        await asyncio.sleep(3600)
+        assert clock.unix_time() - unix_time == 3600
+        assert unix_time == virtual_clock.UNIX_START
+        assert loop.time() >= before + 3600
+    assert loop.time() < before + 60
