@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl as ssl_module
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -33,6 +34,7 @@ from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse
 from .wait_for_call import wait_for_call
 from .watch.fetch import make_fetch
+from .watch.recorder import Numbers, Recorder
 from .watch.settings import WatchSettings
 from .watch.watch import Watch
 
@@ -254,6 +256,8 @@ class CallsInProgressClient:
         *,
         max_in_flight: int = 64,
         max_pending: int = 100_000,
+        record: str | os.PathLike[str] | None = None,
+        record_numbers: Numbers = "hashed",
     ) -> Watch:
         """Watch organizations: ``async with client.watch(...) as watch``, then ``async for event in watch``.
 
@@ -267,6 +271,10 @@ class CallsInProgressClient:
             max_in_flight: Number of polls at once.
             max_pending: Number of events that nobody has taken at which polling pauses. Nothing is lost, and memory is
                 bounded.
+            record: A file to append each event to, as a line of JSON, when iteration returns it. ``calls-in-progress
+                replay`` and ``testing.replay`` serve the recorded calls again.
+            record_numbers: ``"hashed"`` records made-up numbers, the same for the whole watch; ``"masked"`` two digits.
+                Both leave out demographics. ``"plain"`` records all.
 
         Raises:
             InvalidRequestError: An argument is out of its range, ``organizations`` is not an iterable of
@@ -280,7 +288,14 @@ class CallsInProgressClient:
             max_retry_after=self._retry.max_retry_after,
         )
         fetch = make_fetch(self._execute, strict=self._wire_format.strict)
-        watch = Watch(fetch, organizations, settings, check_usable=self._check_usable, resume_from=resume_from)
+        watch = Watch(
+            fetch,
+            organizations,
+            settings,
+            check_usable=self._check_usable,
+            resume_from=resume_from,
+            recorder=None if record is None else Recorder(record, record_numbers),
+        )
         self._ongoing.add(watch)
         if self._hooks is not None:
             self._hooks.notify("on_watch", watch)

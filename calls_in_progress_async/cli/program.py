@@ -18,6 +18,7 @@ from .escaping import printable, printable_lines
 from .exit_codes import EPILOG, ExitCode
 from .list_calls import list_calls
 from .output import say
+from .replay import replay
 from .sandbox import sandbox
 from .streams import discard, prepare_streams
 from .update_call import update
@@ -115,5 +116,5 @@ def program() -> None:
     """
 
 
-for _command in (demo, list_calls, update, watch, wallboard, check, sandbox):
+for _command in (demo, list_calls, update, watch, wallboard, check, sandbox, replay):
     program.add_command(_command)

@@ -25,6 +25,7 @@ from .fetch import FetchCalls
 from .organization_state import OrganizationState
 from .poller import Poller
 from .queue_sink import QueueSink
+from .recorder import Recorder
 from .schedule import Schedule
 from .settings import WatchSettings
 from .stats import SecondsByOrganization, WatchStats, effective_intervals, mean
@@ -57,8 +58,10 @@ class Watch:
         *,
         check_usable: CheckUsable,
         resume_from: Any = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._settings = settings
+        self._recorder = recorder
         self._sink = QueueSink(settings.max_pending)
         self._schedule: Schedule[OrganizationState] = Schedule(settings.interval, settings.max_in_flight)
         self._poller = Poller(
@@ -130,6 +133,8 @@ class Watch:
         if self._stage != "new":
             raise errors.ClientStateError("A watch can be entered once; make a new one.")
         self._now = clock.reader()
+        if self._recorder is not None:
+            self._recorder.open()
         self._stage = "entered"
         while self._unscheduled:
             self._schedule_noted(_AT_ONCE)
@@ -146,6 +151,8 @@ class Watch:
         """End the watch, as leaving its block does. Idempotent."""
         self._stage = "closed"
         self._sink.arrived.set()
+        if self._recorder is not None:
+            self._recorder.close()
         await self._poller.close()
 
     def _end_with_client(self) -> None:
@@ -176,6 +183,8 @@ class Watch:
         event = self._sink.queue.take()
         if event is not None and self._sink.just_resumed:
             self._poller.wake()
+        if event is not None and self._recorder is not None:
+            self._recorder.record(event)
         return event
 
     # State.

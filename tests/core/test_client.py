@@ -17,7 +17,6 @@ from typing import Any, get_type_hints
 
 import aiohttp
 import pytest
-import virtual_loop
 from attrs import frozen
 from transport.pipelines import Answer, rig
 from transport.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, Seen, hang, reply
@@ -34,6 +33,7 @@ from calls_in_progress_async import (
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.environment import ClientSettings
 from calls_in_progress_async.sandbox import SandboxServer
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
@@ -835,7 +835,7 @@ def test_a_call_after_closing_raises_client_closed_error() -> None:
         assert type(await running) is sdk.ClientClosedError
         assert type(await it.go()) is sdk.ClientClosedError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("proxy", [5, "", "not a url", "http://[::1", "http://x:99999", b"http://x", object()])

@@ -9,7 +9,6 @@ import traceback
 from typing import Any
 
 import pytest
-import virtual_loop
 from transport.pipelines import FIND, Answer, rig, write
 from transport.servers import ACME
 
@@ -21,6 +20,7 @@ from calls_in_progress_async import (
     ServerError,
 )
 from calls_in_progress_async.single_flight import SingleFlight
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.tokens import Tokens
 
 
@@ -69,7 +69,7 @@ def test_callers_with_one_key_share_one_result() -> None:
         assert await work.join() == "second"
         assert work.kept == [("key", "first"), ("other", "other"), ("key", "second")]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_cancelled_waiter_leaves_the_others_the_result() -> None:
@@ -86,7 +86,7 @@ def test_a_cancelled_waiter_leaves_the_others_the_result() -> None:
         assert [type(each) for each in done] == [asyncio.CancelledError, str, asyncio.CancelledError]
         assert (work.begun, work.given_up, work.kept) == (1, 0, [("key", "answer")])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_the_last_waiter_cancels_the_work() -> None:
@@ -103,7 +103,7 @@ def test_the_last_waiter_cancels_the_work() -> None:
         assert await work.join() == "answer"
         assert (work.begun, work.given_up, work.kept) == (2, 1, [("key", "answer")])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_the_late_result_of_cancelled_work_is_not_kept() -> None:
@@ -123,7 +123,7 @@ def test_the_late_result_of_cancelled_work_is_not_kept() -> None:
         assert await asyncio.gather(second, third) == ["new", "new"]
         assert (work.kept, work.begun) == ([("key", "new")], 2)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
@@ -145,7 +145,7 @@ def test_work_that_ends_when_nobody_waits_any_more_is_no_complaint(stubborn: boo
         gc.collect()
         return complaints
 
-    assert virtual_loop.run(main) == []
+    assert virtual_clock.run(main) == []
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [(0, 0), (4.0, 4.0)])
@@ -167,7 +167,7 @@ def test_each_waiter_has_a_separate_timeout(timeout: float, seconds: float) -> N
         await asyncio.sleep(0)
         assert (work.given_up, work.kept) == (1, [("key", "answer")])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_result_within_the_timeout_is_returned() -> None:
@@ -176,7 +176,7 @@ def test_a_result_within_the_timeout_is_returned() -> None:
     async def main() -> None:
         assert await Work("answer").join(timeout=11) == "answer"
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def caused() -> Exception:
@@ -206,7 +206,7 @@ def test_each_waiter_raises_a_separate_copy_of_the_error() -> None:
         assert work.kept == []
         assert len(work.flights) == 0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 class Uncopied(Exception):
@@ -223,7 +223,7 @@ def test_an_error_without_a_copy_is_raised_unchanged() -> None:
         work = Work(shared := Uncopied("a", "b"))
         assert await asyncio.gather(work.join(), work.join(), return_exceptions=True) == [shared, shared]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Tokens: two requests wait for one token.
@@ -244,7 +244,7 @@ def test_a_late_rejection_does_not_forget_a_newer_token() -> None:
         assert await tokens.get(ACME) == "third"
         assert (tokens.static, Tokens("text").static) == (None, "text")
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def refreshing(second: Any) -> Any:
@@ -282,7 +282,7 @@ def test_a_bad_token_is_an_error_of_each_request() -> None:
         assert (updated.may_have_been_applied, found.may_have_been_applied) == (True, False)
         assert [[each.status for each in error.attempts] for error in (updated, found)] == [[502, 401], [401]]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_an_error_of_the_callable_is_raised_by_each_request() -> None:
@@ -294,7 +294,7 @@ def test_an_error_of_the_callable_is_raised_by_each_request() -> None:
         assert updated.__notes__ == ["An earlier attempt of this update may have been applied."]
         assert not hasattr(found, "__notes__")
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks here")
@@ -317,7 +317,7 @@ def test_an_eager_task_factory_makes_no_difference(waits: bool) -> None:
         assert await asyncio.gather(it.go(), it.go()) == [200, 200]
         assert asked == 1
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Cancelled by a stranger.
@@ -337,7 +337,7 @@ def test_a_task_cancelled_before_it_began_does_not_poison_its_key() -> None:
         assert (work.begun, len(work.flights)) == (1, 0)
         assert await work.join() == "another"
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_task_cancelled_while_it_runs_is_a_cancellation_to_its_waiters() -> None:
@@ -354,7 +354,7 @@ def test_a_task_cancelled_while_it_runs_is_a_cancellation_to_its_waiters() -> No
             await waiting
         assert await work.join() == "another"
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_refresh_cancelled_before_it_began_leaves_a_client_that_has_tokens() -> None:
@@ -374,7 +374,7 @@ def test_a_refresh_cancelled_before_it_began_leaves_a_client_that_has_tokens() -
         assert await first == 200
         assert await it.go() == 200
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_notes_that_an_error_has_already_are_copied_too() -> None:
@@ -388,7 +388,7 @@ def test_notes_that_an_error_has_already_are_copied_too() -> None:
         first.add_note("of the first")
         assert (first.__notes__, second.__notes__) == (["of the vault", "of the first"], ["of the vault"])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Tokens.
@@ -404,5 +404,5 @@ def test_tokens_of_so_many_organizations_are_remembered(monkeypatch: pytest.Monk
         for number in (1, 2, 3, 4, 4, 3, 2, 1):
             assert await tokens.get(Organization.advertiser(number)) == f"token-{number}"
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     assert asked == [1, 2, 3, 4, 1]

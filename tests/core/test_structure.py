@@ -80,6 +80,11 @@ def test_the_clients_aiohttp_is_under_transport(library: str) -> None:
     assert "transport/aiohttp_transport" in importers("aiohttp")
 
 
+def test_only_the_fixtures_import_pytest() -> None:
+    """Scripted transports and clocks work in any test framework."""
+    assert importers("pytest") == {"testing/fixtures"}
+
+
 @pytest.mark.parametrize("library", ["click", "rich", "typer"])
 def test_only_the_command_line_imports_its_libraries(library: str) -> None:
     """Click and rich are in an extra, so only the command line may import them."""
@@ -101,7 +106,7 @@ def test_nothing_imports_the_command_line() -> None:
             assert not [name for name in own_imports(module) if name.partition(".")[0] == "cli"], module
 
 
-def test_only_the_command_line_imports_the_sandbox() -> None:
+def test_only_the_command_line_and_the_testing_kit_import_the_sandbox() -> None:
     """The sandbox imports three leaves of the client only, so the two cannot share a misreading of the API."""
     for module in MODULES:
         room = parts(module)[0]
@@ -109,8 +114,9 @@ def test_only_the_command_line_imports_the_sandbox() -> None:
         if room == "sandbox":
             leaves = own_imports(module) - sandbox
             assert leaves <= {"clock", "validation", "organization.Organization"}, module
-        elif room != "cli":
+        elif room not in ("cli", "testing"):
             assert not sandbox, module
+            assert not [name for name in own_imports(module) if name.startswith("testing")], module
 
 
 def test_records_import_nothing_of_http() -> None:
@@ -147,11 +153,13 @@ def test_the_core_does_not_stand_on_polling() -> None:
 
 
 def test_importing_the_package_is_light() -> None:
-    """phonenumbers, rich, click, OpenTelemetry, the sandbox and the command line are imported on first use."""
+    """Extras, phonenumbers, the sandbox, the testing kit and the command line are imported on first use."""
     script = f"import sys, {NAME}; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert f"{NAME}.client" in loaded
-    unwanted = ("phonenumbers", "rich", "click", "redis", "opentelemetry", f"{NAME}.sandbox", f"{NAME}.cli")
+    unwanted = (
+        "phonenumbers", "rich", "click", "redis", "pytest", "opentelemetry", f"{NAME}.sandbox", f"{NAME}.testing", f"{NAME}.cli",
+    )
     assert [name for name in loaded if f"{name}.".startswith(tuple(f"{each}." for each in unwanted))] == []
 
 

@@ -25,10 +25,18 @@ PACKAGE = ROOT / "calls_in_progress_async"
 PROGRAMS = [pytest.param(source, id=name) for name, source in programs().items()]
 
 
-async def run(source: str, **environment: str) -> tuple[int | None, str]:
-    """Run a program with warnings as errors."""
+PYTEST = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "pytest_calls_in_progress", "-W", "error")
+
+
+async def run(source: str, file: Path, **environment: str) -> tuple[int | None, str]:
+    """Run a program, or tests with pytest, with warnings as errors."""
+    command = ["-W", "error", "-c", source]
+    if "def test_" in source and "print(" not in source:
+        file.write_text(source, encoding="utf-8")
+        settings = ("-c", os.devnull, "--rootdir", file.parent, "-o", "asyncio_default_fixture_loop_scope=function")
+        command = [*PYTEST, *map(str, settings), str(file)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", source),
+        *(sys.executable, *command),
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -49,13 +57,16 @@ def missing_libraries(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("source", PROGRAMS)
-async def test_every_program_runs(source: str) -> None:
+async def test_every_program_runs(source: str, tmp_path: Path) -> None:
     """Each code block and example is a whole program, prints something and exits 0 against the sandbox."""
     if missing := missing_libraries(source):
         pytest.skip(f"not installed: {', '.join(sorted(missing))}")
     async with SandboxServer(organizations=10, seed=7, mean_call_seconds=20, speed=20) as sandbox:
         status, output = await run(
-            source, CALLS_IN_PROGRESS_BASE_URL=sandbox.url, CALLS_IN_PROGRESS_TOKEN=sandbox.token
+            source,
+            tmp_path / "test_program.py",
+            CALLS_IN_PROGRESS_BASE_URL=sandbox.url,
+            CALLS_IN_PROGRESS_TOKEN=sandbox.token,
         )
     assert status == 0, output
     assert output

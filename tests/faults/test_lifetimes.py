@@ -13,7 +13,6 @@ from typing import Any
 import anyio
 import pytest
 import trustme
-import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, say, say_and_hang
 from faults.leaks import connector_of, left_behind, settle
 from faults.test_cancellation import LOOPS, PLACES, find, others, prepare, run, steps, timers, update
@@ -30,6 +29,7 @@ from calls_in_progress_async import (
     clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.testing import virtual_clock
 
 # Closing.
 
@@ -199,7 +199,7 @@ async def test_a_cancelled_close_waits_one_second_for_its_transport() -> None:
         assert transport.cancelled
         return clock.now() - began
 
-    assert await asyncio.to_thread(virtual_loop.run, main) == 6.0
+    assert await asyncio.to_thread(virtual_clock.run, main) == 6.0
 
 
 async def test_an_error_while_closing_the_transport_is_raised() -> None:
@@ -271,7 +271,7 @@ def test_a_drain_waits_for_the_last_of_several() -> None:
         await it.pipeline.close(10.0)
         assert await asyncio.gather(*tasks) == [200, 200]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_an_attempt_ended_by_closing_is_no_timeout() -> None:
@@ -284,7 +284,7 @@ def test_an_attempt_ended_by_closing_is_no_timeout() -> None:
         await it.pipeline.close(None)
         assert type(await task) is ClientClosedError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
@@ -302,7 +302,7 @@ def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
         assert type(await task) is ClientClosedError
         assert (it.slept, it.transport.times, asyncio.get_running_loop().time()) == ([], [0.0], 1_000_001.0)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() -> None:
@@ -321,7 +321,7 @@ def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() 
         assert (first, type(second), it.transport.times) == (200, ClientClosedError, [0.0])
         assert it.pipeline._lifetime.scopes.next_look is None
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # The end of the program.
@@ -538,7 +538,7 @@ def test_the_gate_is_fair() -> None:
         assert it.transport.requests == kept
         assert it.transport.most == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_time_in_the_gate_is_not_time_on_the_network() -> None:
@@ -551,7 +551,7 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
         assert [round(attempts[0].pool_wait) for attempts in all_attempts] == list(range(20))
         assert {round(attempts[0].network, 3) for attempts in all_attempts} == {1.0}
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
@@ -567,7 +567,7 @@ def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
         assert type(second) is RequestTimeoutError
         assert [(round(a.pool_wait, 2), round(a.network, 2)) for a in second.attempts] == [(1.0, 1.5)]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 async def test_the_gate_holds_on_the_wire() -> None:

@@ -9,7 +9,6 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say
 from faults.leaks import nothing_left
 from transport.pipelines import FIND, Answer, rig, write
@@ -17,6 +16,7 @@ from transport.servers import ACME as ORGANIZATION
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
+from calls_in_progress_async.testing import virtual_clock
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -33,7 +33,7 @@ def test_in_an_outage_retries_stop_adding_load() -> None:
         assert len(it.transport.sent) == 1020
         assert all("the retry budget is spent" in str(error) for error in errors if len(error.attempts) < 3)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 async def test_the_error_says_that_the_budget_was_spent() -> None:
@@ -93,7 +93,7 @@ def test_a_wait_is_never_shorter_than_retry_after(status: int, value: str, wait:
             assert it.slept == [round((wait or 0.0) + 0.25 * jitter, 6)]
             assert it.transport.times[1] - it.transport.times[0] >= (wait or 0.0)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 LONG = [str(10 * 365 * 86400), date(10 * 365 * 86400), "31", date(31)]
@@ -172,7 +172,7 @@ def test_the_same_token_is_not_sent_again() -> None:
             assert await it.go() == 401
             assert len(it.transport.sent) == len(script)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_token_callable_is_cancelled_with_its_last_waiter() -> None:
@@ -199,7 +199,7 @@ def test_a_token_callable_is_cancelled_with_its_last_waiter() -> None:
         assert await it.go() == 200
         assert len(ended) == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Time.
@@ -223,7 +223,7 @@ def test_the_times_of_the_attempts_add_up() -> None:
             assert attempts[1].backoff == pytest.approx(3.5, abs=1e-3)
             assert attempts[-1].backoff == 0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("place", ["limiter", "gate", "network", "backoff", "turn", "token"])
@@ -269,7 +269,7 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
             other.cancel()
             await asyncio.gather(other, return_exceptions=True)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_each_attempt_gets_attempt_timeout_or_the_remaining_time() -> None:
@@ -282,7 +282,7 @@ def test_each_attempt_gets_attempt_timeout_or_the_remaining_time() -> None:
         assert [round(a.network, 2) for a in error.attempts] == [4.0, 4.0, 2.0]
         assert [a.error for a in error.attempts] == ["RequestTimeoutError"] * 2 + ["DeadlineExceededError"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_no_call_outlives_its_deadline() -> None:
@@ -309,4 +309,4 @@ def test_no_call_outlives_its_deadline() -> None:
         assert max(late) < 0.01
         assert not any(it.pipeline.in_use().values())
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)

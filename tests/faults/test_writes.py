@@ -8,13 +8,13 @@ import random
 from typing import Any
 
 import pytest
-import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say, say_and_close
 from faults.leaks import nothing_left
 from transport.pipelines import FIND, Answer, Rig, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import RateLimit, RetryPolicy
+from calls_in_progress_async.testing import virtual_clock
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -48,7 +48,7 @@ def test_what_surely_was_not_carried_out_is_repeated(changes: Any, first: Any) -
         assert await it.go(write(**changes)) == 200
         assert len(it.transport.sent) == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("first", MAYBE_DONE, ids=str)
@@ -72,7 +72,7 @@ def test_what_may_have_been_carried_out_is_repeated_only_if_that_does_no_harm(fi
                 assert outcome.may_have_been_applied
                 assert "not repeated, since it may have been carried out" in str(outcome)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 async def test_a_rename_that_was_applied_is_no_false_404() -> None:
@@ -138,7 +138,7 @@ def test_may_have_been_applied_stays_true_if_the_client_gives_up() -> None:
             assert type(error) is kind
             assert error.may_have_been_applied
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_may_have_been_applied_is_false_if_nothing_was_sent() -> None:
@@ -160,7 +160,7 @@ def test_may_have_been_applied_is_false_if_nothing_was_sent() -> None:
         outcomes.append((await rig(LOST()).go(FIND)).may_have_been_applied)
         assert outcomes == [False] * 7
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Order.
@@ -231,7 +231,7 @@ def test_a_newer_update_ends_the_repetition_of_an_older_one_in_any_wait(place: s
         writes = [request.body for request in it.transport.requests if request.body]
         assert [b"old" in each for each in writes] == [True, False]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_the_newest_update_is_repeated() -> None:
@@ -244,7 +244,7 @@ def test_the_newest_update_is_repeated() -> None:
         other = asyncio.create_task(it.go(write(transaction_id="OTHER")))
         assert (await newest, await other) == (200, 200)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_the_last_value_on_the_wire_is_the_newest() -> None:
@@ -265,4 +265,4 @@ def test_the_last_value_on_the_wire_is_the_newest() -> None:
         kinds = {type(each) for each in outcomes}
         assert {int, sdk.SupersededError} <= kinds <= {int, sdk.SupersededError, LOST, sdk.DeadlineExceededError}
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)

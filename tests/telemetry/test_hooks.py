@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
-import virtual_loop
 from transport.pipelines import FIND, Answer, rig, write
 from transport.servers import ACME, TOKEN
 
@@ -25,6 +24,7 @@ from calls_in_progress_async import (
     RetryPolicy,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.testing import virtual_clock
 
 
 class Diary(Instrumentation):
@@ -74,7 +74,7 @@ def told(*script: Any, request: Any = FIND, timeout: float | None = None, **sett
         await it.go(request, timeout)
         return diary.notes
 
-    return virtual_loop.run(main)
+    return virtual_clock.run(main)
 
 
 FIND_BEGINS = ("begin", "find", "GET", "advertiser:25", None)
@@ -147,7 +147,7 @@ def test_a_cancelled_call_ends_its_attempt_and_its_operation() -> None:
         await asyncio.wait([task])
         return diary.notes
 
-    assert virtual_loop.run(main)[1:] == [(1, None, None), ("end", "CancelledError", 0)]
+    assert virtual_clock.run(main)[1:] == [(1, None, None), ("end", "CancelledError", 0)]
 
 
 def test_headers_that_a_hook_adds_are_sent_with_that_attempt() -> None:
@@ -160,7 +160,7 @@ def test_headers_that_a_hook_adds_are_sent_with_that_attempt() -> None:
         FIND.headers = {}
         return [dict(request.headers) for request in it.transport.requests]
 
-    assert virtual_loop.run(main) == [{"X-Own": "1", "traceparent": f"00-{number}"} for number in (1, 2)]
+    assert virtual_clock.run(main) == [{"X-Own": "1", "traceparent": f"00-{number}"} for number in (1, 2)]
 
 
 def test_no_hook_sees_a_caller_or_the_token() -> None:
@@ -177,7 +177,7 @@ def test_no_hook_sees_a_caller_or_the_token() -> None:
         await rig(200, instrumentation=[diary]).go(request)
         return diary.infos
 
-    _, attempt = infos = virtual_loop.run(main)
+    _, attempt = infos = virtual_clock.run(main)
     assert attempt.url == (
         "https://h/api/2022-08-01/calls_in_progress/current_calls.json?id=25&organization_type=advertiser"
         "&transaction_id=REDACTED&calling_phone_number=REDACTED&destination_phone_number=REDACTED"
@@ -231,7 +231,7 @@ def test_a_hook_that_fails_breaks_nothing_and_is_logged_once(where: str, caplog:
             assert await it.go() == 200
         assert len(diary.notes) == 3 * 5
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     logged = [record for record in caplog.records if record.exc_info]
     assert [(record.name, record.levelno) for record in logged] == [("calls_in_progress_async", logging.WARNING)]
     assert f"Broken.{where.split(maxsplit=1)[0]} failed" in logged[0].getMessage()
@@ -260,7 +260,7 @@ def names_told(*before: Any) -> list[str]:
         for _ in range(2):
             CallsInProgressClient(token=TOKEN, instrumentation=hooks).watch([ACME])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     return told
 
 
@@ -298,7 +298,7 @@ def test_a_hook_without_a_context_manager_breaks_nothing(
         it = rig(500, 200, instrumentation=[hook])
         assert await it.go() == 200
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     assert len([record for record in caplog.records if record.exc_info]) == (returned is not None)
 
 
@@ -321,7 +321,7 @@ def test_a_hook_may_have_a_part_of_the_methods() -> None:
         it = rig(401, 500, 429, 200, instrumentation=told_to, token=lambda _: tokens.pop(0), **settings)
         assert await it.go() == 200
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     assert counter.count == 2
 
 
@@ -343,7 +343,7 @@ def test_the_caller_gets_its_own_error() -> None:
         it = rig(sdk.TlsError("TLS failed"), instrumentation=[Shouting()])
         assert type(await it.go()) is sdk.TlsError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 class Raising:
@@ -366,7 +366,7 @@ def test_a_hook_that_raises_the_callers_error_again_has_not_failed(caplog: pytes
         it = rig(sdk.TlsError("TLS failed"), instrumentation=[Raising()])
         assert type(await it.go()) is sdk.TlsError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     assert caplog.records == []
 
 

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import pytest
-import virtual_loop
+from calls_in_progress_async.testing import virtual_clock
 from transport.pipelines import FIND, Answer, rig, write
 from watch.scripted_server import ACME, ScriptedServer, call, turn
 
@@ -28,7 +28,7 @@ def records_of(caplog: pytest.LogCaptureFixture, *script: Any, request: Any = FI
         it = rig(*script, **settings)
         await asyncio.gather(it.go(request), it.go(request))
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     return caplog.records
 
 
@@ -99,7 +99,7 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogC
             del server.errors[ACME]
             await turn(60)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     failed, recovered = caplog.records
     assert failed.getMessage() == "Polls of advertiser:25 have begun to fail with ServerError"
     assert (failed.name, failed.levelno) == (f"{PACKAGE}.watch", logging.WARNING)
@@ -122,7 +122,7 @@ def test_an_outage_of_a_removed_organization_is_not_logged(caplog: pytest.LogCap
             server.gates[ACME].set()
             await turn(60)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     assert caplog.records == []
 
 
@@ -187,7 +187,7 @@ def run_lively(*, faults: bool, **settings: Any) -> None:
         ):
             await live(client, sandbox, faults=faults)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_nothing_is_logged_at_info_in_a_lively_hour_without_faults(caplog: pytest.LogCaptureFixture) -> None:

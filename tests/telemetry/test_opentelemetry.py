@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import pytest
-import virtual_loop
+from calls_in_progress_async.testing import virtual_clock
 from opentelemetry import baggage, context, trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
@@ -44,7 +44,7 @@ def record(*script: Any, request: Any = FIND, timeout: float | None = None, **se
         await rig(*script, instrumentation=[recording.hooks], **settings).go(request, timeout)
         return recording
 
-    return virtual_loop.run(main)
+    return virtual_clock.run(main)
 
 
 def events(span: ReadableSpan) -> list[tuple[str, dict[str, Any]]]:
@@ -167,7 +167,7 @@ def test_a_cancelled_operation_ends_its_spans() -> None:
         await asyncio.wait([task])
         return recording
 
-    recording = virtual_loop.run(main)
+    recording = virtual_clock.run(main)
     assert [span.attributes["error.type"] for span in recording.spans] == ["CancelledError", "CancelledError"]
 
 
@@ -181,7 +181,7 @@ def test_the_spans_are_children_of_the_callers_and_the_context_is_the_callers_ag
             assert trace.get_current_span() is own
         return recording
 
-    recording = virtual_loop.run(main)
+    recording = virtual_clock.run(main)
     assert recording.story() == ["screen pop", "  calls_in_progress.find", "    GET", "    GET"]
 
 
@@ -196,7 +196,7 @@ def test_each_attempt_sends_its_own_context() -> None:
         context.detach(token)
         return recording, [dict(request.headers) for request in it.transport.requests]
 
-    recording, headers = virtual_loop.run(main)
+    recording, headers = virtual_clock.run(main)
     assert [each["traceparent"][:52] for each in headers] == [
         f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}" for span in recording.spans[1:]
     ]
@@ -214,7 +214,7 @@ def test_a_propagator_of_ones_own_writes_the_headers() -> None:
         context.detach(token)
         return dict(it.transport.requests[0].headers)
 
-    assert list(virtual_loop.run(main)) == ["traceparent"]
+    assert list(virtual_clock.run(main)) == ["traceparent"]
 
 
 def test_suppressed_instrumentation_records_nothing() -> None:
@@ -227,7 +227,7 @@ def test_suppressed_instrumentation_records_nothing() -> None:
             assert await it.go() == 200
         return recording, dict(it.transport.requests[0].headers)
 
-    recording, headers = virtual_loop.run(main)
+    recording, headers = virtual_clock.run(main)
     assert (recording.spans, headers) == ([], {})
 
 
@@ -347,7 +347,7 @@ def test_the_gauges_show_the_watches() -> None:
             assert 55 < (staleness or 0) < 70
         assert gauges(recording) == (None,) * 4
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_the_gauges_forget_a_watch_that_is_gone() -> None:
@@ -364,7 +364,7 @@ def test_the_gauges_forget_a_watch_that_is_gone() -> None:
             await turn(1)
             assert gauges(recording)[1] == 1
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 async def test_the_client_tells_of_its_watches() -> None:

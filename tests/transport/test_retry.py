@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import virtual_loop
 from hypothesis import given
 from hypothesis import strategies as st
 from transport.pipelines import FIND, Answer, rig, write
@@ -18,6 +17,7 @@ from transport.servers import ACME, DONE, NO_CALLS, RawServer, hang, reply
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.attempt_result import AttemptResult, AttemptTimeline
 from calls_in_progress_async.transport.retry import Retry, RetryBudgets, Stop, decide
 from calls_in_progress_async.transport.retry_after import parse_retry_after
@@ -249,7 +249,7 @@ def test_a_spent_budget_stops_the_retries() -> None:
         _, attempts = await it.deliver(FIND, ACME, None)
         assert len(attempts) == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_rejection_earns_nothing_back() -> None:
@@ -260,7 +260,7 @@ def test_a_rejection_earns_nothing_back() -> None:
         assert [await it.go(), await it.go()] == [400, 500]
         assert len(it.transport.sent) == 3
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # The loop around it.
@@ -283,7 +283,7 @@ def test_waits_are_what_was_decided() -> None:
             (504, 0),
         ]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_success_takes_one_attempt() -> None:
@@ -293,7 +293,7 @@ def test_a_success_takes_one_attempt() -> None:
         it = rig(200)
         assert (await it.go(), it.slept, len(it.transport.sent)) == (200, [], 1)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
@@ -312,7 +312,7 @@ def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
         assert (len(error.attempts), it.slept) == (1, [])
         assert "longer than max_retry_after" in str(error)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize(("asked", "paused"), [("7", 7.0), ("30", 30.0), ("1000", 30.0), ("315360000", 30.0)])
@@ -324,7 +324,7 @@ def test_a_pause_of_everybody_is_capped_by_the_same_setting(asked: str, paused: 
         assert [await it.go(), await it.go()] == [429, 200]
         assert it.transport.times == [0.0, paused]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_deadline_covers_attempts_and_waits() -> None:
@@ -342,7 +342,7 @@ def test_a_deadline_covers_attempts_and_waits() -> None:
             (None, "DeadlineExceededError", 4.0)
         ]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_each_attempt_has_the_whole_attempt_timeout() -> None:
@@ -358,7 +358,7 @@ def test_each_attempt_has_the_whole_attempt_timeout() -> None:
         it = rig(Answer(200, takes=10.0**6), attempt_timeout=None)
         assert await it.go() == 200
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_deadline_covers_the_wait_for_the_limiter() -> None:
@@ -373,7 +373,7 @@ def test_a_deadline_covers_the_wait_for_the_limiter() -> None:
         assert await it.go() == 200
         assert it.transport.times == [0.0, 10.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_deadline_covers_the_wait_for_a_connection() -> None:
@@ -388,7 +388,7 @@ def test_a_deadline_covers_the_wait_for_a_connection() -> None:
         assert [a.network for a in error.attempts] == [0]
         assert (await first, it.transport.most, len(it.transport.sent)) == (200, 1, 1)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_timeout_does_not_count_our_own_queues() -> None:
@@ -403,7 +403,7 @@ def test_a_timeout_does_not_count_our_own_queues() -> None:
         assert [round(attempts[0].rate_limit_wait, 3) for _, attempts in results] == [0.0, 10.0, 20.0]
         assert [round(attempts[0].network, 3) for _, attempts in results] == [4.0] * 3
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_waiting_does_not_shorten_the_attempt_timeout() -> None:
@@ -417,7 +417,7 @@ def test_waiting_does_not_shorten_the_attempt_timeout() -> None:
         assert type(second) is sdk.RequestTimeoutError
         assert round(second.attempts[0].network, 3) == 5.0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_every_attempt_takes_a_token_of_the_limit() -> None:
@@ -427,7 +427,7 @@ def test_every_attempt_takes_a_token_of_the_limit() -> None:
         it = rig(500, 500, 200, rate_limit=RateLimit(rate=1, burst=1), retry=RetryPolicy(initial=0))
         assert (await it.go(), it.transport.times) == (200, [0.0, 1.0, 2.0])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_cancelled_wait_for_a_connection_gives_the_token_back() -> None:
@@ -443,7 +443,7 @@ def test_a_cancelled_wait_for_a_connection_gives_the_token_back() -> None:
         assert await it.go() == 200
         assert it.transport.times == [0.0, 5.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_429_slows_everybody_down() -> None:
@@ -457,7 +457,7 @@ def test_a_429_slows_everybody_down() -> None:
         assert await first == 200
         assert it.transport.times == [0.0, 5.0, 5.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("after", range(12))
@@ -479,7 +479,7 @@ def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> No
         assert not any(it.pipeline.in_use().values())
         await asyncio.wait_for(it.pipeline.close(None), 1)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("limit", [None, RateLimit(rate=1000, burst=100)])
@@ -495,7 +495,7 @@ def test_a_pause_holds_back_granted_attempts_without_a_connection(limit: RateLim
         (bucket,) = it.limiter.snapshot().shared.values()
         assert (bucket.granted, len(it.transport.times)) == (4, 4)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_slow_token_callable_is_not_reported_as_a_slow_server() -> None:
@@ -516,7 +516,7 @@ def test_a_slow_token_callable_is_not_reported_as_a_slow_server() -> None:
         it = rig(Answer(200, takes=1.5), token=token, attempt_timeout=1.0, retry=RetryPolicy(max_attempts=1))
         assert type(await it.go()) is sdk.RequestTimeoutError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_grants_do_not_pile_up_while_every_connection_is_taken() -> None:
@@ -531,7 +531,7 @@ def test_grants_do_not_pile_up_while_every_connection_is_taken() -> None:
             for last in range(first, len(times)):
                 assert last - first + 1 <= 2 + 10 * (times[last] - times[first]) + 0.01
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
@@ -553,9 +553,9 @@ def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
         )
         assert all(attempt.queued == 0 for attempt in attempts)
 
-    virtual_loop.run(partial(main, ["new", "old"], 5.0, 2.0, [401, 200]))
-    virtual_loop.run(partial(main, ["old", "old"], 5.0, 2.0, [401]))
-    virtual_loop.run(partial(main, ["new", "old"], 1.0, 1.0, [401]))
+    virtual_clock.run(partial(main, ["new", "old"], 5.0, 2.0, [401, 200]))
+    virtual_clock.run(partial(main, ["old", "old"], 5.0, 2.0, [401]))
+    virtual_clock.run(partial(main, ["new", "old"], 1.0, 1.0, [401]))
 
 
 def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied() -> None:
@@ -577,7 +577,7 @@ def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied(
         assert getattr(error, "__notes__", []) == (notes if first == 500 else [])
 
     for first in (500, 429):
-        virtual_loop.run(lambda first=first: main(first))
+        virtual_clock.run(lambda first=first: main(first))
 
 
 def test_a_timeout_error_of_a_token_callable_passes_through() -> None:
@@ -604,7 +604,7 @@ def test_a_timeout_error_of_a_token_callable_passes_through() -> None:
 
         return ask
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Retries on a real socket.
@@ -713,7 +713,7 @@ def test_a_401_after_a_retry_is_still_a_401() -> None:
         response, attempts = await it.deliver(FIND, ACME, None)
         assert ([a.status for a in attempts], response.status) == ([500, 401], 401)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_failure_after_a_token_refresh_is_retried_for_its_own_reason() -> None:
@@ -725,7 +725,7 @@ def test_a_failure_after_a_token_refresh_is_retried_for_its_own_reason() -> None
         assert await it.go() == 200
         assert [token for _, token in it.transport.sent] == ["old", "new", "new"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
@@ -736,7 +736,7 @@ def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
         error = await it.go(timeout=1.5)
         assert [each.error for each in error.attempts] == ["RequestTimeoutError", "DeadlineExceededError"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_401_is_final_with_a_static_token() -> None:
@@ -746,7 +746,7 @@ def test_a_401_is_final_with_a_static_token() -> None:
         it = rig(401)
         assert (await it.go(), it.slept, len(it.transport.sent)) == (401, [], 1)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_400_is_retried_if_the_policy_lists_it() -> None:
@@ -756,7 +756,7 @@ def test_a_400_is_retried_if_the_policy_lists_it() -> None:
         it = rig(Answer(400, {"Retry-After": "2"}), 200, retry=RetryPolicy(initial=0, statuses={400}))
         assert (await it.go(), it.transport.times) == (200, [0.0, 2.0])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_timeout_in_the_pool_counts_as_pool_wait() -> None:
@@ -770,7 +770,7 @@ def test_a_timeout_in_the_pool_counts_as_pool_wait() -> None:
         assert [(a.rate_limit_wait, round(a.pool_wait, 3), a.network) for a in error.attempts] == [(0, 4.0, 0)]
         await first
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("multiplier", [1e300, 65_536.0])
