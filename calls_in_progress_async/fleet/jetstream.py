@@ -29,8 +29,8 @@ WAIT = 2.0
 """Seconds to wait for a response of the server."""
 _REFUSALS = (10071, 10164)
 """Error codes of "wrong last sequence"."""
-_NOT_ENABLED = (10039, 10076)
-"""Error codes of "JetStream not enabled", for the account and for the server."""
+_WRONG_SETTINGS = (10025, 10052, 10058, 10074)
+"""Error codes of a stream that the server will never create as asked for."""
 _OPTIONS: dict[str, Any] = {
     "max_reconnect_attempts": -1,
     "reconnect_time_wait": 0.25,
@@ -51,9 +51,10 @@ def _translated() -> Iterator[None]:
     except APIError as error:
         if error.err_code in _REFUSALS:
             raise SupersededCommitError from None
-        raise LogUnavailableError(f"{error.description or error} (code {error.err_code})") from error
+        text = f"{error.description} (code {error.err_code})" if error.description else type(error).__name__
+        raise LogUnavailableError(text) from error
     except (nats.errors.Error, TimeoutError, OSError) as error:
-        raise LogUnavailableError(str(error) or type(error).__name__) from error
+        raise LogUnavailableError(_text(error)) from error
 
 
 class JetStream:
@@ -67,7 +68,6 @@ class JetStream:
         self._on_reconnect = on_reconnect
         self._client: Any = Client()
         self._js: Any = None
-        self._rejection: asyncio.Future[str] | None = None
 
     @property
     def is_connected(self) -> bool:
@@ -83,44 +83,48 @@ class JetStream:
         """Connect, and wait for a server as long as there is none.
 
         Raises:
-            FleetError: The server rejects the credentials or the settings, or is too old.
+            FleetError: The server rejects the credentials or the settings, is too old, or has JetStream off.
         """
-        self._rejection = asyncio.get_running_loop().create_future()
         options = {**_OPTIONS, **self._settings.connection, "name": name}
-        connecting = asyncio.ensure_future(
-            self._client.connect(
-                list(self._settings.servers), **options, error_cb=self._on_error, reconnected_cb=self._on_reconnected
-            )
-        )
-        try:
-            await asyncio.wait({connecting, self._rejection}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if not connecting.done():
-                connecting.cancel()
-        if self._rejection.done():
-            await asyncio.gather(connecting, return_exceptions=True)
-            raise FleetError(
-                f"The NATS server rejects the connection ({self._rejection.result()}): pass the right user, token or "
-                'credentials file, in the address or as connection={"user_credentials": FILE}.'
-            )
-        try:
-            connecting.result()
-        except (nats.errors.Error, OSError, ValueError, TypeError) as error:
-            raise FleetError(f"Cannot connect to the NATS server ({error}): check servers and connection.") from error
-        self._check_version()
+        while not await self._try_to_connect(options):  # noqa: ASYNC110 - no event tells of a new server
+            await asyncio.sleep(options["reconnect_time_wait"])
+        self._client.options["allow_reconnect"] = True
+        self._check_server()
         self._js = self._client.jetstream(timeout=WAIT)
 
-    def _check_version(self) -> None:
+    async def _try_to_connect(self, options: dict[str, Any]) -> bool:
+        """Connect by a new client: nats-py's own repeated first connect leaves sockets open."""
+        self._client = Client()
+        callbacks = {"error_cb": self._on_error, "reconnected_cb": self._on_reconnected}
+        try:
+            await self._client.connect(list(self._settings.servers), **options, **callbacks, allow_reconnect=False)
+        except (nats.errors.Error, OSError, TimeoutError, ValueError, TypeError) as error:
+            await self.close()
+            text = _text(error)
+            if "auth" in text.lower():
+                raise FleetError(
+                    f"The NATS server rejects the connection ({text}): pass the right user, token or credentials file, "
+                    'in the address or as connection={"user_credentials": FILE}.'
+                ) from error
+            if isinstance(error, ValueError | TypeError | FileNotFoundError | PermissionError):
+                raise FleetError(f"Cannot connect to NATS ({text}): check servers and connection.") from error
+            return False
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        return True
+
+    def _check_server(self) -> None:
         version = self._client.connected_server_version
         if (version.major, version.minor) < OLDEST_SERVER:
             shown = f"{version.major}.{version.minor}.{version.patch}"
             raise FleetError(f"The NATS server must be version 2.11 or later, got {shown}: upgrade it.")
+        info = self._client._server_info  # nats-py shows no more of it
+        if not info.get("jetstream") and not info.get("cluster"):
+            raise FleetError("The NATS server has JetStream off: start it with `-js`.")
 
     async def _on_error(self, error: Exception) -> None:
-        text = str(error).removeprefix("nats: ").strip("'")
-        if self._rejection is not None and not self._rejection.done() and "auth" in text.lower():
-            self._rejection.set_result(text)
-        logger.warning("NATS: %s %s", type(error).__name__, text)
+        logger.warning("NATS: %s", _text(error))
 
     async def _on_reconnected(self) -> None:
         self._on_reconnect()
@@ -132,26 +136,15 @@ class JetStream:
                 await asyncio.wait_for(step(), WAIT)
 
     async def stream(self) -> StreamState | None:
-        """Return the extent of the stream; None if there is no stream.
-
-        Raises:
-            FleetError: The server has JetStream off.
-        """
+        """Return the extent of the stream; None if there is no stream."""
         try:
             with _translated():
                 info = await self._js.stream_info(self._settings.stream)
         except NotFoundError:
             return None
-        except LogUnavailableError as error:
-            self._check_enabled(error)
-            raise
         state = info.state
         shards = (info.config.metadata or {}).get("shards")
         return StreamState(shards, state.first_seq, state.last_seq, state.bytes)
-
-    def _check_enabled(self, error: LogUnavailableError) -> None:
-        if isinstance(error.__cause__, APIError) and error.__cause__.err_code in _NOT_ENABLED:
-            raise FleetError("The NATS server has JetStream off: start it with `-js`.") from error
 
     async def create_stream(self) -> None:
         """Create the stream.
@@ -177,7 +170,7 @@ class JetStream:
                 await self._js.add_stream(config)
         except LogUnavailableError as error:
             cause = error.__cause__
-            if isinstance(cause, APIError) and 400 <= (cause.code or 0) < 500:
+            if isinstance(cause, APIError) and cause.err_code in _WRONG_SETTINGS:
                 raise FleetError(f"The NATS server refuses the stream: {error}. Change replicas or max_age.") from error
             raise
 
@@ -292,6 +285,10 @@ class JetStream:
                 raise
 
         return fetch
+
+
+def _text(error: Exception) -> str:
+    return str(error).removeprefix("nats: ").strip("'") or type(error).__name__
 
 
 def _check_end(status: str) -> None:

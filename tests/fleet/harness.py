@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import signal
 import subprocess
@@ -123,7 +124,7 @@ class Processes:
 
     def longest_gap(self, since: float) -> float:
         """Return the longest time without a poll of some organization in simulated seconds."""
-        gaps = [b - a for polls in self.polls.values() for a, b in zip(polls, polls[1:], strict=False) if b > since]
+        gaps = [b - a for polls in self.polls.values() for a, b in itertools.pairwise(polls) if b > since]
         return max(gaps, default=0.0)
 
 

@@ -27,7 +27,7 @@ async def test_two_workers_tell_every_event_once(server: NatsServer) -> None:
     async with open_fleet(server, "steady") as fleet:
         await start_two(fleet)
         began = fleet.sandbox.now
-        await asyncio.sleep(3)
+        await asyncio.sleep(2.5)
         messages = await fleet.finish()
         assert fleet.audit(messages) == {}
         assert fleet.longest_gap(began + 0.5) < 2 * 0.5
