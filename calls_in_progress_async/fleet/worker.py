@@ -188,6 +188,7 @@ class Worker:
             self._held[shard] = {}
             self._spawn(self._take(shard, self._held[shard]))
         self._update_shares()
+        self._spawn(self.send_beat())
         logger.info("%d of %d shards, %d workers", len(own), self._membership.shards, len(self._membership.members))
 
     def _drop(self, states: list[FleetState]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
+import sys
 
 import pytest
 from fleet.harness import Processes, open_fleet
@@ -13,6 +15,15 @@ from calls_in_progress_async.fleet import FleetEvents
 
 pytestmark = pytest.mark.timeout(90)
 LEASE = 1.5
+
+
+async def command(*arguments: str) -> bytes:
+    """Run ``calls-in-progress fleet``, and return its output."""
+    program = [sys.executable, "-m", "calls_in_progress_async", "fleet", *arguments]
+    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output
 
 
 async def start_two(fleet: Processes, **settings: object) -> None:
@@ -28,6 +39,10 @@ async def test_two_workers_tell_every_event_once(server: NatsServer) -> None:
         await start_two(fleet)
         began = fleet.sandbox.now
         await asyncio.sleep(2.5)
+        shown = await command("status", "--json", "--seconds", "1.5", "--servers", server.url, "--name", "steady")
+        status = json.loads(shown)
+        assert [(each["worker"], each["shards"]) for each in status["workers"]] == [("one", 4), ("two", 4)]
+        assert all(each["polls_per_second"] > 0 for each in status["workers"])
         messages = await fleet.finish()
         assert fleet.audit(messages) == {}
         assert fleet.longest_gap(began + 0.5) < 2 * 0.5
@@ -44,6 +59,8 @@ async def test_two_workers_tell_every_event_once(server: NatsServer) -> None:
                     changes.append(event.changes)
                 await event.ack()
         assert got == expected
+        shown = await command("events", "--limit", "5", "--servers", server.url, "--name", "steady", "--group", "cli")
+        assert [json.loads(line)["id"] for line in shown.splitlines()] == expected[:5]
         assert changes
         assert all(changes)
 
