@@ -47,7 +47,7 @@ class FleetEvent:
     """One event of a fleet. Acknowledge it with `ack` once it is handled; else it is delivered again."""
 
     id: str
-    """The same at each delivery of the event, and different for every event: deduplicate on it."""
+    """Name of the event, unique in the fleet. A repeated delivery has the same id: deduplicate on it."""
     kind: str
     """``"call_started"``, ``"call_changed"``, ``"call_ended"``, ``"organization_failed"``,
     ``"organization_recovered"`` or ``"organization_resumed"``."""

@@ -36,9 +36,9 @@ class LogEvent(msgspec.Struct, omit_defaults=True, kw_only=True):
     """One event of a message."""
 
     id: str
-    """The same at each delivery, and different for every event."""
+    """Name of the event, unique in the fleet, and unchanged at each delivery."""
     kind: str
-    """As `CallEvent.kind`."""
+    """The `kind` of a watch's event, such as ``"call_started"``."""
     call_id: str = ""
     """Identity of the call: its transaction id, as a rule."""
     call: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

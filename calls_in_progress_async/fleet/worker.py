@@ -233,7 +233,7 @@ class Worker:
             self._poller.wake()
 
     async def verify_regularly(self) -> None:
-        """Compare what is known with the log now and then: a message that nobody was told of is noticed."""
+        """Compare the sequences of all organizations with the log now and then, to notice foreign messages."""
         while True:
             await asyncio.sleep(_VERIFY)
             for shard, held in list(self._held.items()):

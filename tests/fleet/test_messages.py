@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from calls_in_progress_async import Organization
 from calls_in_progress_async.fleet.log_values import Stored
-from calls_in_progress_async.fleet.message import LogEvent, decode, plain_payload, split
+from calls_in_progress_async.fleet.message import LogEvent, LogMessage, decode, plain_payload, split
 from calls_in_progress_async.fleet.state import FleetState
 from calls_in_progress_async.watch.listing import read
 
@@ -154,3 +155,28 @@ def test_a_later_version_is_an_error() -> None:
     message = commit(new_state(), 1, call("A"))
     with pytest.raises(ValueError, match="upgrade"):
         decode(json.dumps({**message, "v": 2}).encode())
+
+
+def test_messages_follow_the_schema() -> None:
+    """Consumers in other languages read by the schema, which is a file of the documentation."""
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "fleet-event.schema.json").read_text(encoding="utf-8"))
+    validator = jsonschema.Draft202012Validator(schema)
+    state = new_state()
+    messages = [
+        commit(state, number, *calls) for number, calls in enumerate([[], [call("A"), call("B")], [call("A")]], 1)
+    ]
+    messages.append(commit(successor(state, messages[-1], 3), 4))
+    for kind, fields in {
+        "organization_failed": {"error": "ServerError"},
+        "organization_recovered": {"gap": 12.5},
+        "organization_resumed": {"gap": 0.5},
+    }.items():
+        draft = state.draft([LogEvent(id="", kind=kind, **fields)], "me", 5.0)  # type: ignore[arg-type]
+        messages.append(json.loads(draft.body))
+    for message in messages:
+        validator.validate(message)
+    fields = set(schema["properties"]) | set(schema["$defs"]["event"]["properties"])
+    assert fields == {*LogMessage.__struct_fields__, *LogEvent.__struct_fields__}
+    with pytest.raises(jsonschema.ValidationError):
+        validator.validate({**messages[0], "v": 2})

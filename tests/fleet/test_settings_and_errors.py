@@ -1,4 +1,4 @@
-"""Settings, and servers that do not suit: each an error that says what to do."""
+"""Unsuitable settings and servers: each raises an error with a remedy."""
 
 from __future__ import annotations
 
