@@ -1,5 +1,7 @@
 """Async Python SDK for Invoca's Calls In Progress API: find the phone calls in progress, and update them."""
 
+from typing import Any
+
 from ._version import __version__
 from .attempt import Attempt
 from .client import CallsInProgressClient
@@ -119,3 +121,18 @@ __all__ = [
     "WrongLoopError",
     "__version__",
 ]
+
+_LAZY = ("Fleet", "FleetEvents")
+"""Names that need an extra: imported on first use."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from . import fleet  # noqa: PLC0415 - needs nats-py
+
+        return getattr(fleet, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY} - {"Any"})

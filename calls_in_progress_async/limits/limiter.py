@@ -204,6 +204,13 @@ class RateLimiter:
         if rate != limit.bucket.rate:
             limit.bucket.set_limit(rate, burst)
 
+    def begin_with(self, settings: RateLimit) -> bool:
+        """Use these limits, before the first request and if there are none yet. Return False if it is too late."""
+        if self._settings is not _UNLIMITED or self._shared:
+            return False
+        self._settings = settings
+        return True
+
     def set_share(self, fraction: float, token: str | None) -> None:
         """Use a share of every rate and burst from now on: of one token, or of every token without its own share."""
         if token is None:

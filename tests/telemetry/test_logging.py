@@ -10,13 +10,13 @@ import sys
 from typing import Any
 
 import pytest
-from calls_in_progress_async.testing import virtual_clock
 from transport.pipelines import FIND, Answer, rig, write
 from watch.scripted_server import ACME, ScriptedServer, call, turn
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, Organization, RateLimit, RetryPolicy, ServerError
 from calls_in_progress_async.sandbox import SandboxServer
+from calls_in_progress_async.testing import virtual_clock
 
 PACKAGE = "calls_in_progress_async"
 

@@ -11,7 +11,6 @@ import sys
 from typing import Any
 
 import pytest
-from calls_in_progress_async.testing import virtual_clock
 from opentelemetry import baggage, context, trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
@@ -31,6 +30,7 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.opentelemetry import OpenTelemetry
+from calls_in_progress_async.testing import virtual_clock
 
 SERVER = {"server.address": "h", "server.port": 443}
 FIND_URL = "https://h/api/2022-08-01/calls_in_progress/current_calls.json?id=25&organization_type=advertiser"

@@ -194,7 +194,7 @@ async def test_a_port_in_no_proxy_does_not_free_a_session_from_its_proxy(monkeyp
     monkeypatch.setenv("http_proxy", "http://proxy.corp:3128")
     monkeypatch.setenv("no_proxy", "localhost:8080")
     async with aiohttp.ClientSession(trust_env=True) as session:
-        with refused("session", "in the clear"):
+        with rejected("session", "in the clear"):
             CallsInProgressClient(token=TOKEN, base_url="http://localhost:8080", session=session)
 
 
