@@ -959,7 +959,7 @@ async def test_an_unsolicited_response_is_never_read_as_the_next_one(later: bool
 
 
 async def test_a_connection_is_used_again() -> None:
-    """As long as nothing is wrong with it; a partly read response ends it."""
+    """A connection is kept while it is sound; a partly read response ends it."""
     async with RawServer([NO_CALLS, DONE, reply(404), NO_CALLS]) as server:  # noqa: SIM117
         async with server.client(max_response_size=100) as client:
             await client.find(ACME)
