@@ -75,7 +75,8 @@ class VirtualClock:
             yield
         finally:
             self.close()
-            del loop.time, loop.unix_time, loop.run_in_executor, selector.select  # type: ignore[attr-defined]
+            del loop.time, loop.unix_time, selector.select  # type: ignore[attr-defined]
+            del loop.run_in_executor, loop.shutdown_default_executor
 
     def attach(self, loop: Any) -> Any:
         """Replace the clock of a selector loop for good, and return its selector."""
@@ -88,7 +89,17 @@ class VirtualClock:
             future.add_done_callback(self._on_thread_end)
             return future
 
+        shut_down = loop.shutdown_default_executor
+
+        async def shut_down_executor(*arguments: Any) -> None:
+            self._threads += 1  # a thread joins the others, under a timeout since Python 3.12
+            try:
+                await shut_down(*arguments)
+            finally:
+                self._threads -= 1
+
         loop.time, loop.unix_time, loop.run_in_executor = self.time, self.unix_time, run
+        loop.shutdown_default_executor = shut_down_executor
         selector.select = lambda timeout=None: self._select(select, timeout, has_sockets=len(selector.get_map()) > 1)
         return selector
 
