@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from . import lenient_json
 from .call import CALL_FORMAT, Call, call_reader, check_strictly
-from .codec import ABSENT, Absent, Json, PayloadError, Problem, decode, make_part
+from .codec import ABSENT, UNREADABLE, Absent, Json, PayloadError, Problem, decode, decoder, make_part
 from .record import SharedBody
 
 T = TypeVar("T")
@@ -49,7 +49,7 @@ class StructuredCalls(NamedTuple):
 
 
 @cache
-def _lists_of(entry: Any) -> type[Any]:
+def _lists_of(entry: Any) -> Any:
     kinds: dict[str, Any] = dict.fromkeys(_LIST_KEYS, list[entry] | Absent)
     return make_part("Lists", {**kinds, _ONE_KEY: Json | Absent}, ABSENT)
 
@@ -175,14 +175,22 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
 
 def _fill_all(body: bytes) -> tuple[Call, ...] | None:
     """Decode the list of calls in one go; return None if there is no list, or if any field is unreadable."""
-    for row, fill in (
-        (CALL_FORMAT.plain_row, CALL_FORMAT.fill_plain),
-        (CALL_FORMAT.loose_row, CALL_FORMAT.fill_loose),
-    ):
-        with suppress(PayloadError, ValueError):
-            found = _list_in(decode(_lists_of(cast(Any, row)), body))
+    for decode_lists, fill in _WAYS:
+        try:
+            if not body.isascii():
+                body.decode()  # msgspec does not look into what it skips
+            found = _list_in(decode_lists(body))
             return None if found is None else _fill(found, fill, body)
+        except UNREADABLE:
+            continue
     return None
+
+
+_WAYS = (
+    (decoder(_lists_of(cast(Any, CALL_FORMAT.plain_row))), CALL_FORMAT.fill_plain),
+    (decoder(_lists_of(cast(Any, CALL_FORMAT.loose_row))), CALL_FORMAT.fill_loose),
+)
+"""The ways to decode all calls of a body: the function for its lists, and the function to make a call of an entry."""
 
 
 def _fill(found: tuple[str, list[Any]], fill: Callable[..., Call], body: bytes) -> tuple[Call, ...]:

@@ -35,7 +35,7 @@ TextOrList: TypeAlias = Text | list[Any]
 JsonFlag: TypeAlias = bool | Literal["true", "false", "yes", "no"]
 """True or false, also spelled as text."""
 FlagOrEmpty: TypeAlias = bool | Literal["true", "false", "yes", "no", ""]
-"""The same or ``""``, which stands for no value."""
+"""True or false, their texts, or ``""`` for no value."""
 Scalar: TypeAlias = str | int | float | bool | None
 """The values read as text."""
 ScalarOrList: TypeAlias = str | int | float | bool | list[Any] | None

@@ -74,7 +74,7 @@ def read_plain_custom_data(payload: Json) -> CustomData | None:
         if found is None:
             return None
         demographics = None if found.demographics_data is None else _freeze(found.demographics_data)
-    return CustomData(FrozenDict(zip(rows, map(_fill_field, rows.values()), strict=True)), demographics, ())
+    return CustomData(FrozenDict({name: _fill_field(row) for name, row in rows.items()}), demographics, ())
 
 
 def entry_of(field: CustomDataField) -> dict[str, str | None]:

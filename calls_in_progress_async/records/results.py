@@ -80,7 +80,7 @@ def structure_calls(body: bytes, *, strict: bool) -> StructuredCalls:
         PayloadError: The body has no list of calls.
     """
     found = structure_list(body, strict=strict)
-    if found is None or any(each.path == "current_call" for each in found.problems):
+    if found is None or (found.problems and found.problems[0].path == "current_call"):
         raise PayloadError("", "the response has no list of calls (current_calls)")
     return found
 

@@ -29,6 +29,7 @@ from calls_in_progress_async import (
     UpdateCallRequest,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.records.call import call_reader
 from calls_in_progress_async.records.codec import try_decode
 from calls_in_progress_async.transport.wire import WireResponse
 
@@ -232,7 +233,7 @@ def test_a_malformed_time_is_a_problem(name: str, value: Any, reason: str) -> No
 @pytest.mark.parametrize(
     ("text", "offset"),
     [("2022-12-10T13:45:00.000Z", 0), ("2023-04-03T16:02:36-07:00", -7), ("2023-04-03T16:02:36.123456+05:30", 5.5),
-     ("2023-04-03t16:02:36z", 0), ("0001-01-01T00:00:00+23:59", 23 + 59 / 60), ("9999-12-31T23:59:59-23:59", None)],
+     ("2023-04-03t16:02:36z", 0), ("20230403T160236Z", 0), ("0001-01-01T00:00:00+23:59", 23 + 59 / 60), ("9999-12-31T23:59:59-23:59", None)],
 )  # fmt: skip
 def test_a_time_keeps_its_offset(text: str, offset: float | None) -> None:
     """Timestamps are aware, at the offset the server wrote."""
@@ -331,6 +332,16 @@ def test_the_last_of_repeated_keys_wins() -> None:
     assert [each.city for each in read(b'{"current_calls": [{"city": "a"}], "current_calls": [{"city": "b"}]}')] == [
         "b"
     ]
+
+
+@pytest.mark.parametrize("value", ["", None, 83, 1.5, True])
+def test_no_spelling_of_a_readable_value_is_read_field_by_field(value: Any) -> None:
+    """Empty, null, numeric and boolean texts and empty times are read at full speed."""
+    payload = {**dict.fromkeys(TEXTS, value), **dict.fromkeys(TIMES, ""), "repeat_calling_phone_number": ""}
+    reader = call_reader()
+    for one in (payload, dict.fromkeys(payload, ""), {"city": "x"}):
+        assert reader.read(json.dumps(one).encode(), "call").problems == ()
+    assert reader.structured == 0
 
 
 # Bad entries.
