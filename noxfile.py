@@ -1,4 +1,4 @@
-"""The project's checks: ``nox -l`` lists them, ``nox`` runs the ones that a change must pass."""
+"""The project's checks: ``nox -l`` lists them, ``nox`` runs those required of every change."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PACKAGE = "calls_in_progress_async"
 
 
 def _is_installed(version: str) -> bool:
-    """Return whether this Python runs. A version manager's shim may exist for a Python that does not."""
+    """Return whether this Python runs. A version manager's shim may exist for an absent Python."""
     found = shutil.which(f"python{version}")
     return found is not None and subprocess.run([found, "--version"], capture_output=True, check=False).returncode == 0
 
 
 PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14", "3.15") if _is_installed(version)]
 STABLE = ["3.13"] if "3.13" in PYTHONS else PYTHONS[-1:]
-"""The Python of the checks that run on one version only."""
+"""The Python of checks on one version only."""
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 
 
@@ -34,17 +34,18 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session(python=STABLE)  # the tracer of 3.11 misses lines after an await that raises
+@nox.session(python=STABLE)  # the tracer of 3.11 misses lines after a raising await
 def coverage(session: nox.Session) -> None:
-    """Run the test suite and require that it takes every branch."""
+    """Run the test suite and require full branch coverage."""
     session.install("-e", ".[cli,test]")
     session.run("pytest", "--cov", "--cov-report=term-missing", "--cov-fail-under=100", *session.posargs)
 
 
 @nox.session(python=PYTHONS[:1])
 def oldest(session: nox.Session) -> None:
-    """Run the test suite with the oldest dependencies that the package allows."""
-    required = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cli"]]
+    """Run the test suite with the oldest allowed dependencies."""
+    extras = PROJECT["optional-dependencies"]
+    required = [*PROJECT["dependencies"], *extras["cli"], *extras["otel"]]
     session.install("-e", ".[cli,test]", *(requirement.replace(">=", "==") for requirement in required))
     session.run("pytest", *session.posargs)
 
@@ -80,7 +81,7 @@ def types(session: nox.Session) -> None:
     session.run("pyright")
     blocks = Path(session.create_tmp()).resolve() / "blocks"
     session.run("python", "tests/docs/blocks.py", str(blocks))
-    with session.chdir(blocks):  # the installed package is what a user's type checker sees
+    with session.chdir(blocks):  # a user's type checker sees the installed package
         session.run("mypy", "--strict", ".")
         session.run("pyright", ".")
         session.run("pyright", "--verifytypes", PACKAGE, "--ignoreexternal")
@@ -88,7 +89,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel and run the README's first programs in an environment that holds nothing else."""
+    """Build the wheel and run the README's first programs in an environment with nothing else in it."""
     session.install("build")
     distribution = Path(session.create_tmp()).resolve() / "dist"
     shutil.rmtree(distribution, ignore_errors=True)
@@ -108,7 +109,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation site; a warning is an error."""
     session.install(
         "-e",
-        ".[cli]",
+        ".[cli,otel]",
         "sphinx==9.2.0",
         "furo==2025.12.19",
         "myst-parser==5.2.0",

@@ -53,7 +53,7 @@ def with_cattrs() -> Callable[[bytes], Any]:
 
 
 def ours(body: bytes) -> CurrentCalls:
-    return CurrentCalls._of(structure_calls(body, strict=False), ())
+    return CurrentCalls(structure_calls(body, strict=False).calls)
 
 
 def contenders() -> dict[str, Callable[[bytes], Any]]:

@@ -73,7 +73,7 @@ def number_seen_before() -> str:
 
 
 def records(body: bytes) -> CurrentCalls:
-    return CurrentCalls._of(structure_calls(body, strict=False), ())
+    return CurrentCalls(structure_calls(body, strict=False).calls)
 
 
 def poll(body: bytes, last: listing.Listing) -> listing.Listing:

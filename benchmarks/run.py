@@ -17,7 +17,7 @@ import plots
 import results
 
 BENCHMARKS = {
-    "find": [], "organizations": [], "stages": [], "decoding": [], "micro": [], "limiter": [], "ticks": [],
+    "find": [], "organizations": [], "stages": [], "decoding": [], "micro": [], "hooks": [], "limiter": [], "ticks": [],
     "watch_many": ["--uvloop"], "scaling": [], "latency": [], "startup": [],
 }  # fmt: skip
 QUICK = results.DIRECTORY / "quick"

@@ -1,5 +1,7 @@
 """Async Python SDK for Invoca's Calls In Progress API: find the phone calls in progress, and update them."""
 
+from typing import Any
+
 from ._version import __version__
 from .attempt import Attempt
 from .client import CallsInProgressClient
@@ -33,7 +35,7 @@ from .errors import (
     WrongLoopError,
 )
 from .find_many import FindMany, OrganizationResult
-from .instrumentation import AttemptInfo, Instrumentation, OperationInfo
+from .instrumentation import AttemptInfo, Instrumentation, ObservedWatch, OperationInfo, WatchLevels
 from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
 from .limits.snapshots import BucketSnapshot, LimiterSnapshot
@@ -83,6 +85,7 @@ __all__ = [
     "InvalidRequestError",
     "LimiterSnapshot",
     "NotFoundError",
+    "ObservedWatch",
     "OperationInfo",
     "Organization",
     "OrganizationFailed",
@@ -111,9 +114,25 @@ __all__ = [
     "UnexpectedResponseError",
     "UpdateCallRequest",
     "Watch",
+    "WatchLevels",
     "WatchStats",
     "WireRequest",
     "WireResponse",
     "WrongLoopError",
     "__version__",
 ]
+
+_LAZY = ("Fleet", "FleetEvents")
+"""Names that need an extra: imported on first use."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from . import fleet  # noqa: PLC0415 - needs nats-py
+
+        return getattr(fleet, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY} - {"Any"})

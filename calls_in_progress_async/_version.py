@@ -1,3 +1,3 @@
-"""The version, in the one place that the build reads."""
+"""The version of the package, read by the build."""
 
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl as ssl_module
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -33,6 +34,7 @@ from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse
 from .wait_for_call import wait_for_call
 from .watch.fetch import make_fetch
+from .watch.recorder import Numbers, Recorder
 from .watch.settings import WatchSettings
 from .watch.watch import Watch
 
@@ -140,13 +142,14 @@ class CallsInProgressClient:
         self._retry = settings.retry
         self._transport = AiohttpTransport(http, session) if transport is None else transport
         self._limiter = RateLimiter(settings.rate_limit)
+        self._hooks = _hooks(instrumentation)
         pipeline = self._pipeline = Pipeline(
             self._transport,
             Tokens(token),
             self._limiter,
             settings,
             base_url=self._base_url,
-            hooks=_hooks(instrumentation),
+            hooks=self._hooks,
         )
         self._affinity = LoopAffinity(may_move=lambda: pipeline.idle)
         self._closed = False
@@ -161,7 +164,7 @@ class CallsInProgressClient:
         ``CALLS_IN_PROGRESS_BASE_URL``, ``CALLS_IN_PROGRESS_NETWORK``, ``CALLS_IN_PROGRESS_ORGANIZATION_TYPE_CASE``.
 
         Raises:
-            InvalidRequestError: There is no token, or a variable holds what the setting refuses.
+            InvalidRequestError: There is no token, or a variable holds an invalid value.
         """
         return cls(**environment.complete({**settings}))
 
@@ -223,7 +226,7 @@ class CallsInProgressClient:
 
         validation.check_number("max_age", max_age, "seconds")
         self._check_usable()
-        fetch = partial(self.send, request, timeout=None)
+        fetch = partial(self._execute, request, partial(_read, request, self._wire_format), None, shared=True)
         return await self._cache.get(request, fetch, max_age, self._seconds(timeout))
 
     def find_many(
@@ -253,6 +256,8 @@ class CallsInProgressClient:
         *,
         max_in_flight: int = 64,
         max_pending: int = 100_000,
+        record: str | os.PathLike[str] | None = None,
+        record_numbers: Numbers = "hashed",
     ) -> Watch:
         """Watch organizations: ``async with client.watch(...) as watch``, then ``async for event in watch``.
 
@@ -266,6 +271,10 @@ class CallsInProgressClient:
             max_in_flight: Number of polls at once.
             max_pending: Number of events that nobody has taken at which polling pauses. Nothing is lost, and memory is
                 bounded.
+            record: A file to append each event to, as a line of JSON, when iteration returns it. ``calls-in-progress
+                replay`` and ``testing.replay`` serve the recorded calls again.
+            record_numbers: ``"hashed"`` records made-up numbers, the same for the whole watch; ``"masked"`` two digits.
+                Both leave out demographics. ``"plain"`` records all.
 
         Raises:
             InvalidRequestError: An argument is out of its range, ``organizations`` is not an iterable of
@@ -279,8 +288,17 @@ class CallsInProgressClient:
             max_retry_after=self._retry.max_retry_after,
         )
         fetch = make_fetch(self._execute, strict=self._wire_format.strict)
-        watch = Watch(fetch, organizations, settings, check_usable=self._check_usable, resume_from=resume_from)
+        watch = Watch(
+            fetch,
+            organizations,
+            settings,
+            check_usable=self._check_usable,
+            resume_from=resume_from,
+            recorder=None if record is None else Recorder(record, record_numbers),
+        )
         self._ongoing.add(watch)
+        if self._hooks is not None:
+            self._hooks.notify("on_watch", watch)
         if self._closed:
             watch._end_with_client()
         return watch
@@ -389,6 +407,7 @@ class CallsInProgressClient:
         timeout: float | None = UNSET,
         *,
         operation: str | None = None,
+        shared: bool = False,
     ) -> T:
         """Send a request, and read its response, of any status, with ``read``."""
         self._check_usable()
@@ -400,6 +419,7 @@ class CallsInProgressClient:
         wire = request.wire(self._wire_format)
         if operation is not None:
             wire.operation = operation
+        wire.shared = shared
         return await self._pipeline.execute(wire, request.organization, seconds, read)
 
     def _seconds(self, timeout: float | None) -> float | None:

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from random import Random
 
-randomness = Random()  # noqa: S311 - jitter and backoff are no secrets
+randomness: Random = Random()  # noqa: S311 - jitter and backoff are no secrets
 """The source of every random number. `seed` it to repeat a run."""
 
 _last_reader: Callable[[], float] = time.monotonic
+_BOOT_TIME: int | None = getattr(time, "CLOCK_BOOTTIME", None)
 _ASYNCIO_TIME = asyncio.BaseEventLoop.time  # the original, even if a test library replaces it later
 
 
@@ -43,6 +44,17 @@ def unix_time() -> float:
     except RuntimeError:
         return time.time()
     return float(getattr(loop, "unix_time", time.time)())
+
+
+def time_with_sleep() -> float:
+    """Return seconds on a clock that goes on while the machine sleeps, where there is one; else as `now`."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    if _BOOT_TIME is None or hasattr(loop, "unix_time"):
+        return now()
+    return time.clock_gettime(_BOOT_TIME)
 
 
 def utc_now() -> datetime:

@@ -96,7 +96,7 @@ class TlsError(TransportError):
 
 
 class ResponseError(CallsInProgressError):
-    """The server's response is not the one that was asked for.
+    """The server's response is not the expected one.
 
     Attributes:
         status: The HTTP status.

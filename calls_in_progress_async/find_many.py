@@ -27,7 +27,7 @@ class OrganizationCalls:
     """The result of a successful find."""
 
     organization: Organization
-    """The organization asked for."""
+    """The organization of the find."""
     calls: CurrentCalls
     """Its calls in progress."""
     error: None = None
@@ -39,7 +39,7 @@ class OrganizationError:
     """The result of a failed find."""
 
     organization: Organization
-    """The organization asked for."""
+    """The organization of the find."""
     error: Exception
     """The exception raised by the find."""
     calls: None = None

@@ -16,13 +16,17 @@ class FrozenDict(dict[K, V]):
 
     __slots__ = ()
 
-    def _reject(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError("this mapping cannot be changed, copy it with dict(...) first")
-
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _reject
-
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
 
     def __reduce__(self) -> tuple[Any, ...]:  # the default would fill an empty one entry by entry
         return type(self), (dict(self),)
+
+
+def _reject(*_: Any, **__: Any) -> NoReturn:
+    raise TypeError("this mapping cannot be changed, copy it with dict(...) first")
+
+
+# Type checkers see the methods of dict: an override without its overloads has no type of its own for them.
+for _name in ("__setitem__", "__delitem__", "__ior__", "clear", "pop", "popitem", "setdefault", "update"):
+    setattr(FrozenDict, _name, _reject)

@@ -1,7 +1,8 @@
 """Instrumentation: hooks around operations and attempts, for traces, metrics and logs of your own.
 
 An operation is one call of the client (``find``, ``update``, ``poll``); an attempt is one request on the wire. Pass
-hooks as ``CallsInProgressClient(instrumentation=[...])``. Without hooks a request pays for two comparisons.
+hooks as ``CallsInProgressClient(instrumentation=[...])``. Without hooks an operation pays for one comparison, and each
+of its attempts for one more. `calls_in_progress_async.opentelemetry` has hooks for OpenTelemetry.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from attrs import define, field
@@ -18,7 +19,8 @@ from attrs import define, field
 from .attempt import Attempt
 from .organization import Organization
 
-logger = logging.getLogger("calls_in_progress_async")
+logger: logging.Logger = logging.getLogger("calls_in_progress_async")
+logger.addHandler(logging.NullHandler())  # else Python prints warnings of a program without logging to stderr
 
 _SHOWN = ("id", "organization_type")
 """Query parameters with a value that identifies no caller."""
@@ -36,6 +38,8 @@ class OperationInfo:
     """The organization that the operation is about."""
     timeout: float | None
     """Seconds for the whole operation; None for no deadline."""
+    shared: bool = False
+    """True if the response is not for one caller alone: a poll of a watch, or a find with ``max_age``."""
     attempts: tuple[Attempt, ...] = ()
     """The attempts; complete when the context manager of the operation is left."""
 
@@ -56,6 +60,27 @@ class AttemptInfo:
     """The HTTP status, once there is a response."""
     error: str | None = None
     """The class name of the error, once the attempt has failed."""
+
+
+class WatchLevels(NamedTuple):
+    """The state of a watch in a few numbers."""
+
+    organizations: int
+    """Number of organizations under watch."""
+    failing: int
+    """Number of organizations failing at present."""
+    calls: int
+    """Number of calls in progress, in the last good responses."""
+    max_staleness: float
+    """The age in seconds of the oldest last good response."""
+
+
+class ObservedWatch(Protocol):
+    """A watch, as hooks see it."""
+
+    def levels(self) -> WatchLevels | None:
+        """Return the numbers at this moment, from any thread; None while polling is not running."""
+        ...
 
 
 class Instrumentation(Protocol):
@@ -94,6 +119,14 @@ class Instrumentation(Protocol):
 
     def on_token_refresh(self, info: OperationInfo) -> None:
         """Called after a 401, when the token callable has returned another token."""
+        return  # type checkers take an empty method of a Protocol for an abstract one
+
+    def on_retry_budget_spent(self, info: OperationInfo) -> None:
+        """Called when no retry follows a failed attempt because the retry budget is spent."""
+        return  # type checkers take an empty method of a Protocol for an abstract one
+
+    def on_watch(self, watch: ObservedWatch) -> None:
+        """Called when a watch is made. Keep only a weak reference to it."""
         return  # type checkers take an empty method of a Protocol for an abstract one
 
 

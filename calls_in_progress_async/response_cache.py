@@ -19,7 +19,7 @@ class ResponseCache(Generic[Response]):
     """Requests in flight, and responses still young enough for a caller."""
 
     def __init__(self) -> None:
-        self.hits = 0
+        self.hits: int = 0
         """Number of responses without a request of their own."""
         self._flights: SingleFlight[Response] = SingleFlight(self._keep)
         self._responses: OrderedDict[Hashable, tuple[float, Response]] = OrderedDict()  # oldest first

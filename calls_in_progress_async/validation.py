@@ -55,7 +55,7 @@ def instance(kind: type | tuple[type, ...], expected: str, *, optional: bool = F
     return check
 
 
-flag = instance(bool, "True or False")
+flag: Validator = instance(bool, "True or False")
 
 
 def text(parameter: str, value: Any) -> str:

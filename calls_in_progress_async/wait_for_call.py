@@ -78,7 +78,7 @@ class CallMatcher:
         Raises:
             InvalidRequestError: A phone number is malformed.
         """
-        request.wire(wire_format)  # refuses a number as a find does
+        request.wire(wire_format)  # rejects a number as a find does
         region = wire_format.default_region
         return cls(
             request.transaction_id,

@@ -1,4 +1,4 @@
-"""Run the README's first program in an environment that has only the built wheel."""
+"""Run the README's first program in an environment with the built wheel only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from calls_in_progress_async.sandbox import SandboxServer
 
 
 async def main() -> None:
-    """Find calls, and check that nothing but the wheel and its dependencies is installed."""
+    """Find calls, and check the environment: only the wheel and its dependencies are installed."""
     async with (
         SandboxServer(organizations=10, seed=7) as sandbox,
         CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client,

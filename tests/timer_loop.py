@@ -8,9 +8,8 @@ import itertools
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from virtual_loop import VirtualLoop
-
 from calls_in_progress_async.limits.token_bucket import TokenBucket
+from calls_in_progress_async.testing.virtual_clock import VirtualLoop
 
 
 class TimerLoop(VirtualLoop):

@@ -61,7 +61,7 @@ class Layout:
     width: int
     """Characters of a line."""
     is_cut: bool = False
-    """True to cut the lines of chosen columns at the width, as a live picture needs it."""
+    """True to cut the lines of chosen columns at the width, as a live table needs it."""
 
 
 def call_table(rows: Sequence[Row], view: View, layout: Layout) -> Table:

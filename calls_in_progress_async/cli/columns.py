@@ -10,8 +10,8 @@ import click
 from attrs import evolve, frozen
 
 from ..organization import Organization
+from ..phone_masking import mask_field, mask_number
 from ..records import Call
-from .masking import field_value, phone_number
 
 _CUSTOM = "custom_data."
 _UTM = "utm_"
@@ -25,6 +25,10 @@ class View:
     """The present, as an aware time."""
     masked: bool = True
     """True to show only the last digits of callers' phone numbers."""
+
+    def field(self, name: str, value: str) -> str:
+        """Return the value of a call's field for the table."""
+        return mask_field(name, value) if self.masked else value
 
 
 @frozen
@@ -78,11 +82,12 @@ def _utm(_: Organization, call: Call, view: View) -> str:
 
 def _custom_values(call: Call, view: View) -> dict[str, str]:
     fields = (call.custom_data or {}).items()
-    return {name: field_value(name, field.value, masked=view.masked) for name, field in fields if field.value}
+    return {name: view.field(name, field.value) for name, field in fields if field.value}
 
 
 def _caller(_: Organization, call: Call, view: View) -> str | None:
-    return phone_number(call.calling_phone_number, masked=view.masked)
+    number = call.calling_phone_number
+    return mask_number(number) if number is not None and view.masked else number
 
 
 def _campaign(_: Organization, call: Call, __: View) -> str | None:
@@ -127,7 +132,7 @@ def _field_column(name: str) -> Column:
 def _field_text(name: str, value: Any, view: View) -> str:
     if isinstance(value, datetime):
         return value.astimezone().isoformat(" ", "seconds")
-    return field_value(name if name.startswith("calling") else "", str(value), masked=view.masked)
+    return view.field(name if name.startswith("calling") else "", str(value))
 
 
 def _custom_column(name: str) -> Column:

@@ -177,7 +177,7 @@ def _open_stage(console: Console, show: Demo) -> Iterator[Stage]:
 
 @frozen
 class _LiveStage:
-    """One picture over another, on a terminal."""
+    """Draws frames over one another on a terminal."""
 
     _table: LiveTable
 

@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
 EPILOG = """\b
 Exit codes:
     0  done
-    1  the API refused, or could not be reached
+    1  the API rejected the request, or could not be reached
     2  the command line or a setting is wrong; nothing was sent
     3  the token is missing, or the API does not accept it
     4  the named call is not in progress

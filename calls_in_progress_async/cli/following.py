@@ -14,7 +14,7 @@ from ..watch.watch import Watch
 
 @define
 class Repeated:
-    """Work to do again and again, such as drawing the next picture."""
+    """Work to do again and again, such as drawing the next frame."""
 
     seconds: float
     """Seconds between two runs."""

@@ -38,7 +38,7 @@ Footer = Callable[[], Sequence[Text]]
 
 @contextmanager
 def live_table(console: Console, watch: Watch, footer: Footer, options: TableOptions) -> Iterator[LiveTable]:
-    """Draw on a terminal; the last picture stays."""
+    """Draw on a terminal; the last frame stays."""
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         yield LiveTable(live, watch, footer, options)
 
@@ -54,7 +54,7 @@ class LiveTable:
         self._recent: dict[tuple[Organization, str | None], tuple[float, Row]] = {}
 
     def show(self, event: CallEvent) -> None:
-        """Highlight the call of an event in the next pictures."""
+        """Highlight the call of an event in the next frames."""
         if isinstance(event, OrganizationFailed | OrganizationRecovered | OrganizationResumed):
             return
         row = Row(event.organization, event.call, _STYLES[type(event)])
@@ -64,7 +64,7 @@ class LiveTable:
             del self._recent[next(iter(self._recent))]
 
     def tick(self) -> None:
-        """Draw the next picture."""
+        """Draw the next frame."""
         now = clock.now()
         self._recent = {key: entry for key, entry in self._recent.items() if now - entry[0] < _HIGHLIGHTED}
         console, footer = self._live.console, self._footer()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from math import isfinite
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
@@ -15,6 +15,13 @@ from .columns import WIDE_COLUMNS, Column, parse_columns
 from .error_reports import problem_of
 
 R = TypeVar("R")
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
+"""An option, added to a command's function."""
+
+if TYPE_CHECKING:
+    _OrganizationParameter: TypeAlias = click.ParamType[Organization]
+else:
+    _OrganizationParameter = click.ParamType  # not generic at run time in the oldest click allowed
 
 
 class FiniteRange(click.FloatRange):
@@ -28,10 +35,10 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-class OrganizationArgument(click.ParamType):  # type: ignore[type-arg]  # click 8.1's is not generic
+class OrganizationArgument(_OrganizationParameter):
     """An organization, written as ``advertiser:25``."""
 
-    name = "organization"
+    name: str = "organization"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Organization:
         """Read an organization, or end the command with the reason."""
@@ -43,15 +50,17 @@ class OrganizationArgument(click.ParamType):  # type: ignore[type-arg]  # click 
 
 ORGANIZATION = OrganizationArgument()
 
-organizations_option = click.option(
+organizations_option: Decorator = click.option(
     "--organizations",
     "organizations_file",
     type=click.File(encoding="utf-8"),
     metavar="FILE",
     help="Organizations from a file, one a line, with comments after a #; - is stdin.",
 )
-show_numbers = click.option("--show-numbers", is_flag=True, help="Show callers' phone numbers whole, not masked.")
-as_json = click.option("--json", "as_json", is_flag=True, help="Lines of JSON, for programs.")
+show_numbers: Decorator = click.option(
+    "--show-numbers", is_flag=True, help="Show callers' phone numbers whole, not masked."
+)
+as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Lines of JSON, for programs.")
 
 _columns = click.option(
     "--columns",

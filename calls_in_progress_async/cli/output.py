@@ -46,7 +46,7 @@ def _console(stream: TextIO) -> Console:
 
 
 def is_live(console: Console) -> bool:
-    """Return True if pictures can be drawn over one another."""
+    """Return True if frames can be drawn over one another."""
     return console.is_terminal and not console.is_dumb_terminal
 
 

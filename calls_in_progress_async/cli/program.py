@@ -16,8 +16,12 @@ from .demo import demo
 from .error_reports import report
 from .escaping import printable, printable_lines
 from .exit_codes import EPILOG, ExitCode
+from .fleet import fleet
+from .fleet_demo import demo as fleet_demo
+from .fleet_status import status as fleet_status
 from .list_calls import list_calls
 from .output import say
+from .replay import replay
 from .sandbox import sandbox
 from .streams import discard, prepare_streams
 from .update_call import update
@@ -115,5 +119,7 @@ def program() -> None:
     """
 
 
-for _command in (demo, list_calls, update, watch, wallboard, check, sandbox):
+fleet.add_command(fleet_demo)
+fleet.add_command(fleet_status)
+for _command in (demo, list_calls, update, watch, wallboard, check, sandbox, replay, fleet):
     program.add_command(_command)

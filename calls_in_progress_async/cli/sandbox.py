@@ -41,10 +41,11 @@ def sandbox(fault_rate: float, as_json: bool, **settings: Any) -> int:
     Organization 1 is a network, the others are advertisers: network:1, advertiser:2, ...
     """
     faults = [Fault(probability=fault_rate)] if fault_rate else []
-    return run(_serve(SandboxServer(faults=faults, **settings), as_json=as_json))
+    return run(serve(SandboxServer(faults=faults, **settings), as_json=as_json))
 
 
-async def _serve(server: SandboxServer, *, as_json: bool) -> int:
+async def serve(server: SandboxServer, *, as_json: bool) -> int:
+    """Run a sandbox, and introduce the sandbox to the user, until Ctrl-C."""
     async with server:
         if as_json:
             write_json({"url": server.url, "token": server.token})

@@ -15,7 +15,7 @@ def prepare_streams() -> None:
     """Make stdin, stdout and stderr usable.
 
     Raises:
-        OSError: A stream refuses any output, so that a result could not be shown.
+        OSError: A stream rejects any output, so that a result could not be shown.
     """
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):

@@ -29,7 +29,7 @@ class DemoDay:
     interval: float
     """Seconds between two polls of an organization."""
     fields: Sequence[str]
-    """Custom fields that the sandbox's calls have."""
+    """Custom fields of the sandbox's calls."""
     history: Sequence[tuple[float, int]]
     """Live calls over the last hour, as (seconds since 1970, calls)."""
 
@@ -54,7 +54,7 @@ async def demo_day(seed: int = 7) -> AsyncIterator[DemoDay]:
 
 
 def _an_hour_old(seed: int) -> SandboxServer:
-    """Make a sandbox whose simulated time began an hour ago, so that the chart has something to show."""
+    """Make a sandbox whose simulated time began an hour ago, because a chart needs a past."""
     return SandboxServer(
         organizations=_ORGANIZATIONS,
         seed=seed,

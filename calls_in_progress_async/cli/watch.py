@@ -32,7 +32,7 @@ from .watch_lines import Display, JsonLines, TextLines
 from .watch_tally import Tally
 
 _TICK = 0.25
-"""Seconds between two pictures."""
+"""Seconds between two frames."""
 _SAVE_EVERY = 10.0
 """Seconds between two checkpoints."""
 

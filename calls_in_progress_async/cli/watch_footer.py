@@ -18,7 +18,7 @@ _RATE_OVER = 20
 
 
 class WatchFooter:
-    """Makes the lines for each picture."""
+    """Makes the lines of the footer for each frame."""
 
     def __init__(self, watch: Watch, tally: Tally) -> None:
         self._watch = watch
@@ -51,5 +51,5 @@ class WatchFooter:
 
 
 def one_line(text: str, style: str = "") -> Text:
-    """Make a line of a picture: harmless, and cut at the edge of the terminal."""
+    """Make a line of a frame: control characters escaped, and cut at the edge of the terminal."""
     return Text(printable(text), style, no_wrap=True, overflow="ellipsis")

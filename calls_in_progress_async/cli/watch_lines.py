@@ -7,6 +7,8 @@ from datetime import datetime
 from typing import Any, Protocol, assert_never
 
 from .. import clock
+from ..phone_masking import mask_field, mask_number
+from ..records import Call
 from ..watch.events import (
     CallChanged,
     CallEnded,
@@ -17,7 +19,6 @@ from ..watch.events import (
     OrganizationResumed,
 )
 from .columns import clock_time
-from .masking import field_value, phone_number
 from .output import write_json, write_line
 
 
@@ -89,8 +90,7 @@ def describe(event: CallEvent, *, masked: bool) -> str:
     """Return an event in words, without its organization."""
     match event:
         case CallStarted(_, call):
-            caller = phone_number(call.calling_phone_number, masked=masked)
-            return f"started  {call.transaction_id} from {caller or 'an unknown number'}"
+            return f"started  {call.transaction_id} from {_caller(call, masked)}"
         case CallChanged(_, call, _, changes):
             differences = ", ".join(_difference(name, *changes[name], masked) for name in changes)
             return f"changed  {call.transaction_id} {differences or 'since the checkpoint'}"
@@ -107,6 +107,11 @@ def describe(event: CallEvent, *, masked: bool) -> str:
             assert_never(event)
 
 
+def _caller(call: Call, masked: bool) -> str:
+    number = call.calling_phone_number or "an unknown number"
+    return mask_number(number) if call.calling_phone_number and masked else number
+
+
 def _difference(name: str, old: object, new: object, masked: bool) -> str:
     return f"{name}: {_shown(name, old, masked)} -> {_shown(name, new, masked)}"
 
@@ -114,4 +119,6 @@ def _difference(name: str, old: object, new: object, masked: bool) -> str:
 def _shown(name: str, value: object, masked: bool) -> str:
     if value is None:
         return "nothing"
-    return _as_text(value) if isinstance(value, datetime) else field_value(name, str(value), masked=masked)
+    if isinstance(value, datetime):
+        return _as_text(value)
+    return mask_field(name, str(value)) if masked else str(value)

@@ -21,7 +21,7 @@ from .output import count
 
 @define
 class Tally:
-    """Counts of the events so far, and the organizations that fail."""
+    """Counts of the events so far, and the failing organizations."""
 
     failing: dict[Organization, Exception] = field(factory=dict)
     """The error of each organization without a recovery since."""

@@ -17,7 +17,9 @@ _TRANSACTION_ID = re.compile(r"[0-9A-Za-z-]{1,32}")
 _CONTROL_IN_VALUE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # a value may hold newlines and tabs
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
-is_organization = validation.instance(Organization, "an Organization, such as Organization.advertiser(25)")
+is_organization: validation.Validator = validation.instance(
+    Organization, "an Organization, such as Organization.advertiser(25)"
+)
 
 
 def is_transaction_id(_: Any, attribute: Attribute[Any], value: Any) -> None:

@@ -38,7 +38,7 @@ class CurrentCallsRequest:
     """The number to which the call was transferred."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse one phone number without the other."""
+        """Reject one phone number without the other."""
         if (self.calling_phone_number is None) != (self.destination_phone_number is None):
             missing = _CALLING if self.calling_phone_number is None else _DESTINATION
             raise validation.invalid(missing, "is missing: the API takes both phone numbers or neither")
@@ -50,7 +50,7 @@ class CurrentCallsRequest:
 
     @property
     def has_filter(self) -> bool:
-        """True if the request asks for less than all calls."""
+        """True if the request filters the calls."""
         return not (self.transaction_id is None and self.external_unique_id is None and not self.has_phone_numbers)
 
     def wire(self, wire_format: WireFormat) -> WireRequest:
@@ -71,13 +71,14 @@ class CurrentCallsRequest:
         """Turn the response into records.
 
         Raises:
-            ResponseError: The server refused, or its response does not say which calls there are.
+            ResponseError: The server rejected the request, or its response does not say which calls there are.
         """
         # The 2022-09 revisions respond to a find by phone number without a match with a 404.
         if response.status == 404 and self.has_filter and says_record_not_found(response):
             return CurrentCalls(attempts=attempts)
         raise_for_status(response)
-        return CurrentCalls._of(parse_body(structure_calls, response, strict=wire_format.strict), attempts)
+        found = parse_body(structure_calls, response, strict=wire_format.strict)
+        return CurrentCalls(found.calls, found.problems, attempts)
 
 
 def _e164(parameter: str, number: str | None, wire_format: WireFormat) -> str | None:

@@ -41,7 +41,7 @@ class UpdateCallRequest:
     """Both do the same; a POST is not repeated once it may have been carried out."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse an update of no call, and one of nothing."""
+        """Reject an update that names no call or changes nothing."""
         if self.transaction_id is None and self.external_unique_id is None:
             raise validation.invalid("transaction_id", "is missing: name the call by it or by external_unique_id")
         if self.new_external_unique_id is None and self.custom_data is None:
@@ -83,7 +83,7 @@ class UpdateCallRequest:
 
         Raises:
             CallNotFoundError: No such call is in progress (404).
-            ResponseError: The server refused, or its response cannot be read.
+            ResponseError: The server rejected the request, or its response cannot be read.
         """
         error = error_of(response, within_success=True)
         if isinstance(error, NotFoundError):

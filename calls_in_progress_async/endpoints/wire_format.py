@@ -1,4 +1,4 @@
-"""The spelling of requests on the wire: settings that all endpoints share."""
+"""The spelling of requests on the wire: the settings shared by all endpoints."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def _to_region(value: Any) -> str:
 
 @frozen(kw_only=True)
 class WireFormat:
-    """The client's settings that shape a request."""
+    """The client's settings for the form of a request."""
 
     api_version: str = field(default="2022-08-01", converter=_to_api_version)
     """The date in the path: the vendor never changed it."""
     organization_type_case: str = field(default="lower", validator=validation.one_of("lower", "capitalized"))
     """The seed documents ``network``; the vendor's page from 2022-09-28 on ``Network``."""
     default_region: str = field(default="US", converter=_to_region)
-    """The country of phone numbers that are written without a ``+``."""
+    """The country of phone numbers without a ``+``."""
     validate_phone_numbers: str = field(default="possible", validator=validation.one_of("possible", "valid", "off"))
     """``"possible"`` because the vendor's own examples, +1 555 999 9999, are not valid numbers."""
     strict: bool = field(default=False, validator=validation.flag)

@@ -52,7 +52,7 @@ class Adaptation:
     decrease: float = attrs.field(default=0.9, converter=validation.plain_number, validator=_SHARE)
     """The share of the rate left by a 429, between 0 and 1. Before the rate has recovered, the n-th round of 429s
     leaves the power of n squared: after a fall to a tenth the limit is found in four rounds. While every request is
-    refused, there is only one cut."""
+    rejected, there is only one cut."""
 
     def __attrs_post_init__(self) -> None:
         if not self.floor <= self.initial <= self.ceiling:
@@ -94,9 +94,10 @@ class AdaptiveRate:
         self, settings: Adaptation, *, rate: float | None = None, limit: float | None = None, share: float = 1.0
     ) -> None:
         self._settings = settings
-        self.share = share
-        self.rate = self._base = self._bounded(settings.initial if rate is None else rate)
-        self.limit = None if limit is None else max(self._bounded(limit), self.rate)
+        self.share: float = share
+        self.rate: float = self._bounded(settings.initial if rate is None else rate)
+        self.limit: float | None = None if limit is None else max(self._bounded(limit), self.rate)
+        self._base = self.rate
         self._age = 0.0  # seconds of use since the last cut
         self._cuts = 0  # since the rate last came near the limit
         self._any_answered = True  # True after a success sent since the last round of 429s
@@ -124,7 +125,7 @@ class AdaptiveRate:
     def on_throttled(self, now: float, sent_at: float, retry_after: float) -> None:
         """Cut the rate, once for all requests sent before the cut.
 
-        If every request since the last cut was refused, do not cut again: the server refuses everything, at any
+        If every request since the last cut was rejected, do not cut again: the server rejects everything, at any
         rate.
 
         Args:

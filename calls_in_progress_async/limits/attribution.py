@@ -10,7 +10,7 @@ from attrs import define
 
 _LIKELY = 0.02
 """The chance at or below which an organization with no response but 429s is limited alone: 1 in 50."""
-_LIKELY_IF_ANSWERED = 0.001
+_LIKELY_IF_RESPONDED = 0.001
 """The chance for an organization with other responses between its 429s: 1 in 1,000."""
 _LEAST_FACTOR = 0.05
 """The most that one 429 can tell: at least two rounds of 429s are needed."""
@@ -41,16 +41,16 @@ class _Suspect:
     """The chance of these 429s if the limit were the token's."""
     counted_at: float = -inf
     """The loop's time in seconds of the last counted 429. A 429 to an earlier request is of the same round."""
-    answered: bool = False
+    responded: bool = False
     """True after another response since the last counted 429."""
     limited_alone: bool = False
     """The verdict."""
 
-    def refuse(self, share: float, now: float) -> None:
+    def reject(self, share: float, now: float) -> None:
         """Count a round of 429s."""
         self.chance = max(_LEAST_CHANCE, self.chance * max(share, _LEAST_FACTOR))
-        self.limited_alone = self.chance <= (_LIKELY_IF_ANSWERED if self.answered else _LIKELY)
-        self.counted_at, self.answered = now, False
+        self.limited_alone = self.chance <= (_LIKELY_IF_RESPONDED if self.responded else _LIKELY)
+        self.counted_at, self.responded = now, False
 
     def fade(self, factor: float) -> bool:
         """Raise the chance, and return True if nothing is left of the suspicion."""
@@ -66,7 +66,7 @@ class ThrottleAttribution:
     multiplies its *chance* by its share of the responses since the last round: this is how likely the limit of the
     token would have hit the same organization again. At 1 in 50 (1 in 1,000 if it had other responses in between) the
     organization counts as limited alone, and its 429s say nothing of the token. With 20 equally busy organizations
-    two or three rounds are enough; an organization with nearly all of the traffic is never told apart from its token.
+    two or three rounds are enough; an organization with nearly all of the traffic is never separated from its token.
 
     A 429 of any other organization doubles the chance, unless the other one is limited alone too, and each other
     response of the organization raises it by 3 %. So a wrong verdict is withdrawn. While in doubt, a 429 is about the
@@ -76,12 +76,12 @@ class ThrottleAttribution:
         most_suspects: Organizations to suspect at once; beyond this the oldest suspicion is dropped.
     """
 
-    __slots__ = ("_answers", "_most_suspects", "_suspects", "_total")
+    __slots__ = ("_most_suspects", "_responses", "_suspects", "_total")
 
     def __init__(self, most_suspects: int) -> None:
         self._most_suspects = most_suspects
         self._suspects: dict[Hashable, _Suspect] = {}
-        self._answers: dict[Hashable, int] = {}  # since the last round of 429s
+        self._responses: dict[Hashable, int] = {}  # since the last round of 429s
         self._total = 0
 
     def on_answered(self, organization: Hashable) -> None:
@@ -89,9 +89,9 @@ class ThrottleAttribution:
         if self._total >= _WINDOW:
             self._forget_answers()
         self._total += 1
-        self._answers[organization] = self._answers.get(organization, 0) + 1
+        self._responses[organization] = self._responses.get(organization, 0) + 1
         if self._suspects and (suspect := self._suspects.get(organization)) is not None:
-            suspect.answered = True
+            suspect.responded = True
             if suspect.fade(_FADING_IF_ANSWERED):
                 del self._suspects[organization]
 
@@ -106,7 +106,7 @@ class ThrottleAttribution:
         suspect = self._suspects.get(organization) or self._add(organization)
         known = suspect.limited_alone
         if sent_at > suspect.counted_at:
-            suspect.refuse((self._answers.get(organization, 0) + 1) / (self._total + 1), now)
+            suspect.reject((self._responses.get(organization, 0) + 1) / (self._total + 1), now)
             self._forget_answers()
             if not suspect.limited_alone:
                 self._fade_others(organization)
@@ -126,5 +126,5 @@ class ThrottleAttribution:
             del self._suspects[key]
 
     def _forget_answers(self) -> None:
-        self._answers.clear()
+        self._responses.clear()
         self._total = 0

@@ -19,11 +19,11 @@ class Waiter:
     __slots__ = ("expires", "future", "key", "next", "number", "previous", "since")
 
     def __init__(self, key: Hashable, future: asyncio.Future[None], since: float, expires: float) -> None:
-        self.key = key
-        self.future = future
-        self.since = since
-        self.expires = expires
-        self.number = 0
+        self.key: Hashable = key
+        self.future: asyncio.Future[None] = future
+        self.since: float = since
+        self.expires: float = expires
+        self.number: int = 0
         self.next: Any = None  # the next waiter of the key while queued, None afterwards
         self.previous: Any = None
 
@@ -46,11 +46,11 @@ class FairQueue:
     __slots__ = ("_expiring", "due", "granted_not_resumed", "heads", "length", "timer")
 
     def __init__(self) -> None:
-        self.length = 0
-        self.granted_not_resumed = 0
+        self.length: int = 0
+        self.granted_not_resumed: int = 0
         self.heads: OrderedDict[Hashable, Waiter] = OrderedDict()
         self.timer: asyncio.TimerHandle | None = None
-        self.due = inf
+        self.due: float = inf
         self._expiring: list[Waiter] = []  # a heap; served waiters leave it late
 
     def first(self) -> Waiter:

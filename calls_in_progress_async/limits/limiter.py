@@ -59,7 +59,7 @@ class RateLimiter:
         self._share = 1.0
         self._token_shares: OrderedDict[str, float] = OrderedDict()
         self._make_error: Callable[[], BaseException] | None = None
-        self.view = RateLimits(self)
+        self.view: RateLimits = RateLimits(self)
         """The public, read-only side."""
 
     def try_acquire(self, limit_key: LimitKey, organization: Hashable) -> bool:
@@ -149,7 +149,7 @@ class RateLimiter:
             bucket.give_back()
 
     def is_paused(self, limit_key: LimitKey, organization: Hashable) -> bool:
-        """Return True if the server asked for a pause that still lasts, for the token or for this organization."""
+        """Return True if a pause after a 429 still lasts, for the token or for this organization."""
         limit = self._shared.get(limit_key)
         return (limit is not None and limit.bucket.paused) or self._is_paused_alone(limit_key, organization)
 
@@ -168,7 +168,7 @@ class RateLimiter:
             limit_key: The key given to ``acquire``.
             organization: The organization given to ``acquire``.
             throttled: True for a 429, or a 503 with Retry-After.
-            retry_after: Seconds to pause, asked for by the server and already capped; None without Retry-After.
+            retry_after: Seconds to pause, from the server's Retry-After and already capped; None without Retry-After.
             sent_at: The loop's time in seconds when the request was sent.
         """
         limit = self._shared.get(limit_key) or self._open(limit_key)
@@ -203,6 +203,13 @@ class RateLimiter:
         rate, burst = self._shared_limit(limit_key, limit.adaptive)
         if rate != limit.bucket.rate:
             limit.bucket.set_limit(rate, burst)
+
+    def begin_with(self, settings: RateLimit) -> bool:
+        """Use these limits, before the first request and if there are none yet. Return False if it is too late."""
+        if self._settings is not _UNLIMITED or self._shared:
+            return False
+        self._settings = settings
+        return True
 
     def set_share(self, fraction: float, token: str | None) -> None:
         """Use a share of every rate and burst from now on: of one token, or of every token without its own share."""

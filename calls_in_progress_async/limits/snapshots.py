@@ -22,9 +22,9 @@ class BucketSnapshot:
     paused_for: float
     """Seconds until the pause ends; 0 without a pause, infinite in a closed bucket."""
     granted: int
-    """Grants so far, less the grants that were given back."""
+    """Grants so far, less the returned ones."""
     cancelled: int
-    """Waits that ended in a cancellation."""
+    """Cancelled waits."""
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +32,7 @@ class LimiterSnapshot:
     """The state of a client's limits at one moment."""
 
     shared: Mapping[str, BucketSnapshot]
-    """The bucket of each host and token, by a digest that hides the token."""
+    """The bucket of each host and token, by a digest instead of the token."""
     organizations: int
     """Organizations with a bucket of their own."""
     organizations_waiting: int

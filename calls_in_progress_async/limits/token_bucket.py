@@ -108,7 +108,7 @@ class TokenBucket:
 
         Args:
             key: The owner of the request: keys take turns, each in its own order of arrival.
-            max_wait: Seconds; a longer wait is refused, at once if it can be foreseen.
+            max_wait: Seconds; a longer wait is rejected, at once if it can be foreseen.
 
         Returns:
             Seconds waited.
@@ -147,7 +147,7 @@ class TokenBucket:
     def pause(self, seconds: float) -> None:
         """Grant nothing for some seconds from now. A pause never shortens an earlier one.
 
-        A waiter whose ``max_wait`` ends before the pause is refused at once.
+        A waiter whose ``max_wait`` ends before the pause is rejected at once.
         """
         self._follow_loop()
         now = self._refill()
@@ -288,7 +288,7 @@ class TokenBucket:
             self.give_back()
 
     def _serve(self) -> None:
-        """Grant the tokens there are after the last refill, refuse late waiters, and set the timer for the rest."""
+        """Grant the tokens there are after the last refill, reject late waiters, and set the timer for the rest."""
         queue = self._queue
         while queue.length:
             waiter = queue.first()
@@ -302,7 +302,7 @@ class TokenBucket:
             queue.remove(waiter, served=True)
             queue.granted_not_resumed += 1
             waiter.future.set_result(None)
-        self._refuse_late(queue)
+        self._reject_late(queue)
         if queue.length:
             self._arm()
         elif queue.granted_not_resumed:
@@ -310,7 +310,7 @@ class TokenBucket:
         else:
             self._settle()
 
-    def _refuse_late(self, queue: FairQueue) -> None:
+    def _reject_late(self, queue: FairQueue) -> None:
         """Raise RateLimitWaitError in every waiter with an expiry in the past or before the end of the pause."""
         until = max(self._paused_until, self._at + _ROUNDING)
         while (waiter := queue.pop_expiring(until)) is not None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
-from itertools import count, repeat
 from typing import Any, NamedTuple, TypeVar, cast
-from weakref import ref
 
 from . import lenient_json
-from .call import Call, DecodedCall, adopt_calls, structure_call
-from .codec import ABSENT, Absent, Json, PayloadError, Problem, decode, make_part, try_decode
-from .record import Body, Record
+from .call import CALL_FORMAT, Call, call_reader, check_strictly
+from .codec import ABSENT, Absent, Json, PayloadError, Problem, decode, make_part
+from .record import SharedBody
 
 T = TypeVar("T")
 
@@ -33,7 +31,7 @@ MAX_LENIENT_BODY = 2**20
 _SMALL = 2**17
 """Bytes of a body too small to be checked."""
 _LARGE = 2**20
-"""Bytes of a body from which all objects are counted; in a smaller body, those of one window in eight."""
+"""Bytes of a body from which all values are counted; in a smaller body, those of one window in eight."""
 _BYTES_A_VALUE = 20
 """Least bytes for a key and a value, on average, in a body with more than MAX_ENTRIES values."""
 
@@ -42,37 +40,21 @@ class BoundsError(PayloadError):
     """A body has more content than fits into one step of the event loop."""
 
 
-class Release:
-    """Held by a list of calls: when the list goes, each call kept elsewhere takes a copy of its own JSON.
-
-    A kept call would otherwise hold the body of the whole response.
-    """
-
-    __slots__ = ("_records",)
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self._records = list(map(ref, records))
-
-    def __del__(self) -> None:
-        for record in [each() for each in self._records]:
-            if record is not None:
-                record.detach()
-
-
 class StructuredCalls(NamedTuple):
     """The calls of a body."""
 
     calls: tuple[Call, ...]
     problems: tuple[Problem, ...] = ()
     """The entries other than calls."""
-    release: Release | None = None
-    """To be kept as long as the list of these calls."""
 
 
 @cache
 def _lists_of(entry: Any) -> type[Any]:
     kinds: dict[str, Any] = dict.fromkeys(_LIST_KEYS, list[entry] | Absent)
     return make_part("Lists", {**kinds, _ONE_KEY: Json | Absent}, ABSENT)
+
+
+_RawLists = _lists_of(Json)
 
 
 def _list_in(lists: Any) -> tuple[str, list[Any]] | None:
@@ -95,15 +77,20 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
     """
     plain = _without_mark(body)
     if len(plain) > _SMALL:
-        _check_density(plain, _count_objects(plain))
+        _check_density(plain)
     found = _split(plain)
-    if found is not None and len(found[1]) > MAX_ENTRIES:
-        raise BoundsError(found[0], f"has more than {MAX_ENTRIES:,} entries")
+    if found is not None:
+        _check_number(*found)
     return found
 
 
+def _check_number(key: str, entries: list[Any]) -> None:
+    if len(entries) > MAX_ENTRIES:
+        raise BoundsError(key, f"has more than {MAX_ENTRIES:,} entries")
+
+
 def _split(plain: bytes) -> tuple[str, list[Any]] | None:
-    lists = decode(_lists_of(Json), plain)
+    lists = decode(_RawLists, plain)
     one = None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call])
     return _list_in(lists) or one
 
@@ -137,21 +124,23 @@ def _without_mark(body: bytes) -> bytes:
     return body.removeprefix(b"\xef\xbb\xbf")
 
 
-def _count_objects(body: bytes) -> int:
-    if len(body) > _LARGE:
-        return body.count(b"{")
-    step = 2**15
-    return 8 * sum(body.count(b"{", start, start + step // 8) for start in range(0, len(body), step))
-
-
-def _check_density(body: bytes, objects: int) -> None:
+def _check_density(body: bytes) -> None:
     """Refuse a body of tiny values, since decoding them takes far longer than decoding calls.
 
     Raises:
         BoundsError: The body has too many values.
     """
-    if objects > MAX_OBJECTS or body.count(b",") > MAX_ENTRIES + len(body) // _BYTES_A_VALUE:
+    most_values = MAX_ENTRIES + len(body) // _BYTES_A_VALUE
+    if _count_values(body) > most_values or (len(body) > _LARGE and body.count(b"{") > MAX_OBJECTS):
         raise BoundsError("", "the body has too many values for its size")
+
+
+def _count_values(body: bytes) -> int:
+    """Count the values of a large body by their commas; estimate those of a smaller one from one window in eight."""
+    if len(body) > _LARGE:
+        return body.count(b",")
+    step = 2**15
+    return 8 * sum(body.count(b",", start, start + step // 8) for start in range(0, len(body), step))
 
 
 def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:
@@ -164,7 +153,7 @@ def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:
 
 
 def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
-    """Structure every call of a body.
+    """Structure the list of calls of a body. The calls share the body until they are detached.
 
     Returns:
         The calls; None if the body is an object without any of the keys for calls.
@@ -173,24 +162,34 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
         PayloadError: As `split` and, in strict mode, for any unreadable field.
     """
     plain = _without_mark(body)
-    if len(plain) > _LARGE or (len(plain) > _SMALL and _count_objects(plain) > MAX_ENTRIES):
-        _check_bounds(plain)
-    try:
-        found = _list_in(decode(_lists_of(cast(Any, DecodedCall)), plain))
-    except PayloadError:
-        found = None
-    if found is None:
+    if len(plain) > _SMALL:
+        _check_density(plain)
+    calls = _fill_all(plain)
+    if calls is None:
         return structure_each(body, strict=strict)
-    whole = Body(plain, found[0], _entries_of)
-    adopt_calls(found[1], zip(repeat(whole), count()), strict=strict)
-    return StructuredCalls(tuple(found[1]), (), Release(found[1]))
+    if strict:
+        for call in calls:
+            check_strictly(call)
+    return StructuredCalls(calls)
 
 
-def _check_bounds(plain: bytes) -> None:
-    objects = _count_objects(plain)
-    _check_density(plain, objects)
-    if objects > MAX_ENTRIES:
-        split(plain)  # counts the entries
+def _fill_all(body: bytes) -> tuple[Call, ...] | None:
+    """Decode the list of calls in one go; return None if there is no list, or if any field is unreadable."""
+    for row, fill in (
+        (CALL_FORMAT.plain_row, CALL_FORMAT.fill_plain),
+        (CALL_FORMAT.loose_row, CALL_FORMAT.fill_loose),
+    ):
+        with suppress(PayloadError, ValueError):
+            found = _list_in(decode(_lists_of(cast(Any, row)), body))
+            return None if found is None else _fill(found, fill, body)
+    return None
+
+
+def _fill(found: tuple[str, list[Any]], fill: Callable[..., Call], body: bytes) -> tuple[Call, ...]:
+    key, rows = found
+    _check_number(key, rows)
+    source = SharedBody(body, _entries_of)
+    return tuple([fill(row, source, key, index) for index, row in enumerate(rows)])
 
 
 def _entries_of(body: bytes) -> list[Any]:
@@ -198,28 +197,32 @@ def _entries_of(body: bytes) -> list[Any]:
 
 
 def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
-    """Structure a body entry by entry, each with its own JSON: for a body with something out of the ordinary."""
+    """Structure every call of a body, each from a copy of its own JSON: a kept call holds no other call's.
+
+    Returns:
+        The calls; None if the body is an object without any of the keys for calls.
+
+    Raises:
+        PayloadError: As `split` and, in strict mode, for any unreadable field.
+    """
     found = split_tolerantly(body, strict=strict)
     if found is None:
         return None
     key, entries = found
     calls: list[Call] = []
     problems: list[Problem] = []
-    rejected = 0
+    reader = call_reader()
     for index, entry in enumerate(map(bytes, entries)):
-        path = key if key == _ONE_KEY else f"{key}[{index}]"
-        decoded = try_decode(DecodedCall, entry)
-        if decoded is not None:
-            adopt_calls([decoded], [(Body(entry, path), None)], strict=strict)
-            calls.append(decoded)
-            continue
-        rejected += 1
-        if rejected > MAX_STRUCTURED:
-            raise BoundsError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
         try:
-            calls.append(structure_call(entry, path, strict=strict))
+            call = reader.read(entry, key, None if key == _ONE_KEY else index)
+            if strict:
+                check_strictly(call)
         except PayloadError as error:
             if strict:
                 raise
             problems.append(Problem(error.path, error.reason))
+        else:
+            calls.append(call)
+        if reader.structured > MAX_STRUCTURED:
+            raise BoundsError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
     return StructuredCalls(tuple(calls), tuple(problems))

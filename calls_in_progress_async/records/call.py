@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast, get_type_hints
 
@@ -12,32 +12,20 @@ from attrs import field, fields, frozen
 from .. import clock, validation
 from ..frozen_dict import FrozenDict
 from ..phone_numbers import masked
-from .codec import (
-    Json,
-    JsonFlag,
-    PayloadError,
-    Problem,
-    Text,
-    TextOrList,
-    Time,
-    add_decoding_class,
-    decode_or_structure,
-    decoding_class_of,
-    keys,
-    parse_json,
-)
+from .codec import Json, JsonFlag, PayloadError, Problem, Text, TextOrList, Time, parse_json
 from .custom_data import (
     DEMOGRAPHICS,
     CustomData,
     CustomDataField,
     Demographic,
-    freeze_fields,
+    entry_of,
     read_custom_data,
     read_plain_custom_data,
 )
-from .json_values import flag_of, json_ready
+from .json_values import json_ready
 from .meaning import canonical
-from .record import Body, LazyField, Record
+from .reader import Reader, RecordFormat
+from .record import LazyField, Record
 
 
 def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
@@ -47,13 +35,11 @@ def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
 class _Unread(Record):
     """The slots for the parts of a payload read on demand."""
 
-    __slots__ = ("_custom", "_extra", "_printed_keypresses")
+    __slots__ = ("_custom", "_extra")
 
     _custom: CustomData | None
     """Custom data once it is read; None before. Unset if the call was made by its constructor."""
-    _extra: tuple[FrozenDict[str, Any]]
-    """The unknown fields once they are read. Unset before."""
-    _printed_keypresses: str | list[Any] | None
+    _extra: tuple[FrozenDict[str, Any]]  # unset until it is read
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -114,7 +100,7 @@ class Call(_Unread):
     # 2022-09 only.
     call_start_time_utc: Time | None = None
     transfer_start_time_utc: Time | None = None
-    custom_data: Mapping[str, CustomDataField] | None = field(default=None, converter=freeze_fields)
+    custom_data: Mapping[str, CustomDataField] | None = field(default=None, converter=_freeze)
     """The custom fields by name, from any of the API's shapes."""
     demographics_data: Mapping[str, Demographic] | None = field(default=None, converter=_freeze)
     """The caller's demographics, by ``*_data_append`` key."""
@@ -179,8 +165,7 @@ class Call(_Unread):
         in the API. Fields without a value are left out. `from_payload` makes an equal call of the result.
         """
         values = {name: value for name in _PLAIN if (value := getattr(self, name)) is not None}
-        fields = freeze_fields(self.custom_data)
-        custom: dict[str, Any] = {} if fields is None else dict(fields.entries())
+        custom: dict[str, Any] = {name: entry_of(each) for name, each in (self.custom_data or {}).items()}
         if self.demographics_data is not None:
             custom[DEMOGRAPHICS] = dict(self.demographics_data)
         if custom or self.custom_data is not None:
@@ -196,10 +181,9 @@ class Call(_Unread):
         return self.to_json().encode()
 
     def detach(self) -> None:
-        """Keep a copy of this call's own JSON instead of the whole body."""
+        """Keep a copy of this call's own JSON instead of the body of its list."""
         super().detach()
-        unread = _get_custom_data(self)
-        if isinstance(unread, Json):
+        if isinstance(unread := _get_custom_data(self), Json):
             _set_custom_data(self, unread.copy())
 
     def __repr__(self) -> str:
@@ -222,7 +206,7 @@ class Call(_Unread):
         return _restore, (self.raw_json, self.path)
 
 
-# Decoding.
+# Reading.
 
 
 def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
@@ -236,36 +220,30 @@ def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
     Raises:
         PayloadError: The payload is not an object or, in strict mode, a field cannot be read.
     """
-    decoded, problems = decode_or_structure(decoding_class_of(Call), payload, path)
-    if problems:
-        _set_problems(decoded, problems)
-    adopt_calls([decoded], [(Body(payload, path), None)], strict=strict)
-    return decoded
+    call = call_reader().read(payload, path)
+    if strict:
+        check_strictly(call)
+    return call
 
 
-def adopt_calls(decoded: Sequence[Call], sources: Iterable[tuple[Body, int | None]], *, strict: bool) -> None:
-    """Turn objects of the decoding class into calls, each with its source.
+def call_reader() -> Reader[Call]:
+    """Make a reader for the calls of one body."""
+    return Reader(CALL_FORMAT)
+
+
+def check_strictly(call: Call) -> None:
+    """Refuse a call with an unreadable field.
 
     Raises:
-        PayloadError: In strict mode, a field cannot be read.
+        PayloadError: A field cannot be read.
     """
-    for call, source in zip(decoded, sources, strict=False):
-        _set_source(call, source)
-        _set_class(call, Call)
-        _set_custom(call, None)
-        if _get_printed(call) is not None and call.keypresses is None:
-            _set_keypresses(call, _get_printed(call))
-        if _get_repeat(call).__class__ is str:
-            _set_repeat(call, flag_of(_get_repeat(call)))
-    if strict:
-        for call in decoded:
-            if found := call.problems:
-                raise PayloadError(found[0].path, found[0].reason)
+    if found := call.problems:
+        raise PayloadError(found[0].path, found[0].reason)
 
 
 def meaning(payload: bytes) -> object:
     """Return the content of a call's JSON, equal for two payloads exactly if they mean the same."""
-    return canonical(payload, _DOCUMENTED)
+    return canonical(payload, CALL_KEYS)
 
 
 def _read_custom(call: Call) -> CustomData:
@@ -286,27 +264,22 @@ def _read_extra(call: Call) -> tuple[FrozenDict[str, Any]]:
 
 
 _READ_LATER = ("custom_data", "demographics_data", "extra")
+_PLAIN = tuple(each.name for each in fields(Call) if each.name not in _READ_LATER)
 _HINTS = get_type_hints(Call, include_extras=True)
-DecodedCall = add_decoding_class(
-    Call,
-    {
-        **{each.name: (_HINTS[each.name], each.name) for each in fields(Call) if each.name not in _READ_LATER},
-        "repeat_calling_phone_number": (JsonFlag | None, "repeat_calling_phone_number"),
-        "custom_data": (Json, "custom_data"),
-        "key presses": (TextOrList | None, "_printed_keypresses"),
-    },
-)
-"""The class into which msgspec decodes a call."""
+_JSON = {
+    **{name: _HINTS[name] for name in _PLAIN},
+    "repeat_calling_phone_number": JsonFlag,
+    "key presses": TextOrList,
+    "custom_data": Json,
+}
+"""The type of each key in JSON."""
+CALL_FORMAT = RecordFormat(Call, _JSON, spare={"keypresses": "key presses"})
+_KNOWN = frozenset(_JSON)
+CALL_KEYS = _KNOWN - {"custom_data"}
+"""The keys in JSON of a call's fields, custom data aside."""
 
-# A slot's own getter and setter take half the time of getattr and ``object.__setattr__``.
-_set_source = vars(Record)["_source"].__set__
 _set_problems = vars(Record)["_problems"].__set__
-_set_class = vars(object)["__class__"].__set__
-_set_custom = vars(_Unread)["_custom"].__set__
-_set_extra = vars(_Unread)["_extra"].__set__
-_get_printed = vars(_Unread)["_printed_keypresses"].__get__
-_set_keypresses = vars(Call)["keypresses"].__set__
-_get_repeat, _set_repeat = (getattr(vars(Call)["repeat_calling_phone_number"], name) for name in ("__get__", "__set__"))
+_set_custom, _set_extra = vars(_Unread)["_custom"].__set__, vars(_Unread)["_extra"].__set__
 # msgspec's encoder looks into this slot and writes the JSON there unchanged.
 _get_custom_data, _set_custom_data = vars(Call)["custom_data"].__get__, vars(Call)["custom_data"].__set__
 
@@ -316,10 +289,6 @@ for _name, _cache, _read, _index in (
     ("extra", "_extra", _read_extra, 0),
 ):
     setattr(Call, _name, LazyField(vars(Call)[_name], vars(_Unread)[_cache], cast(Any, _read), _index))
-
-_DOCUMENTED = keys(Call)
-_KNOWN = _DOCUMENTED | {"custom_data"}
-_PLAIN = tuple(each.name for each in fields(Call) if each.name not in ("custom_data", "demographics_data", "extra"))
 
 
 def _restore(payload: bytes, path: str) -> Call:

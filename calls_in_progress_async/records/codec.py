@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cache, partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
 import cattrs
 import msgspec
@@ -23,8 +23,8 @@ from .json_values import flag_of, json_text, type_name
 _REAL_DATETIME: Any = next(each for each in datetime.__mro__ if each.__module__ == "datetime")
 """The class of the standard library, even if a test library (freezegun) replaces it during the import."""
 
-Text: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
-"""Text with a value: the empty text stands for no value."""
+Text: TypeAlias = Annotated[str, "text"]
+"""Text. The empty text stands for no value."""
 if TYPE_CHECKING:
     Time: TypeAlias = Annotated[datetime, msgspec.Meta(tz=True)]
     """A point in time with its UTC offset."""
@@ -34,6 +34,11 @@ TextOrList: TypeAlias = Text | list[Any]
 """A field documented as text on one of the vendor's pages, and as a list on another."""
 JsonFlag: TypeAlias = bool | Literal["true", "false", "yes", "no"]
 """True or false, also spelled as text."""
+FlagOrEmpty: TypeAlias = bool | Literal["true", "false", "yes", "no", ""]
+"""The same or ``""``, which stands for no value."""
+Scalar: TypeAlias = str | int | float | bool | None
+"""The values read as text."""
+ScalarOrList: TypeAlias = str | int | float | bool | list[Any] | None
 Json: TypeAlias = msgspec.Raw
 """A value kept as JSON until it is asked for. None if the payload leaves it out."""
 Absent: TypeAlias = msgspec.UnsetType
@@ -66,6 +71,9 @@ class Part(msgspec.Struct, frozen=True):
 
 T = TypeVar("T")
 
+UNREADABLE = (ValueError, msgspec.DecodeError, RecursionError)
+"""The errors of reading a value: of a hook, of bytes outside UTF-8, of msgspec, and of deep nesting."""
+
 
 def decode(kind: type[T], body: bytes) -> T:
     """Decode ``kind`` from plain JSON in UTF-8.
@@ -76,7 +84,7 @@ def decode(kind: type[T], body: bytes) -> T:
     try:
         if not body.isascii():
             body.decode()  # msgspec does not look into what it skips
-        return cast(T, _decoder(cast(Any, kind))(body))
+        return cast(T, decoder(cast(Any, kind))(body))
     except msgspec.ValidationError as error:
         path, reason = _located(error)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -87,18 +95,19 @@ def decode(kind: type[T], body: bytes) -> T:
 
 
 @cache
-def _decoder(kind: Any) -> Callable[[bytes | Json], Any]:
-    return msgspec.json.Decoder(decoding_class_of(kind)).decode
+def decoder(kind: Any) -> Callable[[bytes | Json], Any]:
+    """Return the function to decode ``kind``, which raises one of `UNREADABLE` for any other JSON."""
+    return msgspec.json.Decoder(kind).decode
 
 
 def make_decoder(kind: type[T]) -> Callable[[bytes | Json], T | None]:
     """Make a function to decode ``kind`` from JSON; the function returns None for any other JSON."""
-    decode_json = _decoder(cast(Any, kind))
+    decode_json = decoder(cast(Any, kind))
 
     def decode_or_none(payload: bytes | Json) -> T | None:
         try:
             return cast(T, decode_json(payload))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return None
 
     return decode_or_none
@@ -109,8 +118,8 @@ def try_decode(kind: type[T], payload: bytes) -> T | None:
     try:
         if not payload.isascii():
             payload.decode()  # msgspec does not look into what it skips
-        return cast(T, _decoder(cast(Any, kind))(payload))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return cast(T, decoder(cast(Any, kind))(payload))
+    except UNREADABLE:
         return None
 
 
@@ -122,7 +131,7 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         reason = "the body is nested too deeply"
         with suppress(RecursionError):
             try:
@@ -139,72 +148,26 @@ def _located(error: msgspec.ValidationError) -> tuple[str, str]:
     return place.strip("`.").replace("[...]", ""), reason[:1].lower() + reason[1:]
 
 
-def make_part(name: str, fields: Mapping[str, Any], default: Any = None) -> type[Part]:
-    """Make a `Part` with these fields by name and type, all with the same default."""
-    of_type = [(key, kind, default) for key, kind in fields.items()]
-    return cast(type[Part], msgspec.defstruct(name, of_type, bases=(Part,), frozen=True))
-
-
-# Records whose attributes differ from their keys in JSON.
-
-
-class _DecodedField(NamedTuple):
-    """A field of a decoding class: the part of `attrs.Attribute` used by msgspec."""
-
-    name: str
-    default: None = None
-    validator: None = None
-
-
-_DECODED_AS: dict[type[Any], type[Any]] = {}
-
-
-def add_decoding_class(kind: type[T], keys: Mapping[str, tuple[Any, str]]) -> type[T]:
-    """Make the subclass of ``kind`` for msgspec to decode into.
-
-    msgspec knows no keys other than the names of the fields of an attrs class, and decodes every field at once. The
-    decoding class has the slots of ``kind`` and an attribute for each key in JSON, so a decoded object becomes a
-    ``kind`` by assigning its ``__class__``.
+def make_part(
+    name: str,
+    fields: Mapping[str, Any],
+    default: Any = None,
+    *,
+    rename: Mapping[str, str] | None = None,
+    gc: bool = True,
+) -> type[Part]:
+    """Make a `Part`.
 
     Args:
-        kind: A slotted attrs class.
-        keys: The type and the name of the slot for each key in JSON.
+        name: The name of the class.
+        fields: The types of the fields by name.
+        default: The default of every field.
+        rename: The keys in JSON by the name of the field, if they differ.
+        gc: False if the collector may pass the parts by.
     """
-    slots = {key: getattr(kind, slot) for key, (_, slot) in keys.items()}
-    hints = {key: hint for key, (hint, _) in keys.items()}
-    fields = tuple(map(_DecodedField, hints))
-    names = {"__slots__": (), "__annotations__": hints, "__attrs_attrs__": fields, **slots}
-    _DECODED_AS[kind] = decoding_class = type(f"Decoded{kind.__name__}", (kind,), names)
-    return decoding_class
-
-
-def decoding_class_of(kind: type[T]) -> type[T]:
-    """Return the class into which msgspec decodes a record."""
-    return _DECODED_AS.get(kind, kind)
-
-
-class _Field(NamedTuple):
-    """The way from a key in JSON to an attribute of the same name."""
-
-    kind: Any
-    hook: Callable[[Any, Any], Any]
-    """Structures a value, or raises a `ValueError` with the reason."""
-
-
-@cache
-def _fields(kind: type[Any]) -> dict[str, _Field]:
-    """Return the fields of a decoding class by key."""
-    hints = get_type_hints(kind, include_extras=True)
-    return {each.name: _Field(hints[each.name], _hook_of(hints[each.name])) for each in kind.__attrs_attrs__}
-
-
-def _hook_of(hint: Any) -> Callable[[Any, Any], Any]:
-    return _converter.get_structure_hook(hint)
-
-
-def keys(kind: type[Any]) -> frozenset[str]:
-    """Return the keys in JSON of a record's fields, custom data aside."""
-    return frozenset(key for key, each in _fields(cast(Any, decoding_class_of(kind))).items() if each.kind is not Json)
+    of_type = [(key, kind, default) for key, kind in fields.items()]
+    part = msgspec.defstruct(name, of_type, bases=(Part,), frozen=True, rename=rename, gc=gc)
+    return cast(type[Part], part)
 
 
 # Structuring with cattrs.
@@ -221,14 +184,16 @@ def _structure_text_or_list(value: Any, _: object) -> str | list[Any]:
     return value if isinstance(value, list) else _structure_text(value, str)
 
 
-def _structure_flag(value: Any, _: object) -> bool:
+def structure_flag(value: Any, _: object = None) -> bool:
+    """Read true or false, or raise a `ValueError` with the reason."""
     flag = flag_of(value)
     if flag is None:
         raise ValueError(f"is {type_name(value)}, not true or false")
     return flag
 
 
-def _structure_time(value: Any, _: object) -> datetime:
+def structure_time(value: Any, _: object = None) -> datetime:
+    """Read a time, or raise a `ValueError` with the reason."""
     if not isinstance(value, str):
         raise ValueError(f"is {type_name(value)}, not text")  # noqa: TRY004 - one kind of error from all hooks
     with suppress(msgspec.ValidationError):
@@ -249,35 +214,29 @@ def _keep(value: Any, _: object) -> Any:
 _converter = cattrs.Converter()
 for _hint, _hook in (
     (Text, _structure_text),
-    (str, _structure_text),
     (TextOrList, _structure_text_or_list),
-    (JsonFlag, _structure_flag),
-    (Time, _structure_time),
+    (JsonFlag, structure_flag),
+    (Time, structure_time),
     (Json, _keep),
 ):
     for _kind in (_hint, _hint | None):
         _converter.register_structure_hook_func(partial(operator.eq, _kind), _hook)
 
 
-def decode_or_structure(kind: type[T], payload: bytes, path: str) -> tuple[T, tuple[Problem, ...]]:
-    """Decode one object or, if msgspec rejects it, structure its fields one by one.
+def structure_fields(hints: Mapping[str, Any], payload: bytes, path: str) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+    """Structure the fields of one object one by one.
 
     Args:
-        kind: A decoding class.
+        hints: The type of each key.
         payload: The JSON of one object.
         path: The place of the object in the body, for problems.
+
+    Returns:
+        The readable values by key, and a problem for each unreadable one.
 
     Raises:
         PayloadError: The payload is not an object.
     """
-    try:
-        return cast(T, _decoder(cast(Any, kind))(payload)), ()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return structure_fields(kind, payload, path)
-
-
-def structure_fields(kind: type[T], payload: bytes, path: str) -> tuple[T, tuple[Problem, ...]]:
-    """Structure one object field by field; an unreadable field is None and becomes a problem."""
     try:
         values = parse_json(payload)
     except PayloadError as error:
@@ -286,24 +245,17 @@ def structure_fields(kind: type[T], payload: bytes, path: str) -> tuple[T, tuple
         raise PayloadError(path, f"is {type_name(values)}, not an object")
     readable: dict[str, Any] = {}
     problems = []
-    for key, (hint, hook) in _fields(cast(Any, kind)).items():
+    for key, hint in hints.items():
         value = values.get(key)
         if value is None or value == "":
             continue
         try:
-            readable[key] = hook(value, hint)
+            readable[key] = _hook_of(hint)(value, hint)
         except ValueError as error:
             problems.append(Problem(f"{path}.{key}", str(error)))
-    return _make(kind, readable), tuple(problems)
-
-
-def _make(kind: type[T], values: Mapping[str, Any]) -> T:
-    record = object.__new__(kind)
-    for name, set_slot in _setters(cast(Any, kind)):
-        set_slot(record, values.get(name))
-    return record
+    return readable, tuple(problems)
 
 
 @cache
-def _setters(kind: Any) -> tuple[tuple[str, Callable[[Any, Any], None]], ...]:
-    return tuple((each.name, vars(kind)[each.name].__set__) for each in kind.__attrs_attrs__)
+def _hook_of(hint: Any) -> Callable[[Any, Any], Any]:
+    return _converter.get_structure_hook(hint)

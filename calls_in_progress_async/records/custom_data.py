@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
-from typing import Any, NamedTuple, TypeAlias, TypedDict, cast
+from typing import Any, NamedTuple, TypeAlias
 
 from attrs import frozen
 
 from ..frozen_dict import FrozenDict
-from .codec import Json, Part, Problem, Text, make_decoder
+from .codec import Json, Part, Problem, make_decoder
+from .filling import make_filler
 from .json_values import json_text, type_name
 
 Demographic: TypeAlias = str | bool | None
@@ -18,7 +18,7 @@ DEMOGRAPHICS = "demographics_data"
 """The key of the demographics, among the custom fields."""
 
 
-@frozen
+@frozen(weakref_slot=False)
 class CustomDataField:
     """One custom field of a call."""
 
@@ -29,68 +29,19 @@ class CustomDataField:
     """``Short Text`` and the like; only the beta's response to an update has it."""
 
 
-class _Entry(TypedDict, total=False):
+class _Row(Part, frozen=True, gc=False):
     """The JSON of a custom field."""
 
-    value: Text | None
-    source: Text | None
-    data_type: Text | None
+    value: str | None = None
+    source: str | None = None
+    data_type: str | None = None
 
 
-class CustomFields(FrozenDict[str, Any]):
-    """Custom fields by name, each made on demand: making them all would take as long as decoding the call.
+_KEYS = ("value", "source", "data_type")
+_fill_field = make_filler(CustomDataField, {key: f"row.{key} or None" for key in _KEYS})
 
-    The entries inside are the objects of the JSON. A JSON encoder looks inside, and so writes the API's form.
-    """
-
-    __slots__ = ()
-
-    def __getitem__(self, name: str) -> CustomDataField:
-        return CustomDataField(**cast(_Entry, super().__getitem__(name)))
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return the field with this name, or ``default``."""
-        return self[name] if name in self else default  # noqa: SIM401 - this is that method
-
-    def values(self) -> ValuesView[CustomDataField]:  # type: ignore[override]
-        """Return the fields."""
-        return ValuesView(self)
-
-    def items(self) -> ItemsView[str, CustomDataField]:  # type: ignore[override]
-        """Return the names and the fields."""
-        return ItemsView(self)
-
-    def __iter__(self) -> Iterator[str]:  # without it, ``dict(...)`` would copy the entries inside
-        return super().__iter__()
-
-    def copy(self) -> dict[str, CustomDataField]:
-        """Return a dict of the fields."""
-        return dict(self)
-
-    def __or__(self, other: Any) -> Any:
-        return dict(self) | other
-
-    def __ror__(self, other: Any) -> Any:
-        return other | dict(self)
-
-    def __eq__(self, other: object) -> bool:
-        return dict(self) == (dict(other) if isinstance(other, Mapping) else other)
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return super().__hash__()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.entries(),)
-
-    def entries(self) -> dict[str, _Entry]:
-        """Return the JSON of the fields."""
-        return {name: cast(_Entry, super(CustomFields, self).__getitem__(name)) for name in self}
+CustomFields: TypeAlias = FrozenDict[str, CustomDataField]
+"""Custom fields by name."""
 
 
 class CustomData(NamedTuple):
@@ -105,7 +56,7 @@ class _Demographics(Part, frozen=True):
     demographics_data: dict[str, Demographic] | None = None
 
 
-_decode_fields = make_decoder(dict[str, _Entry])
+_decode_rows = make_decoder(dict[str, _Row])
 _decode_demographics = make_decoder(_Demographics)
 
 
@@ -114,28 +65,22 @@ def read_plain_custom_data(payload: Json) -> CustomData | None:
 
     It takes a tenth of the time of `read_custom_data`.
     """
-    fields = _decode_fields(payload)
-    if fields is None:
+    rows = _decode_rows(payload)
+    if rows is None:
         return None
-    if fields.pop(DEMOGRAPHICS, None) is None:
-        return CustomData(CustomFields(fields))
-    found = _decode_demographics(payload)
-    if found is None:
-        return None
-    demographics = found.demographics_data
-    return CustomData(CustomFields(fields), None if demographics is None else _freeze(demographics))
+    demographics = None
+    if rows.pop(DEMOGRAPHICS, None) is not None:
+        found = _decode_demographics(payload)
+        if found is None:
+            return None
+        demographics = None if found.demographics_data is None else _freeze(found.demographics_data)
+    return CustomData(FrozenDict(zip(rows, map(_fill_field, rows.values()), strict=True)), demographics, ())
 
 
-def freeze_fields(fields: Mapping[str, CustomDataField] | None) -> CustomFields | None:
-    """Make an immutable copy of custom fields."""
-    if fields is None or isinstance(fields, CustomFields):
-        return fields
-    return CustomFields({name: _entry_of(each) for name, each in fields.items()})
-
-
-def _entry_of(field: CustomDataField) -> _Entry:
-    entry = {"value": field.value, "source": field.source, "data_type": field.data_type}
-    return cast(_Entry, {key: value for key, value in entry.items() if key == "value" or value is not None})
+def entry_of(field: CustomDataField) -> dict[str, str | None]:
+    """Return the JSON of a custom field."""
+    entry = {key: getattr(field, key) for key in _KEYS}
+    return {key: value for key, value in entry.items() if key == "value" or value is not None}
 
 
 def _freeze(demographics: dict[str, Demographic]) -> FrozenDict[str, Demographic]:
@@ -156,15 +101,15 @@ def read_custom_data(value: Any, path: str) -> CustomData:
         return CustomData()
     if isinstance(value, list):
         named = _by_name(value, path, problems)
-        return CustomData(CustomFields(named), problems=tuple(problems))
+        return CustomData(FrozenDict(named), problems=tuple(problems))
     if not isinstance(value, dict):
         return CustomData(problems=(Problem(path, f"is {type_name(value)}, not an object or a list"),))
-    fields = {name: _entry(each, f"{path}.{name}", problems) for name, each in value.items() if name != DEMOGRAPHICS}
+    fields = {name: _field(each, f"{path}.{name}", problems) for name, each in value.items() if name != DEMOGRAPHICS}
     demographics = _demographics(value.get(DEMOGRAPHICS), f"{path}.{DEMOGRAPHICS}", problems)
-    return CustomData(CustomFields(fields), demographics, tuple(problems))
+    return CustomData(FrozenDict(fields), demographics, tuple(problems))
 
 
-def _by_name(entries: list[Any], path: str, problems: list[Problem]) -> dict[str, _Entry]:
+def _by_name(entries: list[Any], path: str, problems: list[Problem]) -> dict[str, CustomDataField]:
     named = {}
     for index, entry in enumerate(entries):
         place = f"{path}[{index}]"
@@ -172,18 +117,16 @@ def _by_name(entries: list[Any], path: str, problems: list[Problem]) -> dict[str
         if name is None:
             problems.append(Problem(place, "is not an object with a name"))
         else:
-            named[name] = _entry(entry, place, problems)
+            named[name] = _field(entry, place, problems)
     return named
 
 
-def _entry(entry: Any, path: str, problems: list[Problem]) -> _Entry:
-    if entry is None or entry == "":
-        return {}
-    if not isinstance(entry, dict):
+def _field(entry: Any, path: str, problems: list[Problem]) -> CustomDataField:
+    if isinstance(entry, dict):
+        return CustomDataField(*(_text(entry.get(key), f"{path}.{key}", problems) for key in _KEYS))
+    if entry is not None and entry != "":
         problems.append(Problem(path, f"is {type_name(entry)}, not an object with a value"))
-        return {}
-    keys = [key for key in ("value", "source", "data_type") if key in entry]
-    return cast(_Entry, {key: _text(entry[key], f"{path}.{key}", problems) for key in keys})
+    return CustomDataField()
 
 
 def _text(value: Any, path: str, problems: list[Problem]) -> str | None:

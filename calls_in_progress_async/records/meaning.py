@@ -10,6 +10,7 @@ from .custom_data import DEMOGRAPHICS
 from .json_values import flag_of, json_text
 
 _ONLY_TEXT = frozenset({str})
+_TRUE, _FALSE = ("true",), ("false",)
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
@@ -29,7 +30,7 @@ def canonical(payload: bytes, documented: frozenset[str]) -> object:
         return payload
     if not isinstance(values, dict):
         return (_encode(values),)
-    for key in [key for key, value in values.items() if value.__class__ is not str or not value]:
+    for key in [key for key, value in values.items() if type(value) is not str or not value]:
         value = values.pop(key)
         if value is not None and value != "" and (found := _canonical_value(key, value, documented)):
             values[key] = found
@@ -57,13 +58,19 @@ def _canonical_custom_data(value: Any) -> object:
         value = {json_text(each["name"]): {**each, "name": None} for each in value}
     if not isinstance(value, dict):
         return _wrap(value)
-    entries = {name: each if _is_plain(each) else _canonical_entry(each, name) for name, each in value.items()}
-    return {name: entry for name, entry in entries.items() if entry}
-
-
-def _is_plain(entry: Any) -> bool:
-    """Return True if an entry is canonical as it is, as nearly all are: an object of texts, none of them empty."""
-    return entry.__class__ is dict and "" not in entry.values() and _ONLY_TEXT.issuperset(map(type, entry.values()))
+    # Nearly every entry is canonical as it is: an object of texts, none of them empty.
+    for name in [
+        name
+        for name, entry in value.items()
+        if type(entry) is not dict
+        or "" in (texts := entry.values())
+        or not (texts and _ONLY_TEXT.issuperset(map(type, texts)))
+    ]:
+        if found := _canonical_entry(value[name], name):
+            value[name] = found
+        else:
+            del value[name]
+    return value
 
 
 def _canonical_entry(entry: Any, name: str | None) -> object:
@@ -71,12 +78,14 @@ def _canonical_entry(entry: Any, name: str | None) -> object:
     if not isinstance(entry, dict):
         return entry if entry is None or entry == "" else _wrap(entry)
     return {
-        key: value if value.__class__ is str else _canonical_text(value, booleans=name == DEMOGRAPHICS)
+        key: value if type(value) is str else _canonical_text(value, booleans=name == DEMOGRAPHICS)
         for key, value in entry.items()
-        if value is not None and value != ""
+        if value or (value is not None and value != "")
     }
 
 
 def _canonical_text(value: Any, *, booleans: bool) -> object:
-    text = None if booleans and isinstance(value, bool) else json_text(value)
+    if booleans and isinstance(value, bool):
+        return _TRUE if value else _FALSE
+    text = json_text(value)
     return _wrap(value) if text is None else text

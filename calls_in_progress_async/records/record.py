@@ -6,49 +6,51 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from attrs import define
-
 from .codec import Problem, parse_json
 
 
-@define(eq=False)
-class Body:
-    """The JSON of one record, or of a body with a list of records."""
+class SharedBody:
+    """The body of a list of records, cut into the JSON of each record when first asked for one.
 
-    json: bytes
-    path: str
-    """The key of the list in the body; for one record, its place in the body."""
-    split: Callable[[bytes], list[Any]] | None = None
-    """Cuts a body into the JSON of its entries; None for one record."""
-    _entries: list[Any] | None = None
+    Args:
+        body: The body.
+        split: Cuts the body into the JSON of its entries.
+    """
 
-    def entry(self, index: int | None) -> bytes:
-        """Return the JSON of one record: of all the body if ``index`` is None."""
-        if index is None or self.split is None:
-            return self.json
+    __slots__ = ("_body", "_entries", "_split")
+
+    def __init__(self, body: bytes, split: Callable[[bytes], Sequence[Any]]) -> None:
+        self._body = body
+        self._split = split
+        self._entries: Sequence[Any] | None = None
+
+    def entry(self, index: int) -> bytes:
+        """Return the JSON of one record."""
         if self._entries is None:
-            self._entries = self.split(self.json)
+            self._entries = self._split(self._body)
         return bytes(self._entries[index])
 
 
 class Record:
     """A slotted record decoded from JSON, or made by its constructor and without a payload then."""
 
-    __slots__ = ("_problems", "_source")
+    __slots__ = ("_index", "_json", "_place", "_problems")
 
-    _source: tuple[Body, int | None]
-    """The body, and the record's index in its list. Unset if the record was made by its constructor."""
+    _json: bytes | SharedBody
+    """The exact JSON of this record, or the body of its list. Unset, as are all slots here, if made by constructor."""
+    _place: str
+    """The key of the list in the body; for one record, its place in the body."""
+    _index: int | None
+    """The record's index in the list."""
     _problems: tuple[Problem, ...]
     """The unreadable fields. Unset if there are none."""
 
     @property
     def path(self) -> str:
         """The record's place in its body, such as ``current_calls[3]``; empty if it was made by its constructor."""
-        try:
-            body, index = self._source
-        except AttributeError:
+        if not hasattr(self, "_json"):
             return ""
-        return body.path if index is None else f"{body.path}[{index}]"
+        return self._place if self._index is None else f"{self._place}[{self._index}]"
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -59,10 +61,10 @@ class Record:
     def raw_json(self) -> bytes:
         """The exact JSON of this record; made from the fields if the record was made by its constructor."""
         try:
-            body, index = self._source
+            json = self._json
         except AttributeError:
             return self._to_payload()
-        return body.entry(index)
+        return json if isinstance(json, bytes) else json.entry(self._index or 0)
 
     @property
     def raw(self) -> dict[str, Any]:
@@ -74,14 +76,15 @@ class Record:
         payload: dict[str, Any] = parse_json(self.raw_json)
         return payload
 
+    def detach(self) -> None:
+        """Keep a copy of this record's own JSON instead of the body of its list."""
+        if isinstance(getattr(self, "_json", None), SharedBody):
+            object.__setattr__(self, "_json", self.raw_json)
+
     @abstractmethod
     def _to_payload(self) -> bytes:
         """Make the JSON of a record without a payload."""
         ...
-
-    def detach(self) -> None:
-        """Keep a copy of this record's own JSON instead of the whole body."""
-        object.__setattr__(self, "_source", (Body(self.raw_json, self.path), None))
 
 
 class LazyField:
@@ -109,7 +112,7 @@ class LazyField:
         try:
             values = self._get_cache(record)
         except AttributeError:
-            if not hasattr(record, "_source"):
+            if not hasattr(record, "_json"):
                 return self._get(record)
             values = None
         return (self._read(record) if values is None else values)[self._index]

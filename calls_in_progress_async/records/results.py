@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Self, overload
+from sys import getrefcount
+from typing import TypeVar, overload
 
 from attrs import field, frozen
 
 from ..attempt import Attempt
-from .bodies import Release, StructuredCalls, structure_each, structure_list
+from .bodies import StructuredCalls, structure_each, structure_list
 from .call import Call
 from .codec import PayloadError, Problem
 
+T = TypeVar("T")
 
-class _Releasing:
-    """A list of calls with one shared body, as long as the list exists."""
 
-    __slots__ = ("_release",)
+def _held_elsewhere(objects: tuple[T, ...], alone: int) -> list[T]:
+    return [each for each in objects if getrefcount(each) > alone]
 
-    _release: Release | None
+
+_REFERENCES_TO_CALL = next(count for count in range(1, 9) if not _held_elsewhere((object(),), count))
+"""References to an object in a tuple and nowhere else, as `_held_elsewhere` counts them in this interpreter."""
+_REFERENCES_TO_LIST = 3
+"""References to the tuple of calls at the end of a list: of the list, of the variable, and of the count itself."""
 
 
 @frozen
-class CurrentCalls(_Releasing, Sequence[Call]):
+class CurrentCalls(Sequence[Call]):
     """The calls in progress, in the server's order: newest first. Immutable."""
 
     _calls: tuple[Call, ...] = ()
@@ -30,12 +35,6 @@ class CurrentCalls(_Releasing, Sequence[Call]):
     """The entries other than calls, each with the reason. A call lists its own unreadable fields in ``problems``."""
     attempts: tuple[Attempt, ...] = field(default=(), eq=False)
     """The attempts of the find."""
-
-    @classmethod
-    def _of(cls, structured: StructuredCalls, attempts: tuple[Attempt, ...]) -> Self:
-        calls = cls(structured.calls, structured.problems, attempts)
-        object.__setattr__(calls, "_release", structured.release)
-        return calls
 
     @overload
     def __getitem__(self, index: int) -> Call: ...
@@ -51,6 +50,13 @@ class CurrentCalls(_Releasing, Sequence[Call]):
 
     def __iter__(self) -> Iterator[Call]:
         return iter(self._calls)
+
+    def __del__(self) -> None:
+        """Give each call kept elsewhere a copy of its own JSON: it would hold the body of the whole response."""
+        calls = getattr(self, "_calls", ())  # unset if the constructor raised
+        every = getrefcount(calls) > _REFERENCES_TO_LIST
+        for call in calls if every else _held_elsewhere(calls, _REFERENCES_TO_CALL):
+            call.detach()
 
 
 @frozen(kw_only=True)

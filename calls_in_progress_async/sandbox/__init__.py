@@ -11,8 +11,10 @@ from .history import AppliedUpdate, HistoryEvent, HistoryEventKind, RecordedRequ
 from .revisions import Revision
 from .server import SandboxServer
 from .settings import SandboxSettings
+from .simulation import Action
 
 __all__ = [
+    "Action",
     "AppliedUpdate",
     "Fault",
     "FaultKind",

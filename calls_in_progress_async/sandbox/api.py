@@ -52,12 +52,13 @@ class Request:
             content_type: The whole `Content-Type` header.
             body: The body's bytes.
         """
-        self.path, _, query = target.partition("?")
-        self.arguments = parse_query(query)
-        self.method = method
-        self.token = token
-        self.content_type = content_type
-        self.body = body
+        path, _, query = target.partition("?")
+        self.path: str = path
+        self.arguments: dict[str, str] = parse_query(query)
+        self.method: str = method
+        self.token: str = token
+        self.content_type: str = content_type
+        self.body: bytes = body
 
 
 _NOT_AUTHORIZED = Response(401, encode({"error": "NotAuthorized"}))
@@ -79,7 +80,7 @@ class Api:
         }
         self._tokens = frozenset({settings.token, *settings.tokens.values()})
 
-    def refusal(self, token: str) -> Response | None:
+    def rejection(self, token: str) -> Response | None:
         """Return the 401 or 429 for any request with this token, or `None`."""
         if token not in self._tokens:
             return _NOT_AUTHORIZED

@@ -36,7 +36,7 @@ class ArgumentsInvalid(Exception):
 
     def __init__(self, errors: Mapping[str, str]) -> None:
         super().__init__(errors)
-        self.errors = {name: [error] for name, error in errors.items()}
+        self.errors: dict[str, list[str]] = {name: [error] for name, error in errors.items()}
 
 
 @attrs.frozen(kw_only=True)
@@ -148,7 +148,7 @@ def parse_changes(body: bytes, content_type: str) -> Changes:
 def _call_in_progress(body: bytes, content_type: str) -> dict[str, Any]:
     try:
         document = json.loads(body) if content_type.partition(";")[0].strip() == "application/json" else None
-        encode(document)  # refuses a lone surrogate, because no response could carry it
+        encode(document)  # rejects a lone surrogate, because no response could carry it
     except (ValueError, RecursionError):
         document = None
     call = document.get("call_in_progress") if isinstance(document, dict) else None

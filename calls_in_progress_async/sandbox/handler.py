@@ -33,8 +33,8 @@ class RequestHandler:
     def __init__(self, settings: SandboxSettings, simulation: Simulation) -> None:
         self.requests: deque[RecordedRequest] = deque(maxlen=_REQUESTS_KEPT)
         self.updates: deque[AppliedUpdate] = deque(maxlen=_UPDATES_KEPT)
-        self.stats = SandboxStats()
-        self.fault_injector = FaultInjector(settings.seed)
+        self.stats: SandboxStats = SandboxStats()
+        self.fault_injector: FaultInjector = FaultInjector(settings.seed)
         self._settings = settings
         self._simulation = simulation
         self._api = Api(settings, simulation, self.updates)
@@ -104,12 +104,12 @@ class RequestHandler:
         return response
 
     def _respond(self, request: Request) -> Response:
-        refusal = self._api.refusal(request.token)
-        if refusal is None:
+        rejection = self._api.rejection(request.token)
+        if rejection is None:
             self.stats.allowed += 1
             return self._api.respond(request)
-        self.stats.refused += refusal.status == 429
-        return refusal
+        self.stats.refused += rejection.status == 429
+        return rejection
 
     async def _delay(self, fault: Fault | None) -> None:
         if fault is not None and fault.kind == "hang":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections import deque
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import attrs
 from aiohttp import web
@@ -19,7 +19,7 @@ from .history import AppliedUpdate, HistoryEvent, RecordedRequest, SandboxStats
 from .organizations import to_organization
 from .payloads import Fields, found_call
 from .settings import SandboxSettings
-from .simulation import SimulatedOrganization, Simulation
+from .simulation import Action, SimulatedOrganization, Simulation
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -161,6 +161,27 @@ class SandboxServer(SandboxSettings):
             InvalidRequestError: The sandbox has no such organization or call.
         """
         self._simulated(organization).end(transaction_id)
+
+    def plan_call(
+        self, organization: Organization, seconds: float, action: Action, transaction_id: str, **fields: Any
+    ) -> None:
+        """Start, change or end a call in the future, exactly then.
+
+        Args:
+            organization: The call's organization.
+            seconds: Simulated seconds from now.
+            action: ``"start"``, ``"change"`` or ``"end"``. A start of a live call, and a change or end of a call that
+                is not live by then, do nothing.
+            transaction_id: The call.
+            **fields: New values by the API's name. A change without any is one of the sandbox's own.
+
+        Raises:
+            InvalidRequestError: The sandbox has no such organization, or an argument is out of its range.
+        """
+        validation.check_number("seconds", seconds, "seconds")
+        if action not in get_args(Action):
+            raise validation.unexpected("action", "start, change or end", action)
+        self._simulated(organization).plan(seconds, action, transaction_id, fields)
 
     def fail_next(self, count: int = 1, kind: FaultKind = "status", **settings: Any) -> None:
         """Make the next requests fail, before any fault by probability in `faults`.

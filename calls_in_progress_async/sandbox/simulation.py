@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from functools import cached_property, partial
+from typing import Literal
 
 import attrs
 
@@ -19,6 +20,8 @@ from .history import HistoryEvent, HistoryEventKind
 from .payloads import Fields, encode, found_body, found_call
 from .settings import SandboxSettings
 
+Action = Literal["start", "change", "end"]
+"""A moment in the life of a call."""
 _ORGANIZATIONS_NAMED = 5
 """Organizations listed in an error message."""
 
@@ -129,6 +132,26 @@ class SimulatedOrganization:
         """End a live call now."""
         self._end(self.call(transaction_id))
 
+    def plan(self, seconds: float, action: Action, transaction_id: str, fields: Fields) -> None:
+        """Start, change or end a call some simulated seconds from now; a change without fields is of the sandbox's own.
+
+        A call that is over by then stays over.
+        """
+        given, own = _check_fields(fields), CHANGES[self._settings.revision][0]
+
+        def happen() -> None:
+            call = self._calls.get(transaction_id)
+            if action == "start" and call is None:
+                self.start({**given, "transaction_id": transaction_id}, None)
+            elif call is not None and action == "change" and given:
+                self._change(call, call.fields, given)
+            elif call is not None and action == "change":
+                self._change_by_itself(call, own)
+            elif call is not None and action == "end":
+                self._end(call)
+
+        self._plan(self._now + seconds, happen)
+
     def _plan(self, time: float, happen: Callable[[], None]) -> None:
         heapq.heappush(self._planned, (time, next(self._plan_numbers), happen))
 
@@ -206,7 +229,7 @@ class SimulatedOrganization:
 
 
 def _check_fields(fields: Fields) -> Fields:
-    """Refuse fields without a form in JSON, so that the mistake shows at the call and not in a response."""
+    """Reject fields without a form in JSON, so that the mistake shows at the call and not in a response."""
     for name, value in fields.items():
         try:
             encode(value)

@@ -1,1 +1,1 @@
-"""HTTP, retries and limits; nothing here knows what a call is."""
+"""HTTP, retries and limits; nothing here knows about calls."""

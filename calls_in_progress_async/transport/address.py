@@ -26,9 +26,9 @@ _REMOTE_PROXY = {
 """The problem with each setting that may name a proxy."""
 
 
-def base_url(value: Any) -> str:
+def base_url(value: str) -> str:
     """Check the URL of the host: HTTPS, or HTTP to this machine; no credentials, query or fragment."""
-    # The message never shows a refused URL, because the URL may hold credentials.
+    # The message never shows a rejected URL, because the URL may hold credentials.
     url = _split(value)
     if url is None or not url.hostname or url.scheme not in ("https", "http"):
         raise validation.invalid("base_url", _NOT_A_URL)
@@ -43,7 +43,7 @@ def base_url(value: Any) -> str:
     return str(value).rstrip("/")
 
 
-def proxy(value: Any) -> str | None:
+def proxy(value: str | None) -> str | None:
     """Check the URL of a proxy, or None. A host without a scheme is an HTTP proxy, as it is for curl."""
     return None if value is None else _proxy_url("proxy", value)
 
@@ -60,7 +60,7 @@ def choose_proxy(base: str, setting: str | None, *, trust_env: bool) -> str | No
         InvalidRequestError: The environment's proxy cannot be used, or a remote proxy would see the token in the clear.
     """
     if setting is not None:
-        refuse_remote_proxy("proxy", base, setting)
+        reject_remote_proxy("proxy", base, setting)
         return setting
     if not trust_env:
         return None
@@ -71,11 +71,11 @@ def choose_proxy(base: str, setting: str | None, *, trust_env: bool) -> str | No
 def proxy_of_environment(parameter: str, base: str) -> str | None:
     """Return the proxy of the environment for a host, looked up once. ``NO_PROXY`` is read as aiohttp reads it.
 
-    With its own ``trust_env``, aiohttp looks the proxy up for each request, without the port, and refuses all requests
+    With its own ``trust_env``, aiohttp looks the proxy up for each request, without the port, and rejects all requests
     if .netrc has the host.
 
     Args:
-        parameter: The setting that asks for the environment's proxy, for the error.
+        parameter: The setting to name in an error.
         base: The checked base URL.
     """
     url = URL(base)
@@ -83,11 +83,11 @@ def proxy_of_environment(parameter: str, base: str) -> str | None:
     if found is None or proxy_bypass(url.host or ""):
         return None
     proxy = _proxy_url(parameter, found, f"reads {url.scheme.upper()}_PROXY, and that ")
-    refuse_remote_proxy(parameter, base, proxy)
+    reject_remote_proxy(parameter, base, proxy)
     return proxy
 
 
-def refuse_remote_proxy(parameter: str, base: str, proxy: object) -> None:
+def reject_remote_proxy(parameter: str, base: str, proxy: object) -> None:
     """Raise if plain HTTP, with the token in its header, would leave this machine through a proxy."""
     if proxy is None or base.startswith("https:"):
         return
@@ -126,7 +126,7 @@ def _split(value: Any) -> SplitResult | None:
 
 
 def _is_readable_by_yarl(value: str) -> bool:
-    """Return False for a URL that urllib accepts and yarl refuses, such as http://[::1].x."""
+    """Return False for a URL that urllib accepts and yarl rejects, such as http://[::1].x."""
     try:
         return bool(URL(value).host)
     except ValueError:

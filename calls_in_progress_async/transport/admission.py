@@ -30,7 +30,7 @@ class Admission:
         return False
 
     async def acquire(self, limit_key: tuple[str, str], operation: Operation, timeline: AttemptTimeline) -> None:
-        """Wait for the rate limit, then for a slot; again if the server has asked for a pause meanwhile.
+        """Wait for the rate limit, then for a slot; again if a 429 has begun a pause meanwhile.
 
         Args:
             limit_key: The host and the token.

@@ -16,7 +16,7 @@ from .. import validation
 from . import pooled
 from .http_settings import HttpSettings as HttpSettings  # noqa: PLC0414 - re-exported for the client
 from .protocol import SendState
-from .session import SessionTransport, refuse_proxies_of
+from .session import SessionTransport, reject_proxies_of
 from .wire import WireRequest, WireResponse
 
 _logger = logging.getLogger("calls_in_progress_async")
@@ -41,7 +41,7 @@ class AiohttpTransport:
         if not isinstance(session, aiohttp.ClientSession | None):
             raise validation.unexpected("session", "an aiohttp.ClientSession or None", session)
         if session is not None:
-            refuse_proxies_of(session, settings)
+            reject_proxies_of(session, settings)
         settings.choose_proxy()  # raises now, rather than at the first request
         self._settings = settings
         self._session = session
@@ -73,7 +73,7 @@ class AiohttpTransport:
         reason = self._reason_for_session()
         if reason is None:
             return pooled.PooledTransport(self._settings)
-        _logger.info("Requests go through an aiohttp session: %s.", reason)
+        _logger.info("Requests go through an aiohttp session: %s.", reason, extra={"reason": reason})
         return SessionTransport(self._settings, self._session)
 
     def _reason_for_session(self) -> str | None:
@@ -113,7 +113,7 @@ class AiohttpTransport:
 def _warn_without_c_parser() -> None:
     parser = getattr(getattr(aiohttp, "http", None), "HttpResponseParser", None)
     if getattr(parser, "__module__", "") == "aiohttp.http_parser":
-        text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should refuse."
+        text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should reject."
         warnings.warn(text, RuntimeWarning, stacklevel=2)
 
 

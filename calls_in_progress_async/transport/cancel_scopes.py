@@ -24,7 +24,9 @@ class CancelScope:
     __slots__ = ("_cancelling", "_open", "_task", "cancelled_caught", "expired")
 
     def __init__(self) -> None:
-        self.cancelled_caught = self.expired = self._open = False
+        self.cancelled_caught: bool = False
+        self.expired: bool = False
+        self._open = False
 
     def __enter__(self) -> None:
         # The task is kept after the block, as `asyncio.timeout` does. An abandoned client is then not freed while

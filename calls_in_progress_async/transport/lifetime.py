@@ -18,11 +18,11 @@ class Lifetime:
     """Counts the running calls, and gives each attempt and each wait a cancel scope."""
 
     def __init__(self) -> None:
-        self.running = 0
+        self.running: int = 0
         """Number of running calls."""
-        self.closed = False
+        self.closed: bool = False
         """True once `end` was called."""
-        self.scopes = CancelScopes()
+        self.scopes: CancelScopes = CancelScopes()
         self._idle: asyncio.Future[None] | None = None
 
     def leave(self) -> None:
@@ -85,7 +85,7 @@ class Lifetime:
                 await self.wait_until_idle()
 
     def end(self) -> None:
-        """Cancel all running calls, and refuse later ones."""
+        """Cancel all running calls, and reject later ones."""
         self.closed = True
         self.scopes.cancel_all()
 

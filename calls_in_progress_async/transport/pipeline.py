@@ -255,6 +255,7 @@ class Pipeline:
         )
         if isinstance(decision, Retry) and not self._budgets.spend(operation.organization):
             decision = Stop("the retry budget is spent")
+            self._reports.retry_budget_spent(operation)
         if isinstance(decision, Stop):
             operation.stop_reason = decision.reason
         else:

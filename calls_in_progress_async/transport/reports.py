@@ -27,7 +27,11 @@ class Reports:
         request, deadline = operation.request, operation.deadline
         timeout = None if deadline is None else deadline - operation.began
         return OperationInfo(
-            name=_name(operation), method=request.method, organization=operation.organization, timeout=timeout
+            name=_name(operation),
+            method=request.method,
+            organization=operation.organization,
+            timeout=timeout,
+            shared=request.shared,
         )
 
     def attempt_info(self, operation: Operation, info: OperationInfo) -> AttemptInfo:
@@ -63,6 +67,16 @@ class Reports:
             extra=_facts(operation, status=result.status, retry_after=retry_after),
         )
         self._notify("on_throttled", operation, retry_after)
+
+    def retry_budget_spent(self, operation: Operation) -> None:
+        """Report a failed attempt without another one, because the retry budget is spent."""
+        last = operation.attempts[-1]
+        logger.warning(
+            "No retry of %s: the retry budget is spent",
+            _name(operation),
+            extra=_facts(operation, attempt=len(operation.attempts), status=last.status, error=last.error),
+        )
+        self._notify("on_retry_budget_spent", operation)
 
     def token_refresh(self, operation: Operation) -> None:
         """Report another token of the token callable, after a 401."""

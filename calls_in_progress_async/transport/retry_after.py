@@ -1,4 +1,4 @@
-"""The wait that a server asks for: ``Retry-After`` of RFC 9110, section 10.2.3."""
+"""The wait in a response: ``Retry-After`` of RFC 9110, section 10.2.3."""
 
 from __future__ import annotations
 

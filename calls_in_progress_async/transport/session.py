@@ -20,7 +20,7 @@ from yarl import URL
 from .. import validation
 from ..errors import CallsInProgressError, ClientClosedError, WrongLoopError
 from . import foreign_instrumentation
-from .address import check_target, proxy_of_environment, refuse_remote_proxy
+from .address import check_target, proxy_of_environment, reject_remote_proxy
 from .http_settings import HttpSettings
 from .protocol import SendState
 from .request_head import format_headers
@@ -48,7 +48,7 @@ class SessionTransport:
         self._injected = session is not None
         self._session = session if session is not None else _make_session()
         if session is not None:
-            refuse_proxies_of(session, settings)
+            reject_proxies_of(session, settings)
         self._used: WeakSet[Any] = WeakSet()
         """The protocols of the connections used so far."""
         self._base = str(settings.url).rstrip("/")
@@ -133,9 +133,9 @@ def _make_session() -> aiohttp.ClientSession:
     return session
 
 
-def refuse_proxies_of(session: aiohttp.ClientSession, settings: HttpSettings) -> None:
+def reject_proxies_of(session: aiohttp.ClientSession, settings: HttpSettings) -> None:
     """Raise if a session's own proxy would see the token in the clear."""
-    refuse_remote_proxy("session", settings.base_url, getattr(session, "_default_proxy", None))
+    reject_remote_proxy("session", settings.base_url, getattr(session, "_default_proxy", None))
     if session.trust_env:
         proxy_of_environment("session", settings.base_url)
 

@@ -24,7 +24,7 @@ class Secret:
     __slots__ = ("value",)
 
     def __init__(self, value: str) -> None:
-        self.value = value
+        self.value: str = value
 
 
 class Tokens:

@@ -49,7 +49,7 @@ def translate(reason: Exception, *, sent: bool) -> CallsInProgressError:
 def _tls_error(reason: Exception, described: str) -> TlsError | None:
     if isinstance(reason, aiohttp.ServerFingerprintMismatch):
         return TlsError("The server's certificate does not have the fingerprint that was passed as ssl=.")
-    # With TLS 1.3 the other side refuses a certificate after the handshake (RFC 8446, section 4.4.2.4).
+    # With TLS 1.3 the other side rejects a certificate after the handshake (RFC 8446, section 4.4.2.4).
     if isinstance(reason, ssl.SSLError) or "_ALERT_" in described:
         return TlsError(f"TLS failed: {described}")
     return None
@@ -59,7 +59,7 @@ def _connect_error(reason: Exception, described: str) -> CallsInProgressError | 
     if isinstance(reason, aiohttp.ConnectionTimeoutError):
         return ConnectionFailedError("No connection was made within connect_timeout.")
     if isinstance(reason, aiohttp.ClientHttpProxyError):
-        return _refused_by_proxy(reason.status)
+        return _rejected_by_proxy(reason.status)
     if isinstance(reason, aiohttp.ClientConnectorError):
         return ConnectionFailedError(f"No connection was made: {described}")
     return None
@@ -105,7 +105,7 @@ def _is_malformed_http(reason: BaseException) -> bool:
     return isinstance(reason, aiohttp.ClientResponseError) or "HttpProcessingError" in _class_names(reason)
 
 
-def _refused_by_proxy(status: int) -> CallsInProgressError:
+def _rejected_by_proxy(status: int) -> CallsInProgressError:
     if 400 <= status < 500:  # 407 above all: the same request gets the same response
         return UnexpectedResponseError(f"The proxy refused to connect: HTTP {status}.", status=status)
     return ConnectionFailedError(f"No connection was made: the proxy responded HTTP {status}.")

@@ -16,6 +16,8 @@ class WireRequest:
 
     operation: str = ""
     """The name of the operation for telemetry and logs, such as ``find``, ``update`` or ``poll``."""
+    shared: bool = False
+    """True if the response is not for one caller alone, for telemetry."""
     method: str
     target: str = field(repr=False)
     """Path and query, percent-encoded."""

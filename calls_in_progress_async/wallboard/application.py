@@ -27,14 +27,14 @@ _STREAM_HEADERS = {
 def application(
     client: CallsInProgressClient, organizations: Iterable[Organization], *, interval: float = 5.0, **settings: Any
 ) -> web.Application:
-    """Make a wallboard that watches organizations with a client.
+    """Make a wallboard of organizations polled by a client.
 
-    Mount it behind your own authentication, under any prefix that ends in a slash::
+    Mount it behind your own authentication, under any prefix with a slash at its end::
 
         app.add_subapp("/calls/", application(client, organizations))
 
     Args:
-        client: The client that polls, open for as long as the application runs.
+        client: The client for polling, open for as long as the application runs.
         organizations: The organizations on the board.
         interval: Seconds between two polls of an organization.
         **settings: The fields of `BoardSettings`, such as ``fields=["utm_source"]``.
@@ -50,7 +50,7 @@ def board_application(open_feed: Callable[[], AbstractAsyncContextManager[Feed]]
     """Make a wallboard of any feed.
 
     Args:
-        open_feed: Returns the feed, which is entered when the application starts and left when it ends.
+        open_feed: Returns the feed; the application enters its context on startup and leaves it on cleanup.
         **settings: The fields of `BoardSettings`.
 
     Raises:
@@ -91,7 +91,7 @@ async def _end_streams(app: web.Application) -> None:
 
 
 class _Pages:
-    """The handlers that the page token guards."""
+    """The handlers guarded by the page token."""
 
     def __init__(self, gate: Gate, max_browsers: int) -> None:
         self._gate = gate
@@ -102,12 +102,12 @@ class _Pages:
         return _file(request, "wallboard.html") if self._gate.is_open_to(request) else sign_in_page()
 
     async def ping(self, request: web.Request) -> web.Response:
-        """Tell a page that lost its stream if it is still signed in."""
+        """Respond with 204 to a browser still signed in; a page asks after losing its stream."""
         self._gate.check(request)
         return web.Response(status=204)
 
     async def events(self, request: web.Request) -> web.StreamResponse:
-        """Serve the stream of events, from after the last event that the browser has seen."""
+        """Serve the stream of events, from the first event new to the browser."""
         self._gate.check(request)
         broadcast = request.app[_PUBLISHER].broadcast
         if len(broadcast.subscriptions) >= self._max_browsers:

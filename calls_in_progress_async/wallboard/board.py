@@ -27,7 +27,7 @@ from .settings import BoardSettings
 
 @define(eq=False)
 class Board:
-    """Live calls and failing organizations, and what has changed of them since the last message."""
+    """Live calls and failing organizations, and their changes since the last message."""
 
     settings: BoardSettings
     rows: dict[str, Row] = field(factory=dict)
@@ -43,16 +43,16 @@ class Board:
     _health: dict[str, dict[str, Any] | None] = field(factory=dict)
 
     def load(self, calls: Mapping[Organization, Iterable[Call]]) -> None:
-        """Take in the calls that a feed begins with."""
+        """Add the first calls of a feed."""
         for organization, found in calls.items():
             for call in found:
                 self._upsert(organization, call)
 
     def apply(self, event: CallEvent, now: float) -> None:
-        """Take in an event.
+        """Apply an event of the feed.
 
         Args:
-            event: An event, which the board may know already.
+            event: The event; a repeated one changes nothing.
             now: Seconds since 1970.
         """
         match event:
@@ -67,7 +67,7 @@ class Board:
             case OrganizationRecovered() | OrganizationResumed():
                 self._set_health(event.organization, None)
             case _:
-                pass  # a kind of event that this board does not show
+                pass  # other kinds of events have no place on the page
 
     def _replace(self, event: CallChanged) -> None:
         key = row_key(event.organization, event.call)
@@ -107,7 +107,7 @@ class Board:
         return True
 
     def take_update(self) -> dict[str, Any] | None:
-        """Return what has changed since the last call, as the data of an ``update`` message; None if nothing has."""
+        """Return the changes since the last call as the data of an ``update`` message; None without a change."""
         if not (self._changed or self._ended or self._health):
             return None
         update = {"calls": list(self._changed.values()), "ended": list(self._ended), "health": self._health}
@@ -115,7 +115,7 @@ class Board:
         return update
 
     def snapshot(self) -> dict[str, Any]:
-        """Return everything that the page needs to begin, as the data of a ``snapshot`` message."""
+        """Return the whole state of the board as the data of a ``snapshot`` message."""
         return {
             "title": self.settings.title,
             "fields": [visible(name) for name in self.settings.fields],
@@ -128,7 +128,7 @@ class Board:
     def status(self, status: FeedStatus, now: float, requests_per_second: float) -> dict[str, Any]:
         """Return the server's time and the feed's health, as the data of a ``status`` message.
 
-        ``next`` says in how many seconds the next status comes, so that a browser knows when silence is a failure.
+        ``next`` is the number of seconds to the next status: a browser takes a longer silence for a failure.
         """
         return {
             "at": round(now, 3),
@@ -141,6 +141,6 @@ class Board:
 
 
 def _describe(error: Exception) -> dict[str, str]:
-    """Name an error and its reason. An error from outside the package may hold secrets, so only its type is told."""
+    """Name an error and its reason. An error from outside the package may hold secrets, so only its type is shown."""
     reason = error.message if isinstance(error, CallsInProgressError) else ""
     return {"error": type(error).__name__, "reason": visible(reason)}

@@ -22,15 +22,15 @@ class Publisher:
     """Runs one board.
 
     Args:
-        feed: The source of calls, which is running.
+        feed: The source of calls, already running.
         settings: The settings of the board.
-        version: Name of the page's files, so that a browser with older ones loads the page anew.
+        version: Name of the page's files, because a browser with older ones must reload the page.
     """
 
     def __init__(self, feed: Feed, settings: BoardSettings, version: str) -> None:
-        self.board = Board(settings)
-        self.activity = Activity(settings.sample_seconds)
-        self.broadcast = Broadcast(_run_name(), settings, self._snapshot, self._status)
+        self.board: Board = Board(settings)
+        self.activity: Activity = Activity(settings.sample_seconds)
+        self.broadcast: Broadcast = Broadcast(_run_name(), settings, self._snapshot, self._status)
         self._feed = feed
         self._settings = settings
         self._version = version
@@ -79,7 +79,7 @@ class Publisher:
             await asyncio.sleep(self._settings.status_seconds)
 
     def tick(self) -> None:
-        """Publish what time brings: a changed list of organizations, a point of the chart, and the status."""
+        """Publish the periodic messages: a changed list of organizations, a point of the chart, and the status."""
         status = self._feed.status()
         if self.board.set_organizations(status.staleness):
             self.board.take_update()

@@ -12,7 +12,7 @@ from .settings import BoardSettings
 
 _COOKIE = "calls-in-progress-wallboard"
 _COOKIE_SECONDS = 400 * 24 * 3600
-"""The longest life that browsers grant a cookie, because a wall is signed in once."""
+"""The longest lifetime of a cookie in browsers, because a wall is signed in once."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -68,7 +68,7 @@ class Gate:
 
     def __init__(self, token: str | None) -> None:
         self._token = token = None if token is None else token.strip()
-        # The cookie is not the token, and stays good over a restart, so that a wall is not signed out by an upgrade.
+        # The cookie is not the token, and stays valid over a restart: an upgrade must not sign a wall out.
         self._cookie = None if token is None else hmac.new(token.encode(), b"wallboard", "sha256").hexdigest()
 
     def is_open_to(self, request: web.Request) -> bool:
@@ -108,7 +108,7 @@ class Gate:
 
 
 def sign_in_page() -> web.Response:
-    """Return the page that asks for the token."""
+    """Return the sign-in page."""
     page = assets()["sign-in.html"]
     return web.Response(body=page.body, content_type=page.content_type, charset="utf-8", status=401)
 

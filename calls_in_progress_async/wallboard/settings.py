@@ -72,23 +72,23 @@ class BoardSettings:
     show_numbers: bool = False
     """True to send callers' whole numbers to the browser, False to send the last four digits only."""
     page_token: str | None = field(default=None, repr=False, validator=_check_token)
-    """Token that opens the page, at least 16 characters; None for a page without a sign-in."""
+    """Token to open the page, at least 16 characters; None for a page without a sign-in."""
     allowed_hosts: frozenset[str] | None = field(default=None, converter=_host_names)
-    """Host names that a request may be addressed to, without a port; None for any. A server on loopback names its own
-    here, so that a foreign page cannot reach it under a name that resolves to this machine (DNS rebinding)."""
+    """Allowed host names of requests, without a port; None for any. A server on loopback names its own here, because a
+    foreign page could reach it under another name of this machine (DNS rebinding)."""
     history: tuple[tuple[float, int], ...] = field(default=(), converter=_pairs)
-    """Live calls at earlier times, as (seconds since 1970, calls), for a chart that does not begin empty."""
+    """Live calls at earlier times, as (seconds since 1970, calls), for the first hour of the chart."""
     batch_seconds: float = field(default=0.25, validator=_check_seconds)
-    """Seconds over which changes of calls are gathered into one message."""
+    """Seconds to gather changes of calls into one message."""
     status_seconds: float = field(default=2.0, validator=_check_seconds)
     """Seconds between two messages with time, staleness and rate; they are the stream's heartbeat too."""
     sample_seconds: float = field(default=20.0, validator=_check_seconds)
-    """Seconds between two points of the chart, which spans an hour."""
+    """Seconds between two points of the chart. The chart spans an hour."""
     ring_messages: int = field(default=1_024, validator=_check_count)
     """Messages kept for returning browsers. After a longer absence a browser gets everything anew."""
     ring_bytes: int = field(default=8 * 2**20, validator=_check_count)
-    """Bytes that the kept messages may take."""
+    """Limit of the kept messages in bytes."""
     queue_bytes: int = field(default=2 * 2**20, validator=_check_count)
-    """Bytes that may wait for one browser beyond its first message; a slower browser is disconnected."""
+    """Limit of bytes to queue for one browser beyond its first message; a slower browser is disconnected."""
     max_browsers: int = field(default=1_000, validator=_check_count)
     """Streams at once; further browsers get a 503 and try again."""

@@ -1,6 +1,6 @@
 """Polling many organizations and telling events.
 
-- ``fetch`` asks for the calls of an organization, and ``listing`` reads the response with the help of the last one.
+- ``fetch`` requests the calls of an organization, and ``listing`` reads the response with the help of the last one.
 - ``call_state`` and ``call_identity`` describe one call, ``call_set`` compares listings, ``changes`` names differences.
 - ``organization_state`` is the pure core: listings in, deltas out, with a small JSON form to load and dump.
 - ``schedule`` says when to poll, ``concurrency_limit`` how many at once, and ``poller`` polls for a sink.

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from ..records import Call, CustomDataField
-from ..records.call import meaning
-from ..records.codec import keys
+from ..records.call import CALL_KEYS, meaning
 
 Change: TypeAlias = tuple[Any, Any]
 """The old value and the new one."""
 _CUSTOM_DATA = "custom_data"
 _AS_PRINTED = {"key presses": "keypresses"}
-_FIELDS = keys(Call)
 _FLAG = "repeat_calling_phone_number"  # "yes" means the same as "true"
 _NO_FIELD = CustomDataField(None)
 
@@ -35,7 +33,7 @@ def changes_between(old: Call, new: Call) -> dict[str, Change]:
         if name == _CUSTOM_DATA and (found := dict(_custom_changes(old, new))):
             changes.update(found)
         else:
-            values = (getattr(old, name), getattr(new, name)) if name in _FIELDS else payloads
+            values = (getattr(old, name), getattr(new, name)) if name in CALL_KEYS else payloads
             changes[name] = values if values[0] != values[1] else payloads
     return changes
 

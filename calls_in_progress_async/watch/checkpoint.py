@@ -35,20 +35,20 @@ def write(organizations: Iterable[Entry]) -> dict[str, Any]:
 def entries(
     states: Iterable[OrganizationState], queue: EventQueue, waiting: Mapping[Organization, Snapshot]
 ) -> Iterator[Entry]:
-    """Iterate over the checkpoint's entry of each organization, as of now, however late an entry is asked for.
+    """Iterate over the checkpoint's entry of each organization, as of now, however late an entry is read.
 
     Args:
         states: The organizations under watch.
-        queue: Pending events. A watch resumed from the checkpoint tells them again.
+        queue: Pending events. A watch resumed from the checkpoint emits them again.
         waiting: Snapshots of an earlier checkpoint for organizations not under watch yet.
     """
-    at, untold = epoch(), _untold(queue)
+    at, pending = epoch(), _pending_of(queue)
     known = [(each.organization, each.last_response_at + at, each.calls.calls) for each in states if each.is_known]
     kept = list(waiting.items())
 
     def write_entries() -> Iterator[Entry]:
         for organization, seen, calls in known:
-            since, before = untold.get(organization, (math.inf, {}))
+            since, before = pending.get(organization, (math.inf, {}))
             yield str(organization), Snapshot.of(min(since + at, seen), {**calls, **before}).to_json()
         for organization, snapshot in kept:
             yield str(organization), snapshot.to_json()
@@ -56,15 +56,15 @@ def entries(
     return write_entries()
 
 
-def _untold(queue: EventQueue) -> dict[Organization, tuple[float, dict[str, CallState | None]]]:
+def _pending_of(queue: EventQueue) -> dict[Organization, tuple[float, dict[str, CallState | None]]]:
     """Return for each organization since when events are pending, and the states of its calls before them."""
-    untold: dict[Organization, tuple[float, dict[str, CallState | None]]] = {}
+    pending: dict[Organization, tuple[float, dict[str, CallState | None]]] = {}
     for entry in queue:
-        since, calls = untold.get(entry.organization, (entry.since, {}))
-        untold[entry.organization] = min(since, entry.since), calls
+        since, calls = pending.get(entry.organization, (entry.since, {}))
+        pending[entry.organization] = min(since, entry.since), calls
         if isinstance(entry, QueuedCall):
             calls.setdefault(entry.identity, entry.before)
-    return untold
+    return pending
 
 
 def read(checkpoint: Any) -> dict[Organization, Snapshot]:

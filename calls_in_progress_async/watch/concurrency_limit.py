@@ -1,9 +1,9 @@
-"""The number of polls in flight at once: halved when the server's rate limit refuses, raised by good ones. Pure."""
+"""The number of polls in flight at once: halved by rate-limit errors of the server, raised by good responses. Pure."""
 
 from __future__ import annotations
 
 _ROUND = 1.0
-"""Seconds in which refusals count as one: requests in flight together are refused together."""
+"""Seconds in which rejections count as one: requests in flight together are rejected together."""
 
 
 class AIMDLimit:
@@ -27,7 +27,7 @@ class AIMDLimit:
         """Raise the limit by one for each round of good responses."""
         self._limit = min(self._maximum, self._limit + 1 / self._limit)
 
-    def on_refusal(self, now: float) -> None:
+    def on_rejection(self, now: float) -> None:
         """Halve the limit, once a round."""
         if now - self._cut_at >= _ROUND:
             self._limit = max(1.0, self._limit / 2)

@@ -41,7 +41,7 @@ class QueuedCall:
     since: float
 
     def merge(self, newer: Delta) -> bool:
-        """Tell a newer change as well. Return False if the two undo each other."""
+        """Merge a newer change in. Return False if the two undo each other."""
         self.after = newer.after
         return self.before is None or newer.after is None or not equivalent(self.before, newer.after)
 
@@ -58,10 +58,10 @@ class QueuedFailure:
     error: Exception
     since: float
     gap: float = 0.0
-    """Seconds of earlier outages whose recovery was merged away, for the next recovery to tell."""
+    """Seconds of earlier outages with a recovery merged away; the next recovery includes them."""
 
     def merge(self, newer: QueuedFailure) -> None:
-        """Tell a newer failure instead."""
+        """Replace the failure by a newer one."""
         self.error = newer.error
 
     def event(self) -> CallEvent:
@@ -74,17 +74,17 @@ class QueuedGap:
     """The end of an outage, or of the time between two runs."""
 
     organization: Organization
-    type: type[OrganizationRecovered | OrganizationResumed]
+    kind: type[OrganizationRecovered | OrganizationResumed]
     gap: float
     since: float
 
     def merge(self, newer: QueuedGap) -> None:
-        """Tell a newer gap as well."""
+        """Add a newer gap."""
         self.gap += newer.gap
 
     def event(self) -> CallEvent:
         """Make the event."""
-        return self.type(self.organization, self.gap)
+        return self.kind(self.organization, self.gap)
 
 
 @define(eq=False)
@@ -95,14 +95,14 @@ class _Pending:
     latest: dict[str, QueuedCall] = field(factory=dict)
     """The latest entry of each call."""
     outages: list[QueuedFailure | QueuedGap] = field(factory=list)
-    """Failures and gaps by turns, two at most."""
+    """Failures and gaps, alternating, two at most."""
 
 
 class EventQueue:
     """A queue of events. Events of one call come out in order; so do those of an organization, except for merges."""
 
     def __init__(self) -> None:
-        self.merges = 0
+        self.merges: int = 0
         """Number of events merged into another event, or undone, before anybody took them."""
         self._queue: OrderedDict[QueueEntry, None] = OrderedDict()  # a dict is slow at its beginning after deletions
         self._pending: dict[Organization, _Pending] = {}
@@ -146,7 +146,7 @@ class EventQueue:
         pending = self._pending_of(newer.organization)
         match pending.outages, newer:
             case [QueuedFailure() as failure, QueuedGap() as gap], QueuedFailure():
-                # Failed, recovered and failed again untold: one failure, whose recovery will tell both gaps.
+                # Failed, recovered and failed again before anybody read: one failure, with both gaps in its recovery.
                 failure.merge(newer)
                 failure.gap = gap.gap
                 self._merge_away(pending, gap)

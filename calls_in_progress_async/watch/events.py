@@ -120,7 +120,7 @@ class OrganizationRecovered:
 class OrganizationResumed:
     """The first poll of an organization after a restart from a checkpoint has succeeded.
 
-    If the polls after a restart fail first, `OrganizationFailed` and `OrganizationRecovered` are told instead, and the
+    If the polls after a restart fail first, `OrganizationFailed` and `OrganizationRecovered` come instead, and the
     gap of the latter reaches back to before the restart.
     """
 

@@ -26,6 +26,7 @@ class Execute(Protocol):
         read: Callable[[WireResponse, tuple[Attempt, ...]], Listing],
         *,
         operation: str,
+        shared: bool,
     ) -> Listing:
         """Send the request."""
         ...
@@ -36,7 +37,7 @@ def make_fetch(execute: Execute, *, strict: bool) -> FetchCalls:
 
     async def fetch(organization: Organization, last: Listing | None) -> Listing:
         request = CurrentCallsRequest(organization=organization)
-        return await execute(request, partial(_read, last, strict), operation="poll")
+        return await execute(request, partial(_read, last, strict), operation="poll", shared=True)
 
     return fetch
 

@@ -55,14 +55,14 @@ def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
     Args:
         body: The body of the response.
         last: The listing of the last response, if there is one.
-        strict: True to refuse a body in which any field cannot be read.
+        strict: True to reject a body in which any field cannot be read.
 
     Returns:
         The very same ``last`` if nothing has changed; else a listing in which, as far as the walk gets, every unchanged
         call is the same `ListedCall` as before.
 
     Raises:
-        PayloadError: The body does not say which calls there are. A find refuses the same bodies.
+        PayloadError: The body does not say which calls there are. A find rejects the same bodies.
     """
     if last is not None and last.layout is not None:
         pieces = _walk(body, last.entries, last.layout)
@@ -169,7 +169,7 @@ def _split_piece(piece: bytes, separator: bytes) -> list[bytes] | None:
     except PayloadError:
         return None
     payloads = [bytes(each) for each in raw]
-    # Refuse a piece that ends the list and begins another.
+    # Reject a piece that ends the list and begins another.
     return payloads if separator.join(payloads) == piece else None
 
 

@@ -13,6 +13,7 @@ from .. import clock
 from ..cancellation import CheckUsable, result_or_error
 from ..errors import CallsInProgressError, RateLimitedError, ServerError
 from ..organization import Organization
+from . import reports
 from .concurrency_limit import AIMDLimit
 from .fetch import FetchCalls
 from .listing import Listing
@@ -81,7 +82,7 @@ class Poller:
         check_usable: CheckUsable,
         max_retry_after: float,
     ) -> None:
-        self.counters = PollCounters()
+        self.counters: PollCounters = PollCounters()
         self._fetch = fetch
         self._schedule = schedule
         self._sink = sink
@@ -226,20 +227,25 @@ class Poller:
         now, state = clock.now(), entry.item
         self.counters.unchanged += listing is state.calls.listing
         self._limit.on_response()
-        if self._is_wanted(entry) and (taking := self._sink.on_listing(state, listing, now)) is not None:
-            await taking
+        if self._is_wanted(entry):
+            if state.failed:
+                reports.organization_recovered(state.organization, now - state.last_response_at)
+            if (taking := self._sink.on_listing(state, listing, now)) is not None:
+                await taking
         self._give_back(entry, slow=now - began > _SLOW * self._schedule.interval)
 
     async def _take_failure(self, entry: ScheduleEntry[OrganizationState], error: Exception) -> None:
         now, state = clock.now(), entry.item
         self.counters.failures += 1
         if is_rate_limit(error):
-            self._limit.on_refusal(now)
+            self._limit.on_rejection(now)
         if isinstance(error, CallsInProgressError):
             error.__traceback__ = None  # the error may be kept for long, and its frames hold responses
         began_outage = self._is_wanted(entry) and state.fail(error)
-        if began_outage and (taking := self._sink.on_failure(state, error, now)) is not None:
-            await taking
+        if began_outage:
+            reports.organization_failed(state.organization, error)
+            if (taking := self._sink.on_failure(state, error, now)) is not None:
+                await taking
         self._give_back(entry, slow=state.failed, delay=self._delay_after(state, error))
 
     def _is_wanted(self, entry: ScheduleEntry[OrganizationState]) -> bool:

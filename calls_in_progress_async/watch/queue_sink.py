@@ -17,10 +17,10 @@ class QueueSink:
     """
 
     def __init__(self, max_pending: int) -> None:
-        self.queue = EventQueue()
-        self.arrived = asyncio.Event()
+        self.queue: EventQueue = EventQueue()
+        self.arrived: asyncio.Event = asyncio.Event()
         """Set if there may be events, or if polling has ended."""
-        self.events = 0
+        self.events: int = 0
         """Number of events so far."""
         self.error: BaseException | None = None
         """The error at the end of polling."""

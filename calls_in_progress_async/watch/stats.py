@@ -38,7 +38,7 @@ class WatchStats:
     failing: int
     """Number of organizations failing at present."""
     interval: float
-    """The interval asked for."""
+    """The interval of the settings."""
     effective_interval: float
     """The interval kept: the mean time between the last two good responses. Larger than ``interval`` if the rate limit
     or the server is too slow."""

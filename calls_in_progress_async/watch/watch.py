@@ -13,6 +13,7 @@ import attrs
 
 from .. import clock, errors
 from ..cancellation import CheckUsable
+from ..instrumentation import WatchLevels
 from ..organization import Organization
 from ..organizations import check_organization, check_organizations
 from ..records import Call
@@ -24,6 +25,7 @@ from .fetch import FetchCalls
 from .organization_state import OrganizationState
 from .poller import Poller
 from .queue_sink import QueueSink
+from .recorder import Recorder
 from .schedule import Schedule
 from .settings import WatchSettings
 from .stats import SecondsByOrganization, WatchStats, effective_intervals, mean
@@ -56,8 +58,10 @@ class Watch:
         *,
         check_usable: CheckUsable,
         resume_from: Any = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._settings = settings
+        self._recorder = recorder
         self._sink = QueueSink(settings.max_pending)
         self._schedule: Schedule[OrganizationState] = Schedule(settings.interval, settings.max_in_flight)
         self._poller = Poller(
@@ -71,6 +75,8 @@ class Watch:
         self._snapshots = {} if resume_from is None else checkpoint.read(resume_from)
         self._unscheduled: OrderedDict[Organization, None] = OrderedDict()
         self._stage = "new"
+        self._now = clock.now
+        """Returns the loop's time. Once the block is entered, any thread can call it."""
         self._taken_in_a_row = 0
         self._polls_due_of_removed = 0.0
         self._note(map(check_organization, check_organizations(organizations)))
@@ -126,6 +132,9 @@ class Watch:
     async def __aenter__(self) -> Self:
         if self._stage != "new":
             raise errors.ClientStateError("A watch can be entered once; make a new one.")
+        self._now = clock.reader()
+        if self._recorder is not None:
+            self._recorder.open()
         self._stage = "entered"
         while self._unscheduled:
             self._schedule_noted(_AT_ONCE)
@@ -142,6 +151,8 @@ class Watch:
         """End the watch, as leaving its block does. Idempotent."""
         self._stage = "closed"
         self._sink.arrived.set()
+        if self._recorder is not None:
+            self._recorder.close()
         await self._poller.close()
 
     def _end_with_client(self) -> None:
@@ -172,6 +183,8 @@ class Watch:
         event = self._sink.queue.take()
         if event is not None and self._sink.just_resumed:
             self._poller.wake()
+        if event is not None and self._recorder is not None:
+            self._recorder.record(event)
         return event
 
     # State.
@@ -214,6 +227,18 @@ class Watch:
 
     def _polls_due(self, state: OrganizationState, now: float) -> float:
         return (now - state.added_at) / self._settings.interval
+
+    def levels(self) -> WatchLevels | None:
+        """Return the numbers for a gauge, from any thread; None before the block is entered and after polling ended."""
+        if self._stage != "entered" or self._sink.error is not None:
+            return None
+        now, states = self._now(), list(self._states.values())
+        return WatchLevels(
+            organizations=len(states),
+            failing=sum(each.failed for each in states),
+            calls=sum(len(each.calls.calls) for each in states),
+            max_staleness=max((now - each.last_response_at for each in states), default=0.0),
+        )
 
     def checkpoint(self) -> dict[str, Any]:
         """Return the knowledge of the events taken so far as a small JSON value, for ``resume_from``.

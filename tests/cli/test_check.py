@@ -125,8 +125,8 @@ async def test_certificates(command_line, tmp_path) -> None:
         assert (trusted.code, trusted.stderr) == (0, "")
         assert ("TLS", True) in _steps(trusted.stdout)
         # In this process aiohttp has an older list of authorities already, and rejects the certificate.
-        refused = await line.invoke("check", "advertiser:2", "--json")
-        assert _steps(refused.stdout)[-2:] == [("TLS", True), ("API", False)]
+        rejected = await line.invoke("check", "advertiser:2", "--json")
+        assert _steps(rejected.stdout)[-2:] == [("TLS", True), ("API", False)]
 
 
 async def test_a_silent_host(command_line, monkeypatch) -> None:

@@ -169,7 +169,7 @@ def test_a_new_file_in_a_place_that_is_not_writable(tmp_path, monkeypatch, capsy
 
 
 def test_without_a_file_nothing_is_kept() -> None:
-    """No path, no checkpoint."""
+    """Without a path no checkpoint is written."""
     assert CheckpointFile(None).read() is None
     assert CheckpointFile(None).save(WATCH)
 

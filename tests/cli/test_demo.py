@@ -17,7 +17,7 @@ from calls_in_progress_async.watch.watch import Watch
 SUMMARY = r"summary: \d+ organizations: \d+ calls? started, \d+ changed, \d+ ended, \d+ requests?"
 
 
-async def test_in_a_pipe_it_is_plain_lines(command_line) -> None:
+async def test_the_demo_writes_plain_lines_into_a_pipe(command_line) -> None:
     """A pipe gets the events, the update, a table and the counts, without escape codes."""
     async with command_line() as line:
         done = await line.invoke("demo", "--seconds", "1.5", "--organizations", "3", "--seed", "5")
@@ -31,8 +31,8 @@ async def test_in_a_pipe_it_is_plain_lines(command_line) -> None:
         assert re.search(rf"^{SUMMARY}$", done.stdout, re.MULTILINE)
 
 
-async def test_on_a_terminal_it_is_a_live_table(command_line, monkeypatch) -> None:
-    """A terminal gets one picture over another, with masked callers, the latest events and the counts."""
+async def test_the_demo_draws_a_live_table_on_a_terminal(command_line, monkeypatch) -> None:
+    """A terminal gets one frame over another, with masked callers, the latest events and the counts."""
     expected, footer = {" started  ", " ended    ", "updated call"}, Demo.footer
 
     def footer_until_all_is_shown(self: Demo) -> list[Text]:

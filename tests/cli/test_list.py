@@ -89,11 +89,11 @@ async def test_lines_are_json_whatever_the_payload_holds(command_line) -> None:
     async with command_line(faults=[Fault(status=200, body=body)]) as line:
         done = await line.execute("list", "advertiser:2", "--json")
         assert done.code == 0
-        call = json.loads(done.stdout, parse_constant=_refuse)["call"]
+        call = json.loads(done.stdout, parse_constant=_reject)["call"]
         assert (call["a"], call["b"], call["c"]) == (None, [None, None], 'NaN " -Infinity')
 
 
-def _refuse(constant: str) -> None:
+def _reject(constant: str) -> None:
     raise AssertionError(constant)
 
 
@@ -208,7 +208,7 @@ async def test_an_unknown_column_is_a_usage_error(command_line, arguments, compl
 
 
 async def test_numbers_in_custom_data_are_masked(command_line) -> None:
-    """Phone numbers in custom data are masked in the table too, unless asked for."""
+    """Phone numbers in custom data are masked in the table too, except with --show-numbers."""
     async with command_line() as line:
         line.sandbox.start_call(
             ORGANIZATION, custom_data={"utm_term": {"value": "call 805-555-1234"}, "Phone": {"value": "5551234"}}

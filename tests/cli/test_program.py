@@ -113,7 +113,7 @@ async def test_the_spelling_of_the_type(command_line) -> None:
         assert (await line.invoke("list", "advertiser:2", "--organization-type-case", "capitalized")).exit_code == 0
 
 
-async def test_the_vendors_error_handle_is_told(command_line) -> None:
+async def test_the_vendors_error_handle_is_reported(command_line) -> None:
     """The error handle, for the vendor's support, is reported."""
     async with command_line(faults=[Fault(status=500)]) as line:
         done = await line.invoke("update", "advertiser:2", "--transaction-id", "A", "--set", "a=b", "--timeout", "30")
@@ -149,7 +149,7 @@ async def test_rate_is_kept_to(command_line) -> None:
         assert (await line.invoke("list", "advertiser:2", "advertiser:3", "--rate", "1000")).exit_code == 0
 
 
-async def test_ctrl_c_while_waiting_for_an_answer(command_line) -> None:
+async def test_ctrl_c_while_waiting_for_a_response(command_line) -> None:
     """Ctrl-C exits with 130 and writes nothing to stderr."""
     async with command_line(faults=[Fault(kind="hang")]) as line:
         process = await line.start("list", "advertiser:2")
@@ -160,7 +160,7 @@ async def test_ctrl_c_while_waiting_for_an_answer(command_line) -> None:
         assert (done.code, done.stdout, done.stderr) == (130, "", "")
 
 
-async def test_the_server_dies_while_it_is_asked(command_line) -> None:
+async def test_the_server_dies_during_a_request(command_line) -> None:
     """A lost server exits with 1, one error for each organization, and no traceback."""
     async with command_line(faults=[Fault(kind="hang")]) as line:
         process = await line.start("list", "advertiser:2", "--timeout", "1")

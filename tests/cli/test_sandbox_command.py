@@ -10,7 +10,7 @@ from calls_in_progress_async import CallsInProgressClient, Organization, RateLim
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-async def test_it_introduces_itself_and_stops_cleanly(command_line, number, code) -> None:
+async def test_the_sandbox_prints_its_address_and_stops_cleanly(command_line, number, code) -> None:
     """The sandbox prints its URL, its token and a working example; Ctrl-C and SIGTERM end it quietly."""
     async with command_line() as line:
         process = await line.start("sandbox", "--organizations", "3", "--seed", "9")
@@ -33,13 +33,13 @@ async def test_its_options_reach_the_server(command_line) -> None:
         arguments = ("sandbox", "--json", "--calls-per-organization", "0")
         limited = await line.start(*arguments, "--rate-limit", "0.01", "--rate-burst", "1")
         faulty = await line.start(*arguments, "--fault-rate", "1")
-        for process, refusal in ((limited, RateLimitedError), (faulty, ServerError)):
+        for process, rejection in ((limited, RateLimitedError), (faulty, ServerError)):
             assert process.stdout is not None
             sandbox = json.loads(await process.stdout.readline())
             retry = RetryPolicy(max_attempts=1)
             async with CallsInProgressClient(token=sandbox["token"], base_url=sandbox["url"], retry=retry) as client:
-                answers = [await client.find(Organization.advertiser(2))] if refusal is RateLimitedError else []
-                with pytest.raises(refusal):
+                answers = [await client.find(Organization.advertiser(2))] if rejection is RateLimitedError else []
+                with pytest.raises(rejection):
                     await client.find(Organization.advertiser(2))
                 assert list(map(len, answers)) == [0] * len(answers)
             process.send_signal(signal.SIGINT)

@@ -26,7 +26,7 @@ async def test_custom_data_and_an_external_id_are_written(command_line) -> None:
         )
 
 
-async def test_post_and_an_answer_without_a_body(command_line) -> None:
+async def test_post_and_a_response_without_a_body(command_line) -> None:
     """--method POST sends a POST, and a 202 is reported as accepted."""
     async with command_line(accept_only=True) as line:
         call = line.sandbox.start_call(ORGANIZATION, external_unique_id="mine-1")
@@ -89,7 +89,7 @@ async def test_an_invalid_update_is_a_usage_error(command_line, arguments, compl
         assert not line.sandbox.requests
 
 
-async def test_a_call_that_is_over_has_a_code_of_its_own(command_line) -> None:
+async def test_an_ended_call_has_a_separate_exit_code(command_line) -> None:
     """An ended call exits with 4, so that a script can tell it from a failure."""
     async with command_line() as line:
         done = await line.invoke("update", "advertiser:2", "--transaction-id", "AB-1", "--set", "a=b")

@@ -1,4 +1,4 @@
-"""``wallboard`` serves the page, and says what it exposes."""
+"""``wallboard`` serves the page, and prints the exposed address."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOKEN = "a page token of some length"
 
 @attrs.define
 class Served:
-    """A wallboard that runs in this process."""
+    """A wallboard in this process."""
 
     url: str
     warnings: list[str]
@@ -57,14 +57,14 @@ async def served(monkeypatch: pytest.MonkeyPatch, line: CommandLine, *arguments:
 
 
 async def line_with(got: aiohttp.ClientResponse, text: bytes) -> bytes:
-    """Read a stream up to the line that holds some text."""
+    """Read a stream up to the first line with some text."""
     while text not in (seen := await got.content.readline()):
         pass
     return seen
 
 
-async def test_it_serves_the_calls_of_organizations(command_line, monkeypatch) -> None:
-    """The stream shows a call of the sandbox, with the fields asked for, masked."""
+async def test_the_wallboard_serves_the_calls_of_organizations(command_line, monkeypatch) -> None:
+    """The stream shows a call of the sandbox, with the chosen fields, masked."""
     async with command_line() as line, aiohttp.ClientSession() as session:
         line.sandbox.start_call(Organization.advertiser(2), calling_phone_number="+18055551234")
         async with (
@@ -78,7 +78,7 @@ async def test_it_serves_the_calls_of_organizations(command_line, monkeypatch) -
 
 
 async def test_a_loopback_page_is_for_this_machine_only(command_line, monkeypatch) -> None:
-    """A foreign host name is rejected, so that no page elsewhere can read the calls."""
+    """A foreign host name is rejected, so no foreign page can read the calls."""
     async with (
         command_line() as line,
         served(monkeypatch, line, "advertiser:2") as board,
@@ -98,8 +98,8 @@ async def test_a_loopback_page_is_for_this_machine_only(command_line, monkeypatc
         (("--token-file", "FILE"), "anyone with the page token can read, without TLS: "),
     ],
 )
-async def test_another_address_says_what_it_exposes(command_line, monkeypatch, tmp_path, options, told) -> None:
-    """On stderr, before anybody reads anything; the token itself is not told."""
+async def test_a_public_address_warns_of_the_exposure(command_line, monkeypatch, tmp_path, options, told) -> None:
+    """The warning is on stderr before any request, and does not show the token."""
     file = tmp_path / "token"
     file.write_text(f"{TOKEN}\n")
     options = [str(file) if each == "FILE" else each for each in options]
@@ -114,7 +114,7 @@ async def test_another_address_says_what_it_exposes(command_line, monkeypatch, t
 
 
 async def test_the_demo_needs_no_account(command_line, monkeypatch) -> None:
-    """It has calls, an hour of history, and columns of its own."""
+    """The demo has calls, an hour of history, and columns."""
     async with command_line() as line, aiohttp.ClientSession(read_bufsize=2**20) as session:
         line.environment.clear()
         async with served(monkeypatch, line, "--demo") as board, session.get(f"{board.url}events") as got:
@@ -123,7 +123,7 @@ async def test_the_demo_needs_no_account(command_line, monkeypatch) -> None:
             assert seen.partition(b'"points"')[2].count(b"[") > 170
 
 
-async def test_it_runs_until_it_is_stopped(command_line) -> None:
+async def test_the_wallboard_runs_until_ctrl_c(command_line) -> None:
     """Ctrl-C ends the program, and an open stream with it."""
     async with command_line() as line, aiohttp.ClientSession() as session:
         process = await line.start("wallboard", "advertiser:2", "--port", "0")
@@ -147,8 +147,8 @@ async def test_it_runs_until_it_is_stopped(command_line) -> None:
         (("wallboard", "advertiser:2", "--token-file", "BINARY"), "cannot be read as text"),
     ],
 )
-async def test_a_wrong_command_line_is_refused(command_line, tmp_path, arguments, told) -> None:
-    """With exit code 2, and the option to fix."""
+async def test_a_wrong_command_line_is_rejected(command_line, tmp_path, arguments, told) -> None:
+    """The program ends with exit code 2, and names the option to fix."""
     files = {"SHORT": tmp_path / "short", "BINARY": tmp_path / "binary"}
     files["SHORT"].write_text("short")
     files["BINARY"].write_bytes(b"\xff\xfe\xff")
@@ -158,8 +158,8 @@ async def test_a_wrong_command_line_is_refused(command_line, tmp_path, arguments
         assert told in done.stderr
 
 
-async def test_an_address_in_use_is_told(command_line) -> None:
-    """With the address, and exit code 1."""
+async def test_an_address_in_use_is_reported(command_line) -> None:
+    """The program names the address and ends with exit code 1."""
     async with command_line() as line:
         port = line.sandbox.url.rpartition(":")[2]
         done = await line.invoke("wallboard", "advertiser:2", "--port", port)
@@ -175,13 +175,13 @@ async def test_an_address_in_use_is_told(command_line) -> None:
     ],
 )
 def test_loopback_is_known_by_address(host, loopback) -> None:
-    """Other names may lead anywhere."""
+    """Only loopback addresses and localhost count: other names may lead anywhere."""
     options = WallboardOptions(organizations=[], host=host, port=0, interval=1.0, page={})
     assert options.is_loopback is loopback
 
 
 async def test_in_the_demo_one_organization_after_another_fails(monkeypatch) -> None:
-    """And recovers."""
+    """Each failing organization recovers."""
     for name in ("_FIRST_CALM", "_CALM", "_OUTAGE"):
         monkeypatch.setattr(wallboard_demo, name, 0.01)
     servers = []

@@ -136,8 +136,8 @@ async def test_a_checkpoint_survives_a_restart(command_line, tmp_path, monkeypat
         assert kept in file.read_text()
 
 
-async def test_in_a_pipe_it_is_a_line_for_each_event(command_line, monkeypatch) -> None:
-    """Events are lines in words in a pipe, with callers masked unless asked for."""
+async def test_a_watch_writes_a_line_for_each_event_into_a_pipe(command_line, monkeypatch) -> None:
+    """Events are lines in words in a pipe, with callers masked except with --show-numbers."""
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION, calling_phone_number="+18055551234\x1b")
         arguments = ("watch", "--organizations", "-", *FAST)
@@ -273,7 +273,7 @@ def test_a_change_of_any_value_is_json(capsysbinary) -> None:
     assert json.loads(capsysbinary.readouterr().out)["changes"] == {"extra": ["{1}", 1.5]}
 
 
-async def test_it_stops_after_some_seconds(command_line, tmp_path) -> None:
+async def test_seconds_ends_a_watch(command_line, tmp_path) -> None:
     """--seconds ends a watch with exit code 0 and a checkpoint."""
     async with command_line() as line:
         file = tmp_path / "checkpoint.json"

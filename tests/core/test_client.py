@@ -17,7 +17,6 @@ from typing import Any, get_type_hints
 
 import aiohttp
 import pytest
-import virtual_loop
 from attrs import frozen
 from transport.pipelines import Answer, rig
 from transport.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, Seen, hang, reply
@@ -34,6 +33,7 @@ from calls_in_progress_async import (
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.environment import ClientSettings
 from calls_in_progress_async.sandbox import SandboxServer
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
@@ -48,7 +48,7 @@ async def update(client: CallsInProgressClient, organization: Organization = ACM
 
 @pytest.mark.parametrize("revision", ["2022-09-beta", "2022-09-20", "2022-09-28", "2023-04", "2024-02"])
 async def test_a_call_is_found_and_updated(revision: Any) -> None:
-    """In every revision: by each filter, then updated, then found by its new id."""
+    """Every revision of the API finds a call by each filter, updates it, and finds it by its new id."""
     async with SandboxServer(
         organizations=[(25, "advertiser")], calls_per_organization=0, revision=revision
     ) as sandbox:
@@ -79,8 +79,8 @@ async def test_a_call_is_found_and_updated(revision: Any) -> None:
         assert [each.custom_data for each in sandbox.updates] == [{"Call Disposition": "CUSTOMER_HANGUP"}]
 
 
-async def test_an_accepted_update_says_so() -> None:
-    """A 202 is accepted_only."""
+async def test_a_202_is_accepted_only() -> None:
+    """An update with a 202 returns accepted_only=True."""
     async with SandboxServer(organizations=1, accept_only=True, calls_per_organization=0) as sandbox:
         call = sandbox.start_call((1, "network"))
         async with CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client:
@@ -135,8 +135,8 @@ async def test_as_many_connections_as_allowed() -> None:
         await asyncio.gather(*(client.find(ACME) for _ in range(101)))
 
 
-async def test_an_answer_up_to_the_limit_is_read() -> None:
-    """max_response_size is of the decoded body; a compressed one does not get past it."""
+async def test_a_response_up_to_max_response_size_is_read() -> None:
+    """max_response_size limits the decoded body, so compression cannot get around it."""
     body = b'{"current_calls": []}'.ljust(1000)
     bomb = gzip.compress(body.ljust(10_000_000))
     async with RawServer([reply(200, body)]) as server, server.client(max_response_size=1000) as client:
@@ -168,8 +168,8 @@ async def test_a_limit_of_a_few_bytes_is_a_limit_as_any_other() -> None:
                 await update(client)
 
 
-async def test_a_chunked_answer_is_read_whole() -> None:
-    """Chunk by chunk."""
+async def test_a_chunked_response_is_read_whole() -> None:
+    """A body in many chunks is joined and decoded."""
     body = b'{"current_calls": []}'
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
     async with RawServer([b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks]) as server:  # noqa: SIM117
@@ -193,7 +193,7 @@ def test_a_client_is_made_outside_a_loop_without_io(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_constructor_is_the_documented_one() -> None:
-    """Its settings and their defaults, for documentation and examples."""
+    """The signature holds the documented settings and defaults."""
     defaults = CallsInProgressClient.__init__.__kwdefaults__
     assert defaults == {
         "base_url": "https://invoca.net", "network": None, "api_version": "2022-08-01",
@@ -214,7 +214,7 @@ async def test_nobody_learns_a_token_from_a_repr() -> None:
 
 
 async def test_closing_is_idempotent() -> None:
-    """Twice, before the first use, and with calls running."""
+    """close() may be called twice, before the first use, and with calls running."""
     async with RawServer() as server:
         unused = server.client()
         await unused.close()
@@ -227,7 +227,7 @@ async def test_closing_is_idempotent() -> None:
             await client.close()
 
 
-async def test_a_closed_client_says_so() -> None:
+async def test_a_closed_client_raises_client_closed_error() -> None:
     """find, update, send and async with raise ClientClosedError; nothing is sent."""
     async with RawServer() as server:
         client = server.client()
@@ -253,8 +253,8 @@ async def until(condition: Any) -> None:
     ],
     ids=["on the network", "in the pool", "in the limiter", "in a pause"],
 )  # fmt: skip
-async def test_closing_ends_what_is_running(script: Any, settings: Any, ready: Any) -> None:
-    """Wherever it stands, it raises ClientClosedError, and close comes back."""
+async def test_closing_cancels_running_calls(script: Any, settings: Any, ready: Any) -> None:
+    """A running call raises ClientClosedError at any stage, and close() returns."""
     async with RawServer(script) as server:
         client = server.client(**settings)
         tasks = [asyncio.create_task(each) for each in (client.find(ACME), client.find(ACME), update(client))]
@@ -273,7 +273,7 @@ async def test_closing_ends_what_is_running(script: Any, settings: Any, ready: A
 
 
 async def test_closing_may_let_calls_end_first() -> None:
-    """close(drain=) waits for them, refuses new ones, and then has nothing to end."""
+    """close(drain=) waits for them, rejects new ones, and then has nothing to end."""
     gate = asyncio.Event()
 
     async def slow(_: Seen) -> bytes:
@@ -293,8 +293,8 @@ async def test_closing_may_let_calls_end_first() -> None:
         await closing
 
 
-async def test_a_drain_has_an_end() -> None:
-    """After so many seconds the remaining calls are cancelled."""
+async def test_a_drain_ends_after_its_seconds() -> None:
+    """After the seconds of the drain the remaining calls are cancelled."""
     async with RawServer([hang]) as server:
         client = server.client()
         call = asyncio.create_task(client.find(ACME))
@@ -358,8 +358,8 @@ class Responding:
         self.closed += 1
 
 
-async def test_a_client_that_nobody_closed_is_no_warning() -> None:
-    """Its connections are closed when it is collected."""
+async def test_an_abandoned_client_warns_of_nothing() -> None:
+    """The connections of a client are closed when it is garbage-collected."""
     async with RawServer() as server:
         client = server.client()
         await client.find(ACME)
@@ -368,8 +368,8 @@ async def test_a_client_that_nobody_closed_is_no_warning() -> None:
         await until(lambda: not server._tasks)
 
 
-def test_a_forked_child_is_told_to_make_its_own_client() -> None:
-    """WrongLoopError in the child, in a loop of its own or the parent's; the parent's connections stay open."""
+def test_a_forked_child_needs_another_client() -> None:
+    """The child gets WrongLoopError in any loop; the parent's connections stay open."""
     if not hasattr(os, "fork"):
         pytest.skip("no fork here")
     script = textwrap.dedent("""
@@ -378,7 +378,7 @@ def test_a_forked_child_is_told_to_make_its_own_client() -> None:
         from transport.servers import ACME, RawServer
         from calls_in_progress_async import WrongLoopError
 
-        def refused(client):
+        def rejected(client):
             coroutine = client.find(ACME)
             try:
                 coroutine.send(None)
@@ -391,7 +391,7 @@ def test_a_forked_child_is_told_to_make_its_own_client() -> None:
                 await client.find(ACME)
                 child = os.fork()
                 if child == 0:
-                    ok = refused(client)
+                    ok = rejected(client)
                     del client
                     gc.collect()
                     os._exit(0 if ok else 1)
@@ -414,7 +414,7 @@ def test_a_forked_child_is_told_to_make_its_own_client() -> None:
 
 
 async def test_an_injected_session_is_used_and_never_closed() -> None:
-    """Its own headers and cookies go with the requests; ours win."""
+    """The headers and cookies of the session go with the requests, and the client's own headers win."""
     async with RawServer() as server, aiohttp.ClientSession(headers={"X-Mine": "1", "User-Agent": "me"}) as session:
         async with server.client(session=session) as client:
             await client.find(ACME)
@@ -431,8 +431,8 @@ async def test_an_injected_session_is_used_and_never_closed() -> None:
         assert not session.closed
 
 
-async def test_a_redirect_is_refused_with_an_injected_session_too() -> None:
-    """And a lost connection is one attempt there as well."""
+async def test_a_redirect_is_rejected_with_an_injected_session_too() -> None:
+    """With an injected session too, a lost connection is one attempt."""
     async with RawServer() as other, RawServer([reply(302, Location=other.url), None]) as server:
         async with aiohttp.ClientSession() as session, server.client(session=session, retry=ONCE) as client:
             with pytest.raises(sdk.RedirectRefusedError):
@@ -442,7 +442,7 @@ async def test_a_redirect_is_refused_with_an_injected_session_too() -> None:
         assert (other.connections, len(server.seen)) == (0, 2)
 
 
-async def test_a_closed_session_is_a_clear_error() -> None:
+async def test_a_closed_session_is_named_in_the_error() -> None:
     """ClientClosedError names session=."""
     session = aiohttp.ClientSession()
     await session.close()
@@ -505,8 +505,8 @@ async def test_a_callable_gives_each_organization_its_token(sync: bool) -> None:
             assert seen.header("Authorization") == f"token-of-{organization}"
 
 
-async def test_a_refused_token_is_asked_for_once_more() -> None:
-    """Many requests hold the old one when it is revoked: one question, and each is sent again with the answer."""
+async def test_a_rejected_token_is_fetched_once_more() -> None:
+    """Many requests with a revoked token call the callable once, and each is sent again with the new token."""
     answers = iter(["old", "new"])
     async with RawServer([bearer({"new"})]) as server, server.client(token=lambda _: next(answers)) as client:
         results = await asyncio.gather(*(client.find(ACME) for _ in range(20)))
@@ -515,8 +515,8 @@ async def test_a_refused_token_is_asked_for_once_more() -> None:
         assert len(server.seen) == 41
 
 
-async def test_a_second_refusal_is_final() -> None:
-    """If the new token is rejected too, the call raises AuthenticationError; the next call asks again."""
+async def test_a_second_rejection_is_final() -> None:
+    """If the new token is rejected too, the call raises AuthenticationError; the next call fetches a token again."""
     asked: list[int] = []
 
     def ask(_: Organization) -> str:
@@ -553,8 +553,8 @@ async def test_a_refresh_is_an_attempt_as_any_other() -> None:
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
-async def test_a_refused_update_is_sent_again_with_the_new_token(method: Any) -> None:
-    """A 401 was not carried out, so a POST is as well."""
+async def test_a_rejected_update_is_sent_again_with_the_new_token(method: Any) -> None:
+    """A 401 means not carried out, so even a POST is sent again."""
     answers = iter(["old", "new"])
     async with RawServer([bearer({"new"})]) as server, server.client(token=lambda _: next(answers)) as client:
         assert len((await update(client, method=method)).attempts) == 2
@@ -570,8 +570,8 @@ async def test_a_token_of_a_callable_is_checked(bad: Any) -> None:
         assert server.connections == 0
 
 
-async def test_a_callable_that_fails_is_asked_again_next_time() -> None:
-    """Its own exception reaches the caller as it is."""
+async def test_a_failing_callable_is_called_again_by_the_next_request() -> None:
+    """The callable's exception reaches the caller unchanged."""
     answers: list[Any] = [KeyError("vault"), "good"]
 
     def ask(_: Organization) -> str:
@@ -680,8 +680,8 @@ async def test_a_client_is_made_from_the_environment(environment: Any, tmp_path:
     assert (client.base_url, await token_of(client)) == ("https://example.com", "from-file")
 
 
-async def test_what_is_passed_wins_over_the_environment(environment: Any) -> None:
-    """Setting by setting."""
+async def test_an_argument_wins_over_the_environment(environment: Any) -> None:
+    """Each argument of from_env replaces the variable of the same setting."""
     environment(TOKEN="from-env", BASE_URL="https://env.example", ORGANIZATION_TYPE_CASE="capitalized")
     client = CallsInProgressClient.from_env(token="mine", base_url="https://my.example", organization_type_case="lower")
     assert (client.base_url, await token_of(client)) == ("https://my.example", "mine")
@@ -703,7 +703,7 @@ async def test_what_is_passed_wins_over_the_environment(environment: Any) -> Non
         ({"TOKEN": "a", "ORGANIZATION_TYPE_CASE": "upper"}, "organization_type_case", 'must be "lower" or'),
     ],
 )
-def test_an_environment_that_will_not_do_is_refused(environment: Any, names: Any, parameter: str, words: str) -> None:
+def test_a_bad_environment_is_rejected(environment: Any, names: Any, parameter: str, words: str) -> None:
     """The error names the variable or the setting, and never shows a token."""
     environment(**names)
     with pytest.raises(sdk.InvalidRequestError, match=words) as raised:
@@ -714,7 +714,7 @@ def test_an_environment_that_will_not_do_is_refused(environment: Any, names: Any
 
 
 async def test_a_rotated_token_file_is_read_again(environment: Any, tmp_path: Path) -> None:
-    """After a 401 the file is read once more, so a rotated secret needs no restart."""
+    """A 401 makes the client read the file once more, so a rotated secret needs no restart."""
     file = tmp_path / "token"
     file.write_text("old")
     async with RawServer([NO_CALLS, reply(401), NO_CALLS]) as server:
@@ -741,8 +741,8 @@ def test_the_settings_of_the_environment_are_the_clients() -> None:
     assert get_type_hints(ClientSettings) == {name: hints[name] for name in parameters}
 
 
-def test_a_token_file_that_is_no_text_is_refused(environment: Any, tmp_path: Path) -> None:
-    """And not shown."""
+def test_a_binary_token_file_is_rejected(environment: Any, tmp_path: Path) -> None:
+    """The error does not show the content of the file."""
     file = tmp_path / "token"
     file.write_bytes(b"\xff\xfe")
     environment(TOKEN_FILE=str(file))
@@ -751,7 +751,7 @@ def test_a_token_file_that_is_no_text_is_refused(environment: Any, tmp_path: Pat
 
 
 async def test_clients_of_two_loops_work_side_by_side() -> None:
-    """One in each thread."""
+    """Two threads each run a loop with a client."""
     async with RawServer() as server:
 
         async def use() -> int:
@@ -824,8 +824,8 @@ async def test_closing_in_a_pause_leaves_no_coroutine_behind() -> None:
     gc.collect()
 
 
-def test_a_call_after_closing_is_told_so() -> None:
-    """ClientClosedError, even if calls were running at the close (a find may load a library meanwhile)."""
+def test_a_call_after_closing_raises_client_closed_error() -> None:
+    """The error is the same if calls were running at the close (a find may load a library meanwhile)."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=100.0))
@@ -835,7 +835,7 @@ def test_a_call_after_closing_is_told_so() -> None:
         assert type(await running) is sdk.ClientClosedError
         assert type(await it.go()) is sdk.ClientClosedError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("proxy", [5, "", "not a url", "http://[::1", "http://x:99999", b"http://x", object()])
@@ -879,8 +879,8 @@ def test_a_transport_is_checked(wrong: Any) -> None:
 @pytest.mark.parametrize(
     "other", [{"proxy": "http://proxy.example:3128"}, {"trust_env": True}, {"ssl": ssl.create_default_context()}]
 )
-def test_a_transport_excludes_the_settings_of_the_built_in_one(other: Any) -> None:
-    """It would not keep them."""
+def test_a_custom_transport_excludes_settings_of_the_built_in_one(other: Any) -> None:
+    """A custom transport would ignore connection settings, so the client rejects them."""
     (name,) = other
     with pytest.raises(sdk.InvalidRequestError, match=rf"^transport comes with {name}, pass one of them"):
         CallsInProgressClient(token=TOKEN, transport=Responding(), **other)
@@ -932,7 +932,7 @@ async def test_exceptions_of_a_foreign_transport_are_connections_lost(
     assert transport.closed == 1
 
 
-async def test_a_slow_parser_is_told() -> None:
+async def test_a_missing_c_parser_is_logged() -> None:
     """Aiohttp without its C parser accepts malformed HTTP."""
     from aiohttp.http_parser import HttpResponseParserPy  # noqa: PLC0415
 
@@ -944,8 +944,8 @@ async def test_a_slow_parser_is_told() -> None:
 
 
 @pytest.mark.parametrize("later", [False, True])
-async def test_what_comes_unasked_is_not_the_next_answer(later: bool) -> None:
-    """After a second response, with the first or on an idle connection, the connection is not used again."""
+async def test_an_unsolicited_response_is_never_read_as_the_next_one(later: bool) -> None:
+    """A connection with a second response, early or while idle, is not used again."""
     smuggled = reply(200, '{"current_calls": [{"transaction_id": "smuggled"}]}')
     async with RawServer([NO_CALLS if later else NO_CALLS + smuggled, NO_CALLS]) as server:
         async with server.client() as client, server.client() as other:
@@ -996,14 +996,14 @@ def test_what_is_passed_wins_over_the_other_name_of_the_host(
 
 @pytest.mark.parametrize("request_", [None, "find", sdk.CurrentCallsRequest, ACME])
 async def test_what_is_sent_is_a_request(request_: Any) -> None:
-    """Anything but a request is refused by name."""
+    """Anything but a request is rejected by name."""
     async with CallsInProgressClient(token=TOKEN) as client:
         with pytest.raises(sdk.InvalidRequestError, match=r"^request "):
             await client.send(request_)
 
 
 @pytest.mark.parametrize("attempts", [1, 3])
-async def test_a_refused_token_is_not_used_again(attempts: int) -> None:
+async def test_a_rejected_token_is_not_used_again(attempts: int) -> None:
     """A token rejected with 401 is forgotten, even if no attempt is left for another one."""
     tokens = iter(["old", "new"])
 

@@ -30,7 +30,7 @@ UPDATE = UpdateCallRequest(organization=ACME, transaction_id="T", new_external_u
 FORMAT = WireFormat()
 
 
-def refused(request: Any, status: int, body: Any = b"", **headers: str) -> Any:
+def rejected(request: Any, status: int, body: Any = b"", **headers: str) -> Any:
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(CallsInProgressError) as raised:
         request.read(WireResponse(status, headers, body), FORMAT, ())
@@ -126,7 +126,7 @@ def test_every_error_has_one_root() -> None:
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize("duplicate", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, copy.deepcopy])
-def test_every_error_pickles_with_all_it_knows(kind: type[CallsInProgressError], duplicate: Any) -> None:
+def test_every_error_pickles_with_all_its_attributes(kind: type[CallsInProgressError], duplicate: Any) -> None:
     """Text, attempts, notes and attributes survive a process pool; defaults are there without being set."""
     bare = duplicate(kind("text"))
     assert (bare.attempts, bare.may_have_been_applied) == ((), False)
@@ -141,8 +141,8 @@ def test_every_error_pickles_with_all_it_knows(kind: type[CallsInProgressError],
     assert again.attempts == error.attempts
 
 
-def test_an_error_needs_no_text() -> None:
-    """Its message is then empty."""
+def test_an_error_without_text_has_an_empty_message() -> None:
+    """An error made without arguments has an empty message."""
     assert sdk.TlsError().message == ""
 
 
@@ -151,7 +151,7 @@ def test_an_error_needs_no_text() -> None:
 
 def test_a_403_that_lists_fields_is_a_rejected_request() -> None:
     """{"errors": {"<field>": ["can't be blank"]}} has the complaints by field."""
-    error = refused(UPDATE, 403, {"errors": {"id": ["can't be blank", "is odd"], "organization": ["is\nbad"]}})
+    error = rejected(UPDATE, 403, {"errors": {"id": ["can't be blank", "is odd"], "organization": ["is\nbad"]}})
     assert type(error) is sdk.RequestRejectedError
     assert error.field_errors == {"id": ("can't be blank", "is odd"), "organization": ("is?bad",)}
     assert str(error) == "HTTP 403: id: can't be blank; is odd, organization: is?bad"
@@ -159,34 +159,34 @@ def test_a_403_that_lists_fields_is_a_rejected_request() -> None:
 
 @pytest.mark.parametrize("status", [400, 422])
 def test_a_400_lists_fields_as_well(status: int) -> None:
-    """Wherever it has them."""
-    assert refused(FIND, status, {"errors": {"id": ["bad"]}}).field_errors == {"id": ("bad",)}
-    assert refused(FIND, status).field_errors == {}
+    """field_errors is filled for any status with errors by field."""
+    assert rejected(FIND, status, {"errors": {"id": ["bad"]}}).field_errors == {"id": ("bad",)}
+    assert rejected(FIND, status).field_errors == {}
 
 
-def test_a_404_of_an_update_says_what_it_means() -> None:
-    """With the server's words, if there are any."""
+def test_a_404_of_an_update_explains_itself() -> None:
+    """The message holds the server's words, if there are any."""
     assert (
-        str(refused(UPDATE, 404, {"error": "RecordNotFound"}))
+        str(rejected(UPDATE, 404, {"error": "RecordNotFound"}))
         == "HTTP 404: RecordNotFound (no such call is in progress)"
     )
-    assert str(refused(UPDATE, 404, {"error": ""})) == "HTTP 404 (no such call is in progress)"
-    assert str(refused(FIND, 302)) == "HTTP 302 (redirects are not followed: set base_url or network)"
+    assert str(rejected(UPDATE, 404, {"error": ""})) == "HTTP 404 (no such call is in progress)"
+    assert str(rejected(FIND, 302)) == "HTTP 302 (redirects are not followed: set base_url or network)"
 
 
 def test_a_403_may_name_its_fields_without_a_list() -> None:
     """Text is as good as a list of one; class and invalid_data are no fields."""
-    error = refused(UPDATE, 403, {"errors": {"id": "is\nbad", "class": "X", "invalid_data": "no"}})
+    error = rejected(UPDATE, 403, {"errors": {"id": "is\nbad", "class": "X", "invalid_data": "no"}})
     assert (type(error), error.field_errors) == (sdk.RequestRejectedError, {"id": ("is?bad",)})
     assert str(error) == "HTTP 403: X, no, id: is?bad"
     for neither in ({"class": "X", "invalid_data": "no"}, {"id": 5}, {"id": None}, {"class": ["X"]}):
-        error = refused(UPDATE, 403, {"errors": neither})
+        error = rejected(UPDATE, 403, {"errors": neither})
         assert type(error) is sdk.PermissionDeniedError
 
 
 def test_a_401_says_what_to_look_at() -> None:
     """NotAuthorized, and the two usual causes."""
-    error = refused(FIND, 401, {"error": "NotAuthorized"})
+    error = rejected(FIND, 401, {"error": "NotAuthorized"})
     assert str(error) == "HTTP 401: NotAuthorized (is the token right, and for this organization?)"
 
 
@@ -198,42 +198,42 @@ def test_only_a_find_with_a_filter_takes_a_404_for_no_calls(body: Any) -> None:
     """RecordNotFound on a filter is an empty result; without one, and on an update, it is an error."""
     found = FILTERED.read(WireResponse(404, {}, json.dumps(body).encode()), FORMAT, ())
     assert (list(found), found.problems) == ([], ())
-    assert type(refused(FIND, 404, body)) is sdk.NotFoundError
-    assert type(refused(UPDATE, 404, body)) is sdk.CallNotFoundError
+    assert type(rejected(FIND, 404, body)) is sdk.NotFoundError
+    assert type(rejected(UPDATE, 404, body)) is sdk.CallNotFoundError
 
 
 @pytest.mark.parametrize(
     "body", [b"", b"<html>", b"{}", b'{"error": "NotFound"}', b'{"errors": "RecordNotFound"}', b"[]"]
 )
 def test_a_404_of_something_else_is_never_no_calls(body: bytes) -> None:
-    """A wrong host or path also answers 404."""
-    assert type(refused(FILTERED, 404, body)) is sdk.NotFoundError
+    """A wrong host or path also responds with 404."""
+    assert type(rejected(FILTERED, 404, body)) is sdk.NotFoundError
 
 
 def test_a_500_has_the_handle_for_support() -> None:
     """The number in "refer to error handle 1228118400", and when to come back."""
     body = {"errors": {"invalid_data": "refer to error handle 1228118400", "class": "InternalServiceError"}}
-    error = refused(FIND, 500, body, **{"X-Request-Id": "abc-1", "Retry-After": "7"})
+    error = rejected(FIND, 500, body, **{"X-Request-Id": "abc-1", "Retry-After": "7"})
     assert (error.error_handle, error.request_id, error.retry_after) == ("1228118400", "abc-1", 7.0)
     assert str(error) == "HTTP 500: InternalServiceError, refer to error handle 1228118400"
-    assert refused(FIND, 502, {"errors": {"invalid_data": None}}).error_handle is None
+    assert rejected(FIND, 502, {"errors": {"invalid_data": None}}).error_handle is None
 
 
 def test_a_429_says_when_to_come_back() -> None:
     """retry_after in seconds, None if the server does not say."""
-    assert refused(FIND, 429, b"", **{"Retry-After": "2.5"}).retry_after == 2.5
-    assert refused(FIND, 429).retry_after is None
+    assert rejected(FIND, 429, b"", **{"Retry-After": "2.5"}).retry_after == 2.5
+    assert rejected(FIND, 429).retry_after is None
 
 
 @pytest.mark.parametrize("status", [408, 425, 418, 404, 503])
-def test_whatever_is_refused_says_when_to_come_back(status: int) -> None:
-    """For every status, not only a 429."""
-    assert refused(FIND, status, b"", **{"Retry-After": "4000"}).retry_after == 4000
+def test_every_error_status_has_retry_after(status: int) -> None:
+    """retry_after is read for every status, not only for a 429."""
+    assert rejected(FIND, status, b"", **{"Retry-After": "4000"}).retry_after == 4000
 
 
 def test_what_a_server_says_of_thousands_of_fields_is_cut() -> None:
     """The message stays short enough to log; field_errors has all of it."""
-    error = refused(UPDATE, 400, {"errors": {f"field{number}": ["is odd"] for number in range(5000)}})
+    error = rejected(UPDATE, 400, {"errors": {f"field{number}": ["is odd"] for number in range(5000)}})
     assert (len(str(error)) < 2100, len(error.field_errors)) == (True, 5000)
 
 
@@ -254,7 +254,7 @@ def test_a_name_in_a_payload_is_harmless_text(request_: Any) -> None:
 @pytest.mark.parametrize("request_id", ["x" * 1000, "a\x1b[31mb", "é"])
 def test_a_request_id_is_harmless_text(request_id: str) -> None:
     """Short, and without control characters for a terminal."""
-    error = refused(FIND, 500, b"", **{"X-Request-Id": request_id})
+    error = rejected(FIND, 500, b"", **{"X-Request-Id": request_id})
     assert error.request_id.isprintable()
     assert error.request_id.isascii()
     assert len(error.request_id) <= 200
@@ -262,14 +262,14 @@ def test_a_request_id_is_harmless_text(request_id: str) -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422, 499])
 @pytest.mark.parametrize("request_", [FIND, UPDATE])
-def test_a_refusal_of_the_type_names_the_setting(request_: Any, status: int) -> None:
+def test_a_4xx_about_the_organization_type_names_the_setting(request_: Any, status: int) -> None:
     """A 4xx about organization_type has a note about organization_type_case; others do not."""
-    (note,) = refused(request_, status, {"errors": {"organization_type": ["is not included in the list"]}}).__notes__
+    (note,) = rejected(request_, status, {"errors": {"organization_type": ["is not included in the list"]}}).__notes__
     assert "organization_type_case" in note
     assert "\n" not in note
-    assert refused(request_, status, {"error": "Organization_Type is bad"}).__notes__
-    assert not hasattr(refused(request_, status, {"errors": {"id": ["bad"]}}), "__notes__")
-    assert not hasattr(refused(request_, 500, {"errors": {"organization_type": ["x"]}}), "__notes__")
+    assert rejected(request_, status, {"error": "Organization_Type is bad"}).__notes__
+    assert not hasattr(rejected(request_, status, {"errors": {"id": ["bad"]}}), "__notes__")
+    assert not hasattr(rejected(request_, 500, {"errors": {"organization_type": ["x"]}}), "__notes__")
 
 
 ODD_BODIES = [
@@ -283,10 +283,10 @@ ODD_BODIES = [
 
 @pytest.mark.parametrize("body", [pytest.param(body, id=str(n)) for n, body in enumerate(ODD_BODIES)])
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 418, 429, 500, 503, 301])
-def test_no_body_of_a_refusal_hides_the_status(status: int, body: bytes) -> None:
-    """For any body the error follows the status, in one printable line."""
+def test_no_error_body_hides_the_status(status: int, body: bytes) -> None:
+    """Any body leaves an error of the status's class, in one printable line."""
     for request in (FIND, FILTERED, UPDATE):
-        error = refused(request, status, body)
+        error = rejected(request, status, body)
         assert error.status == status
         assert str(error).isprintable()
         assert len(str(error)) < 1000
@@ -306,7 +306,7 @@ APPLIED: list[Any] = [
 
 @pytest.mark.parametrize(("status", "headers", "applied"), APPLIED)
 @pytest.mark.parametrize("method", ["PUT", "POST"])
-async def test_an_update_says_whether_it_may_have_been_applied(
+async def test_may_have_been_applied_is_false_only_after_a_rejection(
     method: Any, status: int, headers: Any, applied: bool
 ) -> None:
     """Only a response to the contrary makes it False."""
@@ -318,14 +318,14 @@ async def test_an_update_says_whether_it_may_have_been_applied(
 
 @pytest.mark.parametrize(("status", "headers", "applied"), APPLIED)
 async def test_a_find_applies_nothing(status: int, headers: Any, applied: bool) -> None:
-    """For any response."""
+    """may_have_been_applied is False for any response to a find."""
     async with RawServer([reply(status, **headers)]) as server, server.client(retry=ONCE) as client:
         with pytest.raises(CallsInProgressError) as raised:
             await client.find(ACME)
         assert raised.value.may_have_been_applied is False
 
 
-async def test_what_may_have_been_applied_stays_so() -> None:
+async def test_may_have_been_applied_stays_true_after_a_later_rejection() -> None:
     """A later rejection does not undo an earlier attempt."""
     async with RawServer([None, reply(429, Retry_After="0"), reply(403)]) as server, server.client() as client:
         with pytest.raises(sdk.PermissionDeniedError) as raised:
@@ -335,7 +335,7 @@ async def test_what_may_have_been_applied_stays_so() -> None:
             (None, "ConnectionLostError"), (429, None), (403, None)]  # fmt: skip
 
 
-async def test_an_unreadable_answer_to_an_update_may_follow_its_application() -> None:
+async def test_an_unreadable_response_to_an_update_may_follow_its_application() -> None:
     """A 200 with HTML, or with too large a body, comes after the fact."""
     async with RawServer([reply(200, "<html>")]) as server, server.client(max_response_size=100) as client:
         for answer, kind in [("<html>", sdk.UnexpectedResponseError), ("[" * 101, sdk.ResponseTooLargeError)]:
@@ -389,7 +389,7 @@ def seen_by_a_crash_reporter(error: BaseException) -> str:
 
 
 def harmless(error: CallsInProgressError, *, echoed: bool = False) -> None:
-    assert echoed or TOKEN not in seen_by_a_crash_reporter(error)  # an echo is in the answer's body
+    assert echoed or TOKEN not in seen_by_a_crash_reporter(error)  # an echo is in the response's body
     things = reachable(error)
     assert not [each for each in things if type(each).__module__.partition(".")[0] in ("aiohttp", "yarl", "multidict")]
     assert (error.__cause__, error.__context__) == (None, None)
@@ -454,7 +454,7 @@ async def test_what_the_server_repeats_is_taken_out(act: Act, body: Any, status:
 
 
 async def test_the_handle_for_support_is_kept() -> None:
-    """Its digits are no phone number."""
+    """The digits of an error handle are no phone number, so they are not redacted."""
     body = '{"errors": {"invalid_data": "refer to error handle 1228118400", "class": "InternalServiceError"}}'
     async with (
         RawServer([reply(500, body, X_Request_Id="1234567890123")]) as server,
@@ -478,7 +478,7 @@ async def test_a_host_that_is_not_there_was_never_reached(act: Act, unused_tcp_p
 
 
 @pytest.mark.parametrize("act", [find, update])
-async def test_a_certificate_that_is_not_to_be_trusted_is_a_tls_error(act: Act) -> None:
+async def test_an_untrusted_certificate_is_a_tls_error(act: Act) -> None:
     """It is not retried, nothing was applied; with the authority known, all is well."""
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -534,7 +534,7 @@ async def test_an_error_of_an_injected_session_is_ours_too(act: Act) -> None:
 @pytest.mark.parametrize("act", [find, update])
 async def test_a_connection_that_is_not_made_in_time_failed(act: Act) -> None:
     """connect_timeout covers TLS; nothing was sent, and it is tried again."""
-    # The server waits for a request, and never answers the TLS greeting.
+    # The server waits for a request, and never responds to the TLS greeting.
     async with RawServer() as server:  # noqa: SIM117
         async with CallsInProgressClient(
             token=TOKEN, base_url=f"https://127.0.0.1:{server.port}", connect_timeout=0.01, retry=AT_ONCE

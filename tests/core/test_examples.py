@@ -118,7 +118,7 @@ def same_custom_data(call: Call, custom: Any) -> None:
 
 @STRICTNESS
 @files(RESPONSES)
-async def test_a_published_answer_is_read_whole(url: str, path: Path, strict: bool) -> None:
+async def test_a_published_response_is_read_whole(url: str, path: Path, strict: bool) -> None:
     """Each call keeps its payload, has no unknown or unreadable field, and each attribute has the value of the JSON."""
     found = await ask(url, path, strict=strict)
     calls = found.calls if path.name.startswith("update") else list(found)
@@ -135,8 +135,8 @@ async def test_a_published_answer_is_read_whole(url: str, path: Path, strict: bo
 
 @STRICTNESS
 @files(PRINTED)
-async def test_what_was_printed_with_mistakes_is_refused_clearly(url: str, path: Path, strict: bool) -> None:
-    """The vendor's invalid JSON is an UnexpectedResponseError with that reason, never an empty list."""
+async def test_the_vendors_invalid_json_is_rejected_clearly(url: str, path: Path, strict: bool) -> None:
+    """The vendor's invalid JSON raises UnexpectedResponseError with the reason, never an empty list."""
     with pytest.raises(UnexpectedResponseError, match=r"^HTTP 200: the body is not JSON$"):
         await ask(url, path, strict=strict)
 

@@ -30,7 +30,7 @@ def test_the_first_loop_is_the_bound_one() -> None:
 
 
 def test_another_loop_is_rejected_while_the_first_is_open() -> None:
-    """Even in the same thread; the first loop stays bound."""
+    """A second loop is rejected even in the same thread, and the first loop stays bound."""
 
     async def rejected() -> bool:
         with pytest.raises(WrongLoopError, match="another event loop"):
@@ -82,7 +82,7 @@ def test_what_another_thread_is_using_cannot_be_left_here() -> None:
 
 
 def test_a_fork_after_the_first_use_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the same loop and in another one. An unused object works in the child."""
+    """The child is rejected in the same loop and in another one; an unused object works in the child."""
 
     async def main() -> None:
         unused, used = LoopAffinity(lambda: True), LoopAffinity(lambda: True)
@@ -101,7 +101,7 @@ def test_a_fork_after_the_first_use_is_rejected(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_fork_is_noticed_in_the_child_only() -> None:
-    """And in the child's child."""
+    """The child and the grandchild see the fork, the parent does not."""
     program = """
 import os
 from calls_in_progress_async import loop_affinity

@@ -1,4 +1,4 @@
-"""Text that is a phone number goes to the wire in E.164; any other text is refused."""
+"""Phone numbers go to the wire in E.164; any other text is rejected."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_letters_are_no_digits(region: str, number: str, validate: str) -> None:
      ("(800) FLOWERS", "+18003569377"), ("800FLOWERS", "+18003569377"), ("+491 FLOWERS", "+4913569377")],
 )  # fmt: skip
 def test_one_word_may_complete_a_number(number: str, expected: str) -> None:
-    """A vanity number ends in a word that stands for its last digits."""
+    """A vanity number, with a word for its last digits, is sent in E.164."""
     assert e164("n", number, region="US", validate="possible") == expected
 
 
 @given(st.text(min_size=1), st.sampled_from(["US", "DE", "GB"]))
-def test_text_with_letters_is_refused_or_a_vanity_number(text: str, region: str) -> None:
+def test_text_with_letters_is_rejected_or_a_vanity_number(text: str, region: str) -> None:
     """No other text with a letter is ever taken for a number."""
     with suppress(InvalidRequestError):
         e164("n", text, region=region, validate="possible")
@@ -61,8 +61,8 @@ def test_regions_are_those_of_the_phone_number_library() -> None:
 
 
 @pytest.mark.parametrize("region", ["UK", "uk", "EN"])
-def test_an_unknown_region_is_refused_with_the_one_that_is_meant(region: Any) -> None:
-    """The client is not made, so that no number is read in the wrong country."""
+def test_an_unknown_region_is_rejected_with_the_intended_one(region: Any) -> None:
+    """The constructor rejects "UK" and names "GB", before any number is read in the wrong country."""
     with pytest.raises(InvalidRequestError, match=r'"GB" is meant'):
         CallsInProgressClient(token="t", default_region=region)
     with pytest.raises(InvalidRequestError, match=r"^default_region must be .*, got 'XX'$"):

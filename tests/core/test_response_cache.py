@@ -32,7 +32,7 @@ class Asked:
             raise
         if self.error is not None:
             raise self.error
-        return f"answer {number}"
+        return f"response {number}"
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def asked() -> Asked:
 
 
 @pytest.fixture
-def answers() -> ResponseCache[str]:
+def cache() -> ResponseCache[str]:
     return ResponseCache()
 
 
@@ -58,36 +58,36 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def get(answers: ResponseCache[str], asked: Any, key: str = "key", age: float = 1.0, timeout: Any = None) -> Any:
-    return asyncio.create_task(answers.get(key, asked, age, timeout))
+def get(cache: ResponseCache[str], asked: Any, key: str = "key", age: float = 1.0, timeout: Any = None) -> Any:
+    return asyncio.create_task(cache.get(key, asked, age, timeout))
 
 
-async def test_identical_questions_share_a_request(answers: ResponseCache[str], asked: Asked) -> None:
+async def test_identical_requests_are_sent_once(cache: ResponseCache[str], asked: Asked) -> None:
     """Ten callers with one question share a request; another question has another one."""
-    tasks = [get(answers, asked) for _ in range(10)] + [get(answers, asked, "other")]
+    tasks = [get(cache, asked) for _ in range(10)] + [get(cache, asked, "other")]
     await settle()
     assert asked.gate is not None
     asked.gate.set()
-    assert await asyncio.gather(*tasks) == ["answer 1"] * 10 + ["answer 2"]
-    assert (asked.count, answers.hits) == (2, 9)
+    assert await asyncio.gather(*tasks) == ["response 1"] * 10 + ["response 2"]
+    assert (asked.count, cache.hits) == (2, 9)
 
 
-async def test_a_young_answer_is_given_again(answers: ResponseCache[str], asked: Asked, hand: Any) -> None:
-    """An answer no older than max_age takes no request; an older one does."""
+async def test_a_young_response_is_shared(cache: ResponseCache[str], asked: Asked, hand: Any) -> None:
+    """A response no older than max_age takes no request; an older one does."""
     asked.gate = None
-    assert await get(answers, asked) == "answer 1"
+    assert await get(cache, asked) == "response 1"
     hand.now += 1.0
-    assert await get(answers, asked) == "answer 1"
-    assert await get(answers, asked, age=0.5) == "answer 2"
+    assert await get(cache, asked) == "response 1"
+    assert await get(cache, asked, age=0.5) == "response 2"
     hand.now += 1.5
-    assert await get(answers, asked) == "answer 3"
+    assert await get(cache, asked) == "response 3"
     hand.now += 0.1
-    assert await get(answers, asked, age=0.0) == "answer 4"
+    assert await get(cache, asked, age=0.0) == "response 4"
 
 
-async def test_a_cancelled_waiter_cancels_nobody_else(answers: ResponseCache[str], asked: Asked) -> None:
+async def test_a_cancelled_waiter_cancels_nobody_else(cache: ResponseCache[str], asked: Asked) -> None:
     """The others get their response, even if the first caller leaves; with the last one the request ends."""
-    tasks = [get(answers, asked) for _ in range(3)]
+    tasks = [get(cache, asked) for _ in range(3)]
     await settle()
     for task in tasks[:2]:
         task.cancel()
@@ -95,30 +95,30 @@ async def test_a_cancelled_waiter_cancels_nobody_else(answers: ResponseCache[str
     assert asked.cancelled == 0
     assert asked.gate is not None
     asked.gate.set()
-    assert await tasks[2] == "answer 1"
+    assert await tasks[2] == "response 1"
     asked.gate.clear()
-    last = get(answers, asked, age=0.0, key="another")
+    last = get(cache, asked, age=0.0, key="another")
     await settle()
     last.cancel()
     await settle()
     assert asked.cancelled == 1
     asked.gate.set()
-    assert await get(answers, asked, key="another") == "answer 3"
+    assert await get(cache, asked, key="another") == "response 3"
 
 
-async def test_who_goes_before_the_request_has_begun(answers: ResponseCache[str], asked: Asked) -> None:
+async def test_who_goes_before_the_request_has_begun(cache: ResponseCache[str], asked: Asked) -> None:
     """A request without a first step leaves nothing behind."""
-    task = get(answers, asked)
+    task = get(cache, asked)
     await asyncio.sleep(0)
     task.cancel()
     await settle()
     assert asked.count <= 1
-    assert not answers._flights
+    assert not cache._flights
 
 
 @pytest.mark.parametrize("ends", ["before it", "after it"])
-async def test_a_new_request_is_apart_from_one_that_is_being_cancelled(answers: ResponseCache[str], ends: str) -> None:
-    """The end of the abandoned one, whenever it comes, neither ends the sharing of the new one nor gives its answer."""
+async def test_a_new_request_does_not_share_with_a_cancelled_one(cache: ResponseCache[str], ends: str) -> None:
+    """The end of the abandoned request, early or late, neither ends the new one nor gives its response."""
     stubborn = asyncio.Event()
 
     async def ending_slowly() -> str:
@@ -127,40 +127,40 @@ async def test_a_new_request_is_apart_from_one_that_is_being_cancelled(answers: 
         await stubborn.wait()
         return "late"
 
-    first = get(answers, ending_slowly)
+    first = get(cache, ending_slowly)
     await settle()
     first.cancel()
     await settle()
     fresh = Asked()
-    sharing = [get(answers, fresh)]
+    sharing = [get(cache, fresh)]
     await settle()
     if ends == "before it":
         stubborn.set()
         await settle()
-        sharing.append(get(answers, fresh))
+        sharing.append(get(cache, fresh))
         await settle()
     assert fresh.gate is not None
     fresh.gate.set()
-    assert set(await asyncio.gather(*sharing)) == {"answer 1"}
+    assert set(await asyncio.gather(*sharing)) == {"response 1"}
     stubborn.set()
     await settle()
-    assert await get(answers, fresh) == "answer 1"
+    assert await get(cache, fresh) == "response 1"
 
 
-async def test_each_has_a_deadline_of_its_own(answers: ResponseCache[str], asked: Asked) -> None:
-    """An impatient caller gives up alone."""
-    patient, hasty = get(answers, asked), get(answers, asked, timeout=0.001)
+async def test_each_caller_has_a_separate_deadline(cache: ResponseCache[str], asked: Asked) -> None:
+    """An impatient caller raises DeadlineExceededError, and the others get the response."""
+    patient, hasty = get(cache, asked), get(cache, asked, timeout=0.001)
     with pytest.raises(DeadlineExceededError):
         await hasty
     assert asked.gate is not None
     asked.gate.set()
-    assert await patient == "answer 1"
+    assert await patient == "response 1"
 
 
-async def test_errors_are_shared_while_in_flight_only(answers: ResponseCache[str], asked: Asked) -> None:
+async def test_errors_are_shared_while_in_flight_only(cache: ResponseCache[str], asked: Asked) -> None:
     """Each waiter gets an exception of its own; a later caller sends a new request."""
     asked.error = ServerError("HTTP 500", status=500)
-    tasks = [get(answers, asked) for _ in range(2)]
+    tasks = [get(cache, asked) for _ in range(2)]
     await settle()
     assert asked.gate is not None
     asked.gate.set()
@@ -168,17 +168,17 @@ async def test_errors_are_shared_while_in_flight_only(answers: ResponseCache[str
     assert (type(one), one.status) == (ServerError, 500)
     assert one is not other
     asked.error = None
-    assert await get(answers, asked) == "answer 2"
+    assert await get(cache, asked) == "response 2"
 
 
-async def test_errors_of_other_kinds_pass(answers: ResponseCache[str], asked: Asked) -> None:
+async def test_errors_of_other_kinds_pass(cache: ResponseCache[str], asked: Asked) -> None:
     """An exception of a token callable is raised as it is."""
     asked.error, asked.gate = KeyError("token"), None
     with pytest.raises(KeyError):
-        await get(answers, asked)
+        await get(cache, asked)
 
 
-async def test_an_error_that_nobody_waits_for_is_not_complained_of(answers: ResponseCache[str]) -> None:
+async def test_an_error_that_nobody_waits_for_is_not_complained_of(cache: ResponseCache[str]) -> None:
     """If a request fails as its last waiter leaves, asyncio logs nothing."""
 
     async def fails_when_cancelled() -> str:
@@ -188,22 +188,22 @@ async def test_an_error_that_nobody_waits_for_is_not_complained_of(answers: Resp
             raise ServerError("HTTP 500") from None
         raise AssertionError
 
-    task = get(answers, fails_when_cancelled)
+    task = get(cache, fails_when_cancelled)
     await settle()
     task.cancel()
     await settle()
 
 
-async def test_answers_do_not_pile_up(
-    answers: ResponseCache[str], asked: Asked, hand: Any, monkeypatch: pytest.MonkeyPatch
+async def test_kept_responses_are_bounded(
+    cache: ResponseCache[str], asked: Asked, hand: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Responses too old for every caller go, and the number of the rest is limited."""
+    """Responses too old for every caller are dropped, and the number of the rest is limited."""
     asked.gate = None
     for number in range(100):
-        await get(answers, asked, str(number))
+        await get(cache, asked, str(number))
         hand.now += 0.1
-    assert len(answers) <= 11
+    assert len(cache) <= 11
     monkeypatch.setattr(response_cache, "_MAX_KEPT", 5)
     for number in range(100):
-        await get(answers, asked, str(number))
-    assert len(answers) == 5
+        await get(cache, asked, str(number))
+    assert len(cache) == 5

@@ -9,7 +9,6 @@ import traceback
 from typing import Any
 
 import pytest
-import virtual_loop
 from transport.pipelines import FIND, Answer, rig, write
 from transport.servers import ACME
 
@@ -21,6 +20,7 @@ from calls_in_progress_async import (
     ServerError,
 )
 from calls_in_progress_async.single_flight import SingleFlight
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.tokens import Tokens
 
 
@@ -53,8 +53,8 @@ class Work:
         return asyncio.create_task(self.flights.run(key, self, timeout))
 
 
-def test_all_who_ask_the_same_share_one_answer() -> None:
-    """At any time before its end; a later caller starts anew, and so does another key."""
+def test_callers_with_one_key_share_one_result() -> None:
+    """Callers join at any time before the end; a later caller or another key starts anew."""
 
     async def main() -> None:
         work = Work("first", "other", "second")
@@ -69,11 +69,11 @@ def test_all_who_ask_the_same_share_one_answer() -> None:
         assert await work.join() == "second"
         assert work.kept == [("key", "first"), ("other", "other"), ("key", "second")]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_one_who_is_cancelled_leaves_the_others_their_answer() -> None:
-    """The first as any other."""
+def test_a_cancelled_waiter_leaves_the_others_the_result() -> None:
+    """The first waiter may be cancelled as any other."""
 
     async def main() -> None:
         work = Work("answer")
@@ -86,11 +86,11 @@ def test_one_who_is_cancelled_leaves_the_others_their_answer() -> None:
         assert [type(each) for each in done] == [asyncio.CancelledError, str, asyncio.CancelledError]
         assert (work.begun, work.given_up, work.kept) == (1, 0, [("key", "answer")])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_with_the_last_who_waits_the_work_is_given_up() -> None:
-    """At once; the next caller starts anew."""
+def test_the_last_waiter_cancels_the_work() -> None:
+    """The work is cancelled at once, and the next caller starts anew."""
 
     async def main() -> None:
         work = Work("never", "answer")
@@ -103,11 +103,11 @@ def test_with_the_last_who_waits_the_work_is_given_up() -> None:
         assert await work.join() == "answer"
         assert (work.begun, work.given_up, work.kept) == (2, 1, [("key", "answer")])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_what_was_given_up_and_answers_all_the_same_is_not_kept() -> None:
-    """Its result may be older than its successor's, and it does not end its successor."""
+def test_the_late_result_of_cancelled_work_is_not_kept() -> None:
+    """The result may be older than its successor's, and does not end the successor."""
 
     async def main() -> None:
         work = Work("old", "new")
@@ -123,7 +123,7 @@ def test_what_was_given_up_and_answers_all_the_same_is_not_kept() -> None:
         assert await asyncio.gather(second, third) == ["new", "new"]
         assert (work.kept, work.begun) == ([("key", "new")], 2)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
@@ -145,12 +145,12 @@ def test_work_that_ends_when_nobody_waits_any_more_is_no_complaint(stubborn: boo
         gc.collect()
         return complaints
 
-    assert virtual_loop.run(main) == []
+    assert virtual_clock.run(main) == []
 
 
 @pytest.mark.parametrize(("timeout", "seconds"), [(0, 0), (4.0, 4.0)])
-def test_a_waiter_waits_as_long_as_it_says(timeout: float, seconds: float) -> None:
-    """And the others longer; the last one's time ends the work."""
+def test_each_waiter_has_a_separate_timeout(timeout: float, seconds: float) -> None:
+    """The others wait longer; the last timeout cancels the work."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
@@ -167,16 +167,16 @@ def test_a_waiter_waits_as_long_as_it_says(timeout: float, seconds: float) -> No
         await asyncio.sleep(0)
         assert (work.given_up, work.kept) == (1, [("key", "answer")])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_an_answer_in_time_is_an_answer() -> None:
-    """With a timeout longer than the work."""
+def test_a_result_within_the_timeout_is_returned() -> None:
+    """A timeout longer than the work changes nothing."""
 
     async def main() -> None:
         assert await Work("answer").join(timeout=11) == "answer"
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def caused() -> Exception:
@@ -185,8 +185,8 @@ def caused() -> Exception:
     return error
 
 
-def test_each_who_waits_raises_an_error_of_its_own() -> None:
-    """With the original's traceback and cause; a note for one waiter is not for another."""
+def test_each_waiter_raises_a_separate_copy_of_the_error() -> None:
+    """Each copy has the original's traceback and cause; a note for one waiter is not for another."""
 
     async def main() -> None:
         work = Work(shared := caused())
@@ -206,7 +206,7 @@ def test_each_who_waits_raises_an_error_of_its_own() -> None:
         assert work.kept == []
         assert len(work.flights) == 0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 class Uncopied(Exception):
@@ -216,20 +216,20 @@ class Uncopied(Exception):
         super().__init__(first)
 
 
-def test_an_error_whose_class_does_not_copy_passes_as_it_is() -> None:
-    """Every waiter gets the same one."""
+def test_an_error_without_a_copy_is_raised_unchanged() -> None:
+    """Every waiter gets the same error if its class cannot be copied."""
 
     async def main() -> None:
         work = Work(shared := Uncopied("a", "b"))
         assert await asyncio.gather(work.join(), work.join(), return_exceptions=True) == [shared, shared]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Tokens: two requests wait for one token.
 
 
-def test_a_late_refusal_does_not_forget_a_newer_token() -> None:
+def test_a_late_rejection_does_not_forget_a_newer_token() -> None:
     """Only a rejected token is asked for again; a text needs no asking."""
 
     async def main() -> None:
@@ -244,7 +244,7 @@ def test_a_late_refusal_does_not_forget_a_newer_token() -> None:
         assert await tokens.get(ACME) == "third"
         assert (tokens.static, Tokens("text").static) == (None, "text")
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def refreshing(second: Any) -> Any:
@@ -272,8 +272,8 @@ async def update_and_find(second: Any) -> tuple[Any, Any]:
     return await updating, found
 
 
-def test_a_token_that_will_not_do_is_an_error_to_each_request() -> None:
-    """With its own attempts, and only the update may have been applied."""
+def test_a_bad_token_is_an_error_of_each_request() -> None:
+    """Each error has the attempts of its request, and only the update may have been applied."""
 
     async def main() -> None:
         updated, found = await update_and_find("mal formed")
@@ -282,11 +282,11 @@ def test_a_token_that_will_not_do_is_an_error_to_each_request() -> None:
         assert (updated.may_have_been_applied, found.may_have_been_applied) == (True, False)
         assert [[each.status for each in error.attempts] for error in (updated, found)] == [[502, 401], [401]]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_users_error_is_told_to_each_request() -> None:
-    """The note is on the update's only."""
+def test_an_error_of_the_callable_is_raised_by_each_request() -> None:
+    """Only the update's error has the note."""
 
     async def main() -> None:
         updated, found = await update_and_find(OSError("the vault is closed"))
@@ -294,7 +294,7 @@ def test_a_users_error_is_told_to_each_request() -> None:
         assert updated.__notes__ == ["An earlier attempt of this update may have been applied."]
         assert not hasattr(found, "__notes__")
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks here")
@@ -317,14 +317,14 @@ def test_an_eager_task_factory_makes_no_difference(waits: bool) -> None:
         assert await asyncio.gather(it.go(), it.go()) == [200, 200]
         assert asked == 1
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Cancelled by a stranger.
 
 
 def test_a_task_cancelled_before_it_began_does_not_poison_its_key() -> None:
-    """Its waiters share a new one, and so does everybody after them."""
+    """The waiters of the cancelled task share a new one, and so do later callers."""
 
     async def main() -> None:
         work = Work("value", "another")
@@ -337,11 +337,11 @@ def test_a_task_cancelled_before_it_began_does_not_poison_its_key() -> None:
         assert (work.begun, len(work.flights)) == (1, 0)
         assert await work.join() == "another"
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_task_cancelled_while_it_runs_is_a_cancellation_to_its_waiters() -> None:
-    """The next caller starts anew."""
+    """The waiters are cancelled, and the next caller starts anew."""
 
     async def main() -> None:
         work = Work("value", "another")
@@ -354,7 +354,7 @@ def test_a_task_cancelled_while_it_runs_is_a_cancellation_to_its_waiters() -> No
             await waiting
         assert await work.join() == "another"
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_refresh_cancelled_before_it_began_leaves_a_client_that_has_tokens() -> None:
@@ -374,7 +374,7 @@ def test_a_refresh_cancelled_before_it_began_leaves_a_client_that_has_tokens() -
         assert await first == 200
         assert await it.go() == 200
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_notes_that_an_error_has_already_are_copied_too() -> None:
@@ -388,7 +388,7 @@ def test_notes_that_an_error_has_already_are_copied_too() -> None:
         first.add_note("of the first")
         assert (first.__notes__, second.__notes__) == (["of the vault", "of the first"], ["of the vault"])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Tokens.
@@ -404,5 +404,5 @@ def test_tokens_of_so_many_organizations_are_remembered(monkeypatch: pytest.Monk
         for number in (1, 2, 3, 4, 4, 3, 2, 1):
             assert await tokens.get(Organization.advertiser(number)) == f"token-{number}"
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     assert asked == [1, 2, 3, 4, 1]

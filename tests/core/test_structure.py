@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
 
 import pytest
 
@@ -68,11 +65,14 @@ def test_the_reader_of_imports_sees_them() -> None:
         ("phonenumbers", {"phone_numbers"}),
         ("cattrs", {"records/codec"}),
         ("msgspec", {"records/codec"}),
+        ("opentelemetry", {"opentelemetry"}),
+        ("nats", {"fleet/jetstream"}),
     ],
 )
-def test_an_outside_library_has_one_door(library: str, door: set[str]) -> None:
-    """Only one module imports it."""
-    assert {each for each in importers(library) if not each.startswith(("fleet/", "sandbox/"))} == door
+def test_an_outside_library_is_imported_in_one_module(library: str, door: set[str]) -> None:
+    """Each dependency is imported in one module only."""
+    rooms = ("sandbox/",) if library == "nats" else ("fleet/", "sandbox/")
+    assert {each for each in importers(library) if not each.startswith(rooms)} == door
 
 
 @pytest.mark.parametrize("library", ["aiohttp", "yarl", "multidict"])
@@ -82,9 +82,14 @@ def test_the_clients_aiohttp_is_under_transport(library: str) -> None:
     assert "transport/aiohttp_transport" in importers("aiohttp")
 
 
+def test_only_the_fixtures_import_pytest() -> None:
+    """Scripted transports and clocks work in any test framework."""
+    assert importers("pytest") == {"testing/fixtures"}
+
+
 @pytest.mark.parametrize("library", ["click", "rich", "typer"])
 def test_only_the_command_line_imports_its_libraries(library: str) -> None:
-    """They are in an extra."""
+    """Click and rich are in an extra, so only the command line may import them."""
     assert {each.partition("/")[0] for each in importers(library)} <= {"cli", "__main__"}
 
 
@@ -96,14 +101,14 @@ def of(folder: str) -> list[Path]:
     return [module for module in MODULES if parts(module)[0] == folder]
 
 
-def test_nothing_stands_on_the_command_line() -> None:
-    """Only __main__ and cli itself import it."""
+def test_nothing_imports_the_command_line() -> None:
+    """Only __main__ and cli itself import cli."""
     for module in MODULES:
         if parts(module)[0] not in ("cli", "__main__"):
             assert not [name for name in own_imports(module) if name.partition(".")[0] == "cli"], module
 
 
-def test_only_the_command_line_imports_the_sandbox() -> None:
+def test_only_the_command_line_and_the_testing_kit_import_the_sandbox() -> None:
     """The sandbox imports three leaves of the client only, so the two cannot share a misreading of the API."""
     for module in MODULES:
         room = parts(module)[0]
@@ -111,12 +116,13 @@ def test_only_the_command_line_imports_the_sandbox() -> None:
         if room == "sandbox":
             leaves = own_imports(module) - sandbox
             assert leaves <= {"clock", "validation", "organization.Organization"}, module
-        elif room != "cli":
+        elif room not in ("cli", "testing"):
             assert not sandbox, module
+            assert not [name for name in own_imports(module) if name.startswith("testing")], module
 
 
-def test_records_know_nothing_of_http() -> None:
-    """They import nothing of transport, endpoints or the client."""
+def test_records_import_nothing_of_http() -> None:
+    """The records import nothing of transport, endpoints or the client."""
     assert of("records")
     for module in of("records"):
         assert not [name for name in own_imports(module) if name.startswith(("transport", "endpoints", "client"))], (
@@ -124,8 +130,8 @@ def test_records_know_nothing_of_http() -> None:
         )
 
 
-def test_transport_knows_nothing_of_calls() -> None:
-    """It imports nothing of records, endpoints, polling or the client."""
+def test_transport_imports_nothing_of_calls() -> None:
+    """Transport imports nothing of records, endpoints, watches or the client."""
     assert of("transport")
     for module in of("transport"):
         unwanted = (
@@ -149,11 +155,12 @@ def test_the_core_does_not_stand_on_polling() -> None:
 
 
 def test_importing_the_package_is_light() -> None:
-    """phonenumbers, rich, click, the sandbox and the command line are imported on first use."""
+    """Extras, phonenumbers, the sandbox, the testing kit and the command line are imported on first use."""
     script = f"import sys, {NAME}; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
     assert f"{NAME}.client" in loaded
-    unwanted = ("phonenumbers", "rich", "click", "redis", f"{NAME}.sandbox", f"{NAME}.cli")
+    unwanted = ("phonenumbers", "rich", "click", "pytest", "opentelemetry", "nats")
+    unwanted += (f"{NAME}.sandbox", f"{NAME}.testing", f"{NAME}.cli", f"{NAME}.fleet")
     assert [name for name in loaded if f"{name}.".startswith(tuple(f"{each}." for each in unwanted))] == []
 
 
@@ -164,21 +171,3 @@ def test_the_public_names_are_there() -> None:
     assert set(names) <= set(dir(calls_in_progress_async))
     assert all(hasattr(calls_in_progress_async, name) for name in names)
     assert (ROOT / "py.typed").exists()
-
-
-def public_functions() -> Iterator[tuple[str, Any]]:
-    """Every public class and function, and every public method."""
-    for name in calls_in_progress_async.__all__:
-        value = getattr(calls_in_progress_async, name)
-        if isinstance(value, type):
-            yield name, value
-            for attribute, member in inspect.getmembers(value):
-                function = member.fget if isinstance(member, property) else member
-                if (inspect.isroutine(function) and not attribute.startswith("_")) or attribute == "__init__":
-                    yield f"{name}.{attribute}", function
-
-
-@pytest.mark.parametrize("value", [pytest.param(value, id=name) for name, value in public_functions()])
-def test_type_hints_resolve_at_run_time(value: Any) -> None:
-    """Dependency injection, pydantic's validate_call and documentation tools call typing.get_type_hints."""
-    get_type_hints(inspect.unwrap(value))

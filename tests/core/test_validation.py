@@ -1,4 +1,4 @@
-"""A malformed argument is refused before anything is sent, in one line with the name of the parameter."""
+"""A malformed argument is rejected before anything is sent, in one line with the name of the parameter."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def client(**settings: Any) -> CallsInProgressClient:
     return CallsInProgressClient(**{"token": TOKEN, **settings})
 
 
-def refusal(make: Callable[[], Any]) -> InvalidRequestError:
+def rejection(make: Callable[[], Any]) -> InvalidRequestError:
     with pytest.raises(InvalidRequestError) as raised:
         make()
     error = raised.value
@@ -98,8 +98,8 @@ IDS: list[Any] = [0, -1, 2**63, 10**30, True, False, 1.0, 25.5, math.nan, "", " 
 
 @each(*IDS)
 def test_an_organizations_id_is_a_positive_integer(value: Any) -> None:
-    """Booleans, floats, zero, integers beyond 2^63-1 and text other than digits are refused."""
-    assert refusal(lambda: Organization(value, "network")).parameter == "id"
+    """Booleans, floats, zero, integers beyond 2^63-1 and text other than digits are rejected."""
+    assert rejection(lambda: Organization(value, "network")).parameter == "id"
 
 
 @each(1, 25, "25", "007", 2**63 - 1, str(2**63 - 1))
@@ -116,8 +116,8 @@ def test_an_id_of_an_enum_is_its_number() -> None:
 
 @each("", "networks", "net work", "advertiser\n", None, 1, True, *HOSTILE)
 def test_an_organizations_type_is_one_of_two(value: Any) -> None:
-    """Anything but network and advertiser is refused."""
-    assert refusal(lambda: Organization(1, value)).parameter == "type"
+    """Anything but network and advertiser is rejected."""
+    assert rejection(lambda: Organization(1, value)).parameter == "type"
 
 
 @pytest.mark.parametrize("text", ["advertiser:25", "Advertiser:25", "ADVERTISER:25", " advertiser : 25 "])
@@ -134,9 +134,9 @@ def test_an_organization_is_read_from_text(text: str) -> None:
      (":25", "type"), ("25:advertiser", "id"), ("advertiser:-5", "id"), ("advertiser:1.5", "id"),
      *(pytest.param(value, "organization", id=f"hostile{n}") for n, value in enumerate(HOSTILE))],
 )  # fmt: skip
-def test_text_that_is_no_organization_is_refused(text: Any, parameter: str) -> None:
+def test_text_that_is_no_organization_is_rejected(text: Any, parameter: str) -> None:
     """Parse names the wrong part."""
-    assert refusal(lambda: Organization.parse(text)).parameter == parameter
+    assert rejection(lambda: Organization.parse(text)).parameter == parameter
 
 
 BAD_TRANSACTIONS = ["", " ", "A" * 33, "a_b", "a b", "a\n", "a\x00", "é", "\ud800", "a+b", "\u0661", 5, True, *HOSTILE]
@@ -161,8 +161,8 @@ BAD_TEXTS = [
 @each(*BAD_TRANSACTIONS)
 @pytest.mark.parametrize("make", [find, update])
 def test_a_transaction_id_is_up_to_32_letters_digits_and_hyphens(make: Any, value: Any) -> None:
-    """Anything else is refused, by a find and by an update."""
-    assert refusal(lambda: make(transaction_id=value)).parameter == "transaction_id"
+    """Anything else is rejected, by a find and by an update."""
+    assert rejection(lambda: make(transaction_id=value)).parameter == "transaction_id"
 
 
 @each("A", "TransactionID-890", "a" * 32, "-")
@@ -177,34 +177,35 @@ def test_a_transaction_id_may_be_in_lower_case(value: str) -> None:
     [(find, "external_unique_id"), (update, "external_unique_id"), (update, "new_external_unique_id")],
 )
 def test_an_external_id_is_text_without_control_characters(make: Any, parameter: str, value: Any) -> None:
-    """Empty, blank, with a control character, a lone surrogate or no text at all: refused."""
-    assert refusal(lambda: make(**{parameter: value})).parameter == parameter
+    """Empty, blank, with a control character, a lone surrogate or no text at all: rejected."""
+    assert rejection(lambda: make(**{parameter: value})).parameter == parameter
 
 
 @each(*(value for value in BAD_TEXTS if value.__hash__))
 def test_a_name_of_custom_data_is_text_without_control_characters(value: Any) -> None:
     """The rules of ids hold for names."""
-    assert refusal(lambda: update(custom_data={value: "x"})).parameter == "custom_data name"
+    assert rejection(lambda: update(custom_data={value: "x"})).parameter == "custom_data name"
 
 
 @each(None, "", 5, 5309991234, True, b"x", "\x00", "a\x08", "\x0b", "\x0c", "\x1f", "\x1b[31m", "\ud800", *HOSTILE)
 def test_a_value_of_custom_data_is_text(value: Any) -> None:
-    """Removal (None), emptiness, control characters and other types are refused; the value is not shown."""
+    """Removal (None), emptiness, control characters and other types are rejected; the value is not shown."""
     assert (
-        refusal(lambda: update(custom_data={"Call Disposition": value})).parameter == "custom_data['Call Disposition']"
+        rejection(lambda: update(custom_data={"Call Disposition": value})).parameter
+        == "custom_data['Call Disposition']"
     )
 
 
 @each(" ", "a\nb", "a\r\nb", "a\tb", "\x7f", "é\U0001f4de", "x" * 100_000)
 def test_a_value_of_custom_data_may_hold_newlines_and_tabs(value: str) -> None:
-    """Nothing else below a space may stand in it."""
+    """Other characters below U+0020 are rejected; newlines and tabs are valid."""
     assert update(custom_data={"n": value}).custom_data == {"n": value}
 
 
 @each("text", ["ab"], [("a", "b")], {"ab"}, 5, *(v for v in HOSTILE if v != {}))
 def test_custom_data_is_a_mapping(value: Any) -> None:
-    """Anything but a mapping is refused, even a list of two-letter texts."""
-    assert refusal(lambda: update(custom_data=value)).parameter == "custom_data"
+    """Anything but a mapping is rejected, even a list of two-letter texts."""
+    assert rejection(lambda: update(custom_data=value)).parameter == "custom_data"
 
 
 def test_an_update_keeps_its_own_copy_of_custom_data() -> None:
@@ -219,28 +220,28 @@ def test_an_update_keeps_its_own_copy_of_custom_data() -> None:
 def test_an_update_names_its_call(named: Any) -> None:
     """One of the two ids is needed."""
     make = lambda: UpdateCallRequest(organization=ACME, new_external_unique_id="x", **named)  # noqa: E731
-    assert "name the call" in str(refusal(make))
-    assert refusal(make).parameter == "transaction_id"
+    assert "name the call" in str(rejection(make))
+    assert rejection(make).parameter == "transaction_id"
 
 
 @pytest.mark.parametrize("custom", [None, {}])
-def test_an_update_changes_something(custom: Any) -> None:
-    """Neither a new id nor custom data: refused. Empty custom data is none."""
-    assert "nothing would change" in str(refusal(lambda: update(new_external_unique_id=None, custom_data=custom)))
+def test_an_update_without_changes_is_rejected(custom: Any) -> None:
+    """An update needs a new id or custom data; empty custom data does not count."""
+    assert "nothing would change" in str(rejection(lambda: update(new_external_unique_id=None, custom_data=custom)))
     assert update(custom_data=custom).custom_data is None
 
 
 @each("put", "GET", "DELETE", "", None, 5, *HOSTILE)
 def test_an_update_is_a_put_or_a_post(value: Any) -> None:
-    """No other method."""
-    assert refusal(lambda: update(method=value)).parameter == "method"
+    """Any other method is rejected."""
+    assert rejection(lambda: update(method=value)).parameter == "method"
 
 
 @each(None, 25, "advertiser:25", (25, "advertiser"), Organization, *HOSTILE)
 @pytest.mark.parametrize("kind", [CurrentCallsRequest, UpdateCallRequest])
 def test_an_organization_is_an_organization(kind: Any, value: Any) -> None:
-    """Text and numbers are refused, with a hint how to make one."""
-    error = refusal(lambda: kind(organization=value, transaction_id="T"))
+    """Text and numbers are rejected, with a hint how to make one."""
+    error = rejection(lambda: kind(organization=value, transaction_id="T"))
     assert error.parameter == "organization"
     assert "Organization.advertiser(25)" in str(error)
 
@@ -304,8 +305,8 @@ MESSAGES: list[Any] = [
 
 @pytest.mark.parametrize(("make", "message"), MESSAGES, ids=range(len(MESSAGES)))
 def test_a_message_names_the_parameter_and_the_remedy(make: Any, message: str) -> None:
-    """Word by word."""
-    assert str(refusal(make)) == message
+    """Each message is compared word by word."""
+    assert str(rejection(make)) == message
 
 
 def test_a_request_prints_no_phone_number_and_no_value() -> None:
@@ -328,16 +329,16 @@ def test_a_request_prints_no_phone_number_and_no_value() -> None:
 @pytest.mark.parametrize("given_one", ["calling_phone_number", "destination_phone_number"])
 def test_one_phone_number_needs_the_other(given_one: str) -> None:
     """The error names the missing number."""
-    error = refusal(lambda: find(**{given_one: PHONE}))
+    error = rejection(lambda: find(**{given_one: PHONE}))
     assert {given_one, error.parameter} == {"calling_phone_number", "destination_phone_number"}
 
 
 @each("", " ", "\ud800" + PHONE, 5309991234, True, b"5309991234", *HOSTILE)
 @pytest.mark.parametrize("parameter", ["calling_phone_number", "destination_phone_number"])
 def test_a_phone_number_is_text(parameter: str, value: Any) -> None:
-    """Anything but text is refused when the request is made, and is not shown."""
+    """Anything but text is rejected when the request is made, and is not shown."""
     both = {"calling_phone_number": PHONE, "destination_phone_number": PHONE}
-    assert refusal(lambda: find(**{**both, parameter: value})).parameter == parameter
+    assert rejection(lambda: find(**{**both, parameter: value})).parameter == parameter
 
 
 NUMBERS: list[Any] = [
@@ -358,14 +359,14 @@ NUMBERS: list[Any] = [
 
 
 @pytest.mark.parametrize(("validate", "number", "reason"), NUMBERS)
-async def test_a_number_that_cannot_be_is_refused(validate: Any, number: str, reason: str) -> None:
+async def test_an_impossible_number_is_rejected(validate: Any, number: str, reason: str) -> None:
     """The error names the parameter and the reason without the number, and nothing is sent."""
     async with RawServer() as server, server.client(validate_phone_numbers=validate) as mine:
         for parameter in ("calling_phone_number", "destination_phone_number"):
             numbers = {"calling_phone_number": "+18005551234", "destination_phone_number": "+18005551234"}
             with pytest.raises(InvalidRequestError) as raised:
                 await mine.find(ACME, **{**numbers, parameter: number})
-            error = refusal(lambda: (_ for _ in ()).throw(raised.value))
+            error = rejection(lambda: (_ for _ in ()).throw(raised.value))
             assert error.parameter == parameter
             assert reason in str(error)
             assert number not in str(error)
@@ -412,9 +413,9 @@ SETTINGS: list[Any] = [
     ("name", "value"),
     [pytest.param(name, value, id=f"{name}-{n}") for name, values in SETTINGS for n, value in enumerate(values)],
 )
-def test_a_setting_out_of_its_range_is_refused(name: str, value: Any) -> None:
+def test_a_setting_out_of_its_range_is_rejected(name: str, value: Any) -> None:
     """The constructor names the setting."""
-    assert refusal(lambda: client(**{name: value})).parameter == name
+    assert rejection(lambda: client(**{name: value})).parameter == name
 
 
 @pytest.mark.parametrize(
@@ -440,8 +441,8 @@ def test_a_setting_within_its_range_is_taken(settings: Any) -> None:
 
 
 def test_network_and_base_url_exclude_each_other() -> None:
-    """Both name the host."""
-    assert refusal(lambda: client(network="acme", base_url="https://example.com")).parameter == "network"
+    """network= and base_url= both name the host, so both together are rejected."""
+    assert rejection(lambda: client(network="acme", base_url="https://example.com")).parameter == "network"
 
 
 POLICY: list[Any] = [
@@ -462,14 +463,14 @@ POLICY: list[Any] = [
     ("name", "value"),
     [pytest.param(name, value, id=f"{name}-{n}") for name, values in POLICY for n, value in enumerate(values)],
 )
-def test_a_retry_setting_out_of_its_range_is_refused(name: str, value: Any) -> None:
+def test_a_retry_setting_out_of_its_range_is_rejected(name: str, value: Any) -> None:
     """RetryPolicy names the setting."""
-    assert refusal(lambda: RetryPolicy(**{name: value})).parameter == name
+    assert rejection(lambda: RetryPolicy(**{name: value})).parameter == name
 
 
 @each(0, *SECONDS)
 async def test_a_deadline_of_one_call_is_checked(value: Any) -> None:
-    """Find and update refuse it before anything is sent."""
+    """Find and update reject it before anything is sent."""
     async with RawServer() as server, server.client() as mine:
         for send in (
             lambda: mine.find(ACME, timeout=value),
@@ -482,17 +483,17 @@ async def test_a_deadline_of_one_call_is_checked(value: Any) -> None:
 
 @each(b"[]", b'"x"', b"\xff{", b"", [1], 5, "text", {"a": {1: 2, (3,): 4}})
 def test_a_payload_for_tests_is_an_object(value: Any) -> None:
-    """Call.from_payload refuses anything else, as every other input is refused."""
-    assert refusal(lambda: Call.from_payload(value)).parameter == "payload"
+    """Call.from_payload rejects anything else, as every other input is rejected."""
+    assert rejection(lambda: Call.from_payload(value)).parameter == "payload"
 
 
 def test_a_payload_for_tests_may_be_strict() -> None:
     """An unreadable field is then named."""
-    assert "call.city: is a list" in str(refusal(lambda: Call.from_payload({"city": []}, strict=True)))
+    assert "call.city: is a list" in str(rejection(lambda: Call.from_payload({"city": []}, strict=True)))
 
 
 @given(st.text())
-def test_whatever_is_text_is_refused_in_one_line_or_taken(value: str) -> None:
+def test_any_text_is_accepted_or_rejected_in_one_line(value: str) -> None:
     """No text makes a check fail with anything but InvalidRequestError."""
     for make in (
         lambda: find(transaction_id=value),

@@ -25,10 +25,18 @@ PACKAGE = ROOT / "calls_in_progress_async"
 PROGRAMS = [pytest.param(source, id=name) for name, source in programs().items()]
 
 
-async def run(source: str, **environment: str) -> tuple[int | None, str]:
-    """Run a program with warnings as errors."""
+PYTEST = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "pytest_calls_in_progress", "-W", "error")
+
+
+async def run(source: str, file: Path, **environment: str) -> tuple[int | None, str]:
+    """Run a program, or tests with pytest, with warnings as errors."""
+    command = ["-W", "error", "-c", source]
+    if "def test_" in source and "print(" not in source:
+        file.write_text(source, encoding="utf-8")
+        settings = ("-c", os.devnull, "--rootdir", file.parent, "-o", "asyncio_default_fixture_loop_scope=function")
+        command = [*PYTEST, *map(str, settings), str(file)]
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", "-c", source),
+        *(sys.executable, *command),
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -38,7 +46,7 @@ async def run(source: str, **environment: str) -> tuple[int | None, str]:
 
 
 def missing_libraries(source: str) -> set[str]:
-    """Name the top-level modules that a program imports and this environment does not have."""
+    """Name the imported top-level modules missing from this environment."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -49,13 +57,16 @@ def missing_libraries(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("source", PROGRAMS)
-async def test_every_program_runs(source: str) -> None:
+async def test_every_program_runs(source: str, tmp_path: Path) -> None:
     """Each code block and example is a whole program, prints something and exits 0 against the sandbox."""
     if missing := missing_libraries(source):
         pytest.skip(f"not installed: {', '.join(sorted(missing))}")
     async with SandboxServer(organizations=10, seed=7, mean_call_seconds=20, speed=20) as sandbox:
         status, output = await run(
-            source, CALLS_IN_PROGRESS_BASE_URL=sandbox.url, CALLS_IN_PROGRESS_TOKEN=sandbox.token
+            source,
+            tmp_path / "test_program.py",
+            CALLS_IN_PROGRESS_BASE_URL=sandbox.url,
+            CALLS_IN_PROGRESS_TOKEN=sandbox.token,
         )
     assert status == 0, output
     assert output
@@ -70,7 +81,7 @@ def test_programs_are_written_for_type_checkers(tmp_path: Path) -> None:
 
 
 def test_every_error_is_documented() -> None:
-    """The table of errors has every error class that is raised."""
+    """The table of errors has every raised error class."""
     page = (ROOT / "docs" / "errors.md").read_text()
     roots = {"CallsInProgressError", "ClientStateError", "TransportError", "ResponseError"}
     tree = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
@@ -124,7 +135,7 @@ def test_relative_links_lead_to_files() -> None:
 
 
 def test_every_public_name_is_in_the_reference() -> None:
-    """The reference documents each name that the package exports; errors come with their module."""
+    """The reference documents each exported name; errors come with their module."""
     pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
     documented = set(re.findall(r"auto(?:class|data):: (\w+)$", pages, re.MULTILINE)) | set(vars(errors))
     assert set(calls_in_progress_async.__all__) - {"__version__"} - documented == set()

@@ -40,7 +40,7 @@ def raised(request: Any, status: int, body: Any) -> sdk.ResponseError:
 )
 @pytest.mark.parametrize("request_", [FIND, UPDATE], ids=["find", "update"])
 def test_a_403_is_about_permission_unless_it_names_the_arguments(request_: Any, body: Any, kind: type) -> None:
-    """The vendor answers both malformed arguments and missing access with 403."""
+    """The vendor responds to malformed arguments and to missing access with 403."""
     assert type(raised(request_, 403, body)) is kind
 
 
@@ -62,7 +62,7 @@ def test_a_403_is_about_permission_unless_it_names_the_arguments(request_: Any, 
     ],
 )  # fmt: skip
 def test_an_update_with_an_error_in_its_success_is_an_error(status: int, body: Any, kind: type, said: str) -> None:
-    """A 200 with an error in the body is not done, and its class says what to do."""
+    """A 200 with an error in the body raises; the class of the error depends on the body."""
     error = raised(UPDATE, status, body)
     assert type(error) is kind
     assert said in str(error)
@@ -96,7 +96,7 @@ def test_a_404_is_a_missing_call_for_an_update_alone() -> None:
 
 @pytest.mark.parametrize("request_", [FIND, UPDATE], ids=["find", "update"])
 def test_the_note_on_the_spelling_of_the_type_survives(request_: Any) -> None:
-    """Every 4xx that names organization_type has the note."""
+    """Every 4xx about organization_type has the note."""
     for status in (403, 404):
         error = raised(request_, status, {"errors": {"organization_type": ["is not included in the list"]}})
         assert "organization_type_case" in error.__notes__[0]

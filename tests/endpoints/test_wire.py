@@ -59,20 +59,24 @@ FINDS: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize(("filters", "query"), FINDS)
-async def test_a_find_is_these_bytes(filters: dict[str, str], query: str) -> None:
-    """The request line and every header of a find are known, and it has no body."""
-    async with RawServer() as server, server.client() as client:
-        await client.find(ACME, **filters)
-        (seen,) = server.seen
-    assert seen.line == f"GET {CALLS}?id=25&organization_type=advertiser{query} HTTP/1.1"
-    assert dict(seen.headers) == {
+def headers_of_every_request(server: RawServer) -> dict[str, str]:
+    return {
         "Host": f"127.0.0.1:{server.port}",
         "Authorization": TOKEN,
         "Accept": "application/json",
         "Accept-Encoding": "gzip, deflate",
         "User-Agent": f"calls-in-progress-async/{__version__}",
     }
+
+
+@pytest.mark.parametrize(("filters", "query"), FINDS)
+async def test_a_find_sends_exactly_these_bytes(filters: dict[str, str], query: str) -> None:
+    """The request line and every header of a find are as documented, without a body."""
+    async with RawServer() as server, server.client() as client:
+        await client.find(ACME, **filters)
+        (seen,) = server.seen
+    assert seen.line == f"GET {CALLS}?id=25&organization_type=advertiser{query} HTTP/1.1"
+    assert dict(seen.headers) == headers_of_every_request(server)
     assert len(seen.headers) == 5
     assert seen.body == b""
 
@@ -109,18 +113,16 @@ UPDATES: list[Any] = [
 
 
 @pytest.mark.parametrize(("arguments", "method", "query", "body"), UPDATES)
-async def test_an_update_is_these_bytes(arguments: dict[str, Any], method: str, query: str, body: str) -> None:
-    """The request line, every header and the body of an update are known."""
+async def test_an_update_sends_exactly_these_bytes(
+    arguments: dict[str, Any], method: str, query: str, body: str
+) -> None:
+    """The request line, every header and the body of an update are as documented."""
     async with RawServer([DONE]) as server, server.client() as client:
         await client.update(ACME, **arguments)
         (seen,) = server.seen
     assert seen.line == f"{method} {CALL}?id=25&organization_type=advertiser{query} HTTP/1.1"
     assert dict(seen.headers) == {
-        "Host": f"127.0.0.1:{server.port}",
-        "Authorization": TOKEN,
-        "Accept": "application/json",
-        "Accept-Encoding": "gzip, deflate",
-        "User-Agent": f"calls-in-progress-async/{__version__}",
+        **headers_of_every_request(server),
         "Content-Length": str(len(body.encode())),
         "Content-Type": "application/json",
     }
@@ -193,7 +195,7 @@ async def test_cookies_are_not_kept() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_refused_and_the_other_host_never_hears_of_it(status: int) -> None:
+async def test_a_redirect_is_rejected_and_the_other_host_never_hears_of_it(status: int) -> None:
     """Neither a find nor an update follows a Location, so the token does not go there."""
     async with RawServer() as other, RawServer([reply(status, Location=other.url + CALLS)]) as server:
         async with server.client() as client:
@@ -248,7 +250,7 @@ def test_a_host_over_tls_or_on_this_machine_is_taken(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", CLEAR)
-def test_http_to_elsewhere_is_refused(url: str) -> None:
+def test_plain_http_to_another_host_is_rejected(url: str) -> None:
     """The token would cross the network in the clear."""
     with pytest.raises(InvalidRequestError, match=r"^base_url is http://.*use https://$"):
         CallsInProgressClient(token=TOKEN, base_url=url)
@@ -285,7 +287,7 @@ async def test_a_proxy_is_used() -> None:
         assert server.connections == 0
 
 
-async def test_the_environments_proxy_is_ignored_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environments_proxy_is_ignored_without_trust_env(monkeypatch: pytest.MonkeyPatch) -> None:
     """trust_env is off: HTTP_PROXY changes nothing until it is turned on."""
     async with RawServer() as proxy, RawServer() as server:
         monkeypatch.setenv("http_proxy", proxy.url)

@@ -261,7 +261,7 @@ async def check_fault(row: Fault, method: str, make_transport: MakeTransport = l
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize("row", [pytest.param(each, id=each.name) for each in (*HTTP, *SIZES)])
 async def test_a_fault_comes_to_one_error(row: Fault, method: str, way: str) -> None:
-    """Both aiohttp transports refuse malformed HTTP and bodies over the limit."""
+    """Both aiohttp transports reject malformed HTTP and bodies over the limit."""
     if (row.name, way) == ("1xx without end", "session"):
         row = evolve(row, error="RequestTimeoutError")  # a session reads them as long as they come
     await check_fault(row, method)

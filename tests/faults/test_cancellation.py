@@ -67,8 +67,8 @@ def timers() -> int:
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("kept", [False, True], ids=["fresh", "kept"])
 @pytest.mark.parametrize("act", [find, update])
-def test_after_every_step_until_it_is_done(act: Any, kept: bool, loop: Any) -> None:
-    """On a new connection and on a kept one: cancelled after k steps for every k, until it completes first."""
+def test_a_cancellation_after_any_step_leaves_nothing_behind(act: Any, kept: bool, loop: Any) -> None:
+    """On a new and on a kept connection, cancel after k steps for every k, until the request completes."""
 
     async def main() -> None:
         limit = RateLimit(rate=1e6, burst=1e6)
@@ -135,6 +135,24 @@ def stale_token() -> Any:
     return ask
 
 
+async def prepare(
+    stage: Stage, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> tuple[CallsInProgressClient, list[asyncio.Task[Any]]]:
+    """Make the client of a stage and send its earlier requests; return the client and the running ones of these."""
+    settings = {**stage.settings, "attempt_timeout": None}
+    if settings.get("token") is stale_token:
+        settings["token"] = stale_token()
+    client = server.client(**settings)
+    monkeypatch.setattr(clock.randomness, "random", lambda: 1.0)
+    if stage.before is not None:
+        await stage.before(client)
+    if stage.beside is None:
+        return client, []
+    task = asyncio.create_task(stage.beside(client))
+    await server.until(lambda: server.seen)
+    return client, [task]
+
+
 PLACES = {
     "limiter": Stage({"rate_limit": RateLimit(rate=1e-6, burst=1)}, [say(NO_CALLS)], before=find),
     "limiter of the organization": Stage(
@@ -159,23 +177,14 @@ PLACES = {
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("place", PLACES)
-def test_wherever_it_waits(place: str, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every queue and every wait: the request leaves at once, and returns everything it has not used."""
+def test_a_cancellation_in_any_wait_leaves_nothing(place: str, loop: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request leaves every queue and wait at once, and returns everything unused."""
     at = PLACES[place]
 
     async def main() -> None:
         for count in [*range(8), 20, 60]:
             async with FaultServer(list(at.script)) as server:
-                settings = {**at.settings, "attempt_timeout": None}
-                if settings.get("token") is stale_token:
-                    settings["token"] = stale_token()
-                client = server.client(**settings)
-                monkeypatch.setattr(clock.randomness, "random", lambda: 1.0)
-                if at.before is not None:
-                    await at.before(client)
-                beside = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
-                if beside:
-                    await server.until(lambda server=server: server.seen)
+                client, beside = await prepare(at, server, monkeypatch)
                 tasks, held, taken = others(server), left_behind(client), granted(client)
                 task = asyncio.create_task(at.act(client))
                 await steps(count)
@@ -202,8 +211,8 @@ def test_wherever_it_waits(place: str, loop: Any, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("other", ["timeout", "close"])
 @pytest.mark.parametrize("act", [find, update])
-def test_a_cancellation_wins_over_whatever_else_ends_it(act: Any, other: str, loop: Any) -> None:
-    """In the same step as a timeout or as close(), it is still a CancelledError."""
+def test_a_cancellation_wins_over_a_timeout_and_closing(act: Any, other: str, loop: Any) -> None:
+    """In the same step as a timeout or as close(), the task still raises CancelledError."""
 
     async def main() -> None:
         async with FaultServer([say_and_hang()]) as server:

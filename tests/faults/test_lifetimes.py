@@ -13,10 +13,9 @@ from typing import Any
 import anyio
 import pytest
 import trustme
-import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, TOKEN, FaultServer, say, say_and_hang
 from faults.leaks import connector_of, left_behind, settle
-from faults.test_cancellation import LOOPS, PLACES, find, others, run, stale_token, steps, timers, update
+from faults.test_cancellation import LOOPS, PLACES, find, others, prepare, run, steps, timers, update
 from transport.pipelines import Answer, rig
 from transport.servers import ACME as ORGANIZATION
 
@@ -30,6 +29,7 @@ from calls_in_progress_async import (
     clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.testing import virtual_clock
 
 # Closing.
 
@@ -43,16 +43,7 @@ def test_closing_wakes_whoever_waits_at_once(place: str, loop: Any, monkeypatch:
     async def main() -> None:
         before = timers()
         async with FaultServer(list(at.script)) as server:
-            settings = {**at.settings, "attempt_timeout": None}
-            if settings.get("token") is stale_token:
-                settings["token"] = stale_token()
-            client = server.client(**settings)
-            monkeypatch.setattr(clock.randomness, "random", lambda: 1.0)
-            if at.before is not None:
-                await at.before(client)
-            tasks = [asyncio.create_task(at.beside(client))] if at.beside is not None else []
-            if tasks:
-                await server.until(lambda: server.seen)
+            client, tasks = await prepare(at, server, monkeypatch)
             ours = others(server) - {*tasks}
             tasks += [asyncio.create_task(at.act(client)) for _ in range(1 if at.act is update else 3)]
             await steps(60)
@@ -160,7 +151,7 @@ def test_a_cancelled_anyio_scope_leaves_no_socket_open(stage: str, loop: Any) ->
 
 
 async def test_a_transport_is_closed_to_the_end_in_a_cancelled_anyio_scope() -> None:
-    """For any number of steps."""
+    """A cancelled anyio scope lets close() run any number of steps."""
 
     class Slow:
         closed = False
@@ -180,8 +171,8 @@ async def test_a_transport_is_closed_to_the_end_in_a_cancelled_anyio_scope() -> 
     assert transport.closed
 
 
-async def test_a_transport_that_does_not_close_is_not_waited_for_after_a_cancellation() -> None:
-    """Only for a second; then it is cancelled too."""
+async def test_a_cancelled_close_waits_one_second_for_its_transport() -> None:
+    """After that second the closing of the transport is cancelled too."""
 
     class Stubborn:
         cancelled = False
@@ -208,11 +199,11 @@ async def test_a_transport_that_does_not_close_is_not_waited_for_after_a_cancell
         assert transport.cancelled
         return clock.now() - began
 
-    assert await asyncio.to_thread(virtual_loop.run, main) == 6.0
+    assert await asyncio.to_thread(virtual_clock.run, main) == 6.0
 
 
-async def test_an_error_of_a_transport_that_closes_is_raised() -> None:
-    """And the client is closed."""
+async def test_an_error_while_closing_the_transport_is_raised() -> None:
+    """The client is closed all the same."""
 
     class Failing:
         async def send(self, *_: Any) -> Any:
@@ -271,7 +262,7 @@ def test_closing_after_any_number_of_steps(act: Any, loop: Any) -> None:
 
 
 def test_a_drain_waits_for_the_last_of_several() -> None:
-    """And not only for the first."""
+    """The drain ends with the last running call, not with the first."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=1.0), Answer(200, takes=3.0))
@@ -280,11 +271,11 @@ def test_a_drain_waits_for_the_last_of_several() -> None:
         await it.pipeline.close(10.0)
         assert await asyncio.gather(*tasks) == [200, 200]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
-    """It is not told as a timeout of its own."""
+def test_an_attempt_ended_by_closing_is_no_timeout() -> None:
+    """The attempt's error is not reported as a timeout."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=9.0), retry=RetryPolicy(max_attempts=1))
@@ -293,7 +284,7 @@ def test_the_last_attempt_that_closing_ends_was_ended_by_closing() -> None:
         await it.pipeline.close(None)
         assert type(await task) is ClientClosedError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
@@ -311,7 +302,7 @@ def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
         assert type(await task) is ClientClosedError
         assert (it.slept, it.transport.times, asyncio.get_running_loop().time()) == ([], [0.0], 1_000_001.0)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() -> None:
@@ -330,7 +321,7 @@ def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() 
         assert (first, type(second), it.transport.times) == (200, ClientClosedError, [0.0])
         assert it.pipeline._lifetime.scopes.next_look is None
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # The end of the program.
@@ -441,18 +432,18 @@ ENDINGS = {
         client = make()
         async def main():
             await use(client)
-            refused = []
+            rejected = []
             def elsewhere():
                 try:
                     asyncio.run(use(client))
                 except WrongLoopError:
-                    refused.append(True)
+                    rejected.append(True)
             thread = threading.Thread(target=elsewhere)
             thread.start()
             while thread.is_alive():
                 await asyncio.sleep(0.001)
             thread.join()
-            assert refused
+            assert rejected
             await use(client)
             await client.close()
         asyncio.run(main())
@@ -547,7 +538,7 @@ def test_the_gate_is_fair() -> None:
         assert it.transport.requests == kept
         assert it.transport.most == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_time_in_the_gate_is_not_time_on_the_network() -> None:
@@ -560,11 +551,11 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
         assert [round(attempts[0].pool_wait) for attempts in all_attempts] == list(range(20))
         assert {round(attempts[0].network, 3) for attempts in all_attempts} == {1.0}
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
-    """After 1 s in the queue for a slot, attempt_timeout begins, and is no longer."""
+    """After 1 s in the queue for a slot, attempt_timeout begins with its whole length."""
 
     async def main() -> None:
         it = rig(
@@ -576,7 +567,7 @@ def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
         assert type(second) is RequestTimeoutError
         assert [(round(a.pool_wait, 2), round(a.network, 2)) for a in second.attempts] == [(1.0, 1.5)]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 async def test_the_gate_holds_on_the_wire() -> None:
@@ -603,7 +594,7 @@ async def test_the_gate_holds_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize(("extensions", "warned"), [("", False), ("1", True)])
-async def test_a_missing_c_parser_is_told_once(extensions: str, warned: bool) -> None:
+async def test_a_missing_c_parser_is_logged_once(extensions: str, warned: bool) -> None:
     """The first session warns if aiohttp has only its pure-Python parser; the requests are made."""
     program = PRELUDE + textwrap.dedent("""
         import warnings
@@ -620,5 +611,5 @@ async def test_a_missing_c_parser_is_told_once(extensions: str, warned: bool) ->
             stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate()
-    text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should refuse."
+    text = "aiohttp runs without its C parser: slower, and it accepts HTTP that it should reject."
     assert out.decode() == f"{[text] if warned else []}\n"

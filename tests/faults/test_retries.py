@@ -9,7 +9,6 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say
 from faults.leaks import nothing_left
 from transport.pipelines import FIND, Answer, rig, write
@@ -17,6 +16,7 @@ from transport.servers import ACME as ORGANIZATION
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
+from calls_in_progress_async.testing import virtual_clock
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -33,11 +33,11 @@ def test_in_an_outage_retries_stop_adding_load() -> None:
         assert len(it.transport.sent) == 1020
         assert all("the retry budget is spent" in str(error) for error in errors if len(error.attempts) < 3)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 async def test_the_error_says_that_the_budget_was_spent() -> None:
-    """In its text, after the status."""
+    """The text names the spent budget after the status."""
     async with FaultServer([say(answer(500))]) as server:
         async with nothing_left(server, retry=RetryPolicy(initial=0, budget=0)) as client:
             with pytest.raises(sdk.ServerError, match=r"^HTTP 500 \(the retry budget is spent\)$"):
@@ -45,8 +45,8 @@ async def test_the_error_says_that_the_budget_was_spent() -> None:
         assert len(server.seen) == 1
 
 
-async def test_a_failing_organization_cannot_spend_everybodys_budget() -> None:
-    """Its own is spent after two; another organization still has its retries."""
+async def test_a_failing_organization_spends_only_its_budget() -> None:
+    """Its budget is spent after two retries; another organization still has its retries."""
 
     async def act(exchange: Any) -> None:
         await (say(answer(500)) if b"id=25&" in exchange.request.head or len(server.seen) % 2 else say(NO_CALLS))(
@@ -81,8 +81,8 @@ FORMS: list[tuple[str, float | None]] = [
 
 @pytest.mark.parametrize(("value", "wait"), FORMS)
 @pytest.mark.parametrize("status", [429, 503, 500])
-def test_a_wait_is_what_the_server_asks_for_and_never_less(status: int, value: str, wait: float | None) -> None:
-    """In seconds, or as a date relative to Date; jitter only adds to it; a malformed one counts as absent."""
+def test_a_wait_is_never_shorter_than_retry_after(status: int, value: str, wait: float | None) -> None:
+    """Seconds, or a date relative to Date: jitter only adds; a malformed value counts as absent."""
 
     async def main() -> None:
         for jitter in (0.0, 0.5, 1.0):
@@ -93,7 +93,7 @@ def test_a_wait_is_what_the_server_asks_for_and_never_less(status: int, value: s
             assert it.slept == [round((wait or 0.0) + 0.25 * jitter, 6)]
             assert it.transport.times[1] - it.transport.times[0] >= (wait or 0.0)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 LONG = [str(10 * 365 * 86400), date(10 * 365 * 86400), "31", date(31)]
@@ -102,7 +102,7 @@ LONG = [str(10 * 365 * 86400), date(10 * 365 * 86400), "31", date(31)]
 @pytest.mark.parametrize("value", LONG)
 @pytest.mark.parametrize(("status", "kind"), [(429, sdk.RateLimitedError), (503, sdk.ServerError)])
 async def test_a_wait_beyond_the_cap_raises_at_once(status: int, kind: Any, value: str) -> None:
-    """With `.retry_after`, after one request; the text says why."""
+    """One request raises with `.retry_after`, and the text says why."""
     reply = answer(status, b"", f"Retry-After: {value}", f"Date: {date(0)}")
     async with FaultServer([say(reply)]) as server, nothing_left(server) as client:
         with pytest.raises(kind, match="longer than max_retry_after") as raised:
@@ -125,7 +125,7 @@ async def test_a_wait_beyond_the_deadline_raises_at_once(status: int, kind: Any)
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
-async def test_one_refresh_however_many_were_refused(method: Any) -> None:
+async def test_many_401s_refresh_the_token_once(method: Any) -> None:
     """Fifty calls at once with an expired token: the callable is asked twice in all, and every call succeeds."""
     asked: list[Organization] = []
 
@@ -153,7 +153,7 @@ async def test_one_refresh_however_many_were_refused(method: Any) -> None:
 
 
 async def test_401_and_404_are_final() -> None:
-    """With a token as text, for any policy: `statuses` may not include them."""
+    """With a static token no policy retries them: `statuses` may not include them."""
     for status in (401, 404):
         async with FaultServer([say(answer(status))]) as server, nothing_left(server) as client:
             with pytest.raises(sdk.ResponseError):
@@ -172,10 +172,10 @@ def test_the_same_token_is_not_sent_again() -> None:
             assert await it.go() == 401
             assert len(it.transport.sent) == len(script)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_question_ends_with_the_last_who_asked() -> None:
+def test_a_token_callable_is_cancelled_with_its_last_waiter() -> None:
     """The callable goes on while one still waits, and is cancelled with the last: no task outlives its request."""
 
     async def main() -> None:
@@ -199,7 +199,7 @@ def test_a_question_ends_with_the_last_who_asked() -> None:
         assert await it.go() == 200
         assert len(ended) == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Time.
@@ -223,7 +223,7 @@ def test_the_times_of_the_attempts_add_up() -> None:
             assert attempts[1].backoff == pytest.approx(3.5, abs=1e-3)
             assert attempts[-1].backoff == 0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("place", ["limiter", "gate", "network", "backoff", "turn", "token"])
@@ -269,10 +269,10 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
             other.cancel()
             await asyncio.gather(other, return_exceptions=True)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_each_attempt_gets_its_own_timeout_or_what_remains() -> None:
+def test_each_attempt_gets_attempt_timeout_or_the_remaining_time() -> None:
     """attempt_timeout=4 and timeout=10, no response: 4 s, 4 s, and the remaining 2 s."""
 
     async def main() -> None:
@@ -282,7 +282,7 @@ def test_each_attempt_gets_its_own_timeout_or_what_remains() -> None:
         assert [round(a.network, 2) for a in error.attempts] == [4.0, 4.0, 2.0]
         assert [a.error for a in error.attempts] == ["RequestTimeoutError"] * 2 + ["DeadlineExceededError"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_no_call_outlives_its_deadline() -> None:
@@ -309,4 +309,4 @@ def test_no_call_outlives_its_deadline() -> None:
         assert max(late) < 0.01
         assert not any(it.pipeline.in_use().values())
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)

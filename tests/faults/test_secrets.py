@@ -106,10 +106,10 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
 
 @pytest.mark.parametrize("act", [find, update])
 @pytest.mark.parametrize("where", ECHOES)
-async def test_a_server_that_echoes_the_token_does_not_get_it_into_an_error(
+async def test_an_echoed_token_reaches_no_error_and_no_log(
     where: str, act: Any, everything_logged: pytest.LogCaptureFixture
 ) -> None:
-    """Nor into a log: whichever part of the answer it stands in, of a strict client and for every kind of request."""
+    """Any part of the response may echo it, for a strict client and for every kind of request."""
     script = [say_and_close(ECHOES[where](TOKEN))]
     settings = {"strict": True, "max_response_size": 8000, "retry": RetryPolicy(max_attempts=2, initial=0)}
     async with FaultServer(script) as server, server.client(**settings) as client:
@@ -151,8 +151,8 @@ async def test_no_fault_brings_a_secret_into_an_error(
 
 @pytest.mark.parametrize("settings", [{"attempt_timeout": 0.01}, {"timeout": 0.01}])
 @pytest.mark.parametrize("act", [find, update])
-async def test_no_timeout_brings_one_either(act: Any, settings: Any) -> None:
-    """RequestTimeoutError and DeadlineExceededError."""
+async def test_no_timeout_error_holds_a_secret(act: Any, settings: Any) -> None:
+    """RequestTimeoutError and DeadlineExceededError hold neither the token nor the query."""
     settings = {"retry": RetryPolicy(max_attempts=1), **settings}
     async with FaultServer([say_and_hang()]) as server, server.client(**settings) as client:
         with pytest.raises(sdk.RequestTimeoutError) as raised:
@@ -178,8 +178,8 @@ async def test_no_repr_shows_a_token() -> None:
         task.cancel()
 
 
-def test_no_repr_shows_what_goes_over_the_wire() -> None:
-    """Neither a request's target and body nor an answer's headers and body: they may hold numbers, or an echo."""
+def test_no_repr_shows_wire_contents() -> None:
+    """Neither a request's target and body nor a response's headers and body appear: they may hold numbers."""
     request = WireRequest(method="PUT", target=f"/?n={PHONE}", body=PHONE.encode(), ordering_keys=((SECRET_ID,),))
     response = WireResponse(200, {"X-Echo": TOKEN}, PHONE.encode())
     for secret in (PHONE, SECRET_ID, TOKEN):
@@ -187,7 +187,7 @@ def test_no_repr_shows_what_goes_over_the_wire() -> None:
 
 
 async def test_the_token_is_in_no_url() -> None:
-    """Not in the request line, for any arguments."""
+    """The request line never holds the token, for any arguments."""
     async with FaultServer([say(NO_CALLS)]) as server, server.client() as client:
         await find(client)
         await update(client)
@@ -196,8 +196,8 @@ async def test_the_token_is_in_no_url() -> None:
         assert request.text.count(TOKEN) == 1
 
 
-async def test_a_token_callable_is_as_safe() -> None:
-    """With the callable's first token, and the next one."""
+async def test_tokens_of_a_callable_reach_no_error() -> None:
+    """Neither the callable's first token nor the next one appears in an error."""
     tokens = ["first-secret-token", "second-secret-token"]
 
     def ask(_: Organization) -> str:
@@ -316,8 +316,8 @@ KEPT = [
 
 
 @pytest.mark.parametrize("number", GROUPED)
-async def test_a_phone_number_is_taken_out_however_it_is_grouped(number: str) -> None:
-    """In the text and in the field errors, as a name and as a word of it."""
+async def test_a_phone_number_is_redacted_in_any_grouping(number: str) -> None:
+    """The text and the field errors, names and values alike, hold no digits of it."""
     assert redact(f"{number} is bad", "") == f"{GROUPED[number]} is bad"
     body = json.dumps({"errors": {"calling_phone_number": [f"{number} is bad"], number: ["unknown"]}})
     async with FaultServer([say(answer(422, body))]) as server, server.client() as client:
@@ -348,8 +348,8 @@ WRITTEN: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("how", WRITTEN)
-def test_a_phone_number_is_redacted_with_any_separator_however_it_is_written(how: str) -> None:
-    """Every dash and space of Unicode, invisible characters too."""
+def test_a_phone_number_is_redacted_with_any_separator(how: str) -> None:
+    """Every dash and space of Unicode counts, and so do invisible characters."""
     for separator in [*DASHES, *SPACES, "/", "_", ",", "\u00a0\u2011", " \u2013 ", "\ufe0f\u20e3"]:
         if how == "JSON, all of it" and max(separator) > "\uffff":
             continue
@@ -370,8 +370,8 @@ def test_a_phone_number_is_redacted_in_the_digits_of_any_script(how: str) -> Non
         assert redact(f"of {WRITTEN[how](number)}.", "") == "of [digits].", ascii(number)
 
 
-def test_text_that_cannot_be_unescaped_is_read_as_it_is() -> None:
-    """Escapes cut off, octets in no UTF-8, and code points beyond Unicode."""
+def test_malformed_escapes_are_read_unchanged() -> None:
+    """Escapes cut off, invalid UTF-8 and code points beyond Unicode do not fail the redaction."""
     for text in ["%", "%f", "%ff%", "%e2%80", "\\ud801", "\\ud801\\ud801", "&#9999999;", "&#xffffff;", "&amp"]:
         assert redact(f"{text} 1234567 {text}", "") == f"{text} [digits] {text}"
         assert redact(text, "") == text
@@ -438,13 +438,13 @@ def test_a_token_of_any_length_is_found_however_it_is_written(token: str, where:
         ("abcdef", "abcde bcdef"),
     ],
 )
-def test_a_text_is_not_torn_apart_for_a_short_token(token: str, text: str) -> None:
-    """It is a word of its own or it is not the token."""
+def test_a_short_token_is_redacted_as_a_whole_word_only(token: str, text: str) -> None:
+    """A short token inside a longer word is left alone."""
     assert redact(text, token) == text
 
 
-def test_a_long_token_is_found_where_it_is_cut_off_or_part_of_a_word() -> None:
-    """By its first six characters, with the rest up to a space; in any collection of texts."""
+def test_a_long_token_is_redacted_if_cut_off_or_inside_a_word() -> None:
+    """Its first six characters are enough, and the rest up to a space goes too."""
     assert redact("xabcdefgh-i rest", "abcdefgh") == "x[token] rest"
     assert redact("cut off: abcdef", "abcdefgh") == "cut off: [token]"
     assert redact("xabcdefy", "abcdef") == "x[token]"
@@ -470,8 +470,8 @@ SHORT_ECHOES: dict[str, Callable[[str], bytes]] = {
 @pytest.mark.parametrize("act", [find, update])
 @pytest.mark.parametrize("where", SHORT_ECHOES)
 @pytest.mark.parametrize("token", ["k9x", "a+9", "s3cr3"])
-async def test_a_short_token_does_not_get_into_an_error_either(token: str, where: str, act: Any) -> None:
-    """Nor into request_id, error_handle, field_errors, path and the notes."""
+async def test_a_short_token_reaches_no_error(token: str, where: str, act: Any) -> None:
+    """request_id, error_handle, field_errors, path and the notes hold no short token."""
     script = [say_and_close(SHORT_ECHOES[where](token))]
     settings = {"strict": True, "retry": RetryPolicy(max_attempts=2, initial=0)}
     async with FaultServer(script) as server, server.client(token=token, **settings) as client:

@@ -13,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import vcr
 from aiohttp.abc import AbstractResolver
 from faults.fault_server import ACME, NO_CALLS, TOKEN, Exchange, FaultServer, answer, say, say_and_close
 from faults.test_bad_servers import request
@@ -150,10 +151,10 @@ async def test_an_error_of_a_trace_hook_says_if_an_update_may_have_left(
 async def test_a_middleware_may_raise_an_error_of_this_package() -> None:
     """Such an error keeps its class, so a middleware can end a call on purpose."""
 
-    async def refuse(*_: Any) -> Any:
+    async def reject(*_: Any) -> Any:
         raise sdk.TlsError("Not today.")
 
-    async with FaultServer() as server, aiohttp.ClientSession(middlewares=[refuse]) as session:  # noqa: SIM117
+    async with FaultServer() as server, aiohttp.ClientSession(middlewares=[reject]) as session:  # noqa: SIM117
         async with server.client(session=session) as client:
             with pytest.raises(sdk.TlsError, match="Not today") as raised:
                 await client.find(ACME)
@@ -167,7 +168,7 @@ async def test_a_middleware_may_raise_an_error_of_this_package() -> None:
 @pytest.mark.filterwarnings("ignore:BasicAuth:DeprecationWarning")
 @METHODS
 @pytest.mark.parametrize("how", ["auth", "netrc"])
-async def test_a_session_that_does_not_go_with_a_token_is_refused(
+async def test_a_session_that_does_not_go_with_a_token_is_rejected(
     how: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Credentials of the session's own are an error by name; nothing is sent or retried."""
@@ -199,7 +200,7 @@ async def test_a_session_that_does_not_go_with_a_token_is_refused(
         (503, sdk.ConnectionFailedError, 3),
     ],
 )
-async def test_a_refused_tunnel_keeps_its_status(
+async def test_a_rejected_tunnel_keeps_its_status(
     status: int, kind: type[sdk.CallsInProgressError], attempts: int, method: str
 ) -> None:
     """CONNECT's 407 comes again with the same credentials, so it is not retried; a 502 may pass."""
@@ -230,7 +231,6 @@ async def test_a_407_to_plain_http_keeps_its_status() -> None:
 
 async def test_an_update_can_be_recorded_and_played_back(tmp_path: Path) -> None:
     """Vcrpy copies and writes down the body of a request, so the body is plain bytes."""
-    vcr = pytest.importorskip("vcr", reason="vcrpy is not installed")
     cassette = tmp_path / "cassette.yaml"
     async with FaultServer([say(answer(200, b"{}")), say(NO_CALLS)]) as server, aiohttp.ClientSession() as session:
         async with server.client(session=session) as client:
@@ -316,7 +316,7 @@ async def test_a_response_that_may_continue_is_closed() -> None:
 # Its own session.
 
 
-async def test_a_session_of_its_own_is_closed_and_an_injected_one_is_not() -> None:
+async def test_the_client_closes_its_session_and_no_injected_one() -> None:
     """Each session is closed by its owner."""
     async with FaultServer() as server, aiohttp.ClientSession() as session:
         async with server.client(session=session) as client:
@@ -331,7 +331,7 @@ async def test_a_session_of_its_own_is_closed_and_an_injected_one_is_not() -> No
 
 
 async def test_headers_of_a_request_go_out(way: str) -> None:
-    """A trace's context goes out with the request; a line end in a header is refused."""
+    """A trace's context goes out with the request; a line end in a header is rejected."""
 
     class WithHeaders:
         organization = ACME

@@ -62,7 +62,7 @@ def test_another_certificate_is_a_tls_error_once(method: str, loop: Any, pinned:
 
 
 @pytest.mark.parametrize("value", [None, "a" * 64, b"a" * 32, 1])
-def test_anything_else_is_refused_by_name(value: Any) -> None:
+def test_anything_else_is_rejected_by_name(value: Any) -> None:
     """A fingerprint must be made with `aiohttp.Fingerprint`."""
     with pytest.raises(sdk.InvalidRequestError, match=r"^ssl"):
         CallsInProgressClient(token="t", ssl=value)
@@ -97,7 +97,7 @@ async def test_headers_below_the_limit_are_read() -> None:
 # Client certificates.
 
 
-async def refuse_the_client(exchange: Exchange, context: ssl.SSLContext) -> None:
+async def reject_the_client(exchange: Exchange, context: ssl.SSLContext) -> None:
     """Shake hands by TLS and send the alert of the failure; asyncio's own server loses it."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(incoming, outgoing, server_side=True)
@@ -120,14 +120,14 @@ async def refuse_the_client(exchange: Exchange, context: ssl.SSLContext) -> None
 def test_a_server_that_wants_a_client_certificate_is_a_tls_error(
     version: ssl.TLSVersion, method: Any, loop: Any
 ) -> None:
-    """It is not retried, though TLS 1.3 refuses after the handshake, with the request on its way."""
+    """It is not retried, though TLS 1.3 rejects after the handshake, with the request on its way."""
     authority = trustme.CA()
     context = serving(authority)
     context.verify_mode, context.minimum_version, context.maximum_version = ssl.CERT_REQUIRED, version, version
     authority.configure_trust(context)
 
     async def main() -> None:
-        async with FaultServer(at_connect=lambda exchange: refuse_the_client(exchange, context)) as server:
+        async with FaultServer(at_connect=lambda exchange: reject_the_client(exchange, context)) as server:
             url = server.url.replace("http", "https")
             async with server.client(base_url=url, ssl=trusting(authority)) as client:
                 with pytest.raises(sdk.TlsError) as raised:

@@ -73,7 +73,7 @@ async def test_a_connection_that_is_refused_applies_nothing(
 
 
 @METHODS
-async def test_the_request_arrives_as_it_was_asked_for(method: str, make_transport: MakeTransport) -> None:
+async def test_the_request_arrives_unchanged(method: str, make_transport: MakeTransport) -> None:
     """Target, token and JSON body are on the wire."""
     async with FaultServer() as server, nothing_left(server, transport=make_transport(server)) as client:
         await request(client, method)

@@ -8,13 +8,13 @@ import random
 from typing import Any
 
 import pytest
-import virtual_loop
 from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say, say_and_close
 from faults.leaks import nothing_left
 from transport.pipelines import FIND, Answer, Rig, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import RateLimit, RetryPolicy
+from calls_in_progress_async.testing import virtual_clock
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -32,13 +32,13 @@ def fresh(what: Any) -> Any:
 
 RENAME = {"external_unique_id": "a", "new_external_unique_id": "b"}
 
-REFUSED_AT_THE_DOOR: list[Any] = [
+Rejected_AT_THE_DOOR: list[Any] = [
     NEVER, 408, 425, Answer(429, {"Retry-After": "0"}), Answer(503, {"Retry-After": "0"}),
 ]  # fmt: skip
 MAYBE_DONE: list[Any] = [LOST, SLOW, 500, 502, 503, 504, Answer(503, {"Retry-After": "soon"})]
 
 
-@pytest.mark.parametrize("first", REFUSED_AT_THE_DOOR, ids=str)
+@pytest.mark.parametrize("first", Rejected_AT_THE_DOOR, ids=str)
 @pytest.mark.parametrize("changes", [{}, {"method": "POST"}, RENAME])
 def test_what_surely_was_not_carried_out_is_repeated(changes: Any, first: Any) -> None:
     """PUT, POST and a rename alike."""
@@ -48,7 +48,7 @@ def test_what_surely_was_not_carried_out_is_repeated(changes: Any, first: Any) -
         assert await it.go(write(**changes)) == 200
         assert len(it.transport.sent) == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("first", MAYBE_DONE, ids=str)
@@ -72,7 +72,7 @@ def test_what_may_have_been_carried_out_is_repeated_only_if_that_does_no_harm(fi
                 assert outcome.may_have_been_applied
                 assert "not repeated, since it may have been carried out" in str(outcome)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 async def test_a_rename_that_was_applied_is_no_false_404() -> None:
@@ -108,7 +108,7 @@ LATER: list[tuple[Any, type[Exception]]] = [
 async def test_what_may_have_been_applied_stays_so_whatever_a_later_attempt_says(
     first: Any, status: int, kind: Any
 ) -> None:
-    """The second answer is about the second attempt."""
+    """The second response is about the second attempt."""
     async with FaultServer([first, say(answer(status, b"", "Retry-After: 0"))]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=2, initial=0)) as client:
             with pytest.raises(kind) as raised:
@@ -116,8 +116,8 @@ async def test_what_may_have_been_applied_stays_so_whatever_a_later_attempt_says
         assert (len(raised.value.attempts), raised.value.may_have_been_applied) == (2, True)
 
 
-def test_it_stays_so_when_our_own_side_gives_up() -> None:
-    """Closed, out of time, rejected by the limiter, without a token, in any wait after the lost attempt."""
+def test_may_have_been_applied_stays_true_if_the_client_gives_up() -> None:
+    """The client is closed, out of time, rejected by the limiter or without a token after the lost attempt."""
 
     async def main() -> None:
         closed = rig(LOST(), 200, retry=RetryPolicy(initial=50, maximum=50))
@@ -138,11 +138,11 @@ def test_it_stays_so_when_our_own_side_gives_up() -> None:
             assert type(error) is kind
             assert error.may_have_been_applied
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_it_is_false_as_long_as_nothing_can_have_been_applied() -> None:
-    """Never connected, refused at the door, waiting for its turn, its token or the limiter; and of any find."""
+def test_may_have_been_applied_is_false_if_nothing_was_sent() -> None:
+    """The request never connected, or waited for earlier writes, its token or the limiter; finds never apply."""
 
     async def main() -> None:
         outcomes = []
@@ -160,7 +160,7 @@ def test_it_is_false_as_long_as_nothing_can_have_been_applied() -> None:
         outcomes.append((await rig(LOST()).go(FIND)).may_have_been_applied)
         assert outcomes == [False] * 7
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Order.
@@ -212,8 +212,8 @@ def waiting_rig(place: str) -> Rig:
 
 
 @pytest.mark.parametrize("place", ["backoff", "limiter", "gate"])
-def test_a_repetition_is_abandoned_wherever_it_waits_when_a_newer_update_comes(place: str) -> None:
-    """SupersededError, maybe applied; the newer update then goes out, and the older one never again."""
+def test_a_newer_update_ends_the_repetition_of_an_older_one_in_any_wait(place: str) -> None:
+    """The older raises SupersededError, maybe applied; the newer goes out, and the older never again."""
 
     async def main() -> None:
         it = waiting_rig(place)
@@ -231,11 +231,11 @@ def test_a_repetition_is_abandoned_wherever_it_waits_when_a_newer_update_comes(p
         writes = [request.body for request in it.transport.requests if request.body]
         assert [b"old" in each for each in writes] == [True, False]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_the_newest_update_is_repeated() -> None:
-    """And one of another call supersedes nothing."""
+    """An update of another call supersedes nothing."""
 
     async def main() -> None:
         it = rig(LOST(), LOST(), 200, retry=RetryPolicy(initial=10))
@@ -244,7 +244,7 @@ def test_the_newest_update_is_repeated() -> None:
         other = asyncio.create_task(it.go(write(transaction_id="OTHER")))
         assert (await newest, await other) == (200, 200)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_the_last_value_on_the_wire_is_the_newest() -> None:
@@ -265,4 +265,4 @@ def test_the_last_value_on_the_wire_is_the_newest() -> None:
         kinds = {type(each) for each in outcomes}
         assert {int, sdk.SupersededError} <= kinds <= {int, sdk.SupersededError, LOST, sdk.DeadlineExceededError}
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)

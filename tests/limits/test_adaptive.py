@@ -56,7 +56,7 @@ def found(log, since, reached):
 @pytest.mark.parametrize("latency", [0.02, 0.2])
 @pytest.mark.parametrize("seconds_of_burst", [0, 1, 4])
 @pytest.mark.parametrize("allowed", [3.7, 5, 12, 37, 120, 370])
-def test_it_settles_at_nine_tenths_of_the_limit_with_less_than_a_percent_of_429s(allowed, seconds_of_burst, latency):
+def test_the_rate_settles_at_nine_tenths_of_the_limit_with_few_429s(allowed, seconds_of_burst, latency):
     """Settle at any rate, with any burst of the server and any time of a round trip."""
     burst = max(1.0, seconds_of_burst * allowed)
     seconds = 250 if allowed > 100 else 500
@@ -84,7 +84,7 @@ MOVES = [
 
 @pytest.mark.parametrize("seconds_of_burst", [0, 1, 4])
 @pytest.mark.parametrize(("before", "after"), MOVES)
-def test_it_finds_a_raised_limit_within_a_minute_and_a_cut_one_within_seconds(before, after, seconds_of_burst):
+def test_a_raised_limit_is_found_within_a_minute_and_a_cut_one_within_seconds(before, after, seconds_of_burst):
     """The limit may move at any point of the climb; the new limit is kept as well as the old one."""
     seconds = 200 if after > 12 else 460  # a slow limit needs many for a share of 429s
     for moved_at in range(80, 110, 6):
@@ -104,8 +104,8 @@ def test_it_finds_a_raised_limit_within_a_minute_and_a_cut_one_within_seconds(be
 
 @pytest.mark.parametrize("seconds", [5, 40])
 @pytest.mark.parametrize("allowed", [5, 37, 120])
-def test_a_refusal_of_everything_for_a_while_is_not_taken_for_a_low_limit(allowed, seconds):
-    """One cut for all of it: the rate is back within seconds of the first answer, not a floor to climb from."""
+def test_a_rejection_of_everything_for_a_while_is_not_taken_for_a_low_limit(allowed, seconds):
+    """One cut for all of it: the rate is back within seconds of the first response, not a floor to climb from."""
     log = simulate(lambda now: 0 if 60 <= now < 60 + seconds else allowed, seconds=100 + seconds)
     before = next(rate for now, _, rate in log if now >= 59)
     assert min(rate for now, _, rate in log if 60 <= now < 60 + seconds) > 0.6 * before
@@ -164,14 +164,14 @@ def test_bounds_may_be_equal():
     assert AdaptiveRate(Adaptation(initial=5, floor=5, ceiling=5)).rate == 5
 
 
-def test_it_never_leaves_its_bounds():
+def test_the_rate_never_leaves_its_bounds():
     """Stop at the ceiling if the server allows everything, and at the floor if it allows next to nothing."""
     settings = Adaptation(initial=10, floor=5, ceiling=20)
     assert max(rate for _, _, rate in simulate(lambda _: 1e9, seconds=120, burst=1e9, settings=settings)) == 20
     assert min(rate for _, _, rate in simulate(lambda _: 0.9, seconds=60, burst=1, settings=settings)) == 5
 
 
-def test_it_rises_only_while_the_rate_is_what_holds_the_client_back():
+def test_the_rate_rises_only_while_it_is_the_bottleneck():
     """Sending 5/s for an hour says nothing about 10/s."""
     log = simulate(lambda _: 1e9, seconds=3600, burst=1e9, demand=5)
     assert {rate for _, _, rate in log} == {10}

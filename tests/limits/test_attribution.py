@@ -1,4 +1,4 @@
-"""A 429 of one organization, while others are answered, is told from a 429 of the whole token."""
+"""A 429 of one organization, while others succeed, is distinguished from a 429 of the whole token."""
 
 import asyncio
 import random
@@ -22,13 +22,13 @@ class Traffic:
         self.attribution = ThrottleAttribution(most_suspects)
         self.time = 0.0
 
-    def answer(self, *organizations):
+    def respond(self, *organizations):
         for organization in organizations:
             self.time += 1
             self.attribution.on_answered(organization)
 
-    def refuse(self, organization, sent=0.5):
-        """Refuse a request sent so many seconds ago."""
+    def reject(self, organization, sent=0.5):
+        """Reject a request sent so many seconds ago."""
         self.time += 1
         return self.attribution.on_throttled(organization, self.time - sent, self.time)
 
@@ -37,76 +37,76 @@ NINETEEN = range(1, 20)
 SHARED, NEWLY_ALONE, ALONE = Verdict.SHARED, Verdict.NEWLY_ALONE, Verdict.ALONE
 
 
-def test_an_organization_refused_twice_while_nineteen_are_answered_is_limited_alone():
+def test_an_organization_with_two_429s_among_nineteen_successes_is_limited_alone():
     """The first 429 is the token's, the second the organization's."""
     traffic = Traffic()
-    traffic.answer(*NINETEEN)
-    assert traffic.refuse(0) is SHARED
-    traffic.answer(*NINETEEN)
-    assert [traffic.refuse(0) for _ in range(3)] == [NEWLY_ALONE, ALONE, ALONE]
+    traffic.respond(*NINETEEN)
+    assert traffic.reject(0) is SHARED
+    traffic.respond(*NINETEEN)
+    assert [traffic.reject(0) for _ in range(3)] == [NEWLY_ALONE, ALONE, ALONE]
 
 
 def test_the_429s_of_one_round_count_once():
-    """Ten requests refused at the same time are no more evidence than one."""
+    """Ten requests rejected at the same time are no more evidence than one."""
     traffic = Traffic()
     for _ in range(2):
-        traffic.answer(*NINETEEN)
-        verdicts = [traffic.refuse(0, sent=1 + index) for index in range(10)]
+        traffic.respond(*NINETEEN)
+        verdicts = [traffic.reject(0, sent=1 + index) for index in range(10)]
         assert len(set(verdicts[1:])) == 1
     traffic, began = Traffic(), 0.5
     for _ in range(10):  # the requests are sent at the same time, and the responses of others come in between
-        traffic.answer(*NINETEEN)
-        assert traffic.refuse(0, sent=traffic.time + 1 - began) is SHARED
+        traffic.respond(*NINETEEN)
+        assert traffic.reject(0, sent=traffic.time + 1 - began) is SHARED
 
 
-def test_the_only_organization_is_never_told_apart_from_its_token():
-    """Nobody else is answered, so a 429 can be about anything."""
+def test_the_only_organization_is_never_limited_alone():
+    """Nobody else succeeds, so a 429 can be about anything."""
     traffic = Traffic()
     for _ in range(200):
-        traffic.answer(0, 0)
-        assert traffic.refuse(0) is SHARED
+        traffic.respond(0, 0)
+        assert traffic.reject(0) is SHARED
 
 
 def test_an_organization_with_most_of_the_traffic_needs_more_evidence():
-    """The refused one of two equally busy organizations is told apart after six rounds, not after two."""
+    """The rejected one of two equally busy organizations is told apart after six rounds, not after two."""
     traffic, verdicts = Traffic(), []
     for _ in range(10):
-        traffic.answer(1)
-        verdicts.append(traffic.refuse(0))
+        traffic.respond(1)
+        verdicts.append(traffic.reject(0))
     assert verdicts == [SHARED] * 5 + [NEWLY_ALONE] + [ALONE] * 4
 
 
-def test_an_organization_answered_in_between_needs_more_evidence():
-    """Refused half of the time by a limit of its own, it is told apart in the third round, not in the second."""
+def test_an_organization_with_successes_in_between_needs_more_evidence():
+    """Rejected half of the time by a limit of its own, it is told apart in the third round, not in the second."""
     traffic, verdicts = Traffic(), []
     for _ in range(4):
-        traffic.answer(*NINETEEN, 0)
-        verdicts.append(traffic.refuse(0))
+        traffic.respond(*NINETEEN, 0)
+        verdicts.append(traffic.reject(0))
     assert verdicts == [SHARED, SHARED, NEWLY_ALONE, ALONE]
 
 
 @pytest.mark.parametrize("organizations", [2, 3, 5, 10, 20, 100])
-@pytest.mark.parametrize("refused", [0.01, 0.1, 0.5])
-def test_a_limit_of_the_token_is_hardly_ever_taken_for_one_of_an_organization(organizations, refused):
+@pytest.mark.parametrize("rejected", [0.01, 0.1, 0.5])
+def test_a_limit_of_the_token_is_hardly_ever_taken_for_one_of_an_organization(organizations, rejected):
     """With 429s at random, at most one in 20 is taken for the organization's own."""
     chance, traffic, verdicts = random.Random(organizations), Traffic(), []
     while len(verdicts) < 2000:
         organization = chance.randrange(organizations)
-        if chance.random() < refused:
-            verdicts.append(traffic.refuse(organization))
+        if chance.random() < rejected:
+            verdicts.append(traffic.reject(organization))
         else:
-            traffic.answer(organization)
+            traffic.respond(organization)
     assert sum(verdict is not SHARED for verdict in verdicts) <= 0.05 * len(verdicts)
 
 
 def test_several_organizations_may_be_limited_alone():
-    """Two of twenty, refused from the start, are both told apart, and a third one later."""
+    """Two of twenty, rejected from the start, are both told apart, and a third one later."""
     traffic, verdicts = Traffic(), {0: [], 1: [], 2: []}
     for turn in range(16):
-        refused = (0, 1, 2) if turn >= 8 else (0, 1)
-        for organization in refused:
-            traffic.answer(*(each for each in range(20) if each not in refused))
-            verdicts[organization].append(traffic.refuse(organization))
+        rejected = (0, 1, 2) if turn >= 8 else (0, 1)
+        for organization in rejected:
+            traffic.respond(*(each for each in range(20) if each not in rejected))
+            verdicts[organization].append(traffic.reject(organization))
     assert all(each[-3:] == [ALONE] * 3 for each in verdicts.values())
     assert verdicts[2][:1] == [SHARED]
 
@@ -115,73 +115,73 @@ def test_the_429s_of_an_organization_limited_alone_say_nothing_of_others():
     """They do not weaken the suspicion of another organization."""
     traffic = Traffic()
     for _ in range(3):
-        traffic.answer(*range(2, 20))
-        traffic.refuse(0)
-    traffic.answer(*range(2, 20))
-    assert traffic.refuse(1) is SHARED
+        traffic.respond(*range(2, 20))
+        traffic.reject(0)
+    traffic.respond(*range(2, 20))
+    assert traffic.reject(1) is SHARED
     for _ in range(10):
-        traffic.answer(*range(2, 20))
-        assert traffic.refuse(0) is ALONE
-    traffic.answer(*range(2, 20))
-    assert traffic.refuse(1) is NEWLY_ALONE
+        traffic.respond(*range(2, 20))
+        assert traffic.reject(0) is ALONE
+    traffic.respond(*range(2, 20))
+    assert traffic.reject(1) is NEWLY_ALONE
 
 
 def test_the_429s_of_others_withdraw_the_verdict():
     """An organization told apart is believed no more after a few 429s of several others."""
     traffic = Traffic()
     for _ in range(5):
-        traffic.answer(*NINETEEN)
-        traffic.refuse(0)
+        traffic.respond(*NINETEEN)
+        traffic.reject(0)
     began = traffic.time - 0.5
-    assert [traffic.refuse(other) for other in range(1, 9)] == [SHARED] * 8
-    assert traffic.refuse(0, sent=traffic.time + 1 - began) is SHARED
-    traffic.answer(0)
-    assert traffic.refuse(0) is SHARED
+    assert [traffic.reject(other) for other in range(1, 9)] == [SHARED] * 8
+    assert traffic.reject(0, sent=traffic.time + 1 - began) is SHARED
+    traffic.respond(0)
+    assert traffic.reject(0) is SHARED
 
 
-def test_an_organization_answered_again_is_cleared():
+def test_a_success_clears_an_organization():
     """After some two hundred responses without a 429 the next one is the token's."""
     traffic = Traffic()
     for _ in range(5):
-        traffic.answer(*NINETEEN)
-        traffic.refuse(0)
+        traffic.respond(*NINETEEN)
+        traffic.reject(0)
     for _ in range(400):
-        traffic.answer(0, 1)
-    assert traffic.refuse(0) is SHARED
+        traffic.respond(0, 1)
+    assert traffic.reject(0) is SHARED
 
 
 def test_a_single_suspicion_is_forgotten():
-    """An organization answered often after a 429 starts from nothing at the next."""
+    """An organization with many successes after a 429 starts from nothing at the next."""
     traffic = Traffic()
     for _ in range(10):
         for _ in range(110):
-            traffic.answer(*range(10))
-        assert traffic.refuse(0) is SHARED
-        traffic.answer(*range(10))
+            traffic.respond(*range(10))
+        assert traffic.reject(0) is SHARED
+        traffic.respond(*range(10))
 
 
 def test_memory_is_bounded():
     """The books hold as many suspects as told, and the responses of a thousand requests."""
     traffic = Traffic(most_suspects=3)
-    traffic.answer(*range(5000))
+    traffic.respond(*range(5000))
     for organization in range(50):
-        traffic.answer(*NINETEEN)
-        traffic.refuse(organization)
+        traffic.respond(*NINETEEN)
+        traffic.reject(organization)
     assert len(traffic.attribution._suspects) <= 3
-    traffic.answer(*range(5000))
-    assert len(traffic.attribution._answers) <= 1000
+    traffic.respond(*range(5000))
+    assert len(traffic.attribution._responses) <= 1000
 
 
 class Server:
-    """Answers after 20 ms; some organizations always get 429, and a limit may hold for the whole token."""
+    """Responds after 20 ms; some organizations always get 429, and a limit may hold for the whole token."""
 
-    def __init__(self, limiter, *, refused=(), allowed=None, retry_after=5.0):
-        self.limiter, self.refused, self.allowed, self.retry_after = limiter, refused, allowed, retry_after
+    def __init__(self, limiter, *, rejected=(), allowed=None, retry_after=5.0):
+        self.limiter, self.rejected, self.allowed, self.retry_after = limiter, rejected, allowed, retry_after
         self.tokens, self.at = 1.0, now()
         self.log = []  # (time sent, organization, throttled)
 
     def throttles(self, organization):
-        if organization in self.refused:
+        if organization in self.rejected:
             return True
         if self.allowed is None:
             return False
@@ -214,7 +214,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def answered(self, begin, end, organization=None):
+    def responses(self, begin, end, organization=None):
         """Return responses per second other than 429s."""
         times = [at for at, each, throttled in self.log if not throttled and organization in (None, each)]
         return sum(begin <= at < end for at in times) / (end - begin)
@@ -223,14 +223,14 @@ class Server:
 @pytest.mark.parametrize("own", [{}, {"per_organization_rate": 10.0}])
 @pytest.mark.parametrize("position", [0, 7, 19])
 @on_timer_loop
-async def test_one_refused_organization_of_twenty_does_not_starve_the_others(position, own):
+async def test_one_rejected_organization_of_twenty_does_not_starve_the_others(position, own):
     """The other 19 keep 47.5 of 50 requests per second, after one or two pauses of all; it is asked on."""
     limiter = RateLimiter(RateLimit(rate=50, **own))
-    server = Server(limiter, refused={position})
+    server = Server(limiter, rejected={position})
     began = now()
     await server.run(range(20), 60)
-    assert server.answered(began + 15, began + 60) >= 47
-    assert server.answered(began, began + 60) >= 0.8 * 47
+    assert server.responses(began + 15, began + 60) >= 47
+    assert server.responses(began, began + 60) >= 0.8 * 47
     asked = [at for at, organization, _ in server.log if organization == position and at > began + 15]
     assert 45 / 5 - 1 <= len(asked) <= 2 * 45 / 5 + 1
 
@@ -239,7 +239,7 @@ async def test_one_refused_organization_of_twenty_does_not_starve_the_others(pos
 async def test_an_organization_paused_alone_is_paused_nowhere_else():
     """Its queued requests wait for its Retry-After too, and the snapshot shows no pause of the token."""
     limiter = RateLimiter(RateLimit(rate=50))
-    server = Server(limiter, refused={0})
+    server = Server(limiter, rejected={0})
     began = now()
     await server.run(range(20), 30, at_once=10)
     (bucket,) = limiter.snapshot().shared.values()
@@ -271,29 +271,29 @@ async def test_a_limit_of_the_token_still_pauses_all_at_once(organizations, limi
 async def test_an_adaptive_rate_is_not_cut_by_one_organizations_429s():
     """The rate climbs as if the organization were not there, and the first cut is taken back."""
     limiter = RateLimiter(RateLimit.adaptive(initial=50, ceiling=100))
-    server = Server(limiter, refused={3})
+    server = Server(limiter, rejected={3})
     began = now()
     await server.run(range(20), 60, at_once=6)
     (learnt,) = limiter.export_state()["limits"].values()
     assert learnt["rate"] == 100
-    assert server.answered(began + 40, began + 60) >= 0.9 * 100
+    assert server.responses(began + 40, began + 60) >= 0.9 * 100
 
 
 @on_timer_loop
-async def test_the_limit_of_the_token_is_still_found_beside_a_refused_organization():
+async def test_the_limit_of_the_token_is_still_found_beside_a_rejected_organization():
     """The server allows 40 per second to all: they get nearly as many, with few 429s."""
     limiter = RateLimiter(RateLimit.adaptive(initial=20, ceiling=100))
-    server = Server(limiter, refused={3}, allowed=40.0, retry_after=1.0)
+    server = Server(limiter, rejected={3}, allowed=40.0, retry_after=1.0)
     began = now()
     await server.run(range(20), 200, at_once=6)
-    assert server.answered(began + 60, began + 200) >= 0.85 * 40
+    assert server.responses(began + 60, began + 200) >= 0.85 * 40
     others = [throttled for at, organization, throttled in server.log if organization != 3 and at > began + 60]
     assert sum(others) < 0.02 * len(others)
 
 
 @on_timer_loop
-async def test_an_organization_with_a_limit_of_its_own_does_not_hold_the_others_back():
-    """Refused for half of its requests, not for all, it is told apart as well."""
+async def test_an_organization_with_a_separate_limit_does_not_hold_the_others_back():
+    """Rejected for half of its requests, not for all, it is told apart as well."""
     limiter = RateLimiter(RateLimit(rate=100))
     server = Server(limiter, retry_after=2.0)
     allowance = {"tokens": 3.0, "at": now()}
@@ -310,29 +310,29 @@ async def test_an_organization_with_a_limit_of_its_own_does_not_hold_the_others_
     server.throttles = throttles
     began = now()
     await server.run(range(20), 60)
-    others = server.answered(began + 20, began + 60) - server.answered(began + 20, began + 60, 0)
+    others = server.responses(began + 20, began + 60) - server.responses(began + 20, began + 60, 0)
     assert others >= 0.95 * 95
-    assert server.answered(began + 20, began + 60, 0) > 0.5
+    assert server.responses(began + 20, began + 60, 0) > 0.5
 
 
 @on_timer_loop
-async def test_a_request_queued_before_its_organization_was_told_apart_waits_for_its_pause():
+async def test_a_request_queued_before_the_attribution_waits_for_the_pause():
     """It gives the shared grant back, so that the others lose nothing, and is granted after the pause."""
     limiter = RateLimiter(RateLimit(rate=10, burst=1))
 
-    def refuse():
+    def reject():
         for other in NINETEEN:
             limiter.on_response(KEY, other, throttled=False, retry_after=None, sent_at=now())
         the_loop().advance(0.001)
         limiter.on_response(KEY, 0, throttled=True, retry_after=2.0, sent_at=now())
 
-    refuse()
+    reject()
     await passes(2.5)
     assert limiter.try_acquire(KEY, 1)
     queued = asyncio.create_task(limiter.acquire(KEY, 0))
     other = asyncio.create_task(limiter.acquire(KEY, 1))
     await passes(0.01)
-    refuse()
+    reject()
     assert await other == pytest.approx(0.1, abs=0.005)
     assert await queued == pytest.approx(2.01, abs=0.005)
     (bucket,) = limiter.snapshot().shared.values()
@@ -340,8 +340,8 @@ async def test_a_request_queued_before_its_organization_was_told_apart_waits_for
 
 
 @on_timer_loop
-async def test_max_wait_covers_the_wait_before_and_after_the_organization_was_told_apart():
-    """A request waits 0.3 s in the shared queue; a pause of its organization beyond the other 0.2 s refuses it."""
+async def test_max_wait_covers_the_wait_before_and_after_the_attribution():
+    """A request waits 0.3 s in the shared queue; a pause of its organization beyond the other 0.2 s rejects it."""
     limiter = RateLimiter(RateLimit(rate=10, burst=1, max_wait=0.5))
     for retry_after in (2.0, 0.7):
         for other in NINETEEN:
@@ -362,7 +362,7 @@ async def test_max_wait_covers_the_wait_before_and_after_the_organization_was_to
 
 
 @on_timer_loop
-async def test_the_cut_before_an_organization_was_told_apart_is_taken_back():
+async def test_the_cut_before_the_attribution_is_taken_back():
     """The first 429 cuts the rate, the second shows its cause, and the rate is as before."""
     limiter = RateLimiter(RateLimit.adaptive(initial=50))
     rates = []

@@ -20,20 +20,20 @@ NO_CALLS = b'{"current_calls": []}'
 
 
 class Server:
-    """Responds after 30 ms, and refuses some organizations with a Retry-After of 5 s."""
+    """Responds after 30 ms, and rejects some organizations with a Retry-After of 5 s."""
 
-    def __init__(self, *refused):
-        self.refused = {f"id={number}&" for number in refused}
-        self.answered = []
-        self.refusals = []
+    def __init__(self, *rejected):
+        self.rejected = {f"id={number}&" for number in rejected}
+        self.successes = []
+        self.rejections = []
 
     async def send(self, request, token, state):
         sent = now()
         await asyncio.sleep(0.03)
-        if any(each in f"{request.target}&" for each in self.refused):
-            self.refusals.append(sent)
+        if any(each in f"{request.target}&" for each in self.rejected):
+            self.rejections.append(sent)
             return WireResponse(429, {"Retry-After": "5"}, b"")
-        self.answered.append(sent)
+        self.successes.append(sent)
         return WireResponse(200, {}, NO_CALLS)
 
     async def close(self):
@@ -41,11 +41,11 @@ class Server:
 
 
 @pytest.mark.parametrize("limit", [RateLimit(rate=50), RateLimit.adaptive(initial=50, ceiling=50)])
-@pytest.mark.parametrize("refused", [1, 13, 20])
+@pytest.mark.parametrize("rejected", [1, 13, 20])
 @on_timer_loop
-async def test_an_organization_always_refused_does_not_starve_the_others_of_its_token(limit, refused):
-    """The other 19 get 47 responses per second after one or two pauses; the refused one is asked every 5 s."""
-    server = Server(refused)
+async def test_an_organization_always_rejected_does_not_starve_the_others_of_its_token(limit, rejected):
+    """The other 19 get 47 responses per second after one or two pauses; the rejected one is asked every 5 s."""
+    server = Server(rejected)
 
     async def keep_asking(client, number):
         while True:
@@ -60,24 +60,24 @@ async def test_an_organization_always_refused_does_not_starve_the_others_of_its_
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     for begin in range(15, 60, 15):
-        assert sum(began + begin <= at < began + begin + 15 for at in server.answered) >= 47 * 15
-    assert 45 / 5 - 2 <= sum(at > began + 15 for at in server.refusals) <= 3 * 45 / 5
+        assert sum(began + begin <= at < began + begin + 15 for at in server.successes) >= 47 * 15
+    assert 45 / 5 - 2 <= sum(at > began + 15 for at in server.rejections) <= 3 * 45 / 5
 
 
 @on_timer_loop
-async def test_a_find_is_refused_in_time_if_a_429_comes_while_it_waits():
+async def test_a_find_is_rejected_in_time_if_a_429_comes_while_it_waits():
     """With max_wait=0.5 a find waits for the rate at most half a second, even if a pause of 5 s comes meanwhile."""
     server = Server(1)
     limit = RateLimit(rate=5, burst=1, max_wait=0.5)
     async with CallsInProgressClient(token="secret", transport=server, rate_limit=limit) as client:
         began = now()
-        refused = asyncio.create_task(client.find(Organization.advertiser(1)))
+        rejected = asyncio.create_task(client.find(Organization.advertiser(1)))
         await passes(0.01)
         with pytest.raises(RateLimitWaitError):
             await client.find(Organization.advertiser(2))
         assert now() - began < 0.5 + 0.01
         with suppress(CallsInProgressError):
-            await refused
+            await rejected
 
 
 @on_timer_loop

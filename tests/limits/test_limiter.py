@@ -114,8 +114,8 @@ async def test_organizations_take_turns_at_the_shared_bucket(own):
 
 
 @on_timer_loop
-async def test_the_organization_loses_nothing_if_the_shared_bucket_refuses():
-    """Refused at once, refused for the wait, cancelled while waiting: its token is given back."""
+async def test_the_organization_loses_nothing_if_the_shared_bucket_rejects():
+    """Rejected at once, rejected for the wait, cancelled while waiting: its token is given back."""
     limits = {"rate": 0.1, "per_organization_rate": 0.001, "per_organization_burst": 2}
     hasty = RateLimiter(RateLimit(max_wait=1, **limits))
     assert hasty.try_acquire(KEY, "a")
@@ -148,7 +148,7 @@ async def test_max_wait_covers_both_buckets_together():
     assert limiter.try_acquire(KEY, "a")
 
 
-async def refused_after(limiter, organization="a"):
+async def rejected_after(limiter, organization="a"):
     began = now()
     with pytest.raises(RateLimitWaitError) as caught:
         await limiter.acquire(KEY, organization)
@@ -170,7 +170,7 @@ async def test_max_wait_is_kept_if_a_429_comes_during_the_wait(own):
     limiter = RateLimiter(RateLimit(rate=2.5, burst=1, max_wait=0.5, **own))
     assert limiter.try_acquire(KEY, "a")
     the_loop().call_later(0.2, lambda: respond(limiter, retry_after=3.0))
-    assert await refused_after(limiter) <= 0.5 + 0.002
+    assert await rejected_after(limiter) <= 0.5 + 0.002
     the_loop().advance(10)
     assert take_all(limiter) == 1
 
@@ -178,11 +178,11 @@ async def test_max_wait_is_kept_if_a_429_comes_during_the_wait(own):
 @pytest.mark.parametrize("own", OWN_LIMITS)
 @on_timer_loop
 async def test_max_wait_is_kept_if_the_rate_falls_during_the_wait(own):
-    """A smaller share makes the wait longer; the request is refused when the seconds have passed."""
+    """A smaller share makes the wait longer; the request is rejected when the seconds have passed."""
     limiter = RateLimiter(RateLimit(rate=2.5, burst=1, max_wait=0.5, **own))
     assert limiter.try_acquire(KEY, "a")
     the_loop().call_later(0.2, lambda: limiter.view.set_share(0.001))
-    assert await refused_after(limiter) == pytest.approx(0.5, abs=0.002)
+    assert await rejected_after(limiter) == pytest.approx(0.5, abs=0.002)
 
 
 @settings(max_examples=40, deadline=None)
@@ -193,7 +193,7 @@ async def test_max_wait_is_kept_if_the_rate_falls_during_the_wait(own):
     max_wait=st.floats(0.01, 2),
 )
 def test_no_request_waits_longer_than_max_wait(requests, pauses, own, max_wait):
-    """Each request is granted or refused within ``max_wait``, and nothing is left behind."""
+    """Each request is granted or rejected within ``max_wait``, and nothing is left behind."""
 
     async def wait(limiter, organization, waits):
         began = now()
@@ -285,15 +285,15 @@ async def test_a_response_counts_even_if_its_bucket_was_forgotten_meanwhile(thro
 
 
 @on_timer_loop
-async def test_an_organization_is_not_refused_for_the_queue_of_another():
+async def test_an_organization_is_not_rejected_for_the_queue_of_another():
     """The estimate counts one request of the other organization, not its hundreds."""
     limiter = RateLimiter(RateLimit(rate=10, burst=1, max_wait=50))
     assert limiter.try_acquire(KEY, "busy")
     busy = [asyncio.create_task(limiter.acquire(KEY, "busy")) for _ in range(600)]
     await settle()
-    refused = [task for task in busy if task.done()]
-    assert len(refused) == 100
-    assert refused[0].exception().estimated_wait == pytest.approx(50.1)
+    rejected = [task for task in busy if task.done()]
+    assert len(rejected) == 100
+    assert rejected[0].exception().estimated_wait == pytest.approx(50.1)
     quiet = asyncio.create_task(limiter.acquire(KEY, "quiet"))
     await passes(0.2)
     assert await quiet == pytest.approx(0.2)
@@ -313,7 +313,7 @@ async def test_the_grant_of_a_request_not_sent_is_given_back(per_organization_ra
 
 @pytest.mark.parametrize("limit", [None, RateLimit(rate=1), RateLimit(rate=1, per_organization_rate=1)])
 @on_timer_loop
-async def test_closing_wakes_everybody_and_refuses_later_requests(limit):
+async def test_closing_wakes_everybody_and_rejects_later_requests(limit):
     """Waiting requests, later requests, and requests to a host never seen before get the error."""
     limiter = RateLimiter(limit)
     assert limiter.try_acquire(KEY, "a")
@@ -489,7 +489,7 @@ def test_timeouts_while_waiting_or_reserved_leak_nothing(requests, own):
 
 
 @on_timer_loop
-async def test_a_wait_too_long_in_either_bucket_is_refused_at_once():
+async def test_a_wait_too_long_in_either_bucket_is_rejected_at_once():
     """The shared bucket is paused for longer than allowed, though the organization's bucket would wait less."""
     own = {"per_organization_rate": 0.5, "per_organization_burst": 1, "max_wait": 10}
     limiter = RateLimiter(RateLimit(rate=100, burst=10, **own))

@@ -1,4 +1,4 @@
-"""The settings of a rate limit refuse bad values by name, and read the state of an earlier run."""
+"""The settings of a rate limit reject bad values by name, and read the state of an earlier run."""
 
 import json
 import math
@@ -26,7 +26,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)
-def test_a_bad_setting_is_refused_by_name(name, value):
+def test_a_bad_setting_is_rejected_by_name(name, value):
     """Check every field when the settings are made."""
     with pytest.raises(InvalidRequestError, match=name) as caught:
         RateLimit(**{"rate": 5.0, name: value})
@@ -40,7 +40,7 @@ BAD_ADAPTIVE = [
 
 
 @pytest.mark.parametrize(("name", "value"), BAD_ADAPTIVE)
-def test_a_bad_adaptive_setting_is_refused_by_name(name, value):
+def test_a_bad_adaptive_setting_is_rejected_by_name(name, value):
     """Check the adaptive settings as strictly as the others."""
     with pytest.raises(InvalidRequestError) as caught:
         RateLimit.adaptive(**{name: value})
@@ -103,7 +103,7 @@ BAD_STATES = [
 
 
 @pytest.mark.parametrize("state", BAD_STATES)
-def test_a_bad_state_is_refused_by_name(state):
+def test_a_bad_state_is_rejected_by_name(state):
     """The error is about ``state``, and comes when the settings are made."""
     with pytest.raises(InvalidRequestError, match=r"^state") as caught:
         RateLimit.adaptive(state=state)

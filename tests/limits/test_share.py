@@ -28,7 +28,7 @@ def limits(limiter):
 
 @pytest.mark.parametrize("fraction", [0, -0.5, 1.001, math.nan, math.inf, True, None, "1", 10**400])
 def test_a_share_is_above_zero_and_at_most_one(fraction):
-    """Refuse any other fraction by name, and leave the share as it was."""
+    """Reject any other fraction by name, and leave the share as it was."""
     limiter = RateLimiter(RateLimit(rate=10))
     with pytest.raises(InvalidRequestError, match="fraction") as caught:
         limiter.view.set_share(fraction)
@@ -38,7 +38,7 @@ def test_a_share_is_above_zero_and_at_most_one(fraction):
 
 
 @pytest.mark.parametrize("token", ["", "with space", 5, "é"])
-def test_a_bad_token_is_refused_and_not_shown(token):
+def test_a_bad_token_is_rejected_and_not_shown(token):
     """A misspelt token would silently limit nothing."""
     with pytest.raises(InvalidRequestError) as caught:
         RateLimiter().view.set_share(0.5, token=token)
@@ -110,7 +110,7 @@ async def test_the_share_reaches_organizations_known_before():
 
 
 @on_timer_loop
-async def test_a_token_may_have_a_share_of_its_own():
+async def test_a_token_may_have_a_separate_share():
     """It wins over the share of all tokens, before and after the bucket is opened."""
     limiter = RateLimiter(RateLimit(rate=40, burst=20))
     limiter.view.set_share(0.5, token="token")

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timer_loop import now, on_timer_loop, passes, run, settle, the_loop
-from virtual_loop import START
 
 from calls_in_progress_async import clock
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
 from calls_in_progress_async.limits.token_bucket import TIMER_STEP, UNLIMITED, TokenBucket
+from calls_in_progress_async.testing.virtual_clock import START
 
 ROUNDING = 2e-5
 
@@ -94,7 +94,7 @@ async def test_accrued_tokens_are_granted_without_giving_up_the_loop():
 @pytest.mark.parametrize("name", ["rate", "burst"])
 @pytest.mark.parametrize("bad", [0, -1, math.nan, math.inf, True, "5", None, 10**400])
 def test_rate_and_burst_are_finite_numbers_above_zero(name, bad):
-    """Refuse anything else by name, in the constructor and in a change."""
+    """Reject anything else by name, in the constructor and in a change."""
     with pytest.raises(InvalidRequestError) as caught:
         TokenBucket(**{"rate": 1.0, "burst": 1.0, name: bad})
     assert caught.value.parameter == name
@@ -362,7 +362,7 @@ async def test_a_waiter_cancelled_between_its_grant_and_its_run_lets_a_newcomer_
 
 @on_timer_loop
 async def test_closing_lets_a_granted_waiter_go_and_nobody_else():
-    """A grant made before stays a grant, and everything after it is refused."""
+    """A grant made before stays a grant, and everything after it is rejected."""
     bucket = make(burst=1)
     drain(bucket)
     _, tasks = await queue_up(bucket, [None] * 2)
@@ -537,7 +537,7 @@ async def test_catch_up_makes_good_the_lateness_of_a_timer(catch_up, count):
 
 
 @on_timer_loop
-async def test_a_foreseeable_wait_longer_than_allowed_is_refused_before_queueing():
+async def test_a_foreseeable_wait_longer_than_allowed_is_rejected_before_queueing():
     """The estimate in the error counts the queue, the missing tokens and the pause."""
     bucket = make()
     drain(bucket)
@@ -579,8 +579,8 @@ def test_the_estimate_is_never_below_the_wait_and_exact_for_a_key_without_waiter
         assert waited == pytest.approx(estimate, abs=0.002)
 
 
-async def refused_after(bucket, max_wait, event):
-    """Return the seconds until a queued waiter is refused, with an event 0.1 s after it queued, and the error."""
+async def rejected_after(bucket, max_wait, event):
+    """Return the seconds until a queued waiter is rejected, with an event 0.1 s after it queued, and the error."""
     began = now()
     task = asyncio.create_task(bucket.acquire("a", max_wait))
     await passes(0.1)
@@ -591,11 +591,11 @@ async def refused_after(bucket, max_wait, event):
 
 
 @on_timer_loop
-async def test_a_pause_beyond_max_wait_refuses_at_once():
+async def test_a_pause_beyond_max_wait_rejects_at_once():
     """A 429 during the wait makes the wait too long: the waiter is told right then, with the estimate."""
     bucket = make(burst=1, rate=2)
     drain(bucket)
-    after, error = await refused_after(bucket, 0.5, lambda: bucket.pause(3))
+    after, error = await rejected_after(bucket, 0.5, lambda: bucket.pause(3))
     assert after == pytest.approx(0.1, abs=TIMER_STEP)
     assert error.estimated_wait == pytest.approx(3.1, abs=TIMER_STEP)
     assert (bucket.waiting, the_loop().live) == (0, 0)
@@ -615,10 +615,10 @@ def overtake(bucket):
 )
 @on_timer_loop
 async def test_max_wait_is_kept_if_the_wait_turns_out_longer(event):
-    """A waiter is refused no later than its ``max_wait``, whatever makes the wait longer than estimated."""
+    """A waiter is rejected no later than its ``max_wait``, whatever makes the wait longer than estimated."""
     bucket = make(burst=1, rate=2)
     drain(bucket)
-    after, error = await refused_after(bucket, 0.5, lambda: event(bucket))
+    after, error = await rejected_after(bucket, 0.5, lambda: event(bucket))
     assert after == pytest.approx(0.5, abs=2 * TIMER_STEP)
     assert error.estimated_wait > 0.5
     assert (bucket.waiting, the_loop().live) == (0, 0)
@@ -626,7 +626,7 @@ async def test_max_wait_is_kept_if_the_wait_turns_out_longer(event):
 
 @on_timer_loop
 async def test_max_wait_is_kept_if_other_keys_come_first():
-    """New keys overtake the second request of a key; it is refused in time, and they are granted."""
+    """New keys overtake the second request of a key; it is rejected in time, and they are granted."""
     bucket = make(burst=1)
     drain(bucket)
     first, tasks = await queue_up(bucket, "aa", max_wait=0.25)
@@ -641,7 +641,7 @@ async def test_max_wait_is_kept_if_other_keys_come_first():
 
 @on_timer_loop
 async def test_the_earliest_expiry_counts_wherever_it_stands_in_the_queue():
-    """A later waiter with less patience moves the timer forward, and its refusal leaves the others in order."""
+    """A later waiter with less patience moves the timer forward, and its rejection leaves the others in order."""
     bucket = make(burst=1)
     drain(bucket)
     bucket.reserve()
@@ -671,7 +671,7 @@ async def test_an_expired_waiter_cancelled_in_the_same_step_takes_no_token():
 
 @on_timer_loop
 async def test_a_waiter_cancelled_before_it_expires_is_passed_over():
-    """The cancelled future is not touched, and the others are refused."""
+    """The cancelled future is not touched, and the others are rejected."""
     bucket = make(burst=1, rate=2)
     drain(bucket)
     _, tasks = await queue_up(bucket, [None] * 2, max_wait=5)
@@ -755,8 +755,8 @@ async def test_a_token_given_back_serves_a_waiter_and_is_capped_at_the_burst():
 
 
 @on_timer_loop
-async def test_closing_raises_an_error_of_its_own_in_every_waiter():
-    """All wake in one step with fresh errors, a cancelled one with its cancellation; later ones are refused."""
+async def test_closing_raises_a_fresh_error_in_every_waiter():
+    """All wake in one step with fresh errors, a cancelled one with its cancellation; later ones are rejected."""
     bucket = make()
     drain(bucket)
     tasks = [asyncio.create_task(bucket.acquire(key=key)) for key in "abca"]
@@ -831,7 +831,7 @@ def test_a_pause_goes_on_in_the_next_loop():
     async def wait():
         return await bucket.acquire()
 
-    async def be_refused():
+    async def be_rejected():
         with pytest.raises(RateLimitWaitError):
             await bucket.acquire(max_wait=1)
         the_loop().advance(6)
@@ -841,7 +841,7 @@ def test_a_pause_goes_on_in_the_next_loop():
     assert run(wait()) == pytest.approx(6)
     assert run(wait()) == 0.0
     run(pause())
-    assert run(be_refused())
+    assert run(be_rejected())
 
 
 def test_the_reader_of_the_clock_is_the_running_loops():
@@ -860,7 +860,7 @@ def test_the_reader_of_the_clock_is_the_running_loops():
     assert clock.reader() is clock.now
 
 
-def test_a_loop_with_a_clock_of_its_own_is_never_read_as_asyncios():
+def test_a_loop_with_another_clock_is_never_read_as_asyncios():
     """A clock patched into one asyncio loop counts, as a subclass does."""
 
     async def read():

@@ -81,7 +81,7 @@ def test_many_calls_are_no_flood() -> None:
 def test_a_list_that_is_too_long_says_so(tolerant: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the list and the bound."""
     monkeypatch.setattr(bodies, "MAX_ENTRIES", 3)
-    monkeypatch.setattr(bodies, "_SMALL", 1)
+    monkeypatch.setattr(bodies, "_SMALL", 1000)
     with pytest.raises(PayloadError, match="has more than 3 entries"):
         (split_tolerantly(listing(b"{}", 12), strict=False) if tolerant else split(listing(b"{}", 12)))
     with pytest.raises(PayloadError, match="has more than 3 entries"):
@@ -168,3 +168,11 @@ def test_a_find_says_which_bound_was_exceeded() -> None:
     request = CurrentCallsRequest(organization=Organization.network(1))
     with pytest.raises(UnexpectedResponseError, match=r"^HTTP 200: the body has too many values for its size$"):
         request.read(WireResponse(200, {}, listing(b"{}", 4 * MIB)), WireFormat())
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_list_of_one_too_many_is_refused_in_a_body_of_any_size(strict: bool) -> None:
+    """20,001 entries are too many, be they empty objects in 60 kB or calls in 1 MB."""
+    for entry in (b"{}", b'{"transaction_id":"ABCD1234-ABCD1234","call_status":"bridged"}', b"1"):
+        with pytest.raises(PayloadError, match="has more than 20,000 entries"):
+            structure_calls(listing(entry, (len(entry) + 1) * 20_001), strict=strict)

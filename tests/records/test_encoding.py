@@ -43,7 +43,7 @@ BODY = json.dumps(
 
 
 def listed(body: bytes = BODY) -> CurrentCalls:
-    return CurrentCalls._of(structure_calls(body, strict=False), ())
+    return CurrentCalls(structure_calls(body, strict=False).calls)
 
 
 def to_pydantic(call: Call) -> Any:
@@ -181,7 +181,17 @@ def test_a_frozen_dict_copies_and_hashes() -> None:
     assert len({UpdateCallRequest(**update), UpdateCallRequest(**update)}) == 1  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("keep", [lambda calls: calls[0], lambda calls: calls[0].custom_data, lambda calls: calls[:1]])
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda calls: calls[0],
+        lambda calls: calls[0].custom_data,
+        lambda calls: calls[:1],
+        lambda calls: next(iter(calls)),
+        lambda calls: [call for call in calls][3],  # noqa: C416 - a loop, while the list itself is gone
+        lambda calls: calls[:][5],
+    ],
+)
 def test_a_kept_call_costs_its_own_size(keep: Callable[[CurrentCalls], Any]) -> None:
     """Calls that are kept, each from a response of 300 kB, hold no response."""
     entry = {"transaction_id": "T", "city": "x" * 9000, "custom_data": {"a": {"value": "b" * 1000}}}
@@ -208,6 +218,16 @@ def test_a_call_that_outlives_its_list_is_whole() -> None:
         {"new": MINE["new"]},
     )
     assert call.custom_value("utm_source") == "google"
+
+
+def test_a_list_may_hold_calls_made_by_their_constructor() -> None:
+    """The end of the list changes nothing in them, and a failed constructor leaves nothing behind."""
+    call = Call(city="x")
+    del_me = CurrentCalls((call,))
+    del del_me
+    assert (call.path, call.raw) == ("", {"city": "x"})
+    with pytest.raises(TypeError):
+        CurrentCalls(nothing=1)  # type: ignore[call-arg]
 
 
 FROZEN = """

@@ -34,6 +34,9 @@ SAME: list[tuple[bytes, bytes]] = [
     (b'{"new":{"a":1,"b":2}}', b'{"new":{"b":2,"a":1}}'),
     (b'{"city":"a","city":"b"}', b'{"city":"b"}'),
     (b'{"new":NaN}', b'{ "new": NaN }'),
+    (b'{"keypresses":"1","key presses":"2"}', b'{"keypresses":"1"}'),
+    (b'{"custom_data":{"a":{"value":"b"},"c":null}}', b'{"custom_data":{"a":{"value":"b"}}}'),
+    (b'{"custom_data":{"demographics_data":{"x":true}}}', b'{"custom_data":{"demographics_data":{ "x":true}}}'),
 ]
 DIFFERENT: list[tuple[bytes, bytes]] = [
     (b'{"city":"a"}', b'{"city":"b"}'),
@@ -49,6 +52,9 @@ DIFFERENT: list[tuple[bytes, bytes]] = [
     (b'{"repeat_calling_phone_number":"maybe"}', b'{"repeat_calling_phone_number":true}'),
     (b'{"custom_data":{"a":{"value":"b","new":1}}}', b'{"custom_data":{"a":{"value":"b"}}}'),
     (b'{"custom_data":{"demographics_data":{"x":true}}}', b'{"custom_data":{"demographics_data":{"x":"true"}}}'),
+    (b'{"custom_data":{"demographics_data":{"x":true}}}', b'{"custom_data":{"demographics_data":{"x":1}}}'),
+    (b'{"custom_data":{"a":{"value":"b"},"c":{"value":"d"}}}', b'{"custom_data":{"a":{"value":"b"}}}'),
+    (b'{"keypresses":"1","key presses":"2"}', b'{"keypresses":"2","key presses":"1"}'),
     (b'{"custom_data":{"a":5}}', b'{"custom_data":{"a":6}}'),
     (b'{"custom_data":[5]}', b'{"custom_data":[6]}'),
     (b'{"custom_data":5}', b'{"custom_data":"5"}'),

@@ -7,12 +7,12 @@ from typing import Any, Self
 
 import attrs
 
-UNIX_TIME = 1_706_806_800 - 1_000  # so that the clock starts at 2024-02-01 17:00 UTC
+UNIX_TIME = 1_706_806_800 - 1_000  # the clock starts at 2024-02-01 17:00 UTC
 
 
 @attrs.define
 class HandTurnedClock:
-    """A loop's time and wall clock, which move together when a test says so."""
+    """A loop's time and wall clock, moved together by the test."""
 
     seconds: float = 1_000.0
 

@@ -1,4 +1,4 @@
-"""The shape of every answer is that of the vendor's own example of the same revision."""
+"""The shape of every response is that of the vendor's own example of the same revision."""
 
 import json
 from pathlib import Path
@@ -71,7 +71,7 @@ async def test_a_find_has_the_fields_of_the_example(asking, revision, name):
 
 @pytest.mark.parametrize("revision", REVISIONS)
 @pytest.mark.parametrize("name", ["update_external_unique_id", "update_custom_data"])
-async def test_an_update_answers_with_the_fields_of_the_example(asking, revision, name):
+async def test_an_update_responds_with_the_fields_of_the_example(asking, revision, name):
     async with asking(revision=revision) as asker:
         transaction_id = asker.sandbox.start_call(ORGANIZATION)
         changes = example(revision, f"{name}.request")["call_in_progress"]
@@ -155,7 +155,7 @@ async def test_a_find_by_an_id_that_finds_nothing_is_an_empty_list(asking, revis
 
 
 @pytest.mark.parametrize("revision", REVISIONS[:3])
-async def test_a_wrong_token_is_refused_as_in_the_example(asking, revision):
+async def test_a_wrong_token_is_rejected_as_in_the_example(asking, revision):
     async with asking(revision=revision) as asker:
         reply = await asker.find(headers={"Authorization": "wrong"})
     assert (reply.status, reply.json) == (401, example(revision, "get_calls_by_transaction_id.response-401"))

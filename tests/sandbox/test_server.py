@@ -21,7 +21,7 @@ THIRD = Organization(3, "advertiser")
 NOBODY = Organization(99, "advertiser")
 
 
-async def test_it_starts_and_closes_any_number_of_times():
+async def test_the_server_starts_and_closes_any_number_of_times():
     sandbox = SandboxServer()
     await sandbox.close()
     for _ in range(2):
@@ -45,14 +45,14 @@ async def test_a_port_in_use_is_an_error_that_leaves_nothing_behind():
             _ = second.url
 
 
-async def test_it_listens_at_an_ipv6_address():
+async def test_the_server_listens_at_an_ipv6_address():
     async with SandboxServer(host="::1") as sandbox, aiohttp.ClientSession() as session:
         assert sandbox.url.startswith("http://[::1]:")
         async with session.get(sandbox.url) as response:
             assert response.status == 401
 
 
-async def test_it_serves_https():
+async def test_the_server_speaks_https():
     authority = trustme.CA()
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("127.0.0.1").configure_cert(server)
@@ -103,7 +103,7 @@ def test_organizations_are_a_count_or_given():
         {"latency_jitter": -1},
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused_by_name(settings):
+def test_a_setting_that_makes_no_sense_is_rejected_by_name(settings):
     with pytest.raises(ValueError, match=next(iter(settings)).removesuffix("s")):
         SandboxServer(**settings)
 
@@ -130,7 +130,7 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(settings):
         (lambda sandbox: SandboxServer(organizations=2).live(NOBODY), "one of network:1, advertiser:2, got"),
     ],
 )
-async def test_an_argument_that_makes_no_sense_is_refused_with_what_is_expected(act, expected):
+async def test_an_argument_that_makes_no_sense_is_rejected_with_what_is_expected(act, expected):
     with pytest.raises(InvalidRequestError) as caught:
         act(SandboxServer())
     assert expected in str(caught.value)
@@ -195,7 +195,7 @@ async def test_requests_at_exactly_the_rate_are_all_let_through(asking, clock):
 
 
 @pytest.mark.parametrize(("rate", "allowed"), [(0.5, 1), (2.9, 2), (5, 5)])
-async def test_the_burst_is_one_seconds_worth_unless_told(asking, rate, allowed):
+async def test_the_default_burst_is_one_second_of_the_rate(asking, rate, allowed):
     async with asking(rate_limit=rate) as asker:
         assert (await statuses(asker, 10)).count(200) == allowed
 
@@ -223,7 +223,7 @@ async def test_each_token_has_its_own_limit_and_a_wrong_one_none(asking):
         assert await statuses(asker, 2, headers={"Authorization": "wrong"}) == [401, 401]
 
 
-async def test_a_429_says_when_to_come_back_in_whole_seconds_rounded_up(asking, clock):
+async def test_retry_after_is_in_whole_seconds_rounded_up(asking, clock):
     async with asking(rate_limit=0.4) as asker:
         await asker.find()
         assert (await asker.find()).headers["Retry-After"] == "3"
@@ -416,6 +416,6 @@ async def test_a_fault_can_be_kept_to_one_organization(asking):
 
 
 @pytest.mark.parametrize("settings", [{"kind": "fire"}, {"probability": 1.5}, {"probability": -1}, {"status": 99}])
-def test_a_fault_that_makes_no_sense_is_refused(settings):
+def test_a_fault_that_makes_no_sense_is_rejected(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         Fault(**settings)

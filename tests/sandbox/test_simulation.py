@@ -34,7 +34,7 @@ def simulated(**settings):
     revision=st.sampled_from(REVISIONS),
 )
 @settings(max_examples=60, deadline=None)
-async def test_what_is_live_does_not_depend_on_earlier_looks(seed, looks, revision):
+async def test_the_live_calls_do_not_depend_on_earlier_finds(seed, looks, revision):
     with HandTurnedClock(50.0).of(asyncio.get_running_loop()) as clock:
         often, once = (simulated(seed=seed, revision=revision) for _ in range(2))
         for look in sorted(looks):
@@ -73,7 +73,7 @@ async def test_another_seed_or_organization_gives_other_calls(clock):
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_the_history_tells_exactly_what_the_live_calls_show(clock, revision):
+async def test_the_history_agrees_with_the_live_calls(clock, revision):
     sandbox = simulated(revision=revision, changes_per_call=3.0)
     before = {call["transaction_id"]: call for call in sandbox.live(ORGANIZATION)}
     told = len(sandbox.history(ORGANIZATION))
@@ -104,7 +104,7 @@ async def test_time_zero_is_a_moment_like_any_other(clock):
         clock.seconds += 250
 
 
-async def test_calls_last_as_long_and_change_as_often_as_asked(clock):
+async def test_calls_have_the_given_length_and_rate_of_changes(clock):
     sandbox = simulated(calls_per_organization=100, mean_call_seconds=60, changes_per_call=2, history_kept=100_000)
     clock.seconds += 3_000
     events = sandbox.history(ORGANIZATION)
@@ -183,7 +183,7 @@ async def test_a_call_that_a_script_ended_does_not_change_or_end_again(clock):
     assert {(event.time, event.kind) for event in last} == {(0, "ended")}
 
 
-async def test_a_script_cannot_act_on_what_is_not_there(clock):
+async def test_a_script_cannot_act_on_an_absent_call(clock):
     sandbox = simulated(calls_per_organization=0)
     sandbox.start_call(ORGANIZATION, transaction_id="a")
     with pytest.raises(ValueError, match="a is in progress already"):
@@ -203,7 +203,7 @@ async def test_only_the_newest_events_are_kept(clock):
     assert [event.transaction_id for event in sandbox.history(ORGANIZATION)] == ["b", "c"]
 
 
-async def test_organizations_cost_nothing_until_they_are_asked_for(clock):
+async def test_organizations_are_made_on_first_use(clock):
     sandbox = simulated(organizations=100_000)
     clock.seconds += 10
     sandbox.live(Organization.advertiser(77_777))
@@ -212,7 +212,7 @@ async def test_organizations_cost_nothing_until_they_are_asked_for(clock):
 
 
 @pytest.mark.parametrize("is_in_use", [True, False])
-async def test_it_lives_now_unless_told(clock, is_in_use):
+async def test_the_simulation_starts_at_the_present_by_default(clock, is_in_use):
     sandbox = SandboxServer(calls_per_organization=0)
     assert not is_in_use or sandbox.now == 0
     clock.seconds += 3_600
@@ -222,7 +222,7 @@ async def test_it_lives_now_unless_told(clock, is_in_use):
     assert Call.from_payload(call).bridged_at == datetime(2024, 2, 1, 18, tzinfo=UTC)
 
 
-async def test_it_can_have_a_history_at_once(clock):
+async def test_a_simulation_can_start_with_a_history(clock):
     sandbox = SandboxServer(organizations=3, age=3_600, speed=2)
     events = sandbox.history(ORGANIZATION)
     assert sandbox.now == 3_600
@@ -234,7 +234,7 @@ async def test_it_can_have_a_history_at_once(clock):
     assert Call.from_payload(call).bridged_at == datetime(2024, 2, 1, 17, 0, 10, tzinfo=UTC)
 
 
-def test_it_lives_now_outside_of_a_loop_too():
+def test_the_simulation_starts_at_the_present_outside_of_a_loop_too():
     sandbox = SandboxServer(calls_per_organization=0)
     sandbox.start_call(ORGANIZATION)
     (call,) = sandbox.live(ORGANIZATION)

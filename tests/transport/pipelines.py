@@ -93,7 +93,7 @@ class Jitter(Random):
 
 @define
 class Rig:
-    """A pipeline and its transport, in a `virtual_loop`."""
+    """A pipeline and its transport, on a virtual clock."""
 
     script: list[Answer]
     token: Any = TOKEN

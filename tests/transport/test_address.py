@@ -23,7 +23,7 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def refused(parameter: str, match: str) -> Any:
+def rejected(parameter: str, match: str) -> Any:
     return pytest.raises(InvalidRequestError, match=f"^{parameter}.*{match}")
 
 
@@ -38,25 +38,25 @@ def refused(parameter: str, match: str) -> Any:
         "https://-.1", "", None, 5, b"https://invoca.net", "https://a..b", "https://1.2.3",
     ],
 )  # fmt: skip
-def test_a_host_that_is_no_host_is_our_error(url: Any) -> None:
+def test_an_invalid_host_raises_invalid_request_error(url: Any) -> None:
     """Neither urllib's nor yarl's ValueError reaches the caller."""
-    with refused("base_url", "is not a URL"):
+    with rejected("base_url", "is not a URL"):
         CallsInProgressClient(token=TOKEN, base_url=url)
 
 
 @pytest.mark.parametrize("url", ["http://invoca.net", "http://10.0.0.1", "http://localhost.evil.example"])
-def test_plain_http_to_another_machine_is_refused(url: str) -> None:
+def test_plain_http_to_another_machine_is_rejected(url: str) -> None:
     """The token would cross the network in the clear."""
-    with refused("base_url", "in the clear"):
+    with rejected("base_url", "in the clear"):
         CallsInProgressClient(token=TOKEN, base_url=url)
 
 
 @pytest.mark.parametrize(
     "url", ["https://u:secret@invoca.net", "https://invoca.net?secret", "https://invoca.net#secret"]
 )
-def test_a_host_with_credentials_or_a_query_is_refused_and_not_shown(url: str) -> None:
+def test_a_host_with_credentials_or_a_query_is_rejected_and_not_shown(url: str) -> None:
     """The message names the parts and never the secret."""
-    with refused("base_url", "holds credentials") as raised:
+    with rejected("base_url", "holds credentials") as raised:
         CallsInProgressClient(token=TOKEN, base_url=url)
     assert "secret" not in str(raised.value)
 
@@ -91,14 +91,14 @@ def test_a_proxy_without_a_scheme_is_an_http_proxy(
 
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4", "ftp", "file", "SOCKS5", "ws"])
 @pytest.mark.parametrize("source", ["setting", "environment"])
-def test_a_proxy_that_is_not_spoken_is_refused_by_name(
+def test_a_proxy_with_an_unsupported_scheme_is_rejected_by_name(
     scheme: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error names the scheme and hides the password."""
     proxy = f"{scheme}://user:secret@proxy.corp:1080"
     monkeypatch.setenv("HTTPS_PROXY", proxy)
     parameter, settings = ("proxy", {"proxy": proxy}) if source == "setting" else ("trust_env", {"trust_env": True})
-    with refused(parameter, f"scheme {scheme.lower()}://") as raised:
+    with rejected(parameter, f"scheme {scheme.lower()}://") as raised:
         CallsInProgressClient(token=TOKEN, **settings)
     assert "secret" not in str(raised.value)
 
@@ -107,13 +107,13 @@ def test_a_proxy_that_is_not_spoken_is_refused_by_name(
     "proxy",
     ["", "://", "http://", "http://:3128", "http://a:b:c", "http://a:0", "http://a:99999", "a b", "http://[::1].x", 5],
 )
-def test_a_proxy_that_is_no_url_is_refused(proxy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_without_a_url_is_rejected(proxy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting and the environment have the same check."""
-    with refused("proxy", "is not the URL of a proxy"):
+    with rejected("proxy", "is not the URL of a proxy"):
         CallsInProgressClient(token=TOKEN, proxy=proxy)
     if isinstance(proxy, str) and proxy:
         monkeypatch.setenv("https_proxy", proxy)
-        with refused("trust_env", "HTTPS_PROXY, and that is not the URL of a proxy"):
+        with rejected("trust_env", "HTTPS_PROXY, and that is not the URL of a proxy"):
             CallsInProgressClient(token=TOKEN, trust_env=True)
 
 
@@ -141,7 +141,7 @@ def test_no_proxy_names_hosts_and_ports(
     assert chosen == ("http://proxy.corp:3128" if proxied else None)
 
 
-def test_the_environment_is_left_alone_unless_it_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_read_only_with_trust_env(monkeypatch: pytest.MonkeyPatch) -> None:
     """A setting wins over the environment, and without trust_env the environment is not read."""
     monkeypatch.setenv("https_proxy", "socks5://never.read")
     assert address.choose_proxy(HTTPS, None, trust_env=False) is None
@@ -158,7 +158,7 @@ def test_the_environment_is_left_alone_unless_it_is_trusted(monkeypatch: pytest.
 async def test_a_remote_proxy_never_sees_the_token_in_the_clear(
     base: str, proxy: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With http:// to this machine, a proxy on another machine is refused when the client is made."""
+    """With http:// to this machine, a proxy on another machine is rejected when the client is made."""
     parameter, settings = "trust_env", {"trust_env": True}
     session = None
     if source == "setting":
@@ -172,7 +172,7 @@ async def test_a_remote_proxy_never_sees_the_token_in_the_clear(
         session = aiohttp.ClientSession(trust_env=True)
     if session is not None:
         parameter, settings = "session", {"session": session}
-    with refused(parameter, "in the clear"):
+    with rejected(parameter, "in the clear"):
         CallsInProgressClient(token=TOKEN, base_url=base, **settings)
     if session is not None:
         await session.close()
@@ -194,7 +194,7 @@ async def test_a_port_in_no_proxy_does_not_free_a_session_from_its_proxy(monkeyp
     monkeypatch.setenv("http_proxy", "http://proxy.corp:3128")
     monkeypatch.setenv("no_proxy", "localhost:8080")
     async with aiohttp.ClientSession(trust_env=True) as session:
-        with refused("session", "in the clear"):
+        with rejected("session", "in the clear"):
             CallsInProgressClient(token=TOKEN, base_url="http://localhost:8080", session=session)
 
 
@@ -210,5 +210,5 @@ def test_a_host_in_no_proxy_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_a_target_must_be_percent_encoded(target: str) -> None:
     """A line end in a target would begin another header."""
-    with refused("target", "percent-encoded"):
+    with rejected("target", "percent-encoded"):
         address.check_target(target)

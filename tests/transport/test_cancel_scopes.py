@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-import virtual_loop
 
 from calls_in_progress_async import clock
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.cancel_scopes import CancelScope, CancelScopes
 
 
@@ -21,7 +21,7 @@ async def time_in(scopes: CancelScopes, after: float, seconds: float) -> float:
     with pytest.raises(TimeoutError), scope:
         await asyncio.sleep(1000)
     scopes.discard(scope)
-    return round(clock.now() - virtual_loop.START, 3)
+    return round(clock.now() - virtual_clock.START, 3)
 
 
 def test_every_scope_ends_at_its_time() -> None:
@@ -44,7 +44,7 @@ def test_every_scope_ends_at_its_time() -> None:
         assert ends == pytest.approx([after + seconds for after, seconds in plan], abs=0.0011)
         assert (len(scopes), scopes.next_look) == (0, None)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_scopes_are_looked_through_once_a_second_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,7 +66,7 @@ def test_scopes_are_looked_through_once_a_second_at_most(monkeypatch: pytest.Mon
         await asyncio.gather(*(time_in(scopes, 0, 1 + number / 500) for number in range(1000)))
         assert len(scopes) == 1000
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     assert 2 <= len(looks) <= 3
 
 
@@ -88,7 +88,7 @@ def test_a_scope_moved_or_discarded_while_others_end_is_not_cancelled_for_its_ol
         scopes.discard(moved)
         assert len(scopes) == 0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_scope_that_is_moved_ends_at_its_new_time_only() -> None:
@@ -102,14 +102,14 @@ def test_a_scope_that_is_moved_ends_at_its_new_time_only() -> None:
             scopes.reschedule(scope, None if when is None else clock.now() + when)
         waiting = {when: asyncio.create_task(wait_in(scope)) for when, scope in moved.items()}
         for passed, done in {1.9: [], 2.1: [2.0], 9.9: [2.0], 10.1: [2.0, 10.0], 1000.0: [2.0, 10.0]}.items():
-            await asyncio.sleep(passed - (clock.now() - virtual_loop.START))
+            await asyncio.sleep(passed - (clock.now() - virtual_clock.START))
             assert sorted(when for when, scope in moved.items() if scope.expired) == done
         scopes.cancel_all()
         for task in waiting.values():
             with pytest.raises(TimeoutError):
                 await task
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_scope_that_has_ended_ends_once() -> None:
@@ -129,7 +129,7 @@ def test_a_scope_that_has_ended_ends_once() -> None:
         scope.cancel()
         assert asyncio.get_running_loop().time() == 1_000_001.0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("before", [0, 1])
@@ -154,11 +154,11 @@ def test_a_scope_that_ends_is_a_timeout_and_no_cancellation(before: int) -> None
             await ended_twice()
         assert (scope.cancelled_caught, task.cancelling()) == (True, before)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_what_came_of_a_scope_counts_though_it_was_ended() -> None:
-    """A result, or another error."""
+def test_the_result_of_a_cancelled_scope_counts() -> None:
+    """A result or another error wins over the cancellation."""
 
     async def main() -> None:
         task: Any = asyncio.current_task()
@@ -178,7 +178,7 @@ def test_what_came_of_a_scope_counts_though_it_was_ended() -> None:
             await end_with(LookupError())
         assert task.cancelling() == 0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_scope_that_was_left_ends_nothing_that_comes_after() -> None:
@@ -191,7 +191,7 @@ def test_a_scope_that_was_left_ends_nothing_that_comes_after() -> None:
         await asyncio.sleep(1)
         assert not scope.cancelled_caught
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 async def wait_in(scope: CancelScope) -> None:
@@ -223,11 +223,11 @@ def test_all_scopes_end_at_once_those_without_an_end_too() -> None:
             await wait_in(later)
         assert asyncio.get_running_loop().time() == 1_000_006.0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_scope_whose_time_is_over_is_told_once() -> None:
-    """However long its block then takes: the timer does not go on about it."""
+def test_an_expired_scope_is_cancelled_once() -> None:
+    """However long the block runs on, the timer cancels it only once."""
 
     class Counted(CancelScope):
         told = 0
@@ -243,4 +243,4 @@ def test_a_scope_whose_time_is_over_is_told_once() -> None:
             await wait_in(scope)
         assert scope.told == 1
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)

@@ -149,7 +149,7 @@ async def test_a_changed_signature_changes_nothing_but_the_way(
     assert name in line
 
 
-async def test_a_keyword_that_is_gone_changes_nothing_but_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_removed_keyword_of_aiohttp_only_changes_the_transport(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without ``read_bufsize=`` and its like, every find would raise a TypeError."""
     change(monkeypatch, "client_proto.ResponseHandler.set_response_params", less)
     async with RawServer([NO_CALLS, NO_CALLS, DONE]) as server, server.client() as client:

@@ -6,13 +6,13 @@ import asyncio
 import random
 
 import pytest
-import virtual_loop
 
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.connection_slots import ConnectionSlots
 
 
 def test_a_free_slot_takes_no_waiting() -> None:
-    """So many, and no more."""
+    """max_connections slots are granted at once, and no more."""
 
     async def main() -> None:
         slots = ConnectionSlots(2)
@@ -21,7 +21,7 @@ def test_a_free_slot_takes_no_waiting() -> None:
         await slots.acquire()
         assert (slots.taken, slots.waiting) == (2, 0)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_slot_passes_to_the_first_in_the_queue() -> None:
@@ -46,12 +46,12 @@ def test_a_slot_passes_to_the_first_in_the_queue() -> None:
         slots.release()
         assert (slots.taken, slots.waiting) == (0, 0)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("before", [True, False])
 def test_cancellations_in_the_step_of_a_release_lose_no_slot(before: bool) -> None:
-    """Of one waiter or of several, before or after it has the slot."""
+    """Cancelling one waiter or several, before or after the grant, loses no slot."""
 
     async def main() -> None:
         for cancelled in range(1, 5):
@@ -72,7 +72,7 @@ def test_cancellations_in_the_step_of_a_release_lose_no_slot(before: bool) -> No
                 slots.release() if task.done() and not task.cancelled() else task.cancel()
             await asyncio.wait(tasks)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -102,4 +102,4 @@ def test_whatever_happens_every_slot_comes_back(seed: int) -> None:
         await asyncio.wait(tasks)
         assert (slots.taken, slots.waiting) == (0, 0)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)

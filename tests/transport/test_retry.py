@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-import virtual_loop
 from hypothesis import given
 from hypothesis import strategies as st
 from transport.pipelines import FIND, Answer, rig, write
@@ -18,6 +17,7 @@ from transport.servers import ACME, DONE, NO_CALLS, RawServer, hang, reply
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.attempt_result import AttemptResult, AttemptTimeline
 from calls_in_progress_async.transport.retry import Retry, RetryBudgets, Stop, decide
 from calls_in_progress_async.transport.retry_after import parse_retry_after
@@ -48,8 +48,8 @@ def test_a_status_that_may_pass_is_tried_again(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 202, 204, 301, 302, *LASTING])
-def test_a_status_that_lasts_is_not(status: int) -> None:
-    """Every other."""
+def test_a_permanent_status_is_not_retried(status: int) -> None:
+    """Every status outside the policy is final."""
     assert decision(status) == Stop()
 
 
@@ -73,14 +73,14 @@ def test_only_failures_of_the_network_are_tried_again(error: Any, again: bool) -
     assert decision(error) == (Retry(0.25) if again else Stop())
 
 
-def test_what_may_have_been_carried_out_is_not_repeated_unless_it_may_be() -> None:
+def test_a_request_is_not_repeated_if_it_may_have_been_applied() -> None:
     """The error names the reason, unless no policy would retry anyway."""
     assert decision(500, repeatable=False) == Stop("not repeated, since it may have been carried out")
     assert decision(404, repeatable=False) == Stop()
 
 
-def test_attempts_are_counted() -> None:
-    """max_attempts includes the first."""
+def test_max_attempts_includes_the_first() -> None:
+    """No attempt follows attempt number max_attempts."""
     three = RetryPolicy(max_attempts=3)
     assert [type(decision(500, policy=three, attempt=n)) for n in (1, 2, 3, 4)] == [Retry, Retry, Stop, Stop]
     assert decision(500, policy=RetryPolicy(max_attempts=1)) == Stop()
@@ -95,7 +95,7 @@ def test_waits_grow_up_to_the_maximum() -> None:
 
 @pytest.mark.parametrize("random", [0.0, 0.5, 1.0])
 def test_jitter_is_full(random: float) -> None:
-    """From 0 to the longest wait; jitter only adds to Retry-After."""
+    """Waits are drawn from 0 to the longest wait; jitter only adds to Retry-After."""
     assert decision(500, jitter=random) == Retry(0.25 * random)
     assert decision(503, wait=3.0, jitter=random) == Retry(3.0 + 0.25 * random)
 
@@ -109,14 +109,14 @@ def test_a_wait_that_is_too_long_raises_at_once() -> None:
 
 
 def test_an_attempt_after_the_deadline_is_not_waited_for() -> None:
-    """At the deadline is after it."""
+    """A wait to the deadline or beyond raises at once."""
     assert decision(500, remaining=0.2501) == Retry(0.25)
     for remaining in (0.25, 0.1, 0.0, -1.0):
         assert decision(500, remaining=remaining) == Stop("the next attempt would be after the deadline")
 
 
-def test_the_statuses_are_a_setting() -> None:
-    """RetryPolicy(statuses=...)."""
+def test_the_retried_statuses_are_a_setting() -> None:
+    """RetryPolicy(statuses=...) replaces the retried statuses."""
     assert decision(418, policy=RetryPolicy(statuses={418})) == Retry(0.25)  # type: ignore[arg-type]
     assert decision(500, policy=RetryPolicy(statuses=frozenset())) == Stop()
 
@@ -125,7 +125,7 @@ def test_the_statuses_are_a_setting() -> None:
 def test_a_backoff_is_never_longer_than_its_maximum(
     n: int, random: float, factor: float, first: float, most: float
 ) -> None:
-    """And always a finite number."""
+    """The backoff is a finite number up to the maximum, for any attempt."""
     wait = RetryPolicy(initial=first, maximum=most, multiplier=factor).backoff(n, random)
     assert 0 <= wait <= most
     assert math.isfinite(wait)
@@ -179,7 +179,7 @@ def test_a_date_without_a_date_is_held_against_our_own_clock() -> None:
 
 @given(st.text(), st.text())
 def test_no_text_makes_retry_after_fail(value: str, date: str) -> None:
-    """It is a finite number of seconds or None."""
+    """Any text gives a finite number of seconds or None."""
     for each in (value, f"{value} GMT", f"Thu, 01 Feb 2024 {value}", f"Thu, {value} 2024 12:00:00 GMT"):
         seconds = parse_retry_after({"Retry-After": each, "Date": date})
         assert seconds is None or (seconds >= 0 and math.isfinite(seconds))
@@ -190,7 +190,7 @@ def test_no_text_makes_retry_after_fail(value: str, date: str) -> None:
 A, B = Organization.advertiser(1), Organization.advertiser(2)
 
 
-def test_a_budget_of_an_organization_is_its_own() -> None:
+def test_each_organization_has_a_separate_budget() -> None:
     """One organization's retries leave the other's untouched."""
     budgets = RetryBudgets(RetryPolicy(organization_budget=2))
     assert [budgets.spend(A) for _ in range(3)] == [True, True, False]
@@ -220,7 +220,7 @@ def test_a_success_returns_a_part() -> None:
     assert [budgets.spend(A) for _ in range(3)] == [True, True, False]
 
 
-def test_a_refusal_costs_nothing() -> None:
+def test_a_rejection_costs_nothing() -> None:
     """An organization with nothing left does not spend the client's."""
     budgets = RetryBudgets(RetryPolicy(budget=3, organization_budget=1))
     assert [budgets.spend(A) for _ in range(5)] == [True, False, False, False, False]
@@ -229,15 +229,15 @@ def test_a_refusal_costs_nothing() -> None:
 
 
 def test_the_budgets_of_many_organizations_take_bounded_memory() -> None:
-    """10,000 are kept."""
+    """The budgets of 10,000 organizations are kept, and no more."""
     budgets = RetryBudgets(RetryPolicy(budget=10**9))
     for number in range(1, 10_102):
         budgets.spend(number)
     assert len(budgets._organizations) == 10_000
 
 
-def test_a_spent_budget_stops_and_says_so() -> None:
-    """Through the delivery: the third failure of an organization is final at once; a success helps."""
+def test_a_spent_budget_stops_the_retries() -> None:
+    """The third failure of an organization is final at once; a success refills the budget."""
 
     async def main() -> None:
         it = rig(500, retry=RetryPolicy(organization_budget=3, budget_refill=1.0, max_attempts=3))
@@ -249,10 +249,10 @@ def test_a_spent_budget_stops_and_says_so() -> None:
         _, attempts = await it.deliver(FIND, ACME, None)
         assert len(attempts) == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_refusal_earns_nothing_back() -> None:
+def test_a_rejection_earns_nothing_back() -> None:
     """The lowest, 400: no retry is left for the next failure."""
 
     async def main() -> None:
@@ -260,7 +260,7 @@ def test_a_refusal_earns_nothing_back() -> None:
         assert [await it.go(), await it.go()] == [400, 500]
         assert len(it.transport.sent) == 3
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # The loop around it.
@@ -283,21 +283,21 @@ def test_waits_are_what_was_decided() -> None:
             (504, 0),
         ]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_first_success_waits_for_nothing() -> None:
+def test_a_success_takes_one_attempt() -> None:
     """One attempt."""
 
     async def main() -> None:
         it = rig(200)
         assert (await it.go(), it.slept, len(it.transport.sent)) == (200, [], 1)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
-    """In seconds and as a date; a wait beyond the cap raises at once."""
+    """Retry-After counts in seconds and as a date; a wait beyond the cap raises at once."""
 
     async def main() -> None:
         after = [
@@ -312,7 +312,7 @@ def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
         assert (len(error.attempts), it.slept) == (1, [])
         assert "longer than max_retry_after" in str(error)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize(("asked", "paused"), [("7", 7.0), ("30", 30.0), ("1000", 30.0), ("315360000", 30.0)])
@@ -324,7 +324,7 @@ def test_a_pause_of_everybody_is_capped_by_the_same_setting(asked: str, paused: 
         assert [await it.go(), await it.go()] == [429, 200]
         assert it.transport.times == [0.0, paused]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_deadline_covers_attempts_and_waits() -> None:
@@ -342,11 +342,11 @@ def test_a_deadline_covers_attempts_and_waits() -> None:
             (None, "DeadlineExceededError", 4.0)
         ]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_an_attempt_has_a_timeout_of_its_own() -> None:
-    """It is tried again; each attempt has the whole of it."""
+def test_each_attempt_has_the_whole_attempt_timeout() -> None:
+    """A timed-out attempt is retried with the whole timeout again."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=10.0), Answer(200, takes=4.9), attempt_timeout=5.0, retry=RetryPolicy(initial=0))
@@ -358,7 +358,7 @@ def test_an_attempt_has_a_timeout_of_its_own() -> None:
         it = rig(Answer(200, takes=10.0**6), attempt_timeout=None)
         assert await it.go() == 200
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_deadline_covers_the_wait_for_the_limiter() -> None:
@@ -373,7 +373,7 @@ def test_a_deadline_covers_the_wait_for_the_limiter() -> None:
         assert await it.go() == 200
         assert it.transport.times == [0.0, 10.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_deadline_covers_the_wait_for_a_connection() -> None:
@@ -388,7 +388,7 @@ def test_a_deadline_covers_the_wait_for_a_connection() -> None:
         assert [a.network for a in error.attempts] == [0]
         assert (await first, it.transport.most, len(it.transport.sent)) == (200, 1, 1)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_timeout_does_not_count_our_own_queues() -> None:
@@ -403,11 +403,11 @@ def test_a_timeout_does_not_count_our_own_queues() -> None:
         assert [round(attempts[0].rate_limit_wait, 3) for _, attempts in results] == [0.0, 10.0, 20.0]
         assert [round(attempts[0].network, 3) for _, attempts in results] == [4.0] * 3
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_an_attempt_that_waited_still_has_its_timeout() -> None:
-    """After a queue as well."""
+def test_waiting_does_not_shorten_the_attempt_timeout() -> None:
+    """A wait in a queue does not count towards attempt_timeout."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=4.0), Answer(200, takes=60.0), max_connections=1, attempt_timeout=5.0,
@@ -417,7 +417,7 @@ def test_an_attempt_that_waited_still_has_its_timeout() -> None:
         assert type(second) is sdk.RequestTimeoutError
         assert round(second.attempts[0].network, 3) == 5.0
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_every_attempt_takes_a_token_of_the_limit() -> None:
@@ -427,7 +427,7 @@ def test_every_attempt_takes_a_token_of_the_limit() -> None:
         it = rig(500, 500, 200, rate_limit=RateLimit(rate=1, burst=1), retry=RetryPolicy(initial=0))
         assert (await it.go(), it.transport.times) == (200, [0.0, 1.0, 2.0])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_cancelled_wait_for_a_connection_gives_the_token_back() -> None:
@@ -443,7 +443,7 @@ def test_a_cancelled_wait_for_a_connection_gives_the_token_back() -> None:
         assert await it.go() == 200
         assert it.transport.times == [0.0, 5.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_429_slows_everybody_down() -> None:
@@ -457,7 +457,7 @@ def test_a_429_slows_everybody_down() -> None:
         assert await first == 200
         assert it.transport.times == [0.0, 5.0, 5.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("after", range(12))
@@ -479,12 +479,12 @@ def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> No
         assert not any(it.pipeline.in_use().values())
         await asyncio.wait_for(it.pipeline.close(None), 1)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("limit", [None, RateLimit(rate=1000, burst=100)])
-def test_a_pause_holds_back_whoever_has_a_turn_and_no_connection_yet(limit: RateLimit | None) -> None:
-    """They were let go before the 429, and waited for a slot: they go out after the pause, not into it."""
+def test_a_pause_holds_back_granted_attempts_without_a_connection(limit: RateLimit | None) -> None:
+    """Attempts granted before the 429 and waiting for a slot go out after the pause, not into it."""
 
     async def main() -> None:
         answers = [Answer(429, {"Retry-After": "30"}, takes=1.0), Answer(200, takes=1.0)]
@@ -495,10 +495,10 @@ def test_a_pause_holds_back_whoever_has_a_turn_and_no_connection_yet(limit: Rate
         (bucket,) = it.limiter.snapshot().shared.values()
         assert (bucket.granted, len(it.transport.times)) == (4, 4)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
+def test_a_slow_token_callable_is_not_reported_as_a_slow_server() -> None:
     """Asking takes of the deadline only: attempt_timeout begins when there is a token to send, and so do the times."""
 
     async def token(_: Organization) -> str:
@@ -516,10 +516,10 @@ def test_a_slow_token_callable_is_not_told_as_a_slow_server() -> None:
         it = rig(Answer(200, takes=1.5), token=token, attempt_timeout=1.0, retry=RetryPolicy(max_attempts=1))
         assert type(await it.go()) is sdk.RequestTimeoutError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_order_do_not_pile_up_while_every_connection_is_taken() -> None:
+def test_grants_do_not_pile_up_while_every_connection_is_taken() -> None:
     """After a stall the limit holds in every window, and waiters keep their order."""
 
     async def main() -> None:
@@ -531,7 +531,7 @@ def test_order_do_not_pile_up_while_every_connection_is_taken() -> None:
             for last in range(first, len(times)):
                 assert last - first + 1 <= 2 + 10 * (times[last] - times[first]) + 0.01
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
@@ -553,9 +553,9 @@ def test_asking_for_another_token_is_the_wait_after_the_401() -> None:
         )
         assert all(attempt.queued == 0 for attempt in attempts)
 
-    virtual_loop.run(partial(main, ["new", "old"], 5.0, 2.0, [401, 200]))
-    virtual_loop.run(partial(main, ["old", "old"], 5.0, 2.0, [401]))
-    virtual_loop.run(partial(main, ["new", "old"], 1.0, 1.0, [401]))
+    virtual_clock.run(partial(main, ["new", "old"], 5.0, 2.0, [401, 200]))
+    virtual_clock.run(partial(main, ["old", "old"], 5.0, 2.0, [401]))
+    virtual_clock.run(partial(main, ["new", "old"], 1.0, 1.0, [401]))
 
 
 def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied() -> None:
@@ -577,11 +577,11 @@ def test_a_failing_token_callable_tells_of_an_update_that_may_have_been_applied(
         assert getattr(error, "__notes__", []) == (notes if first == 500 else [])
 
     for first in (500, 429):
-        virtual_loop.run(lambda first=first: main(first))
+        virtual_clock.run(lambda first=first: main(first))
 
 
-def test_a_timeout_of_a_token_callable_is_its_own() -> None:
-    """Another TimeoutError passes through unchanged."""
+def test_a_timeout_error_of_a_token_callable_passes_through() -> None:
+    """The callable's own TimeoutError is not taken for the client's."""
 
     async def token(_: Organization) -> str:
         raise TimeoutError("vault")
@@ -604,7 +604,7 @@ def test_a_timeout_of_a_token_callable_is_its_own() -> None:
 
         return ask
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 # Retries on a real socket.
@@ -621,8 +621,8 @@ async def send(client: Any, method: str) -> Any:
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize("answer", NOT_CARRIED_OUT)
-async def test_what_was_not_carried_out_is_repeated(method: str, answer: bytes) -> None:
-    """For every method."""
+async def test_a_request_not_applied_is_retried(method: str, answer: bytes) -> None:
+    """A request surely not applied is retried with any method."""
     async with RawServer([answer, answer, NO_CALLS]) as server, server.client() as client:
         result = await send(client, method)
         assert (len(server.seen), len(result.attempts)) == (3, 3)
@@ -631,7 +631,7 @@ async def test_what_was_not_carried_out_is_repeated(method: str, answer: bytes) 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize("answer", CARRIED_OUT)
-async def test_what_may_have_been_carried_out_is_repeated_unless_it_is_a_post(method: str, answer: bytes) -> None:
+async def test_a_request_maybe_applied_is_retried_unless_it_is_a_post(method: str, answer: bytes) -> None:
     """Each attempt is at most one request on the wire: aiohttp does not repeat by itself."""
     async with RawServer([answer, answer, NO_CALLS]) as server, server.client() as client:
         if method != "POST":
@@ -648,7 +648,7 @@ async def test_what_may_have_been_carried_out_is_repeated_unless_it_is_a_post(me
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize("attempts", [1, 2, 5])
 async def test_a_lost_connection_costs_one_attempt(method: str, attempts: int) -> None:
-    """Even on a kept connection: aiohttp would send an idempotent request twice."""
+    """A kept connection is no exception, although aiohttp would send an idempotent request twice."""
     async with RawServer([NO_CALLS, None]) as server:  # noqa: SIM117
         async with server.client(retry=RetryPolicy(max_attempts=attempts, initial=0)) as client:
             await client.find(ACME)
@@ -657,8 +657,8 @@ async def test_a_lost_connection_costs_one_attempt(method: str, attempts: int) -
             assert (len(server.seen), len(raised.value.attempts)) == (1 + attempts, attempts)
 
 
-async def test_a_post_may_be_repeated_if_the_user_says_so() -> None:
-    """RetryPolicy(retry_post=True)."""
+async def test_retry_post_lets_a_post_be_repeated() -> None:
+    """RetryPolicy(retry_post=True) retries a POST after a lost connection."""
     async with RawServer([None, reply(500), DONE]) as server:
         async with server.client(retry=RetryPolicy(retry_post=True, initial=0)) as client:
             done = await send(client, "POST")
@@ -666,7 +666,7 @@ async def test_a_post_may_be_repeated_if_the_user_says_so() -> None:
 
 
 @pytest.mark.parametrize("status", LASTING)
-async def test_a_refusal_is_not_repeated(status: int) -> None:
+async def test_a_rejection_is_not_repeated(status: int) -> None:
     """One request on the wire."""
     async with RawServer([reply(status)]) as server, server.client() as client:
         for method in ("GET", "PUT"):
@@ -676,8 +676,8 @@ async def test_a_refusal_is_not_repeated(status: int) -> None:
         assert len(server.seen) == 2
 
 
-async def test_a_result_knows_its_attempts() -> None:
-    """With their times, oldest first; a find's and an update's."""
+async def test_a_result_lists_its_attempts() -> None:
+    """The results of finds and updates list attempts with their times, oldest first."""
     async with RawServer([reply(500), NO_CALLS, reply(503), DONE]) as server, server.client() as client:
         for method in ("GET", "PUT"):
             first, second = (await send(client, method)).attempts
@@ -691,8 +691,8 @@ async def test_a_result_knows_its_attempts() -> None:
             assert second.network > 0
 
 
-async def test_the_deadline_of_one_call_wins_over_the_clients() -> None:
-    """Shorter, or none."""
+async def test_the_timeout_of_a_call_wins_over_the_clients() -> None:
+    """A call's timeout may be shorter than the client's, or None."""
     async with RawServer([hang]) as server, server.client(retry=RetryPolicy(initial=0), attempt_timeout=5) as client:
         with pytest.raises(sdk.DeadlineExceededError) as raised:
             await client.find(ACME, timeout=0.01)
@@ -706,17 +706,17 @@ async def test_the_deadline_of_one_call_wins_over_the_clients() -> None:
 
 
 def test_a_401_after_a_retry_is_still_a_401() -> None:
-    """Without another token the last response counts, not the first."""
+    """Without another token the error is the 401 of the last response."""
 
     async def main() -> None:
         it = rig(500, 401, token=lambda _: "same", retry=RetryPolicy(initial=0))
         response, attempts = await it.deliver(FIND, ACME, None)
         assert ([a.status for a in attempts], response.status) == ([500, 401], 401)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_refusal_is_over_with_the_token_after_it() -> None:
+def test_a_failure_after_a_token_refresh_is_retried_for_its_own_reason() -> None:
     """A later failure for another reason is retried for that reason, with the new token."""
 
     async def main() -> None:
@@ -725,7 +725,7 @@ def test_a_refusal_is_over_with_the_token_after_it() -> None:
         assert await it.go() == 200
         assert [token for _, token in it.transport.sent] == ["old", "new", "new"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
@@ -736,31 +736,31 @@ def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
         error = await it.go(timeout=1.5)
         assert [each.error for each in error.attempts] == ["RequestTimeoutError", "DeadlineExceededError"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_the_refusal_of_a_text_is_final_at_once() -> None:
+def test_a_401_is_final_with_a_static_token() -> None:
     """There is nobody to ask for another token, so nothing is waited for, not even for no time."""
 
     async def main() -> None:
         it = rig(401)
         assert (await it.go(), it.slept, len(it.transport.sent)) == (401, [], 1)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_400_is_tried_again_where_the_policy_says_so() -> None:
+def test_a_400_is_retried_if_the_policy_lists_it() -> None:
     """400 is the lowest failure. Retry-After counts as well."""
 
     async def main() -> None:
         it = rig(Answer(400, {"Retry-After": "2"}), 200, retry=RetryPolicy(initial=0, statuses={400}))
         assert (await it.go(), it.transport.times) == (200, [0.0, 2.0])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_wait_for_a_connection_that_ends_there_is_time_in_the_pool() -> None:
-    """Not in the limiter, not on the network."""
+def test_a_timeout_in_the_pool_counts_as_pool_wait() -> None:
+    """The time is counted neither for the limiter nor for the network."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=10.0), max_connections=1, attempt_timeout=None)
@@ -770,7 +770,7 @@ def test_a_wait_for_a_connection_that_ends_there_is_time_in_the_pool() -> None:
         assert [(a.rate_limit_wait, round(a.pool_wait, 3), a.network) for a in error.attempts] == [(0, 4.0, 0)]
         await first
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("multiplier", [1e300, 65_536.0])

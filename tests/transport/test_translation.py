@@ -16,7 +16,7 @@ HOST: Any = None
 SECRET = "http://127.0.0.1/api?calling_phone_number=%2B15309999999"
 
 
-def refused_by_tls(error: Exception) -> Exception:
+def rejected_by_tls(error: Exception) -> Exception:
     error.__cause__ = cause = ssl.SSLError(1, SECRET)
     cause.reason = "TLSV13_ALERT_CERTIFICATE_REQUIRED"
     return error
@@ -40,9 +40,9 @@ TOLD: list[tuple[Exception, str]] = [
         aiohttp.ClientConnectorSSLError(HOST, ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")),
         "ClientConnectorSSLError ([SSL: WRONG_VERSION_NUMBER] wrong version number)",
     ),
-    (refused_by_tls(aiohttp.ClientOSError(1, SECRET)), "ClientOSError (TLSV13_ALERT_CERTIFICATE_REQUIRED)"),
+    (rejected_by_tls(aiohttp.ClientOSError(1, SECRET)), "ClientOSError (TLSV13_ALERT_CERTIFICATE_REQUIRED)"),
     (
-        refused_by_tls(aiohttp.ClientConnectionError(SECRET)),
+        rejected_by_tls(aiohttp.ClientConnectionError(SECRET)),
         "ClientConnectionError (TLSV13_ALERT_CERTIFICATE_REQUIRED)",
     ),
 ]

@@ -7,13 +7,13 @@ import json
 from typing import Any
 
 import pytest
-import virtual_loop
 from transport.pipelines import Answer, rig, write
 from transport.servers import ACME, DONE, RawServer, reply
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Attempt, Organization, RetryPolicy, UpdateCallRequest
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.wire import WireRequest
 
 
@@ -37,7 +37,7 @@ def test_updates_of_one_call_keep_their_order() -> None:
         assert (it.transport.most, it.transport.times) == (1, [0.0, 3.0, 4.0, 5.0, 6.0])
         assert not it.pipeline.in_use()["write queues"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_only_updates_that_share_a_name_wait_for_each_other(first: Any, second: 
         assert [value_of(each) for each in it.transport.requests] == ["1", "2"]
         assert not it.pipeline.in_use()["write queues"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_transaction_id_is_the_calls_own_and_an_external_id_its_organizations() -> None:
@@ -82,14 +82,14 @@ def test_a_transaction_id_is_the_calls_own_and_an_external_id_its_organizations(
 
 
 def test_finds_do_not_wait_for_updates() -> None:
-    """Nor updates for finds."""
+    """Neither finds wait for updates nor updates for finds."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=1.0))
         assert await asyncio.gather(it.go(change("1")), it.go(), it.go()) == [200] * 3
         assert it.transport.most == 3
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_an_update_in_two_queues_waits_for_both() -> None:
@@ -107,11 +107,11 @@ def test_an_update_in_two_queues_waits_for_both() -> None:
         assert [value_of(each) for each in it.transport.requests] == ["1", "2", "3", "4", "5"]
         assert it.transport.times == [0.0, 0.0, 5.0, 6.0, 6.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_cancelled_update_leaves_its_queue() -> None:
-    """While it waits, and while it runs."""
+    """The queue goes on, whether the update was waiting or running."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=1.0))
@@ -122,10 +122,10 @@ def test_a_cancelled_update_leaves_its_queue() -> None:
         assert await asyncio.gather(*tasks[2:]) == [200, 200]
         assert [value_of(each) for each in it.transport.requests] == ["0", "2", "3"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_the_time_behind_earlier_updates_is_told() -> None:
+def test_the_wait_for_earlier_updates_is_reported() -> None:
     """`queued` precedes the attempt, and counts towards no timeout of it."""
 
     async def main() -> None:
@@ -136,11 +136,11 @@ def test_the_time_behind_earlier_updates_is_told() -> None:
         assert attempts == [Attempt(200, None, network=4.0, queued=3.0)]
         assert await first == 200
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_deadline_covers_the_wait_for_a_turn() -> None:
-    """Nothing was sent and nothing applied."""
+def test_a_deadline_covers_the_wait_for_earlier_writes() -> None:
+    """The error says that nothing was sent and nothing applied."""
 
     async def main() -> None:
         it = rig(Answer(200, takes=10.0), attempt_timeout=None)
@@ -152,7 +152,7 @@ def test_a_deadline_covers_the_wait_for_a_turn() -> None:
         assert (attempt.error, attempt.queued, sum(attempt[2:])) == ("DeadlineExceededError", 4.0, 4.0)
         assert (error.may_have_been_applied, await first, len(it.transport.sent)) == (False, 200, 1)
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("failure", [500, sdk.ConnectionLostError("lost")])
@@ -170,11 +170,11 @@ def test_a_newer_update_ends_the_wait_of_one_that_may_have_been_applied(failure:
         assert [value_of(each) for each in it.transport.requests] == ["old", "new"]
         assert it.transport.times == [0.0, 1.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_newer_update_of_one_of_its_names_is_a_newer_update() -> None:
-    """Though no newer one has its other name."""
+def test_an_update_with_one_common_name_supersedes() -> None:
+    """A newer write of one of the two names is enough."""
 
     async def main() -> None:
         it = rig(500, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
@@ -184,7 +184,7 @@ def test_a_newer_update_of_one_of_its_names_is_a_newer_update() -> None:
         assert type(await older) is sdk.SupersededError
         assert it.transport.times == [0.0, 1.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 SUPERSEDING: list[tuple[Any, list[Any], bool]] = [
@@ -224,7 +224,7 @@ def test_newer_updates_supersede_only_what_they_overwrite(
         assert len(it.transport.requests) == 1 + len(newer) + (not superseded)
         assert not any(it.pipeline.in_use().values())
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_write_that_names_no_fields_is_never_superseded() -> None:
@@ -237,7 +237,7 @@ def test_a_write_that_names_no_fields_is_never_superseded() -> None:
         assert await it.go(WireRequest(method="PUT", target="/x", ordering_keys=("x",))) == 200
         assert await older == 200
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_newer_update_that_waits_already_does_so_too() -> None:
@@ -251,11 +251,11 @@ def test_a_newer_update_that_waits_already_does_so_too() -> None:
         assert type(await older) is sdk.SupersededError
         assert (it.slept, it.transport.times) == ([], [0.0, 1.0])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_superseded_update_returns_its_turn_in_the_rate_limit() -> None:
-    """It was waiting for the limit: the newer one goes out in its place, and not a turn later."""
+def test_a_superseded_update_gives_back_its_place_in_the_rate_limit() -> None:
+    """The newer update goes out as soon as the rate allows one request, not one request later."""
 
     async def main() -> None:
         limit = sdk.RateLimit(rate=0.1, burst=1)
@@ -270,22 +270,22 @@ def test_a_superseded_update_returns_its_turn_in_the_rate_limit() -> None:
         (bucket,) = it.limiter.snapshot().shared.values()
         assert bucket.granted == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_an_update_that_surely_was_not_applied_is_not_superseded() -> None:
-    """After a 429 it goes out again, before the newer one."""
+def test_an_update_surely_not_applied_is_not_superseded() -> None:
+    """After a 429 the update goes out again, before the newer one."""
 
     async def main() -> None:
         it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
         assert await asyncio.gather(it.go(change("old")), it.go(change("new"))) == [200, 200]
         assert [value_of(each) for each in it.transport.requests] == ["old", "old", "new"]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
-def test_a_newer_update_does_not_wake_one_that_surely_was_not_applied() -> None:
-    """It waits as long as it was asked to, in one go."""
+def test_a_newer_update_does_not_shorten_a_retry_after() -> None:
+    """An update surely not applied waits the whole Retry-After."""
 
     async def main() -> None:
         it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
@@ -295,7 +295,7 @@ def test_a_newer_update_does_not_wake_one_that_surely_was_not_applied() -> None:
         _, attempts = await older
         assert ([each.backoff for each in attempts], it.transport.times) == ([2.0, 0.0], [0.0, 2.0, 2.0])
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize(
@@ -322,13 +322,13 @@ async def test_a_rename_is_not_repeated_once_it_may_have_arrived(names: Any, rep
 
 
 async def test_a_rename_is_repeated_if_it_surely_did_not_arrive() -> None:
-    """After a 429."""
+    """A 429 means not applied, so the rename is retried."""
     async with RawServer([reply(429, Retry_After="0"), DONE]) as server, server.client() as client:
         done = await client.update(ACME, external_unique_id="old", new_external_unique_id="new")
         assert (len(done.attempts), len(server.seen)) == (2, 2)
 
 
-def test_a_write_that_names_nothing_is_repeated_as_any_other() -> None:
+def test_a_write_without_keys_is_retried_as_any_other() -> None:
     """Without keys there is no order of writes."""
 
     async def main() -> None:
@@ -336,7 +336,7 @@ def test_a_write_that_names_nothing_is_repeated_as_any_other() -> None:
         assert await it.go(WireRequest(method="DELETE", target="/x")) == 200
         assert len(it.transport.sent) == 2
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 @pytest.mark.parametrize("attempt_timeout", [10.0, None])
@@ -354,4 +354,4 @@ def test_a_newer_update_that_is_cancelled_at_once_does_no_harm(attempt_timeout: 
         assert await older == 200
         assert it.transport.times == [0.0, 100.0]
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)

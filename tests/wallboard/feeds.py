@@ -1,4 +1,4 @@
-"""A feed that a test writes by hand, and servers for its board."""
+"""A feed scripted by a test, and servers for its board."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {"batch_seconds": 0.01, "status_seconds": 0.05, "fiel
 
 
 def make_call(number: int, **fields: Any) -> Call:
-    """Make a call that began `number` seconds ago, unless `age` says otherwise."""
+    """Make a call with its start `number` seconds ago, or `age` seconds if given."""
     age = fields.pop("age", number)
     source = fields.pop("utm_source", "google.com")
     return Call.from_payload(
@@ -47,7 +47,7 @@ def _iso(seconds: float) -> str:
 
 
 class ScriptedFeed:
-    """Has the calls and raises the events that a test names."""
+    """Holds calls and emits events chosen by a test."""
 
     def __init__(self, *organizations: Organization) -> None:
         self.organizations: Sequence[Organization] = organizations or (ACME, BOLT)
@@ -69,7 +69,7 @@ class ScriptedFeed:
         return FeedStatus(staleness=staleness, interval=5.0, requests=self.requests, rate=self.rate)
 
     def put(self, *events: CallEvent | Exception | None) -> None:
-        """Let these happen: an event, an error of the feed, or None for its end."""
+        """Emit an event, raise an error from the feed, or end the feed with None."""
         for event in events:
             self._events.put_nowait(event)
 

@@ -1,4 +1,4 @@
-"""The board over HTTP: the page, its files, the stream, the token, and the way it is mounted."""
+"""The board over HTTP: the page, its files, the stream, the token, and mounting under a prefix."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_no_script_makes_html_of_text_or_asks_another_host() -> None:
 
 
 async def test_files_are_served_with_their_type_and_kept_by_browsers(session: aiohttp.ClientSession) -> None:
-    """A browser that has a file asks if it is still the same."""
+    """A browser revalidates a cached file by its ETag."""
     async with serving(ScriptedFeed()) as url:
         async with session.get(f"{url}static/main.js") as got:
             assert got.content_type == "text/javascript"
@@ -71,7 +71,7 @@ async def test_files_are_served_with_their_type_and_kept_by_browsers(session: ai
 
 
 async def test_the_stream_begins_with_everything_and_goes_on_with_changes() -> None:
-    """Time first, then the snapshot, then updates in the order of the feed."""
+    """The status comes first, then the snapshot, then updates in the order of the feed."""
     feed = ScriptedFeed()
     feed.calls = {ACME: [make_call(1)]}
     async with serving(feed, title="Wall") as url, open_stream(url) as stream:
@@ -93,7 +93,7 @@ async def test_the_stream_begins_with_everything_and_goes_on_with_changes() -> N
 
 
 async def test_the_whole_number_never_reaches_the_browser() -> None:
-    """Neither in the snapshot nor in an update."""
+    """Neither the snapshot nor an update holds the masked digits."""
     feed = ScriptedFeed()
     feed.calls = {ACME: [make_call(1)]}
     async with serving(feed) as url, open_stream(url) as stream:
@@ -104,8 +104,8 @@ async def test_the_whole_number_never_reaches_the_browser() -> None:
 
 
 @pytest.mark.parametrize("by", ["header", "query"])
-async def test_a_browser_that_comes_back_misses_nothing(by: str, session: aiohttp.ClientSession) -> None:
-    """By Last-Event-ID, as browsers send it, or by a query, as the page does after a failure."""
+async def test_a_reconnecting_browser_misses_nothing(by: str, session: aiohttp.ClientSession) -> None:
+    """Browsers send Last-Event-ID; after a failure the page sends a query instead."""
     feed = ScriptedFeed()
     async with serving(feed, sample_seconds=9999) as url:
         async with open_stream(url) as stream:
@@ -134,7 +134,7 @@ async def test_a_browser_that_comes_back_misses_nothing(by: str, session: aiohtt
 
 
 async def test_a_changed_list_of_organizations_is_a_new_snapshot() -> None:
-    """Ages are told by position, so the browser must know the positions."""
+    """A status lists ages by position, so the browser must know the positions."""
     feed = ScriptedFeed()
     async with serving(feed) as url, open_stream(url) as stream:
         await stream.until("snapshot")
@@ -143,8 +143,8 @@ async def test_a_changed_list_of_organizations_is_a_new_snapshot() -> None:
         assert len((await stream.until("status")).data["ages"]) == 3
 
 
-async def test_the_chart_and_the_rate_are_told() -> None:
-    """Points as they come, and requests per second since the last status."""
+async def test_the_chart_and_the_rate_are_published() -> None:
+    """Points are published as they come, and each status has the requests per second since the last one."""
     feed = ScriptedFeed()
     now = clock.unix_time()
     async with serving(feed, sample_seconds=0.01, history=[(now - 60, 4)]) as url, open_stream(url) as stream:
@@ -165,8 +165,10 @@ async def test_the_chart_and_the_rate_are_told() -> None:
         (ValueError("secret"), "ValueError"),
     ],
 )
-async def test_a_feed_that_ends_is_told(end: Exception | None, reason: str, caplog: pytest.LogCaptureFixture) -> None:
-    """The last changes come first; a browser that comes later hears of it too."""
+async def test_the_end_of_the_feed_is_published(
+    end: Exception | None, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pending changes are published before the reason; a later snapshot has the reason too."""
     feed = ScriptedFeed()
     with caplog.at_level(logging.ERROR):
         async with serving(feed, batch_seconds=60) as url:
@@ -182,7 +184,7 @@ async def test_a_feed_that_ends_is_told(end: Exception | None, reason: str, capl
 
 
 async def test_streams_end_with_the_server() -> None:
-    """At once, and not after a grace."""
+    """Open streams end at once on shutdown, without a grace period."""
     async with asyncio.timeout(5):
         server = serving(ScriptedFeed(), batch_seconds=60)
         url = await server.__aenter__()
@@ -202,7 +204,7 @@ def dropped(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
 
 
 async def test_a_browser_that_does_not_read_is_disconnected(dropped: asyncio.Event) -> None:
-    """The server does not wait for it, and keeps nothing of it."""
+    """The server neither waits for a stuck browser nor keeps its messages."""
     app = board_application(ScriptedFeed, **SETTINGS, queue_bytes=100_000)
     async with serve(app, "127.0.0.1", 0) as url, asyncio.timeout(20):
         (broadcast,) = (value.broadcast for value in app.values() if isinstance(value, Publisher))
@@ -217,7 +219,7 @@ async def test_a_browser_that_does_not_read_is_disconnected(dropped: asyncio.Eve
 
 
 async def test_a_browser_that_leaves_is_forgotten(dropped: asyncio.Event) -> None:
-    """With the next message that cannot be written to it."""
+    """The first failed write drops its subscription."""
     async with serving(ScriptedFeed()) as url, asyncio.timeout(20):
         async with open_stream(url) as stream:
             await stream.until("snapshot")
@@ -226,7 +228,7 @@ async def test_a_browser_that_leaves_is_forgotten(dropped: asyncio.Event) -> Non
 
 
 async def test_nothing_runs_on_after_the_server() -> None:
-    """Its tasks have ended."""
+    """All tasks of the server end with it."""
     before = asyncio.all_tasks()
     async with serving(ScriptedFeed()) as url, open_stream(url) as stream:
         await stream.until("snapshot")
@@ -235,7 +237,7 @@ async def test_nothing_runs_on_after_the_server() -> None:
 
 
 async def test_two_hundred_browsers_hear_the_same() -> None:
-    """From one encoding of each message."""
+    """200 streams all get each of five updates."""
     feed = ScriptedFeed()
     async with (
         serving(feed, status_seconds=60.0) as url,
@@ -252,16 +254,16 @@ async def test_two_hundred_browsers_hear_the_same() -> None:
             got.close()
 
 
-async def test_more_browsers_than_allowed_are_asked_to_come_later(session: aiohttp.ClientSession) -> None:
-    """With a 503, which the page takes for a lost connection."""
+async def test_browsers_beyond_the_limit_get_a_503(session: aiohttp.ClientSession) -> None:
+    """The response is a 503 with Retry-After; the page then reconnects later."""
     async with serving(ScriptedFeed(), max_browsers=1) as url, open_stream(url) as stream:
         await stream.until("snapshot")
         async with session.get(f"{url}events") as got:
             assert (got.status, got.headers["Retry-After"]) == (503, "10")
 
 
-async def test_a_request_that_has_no_connection_left_is_not_aborted_again() -> None:
-    """Dropping a browser that is gone already does nothing."""
+async def test_aborting_a_request_without_a_connection_does_nothing() -> None:
+    """A request without a transport belongs to a browser already gone."""
 
     class Gone:
         transport = None
@@ -285,7 +287,7 @@ async def test_the_page_token_guards_all_but_the_files(session: aiohttp.ClientSe
 
 
 async def test_signing_in_gives_a_cookie_that_is_not_the_token(session: aiohttp.ClientSession) -> None:
-    """It is for this site and for HTTP only, and stays good over a restart of the server."""
+    """The cookie is SameSite and HttpOnly, and stays valid over a restart of the server."""
     for known in (False, True):
         async with serving(ScriptedFeed(), page_token=f"{TOKEN} ") as url:
             if not known:
@@ -301,7 +303,7 @@ async def test_signing_in_gives_a_cookie_that_is_not_the_token(session: aiohttp.
 
 
 async def test_an_open_page_has_nobody_to_sign_in(session: aiohttp.ClientSession) -> None:
-    """No token is right where none is set, not even an empty one."""
+    """Without a page token every sign-in fails, an empty token included."""
     async with serving(ScriptedFeed()) as url:
         async with session.post(f"{url}sign-in", data={"token": ""}) as got:
             assert got.status == 401
@@ -313,7 +315,7 @@ async def test_an_open_page_has_nobody_to_sign_in(session: aiohttp.ClientSession
     ("host", "status"),
     [("localhost:99", 200), ("LOCALHOST", 200), ("[::1]:8790", 200), ("evil.example", 421), ("127.0.0.1.evil", 421)],
 )
-async def test_another_host_name_is_rejected_where_names_are_given(
+async def test_a_host_name_outside_allowed_hosts_is_rejected(
     host: str, status: int, session: aiohttp.ClientSession
 ) -> None:
     """A foreign page cannot read a board on loopback under a name of its own."""
@@ -324,8 +326,8 @@ async def test_another_host_name_is_rejected_where_names_are_given(
         assert got.status == status
 
 
-async def test_it_is_mounted_under_a_prefix_behind_another_authentication(session: aiohttp.ClientSession) -> None:
-    """The outer application's middleware decides who may come, and the board works under its prefix."""
+async def test_the_board_works_under_a_prefix_behind_another_authentication(session: aiohttp.ClientSession) -> None:
+    """The outer application's middleware authenticates; the board needs only its prefix."""
 
     @web.middleware
     async def authenticate(request: web.Request, handler: Any) -> web.StreamResponse:
@@ -357,8 +359,8 @@ async def test_it_is_mounted_under_a_prefix_behind_another_authentication(sessio
                     seen = await got.content.readline()
 
 
-def test_a_setting_that_is_wrong_is_told_before_anything_is_served() -> None:
-    """By both ways to make the application."""
+def test_a_wrong_setting_raises_before_anything_is_served() -> None:
+    """board_application raises InvalidRequestError with the setting's name."""
     with pytest.raises(InvalidRequestError, match="title"):
         board_application(ScriptedFeed, title="")
 
@@ -372,7 +374,7 @@ def test_users_of_the_client_do_not_pay_for_the_wallboard() -> None:
 
 
 async def test_an_address_in_use_is_an_error_of_the_server() -> None:
-    """And everything that had started ends."""
+    """The failed server leaves its feed."""
     feed = ScriptedFeed()
     async with serving(ScriptedFeed()) as url:
         with pytest.raises(OSError, match="address already in use"):

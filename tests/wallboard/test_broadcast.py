@@ -1,4 +1,4 @@
-"""A stream that catches up without a gap, and waits for nobody."""
+"""A broadcast catches up without a gap, and never waits for a browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def connect(broadcast: Broadcast, after: str = "") -> Subscription:
 
 
 async def events(subscription: Subscription) -> list[str]:
-    """Read the names and numbers of the messages that wait, such as ``update 3``."""
+    """Read the names and numbers of the queued messages, such as ``update 3``."""
     found = []
     for message in (await subscription.take()).decode().split("\n\n"):
         lines = dict(line.split(": ", 1) for line in message.splitlines())
@@ -53,8 +53,8 @@ def test_a_message_is_one_line_of_data() -> None:
         ("run-" + "9" * 5000, ["snapshot 3"]),
     ],
 )
-async def test_a_browser_gets_what_it_missed_or_everything(after: str, first: list[str]) -> None:
-    """The ring holds two of three messages here."""
+async def test_a_returning_browser_gets_the_missed_messages_or_a_snapshot(after: str, first: list[str]) -> None:
+    """The ring holds two of three messages here: older, unknown or malformed ids get the snapshot."""
     broadcast = make_broadcast(ring_messages=2)
     for number in range(3):
         broadcast.publish("update", number)
@@ -75,7 +75,7 @@ async def test_the_ring_is_bounded_in_bytes() -> None:
 
 
 async def test_the_snapshot_is_made_once_for_many_browsers() -> None:
-    """And anew after the next message."""
+    """One snapshot serves 200 browsers; the next message makes it stale."""
     made = []
     broadcast = make_broadcast()
     broadcast.make_snapshot = lambda: made.append(1)
@@ -89,7 +89,7 @@ async def test_the_snapshot_is_made_once_for_many_browsers() -> None:
 
 
 async def test_a_status_has_no_number() -> None:
-    """A browser that comes back after one misses nothing."""
+    """A status carries no id, so a browser reconnecting after it misses nothing."""
     broadcast = make_broadcast()
     subscription = connect(broadcast)
     await events(subscription)
@@ -99,7 +99,7 @@ async def test_a_status_has_no_number() -> None:
 
 
 async def test_a_slow_browser_is_disconnected_and_the_others_go_on() -> None:
-    """The message that finds the queue full is not lost: the browser comes back for it."""
+    """A message beyond the full queue is not lost: the browser reconnects and gets it."""
     broadcast = make_broadcast(queue_bytes=300)
     disconnected: list[int] = []
     slow = broadcast.subscribe("", lambda: disconnected.append(1))
@@ -128,8 +128,8 @@ async def test_a_large_snapshot_is_not_slowness() -> None:
     assert not subscription.is_slow
 
 
-async def test_closing_ends_every_stream_after_what_waits() -> None:
-    """Twice is once."""
+async def test_closing_ends_every_stream_after_its_queued_messages() -> None:
+    """Closing twice is the same as closing once."""
     broadcast = make_broadcast()
     subscription = connect(broadcast)
     broadcast.close()

@@ -257,7 +257,7 @@ async def test_everything_can_be_done_by_keyboard(browser: Any) -> None:
 
 
 async def test_an_organization_and_a_column_can_be_chosen(browser: Any) -> None:
-    """By the mouse; a second time takes the choice back. The address may set the view of a kiosk."""
+    """A click chooses, a second one takes the choice back; the address may set the view of a kiosk."""
     feed = ScriptedFeed()
     feed.calls = {ACME: [make_call(1), make_call(2)], BOLT: [make_call(3)]}
     async with serving(feed) as url, open_page(browser, f"{url}?density=desk&theme=light&order=bogus") as page:
@@ -280,7 +280,7 @@ async def test_an_organization_and_a_column_can_be_chosen(browser: Any) -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 568), (844, 390), (3840, 2160)])
 async def test_no_size_of_screen_scrolls_sideways(browser: Any, width: int, height: int) -> None:
-    """From a small phone to a wall, with a failure and long values."""
+    """Screens from a small phone to a wall fit, with a failure and long values."""
     feed = ScriptedFeed()
     feed.calls = {ACME: [make_call(number, advertiser_campaign_name="long " * 30) for number in range(1, 30)]}
     async with serving(feed) as url, open_page(browser, url, width=width, height=height) as page:
@@ -294,7 +294,7 @@ async def test_no_size_of_screen_scrolls_sideways(browser: Any, width: int, heig
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("light", 1440), ("dark", 1440)])
 async def test_axe_finds_nothing(browser: Any, scheme: str, width: int) -> None:
-    """With calls, with a failure, and without calls, in both themes, on a phone and on a desk."""
+    """axe-core accepts calls, a failure and no calls, in both themes, on a phone and on a desk."""
     feed = ScriptedFeed()
     call = make_call(1)
     async with (

@@ -11,7 +11,7 @@ from calls_in_progress_async.wallboard.feed import _total
 
 
 async def test_a_watch_feeds_the_board() -> None:
-    """Its events, its calls, the staleness of each organization, and the rate in use."""
+    """A feed has the events, calls, staleness and rate of the watch."""
     async with SandboxServer(organizations=2, calls_per_organization=0) as sandbox:
         organizations = sandbox.organizations
         name = sandbox.start_call(sandbox.organizations[1])

@@ -34,7 +34,7 @@ async def test_requests_per_second_are_measured_between_two_ticks(monkeypatch: p
 
 
 async def test_an_event_that_changes_nothing_is_not_published() -> None:
-    """A feed may repeat what its calls had; what really changed waits for the others of its moment."""
+    """A repeated start publishes nothing; real changes of one batch become one update."""
     feed = ScriptedFeed()
     feed.calls = {ACME: [make_call(1)]}
     publisher = Publisher(feed, BoardSettings(batch_seconds=0.001, status_seconds=0.01), "v")
@@ -54,7 +54,7 @@ async def test_an_event_that_changes_nothing_is_not_published() -> None:
 
 
 async def test_calls_of_an_organization_that_left_do_not_come_back() -> None:
-    """Not even calls whose update was under way."""
+    """The pending update of a removed organization is dropped too."""
     feed = ScriptedFeed()
     publisher = Publisher(feed, BoardSettings(), "v")
     publisher.tick()

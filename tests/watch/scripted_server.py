@@ -9,9 +9,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-import virtual_loop
-
 from calls_in_progress_async import Organization, clock
+from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.watch.listing import Listing, read
 from calls_in_progress_async.watch.settings import WatchSettings
 from calls_in_progress_async.watch.watch import Watch
@@ -35,7 +34,7 @@ def on_virtual_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
-        virtual_loop.run(test(*args, **kwargs))
+        virtual_clock.run(test(*args, **kwargs))
 
     return run
 

@@ -136,7 +136,7 @@ async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
     async with opened(8) as (sandbox, watch):
         log, story = Log(), Story(sandbox)
         for rate in (None, 400, 40, 40, None):
-            # A burst of one request for each organization, so that none is refused again and again.
+            # A burst of one request for each organization, so that none is rejected again and again.
             sandbox.rate_limit, sandbox.rate_burst = rate, rate and 8
             story.go_on()
             await catch_up(log, watch, sandbox)
@@ -145,7 +145,7 @@ async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
     assert log.others == []
 
 
-async def test_a_consumer_that_sleeps_is_told_the_net_effect() -> None:
+async def test_a_sleeping_consumer_gets_the_net_effect() -> None:
     """Events merge while nobody takes them, and their net effect is the net effect of the log."""
     async with opened(3) as (sandbox, watch):
         log, story = Log(), Story(sandbox)

@@ -154,7 +154,7 @@ def test_fields_nested_too_deeply_to_compare_are_compared_by_their_bytes() -> No
     assert story.tell(one.replace(b'"A"', b'"A" ')) == []
 
 
-def test_after_a_restart_only_a_difference_is_told() -> None:
+def test_after_a_restart_only_a_difference_is_an_event() -> None:
     """A call from a checkpoint with the same digest is no event."""
     listed = read(body_of(A, B), None, strict=False).entries
     story = Story()

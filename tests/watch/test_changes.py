@@ -1,4 +1,4 @@
-"""Names and values of the fields that differ between two states of a call."""
+"""Changes: names and values of the differing fields of two states of a call."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ payloads = st.dictionaries(
 
 @given(old=payloads, new=payloads)
 def test_changes_are_empty_exactly_if_the_meaning_is_the_same(old: dict[str, Any], new: dict[str, Any]) -> None:
-    """A change that is told always has a name, and a mere respelling never has one."""
+    """An emitted change always names a field; a mere respelling never does."""
     one, other = Call.from_payload(old), Call.from_payload(new)
     same = equivalent(ListedCall("A", one.raw_json), ListedCall("A", other.raw_json))
     assert (changes_between(one, other) == {}) is same

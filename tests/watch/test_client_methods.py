@@ -152,8 +152,8 @@ async def test_a_watch_of_nothing_on_a_closed_client_ends(when: str) -> None:
 
 @pytest.mark.parametrize("organizations", [ACME, "advertiser:2", ["advertiser:2"], {"advertiser:2": 1}, 5, None])
 @pytest.mark.parametrize("method", ["watch", "find_many"])
-async def test_wrong_organizations_are_refused_at_the_call(method: str, organizations: Any) -> None:
-    """The argument is refused by its name, before anything is sent."""
+async def test_wrong_organizations_are_rejected_at_the_call(method: str, organizations: Any) -> None:
+    """The argument is rejected by its name, before anything is sent."""
     async with opened() as (sandbox, client):
         with pytest.raises(InvalidRequestError, match=r"^organizations must be ") as caught:
             getattr(client, method)(organizations)
@@ -229,7 +229,7 @@ async def test_finds_with_max_age_share_requests() -> None:
 
 @pytest.mark.parametrize("arguments", [{"max_age": -1}, {"max_age": 1.0, "timeout": 0}])
 async def test_max_age_is_checked(arguments: dict[str, Any]) -> None:
-    """A max_age or a timeout out of its range is refused."""
+    """A max_age or a timeout out of its range is rejected."""
     async with opened() as (sandbox, client):
         with pytest.raises(InvalidRequestError) as caught:
             await client.find(ACME, **arguments)
@@ -332,7 +332,7 @@ async def test_loading_the_phone_number_library_ends_with_deadline_and_client(
         assert not sandbox.requests
 
 
-async def test_waiting_in_another_event_loop_is_refused_before_anything_is_done() -> None:
+async def test_waiting_in_another_event_loop_is_rejected_before_anything_is_done() -> None:
     """The client's timers belong to its own event loop."""
     async with opened() as (_, client):
         await client.find(ACME)

@@ -1,27 +1,27 @@
-"""The number of polls in flight: halved by a round of refusals, raised by good responses."""
+"""The number of polls in flight: halved by a round of rejections, raised by good responses."""
 
 from __future__ import annotations
 
 from calls_in_progress_async.watch.concurrency_limit import AIMDLimit
 
 
-def test_a_round_of_refusals_halves_the_limit_once() -> None:
-    """Refusals within a second count once, and the limit never falls below one."""
+def test_a_round_of_rejections_halves_the_limit_once() -> None:
+    """Rejections within a second count once, and the limit never falls below one."""
     places = AIMDLimit(64)
     for moment in (0.0, 0.1, 0.9):
-        places.on_refusal(moment)
+        places.on_rejection(moment)
     assert places.limit == 32
-    places.on_refusal(1.0)
+    places.on_rejection(1.0)
     assert places.limit == 16
     for moment in range(2, 20):
-        places.on_refusal(float(moment))
+        places.on_rejection(float(moment))
     assert places.limit == 1
 
 
 def test_good_responses_raise_the_limit() -> None:
     """A round of good responses raises the limit by about one, and never beyond the maximum."""
     places = AIMDLimit(8)
-    places.on_refusal(0.0)
+    places.on_rejection(0.0)
     for _ in range(5):
         places.on_response()
     assert places.limit == 5

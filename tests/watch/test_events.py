@@ -109,7 +109,7 @@ def test_reprs_are_harmless(event: Any) -> None:
         assert "changed: calling_phone_number, city" in repr(event)
 
 
-def test_every_event_has_a_kind_of_its_own() -> None:
+def test_every_event_has_a_distinct_kind() -> None:
     """Kinds are the names of the classes in snake case, and the tuple of classes is the union of events."""
     assert get_args(CallEvent) == EVENT_TYPES
     assert [each.kind for each in EVENT_TYPES] == [

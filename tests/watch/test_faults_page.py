@@ -20,7 +20,7 @@ ROWS = ROW.findall(TABLE[1]) if TABLE else []
 
 
 def test_the_table_is_there() -> None:
-    """A table without rows would hold whatever the watch does."""
+    """The page's table has rows, so the checks below can fail."""
     assert len(ROWS) > 10
 
 

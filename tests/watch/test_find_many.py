@@ -107,7 +107,7 @@ async def test_results_come_as_they_complete(finder: Finder) -> None:
         await anext(results)
 
 
-async def test_only_what_is_in_flight_is_held(finder: Finder) -> None:
+async def test_only_finds_in_flight_are_held(finder: Finder) -> None:
     """An endless source is read only as places become free; a consumer that sleeps stops it."""
     read = 0
 
@@ -262,8 +262,8 @@ async def test_a_wrong_entry_of_an_iterator_ends_the_loop(finder: Finder, how: s
     "organizations",
     [5, None, "advertiser:2", b"x", Organization.advertiser(2), ["advertiser:2"], {"advertiser:2"}, {"a": 1}, (None,)],
 )
-def test_wrong_organizations_are_refused_at_once(finder: Finder, organizations: Any) -> None:
-    """Text, a single organization and a collection with a wrong entry are refused by name, at the call."""
+def test_wrong_organizations_are_rejected_at_once(finder: Finder, organizations: Any) -> None:
+    """Text, a single organization and a collection with a wrong entry are rejected by name, at the call."""
     with pytest.raises(InvalidRequestError) as caught:
         finder.many(organizations)
     assert caught.value.parameter == "organizations"
@@ -271,7 +271,7 @@ def test_wrong_organizations_are_refused_at_once(finder: Finder, organizations: 
 
 @pytest.mark.parametrize("places", [0, 1.5, True])
 def test_max_in_flight_is_checked(finder: Finder, places: Any) -> None:
-    """A number of places out of its range is refused at the call."""
+    """A number of places out of its range is rejected at the call."""
     with pytest.raises(InvalidRequestError) as caught:
         finder.many([], places)
     assert caught.value.parameter == "max_in_flight"
@@ -346,7 +346,7 @@ async def test_after_a_closed_client_what_is_running_still_ends(told: bool) -> N
     assert asked == [1, 2, 3]
 
 
-async def test_where_all_were_asked_already_closing_changes_nothing(finder: Finder) -> None:
+async def test_closing_after_every_find_has_started_changes_nothing(finder: Finder) -> None:
     """If all finds have started, every result is told, and the iteration ends as usual."""
     many = finder.many(some(3), 5)
     results = [await anext(many)]

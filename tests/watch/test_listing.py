@@ -165,7 +165,7 @@ def test_broken_bodies_are_errors(body: bytes, last: bytes | None) -> None:
         read(body, known, strict=False)
 
 
-def test_a_strict_poll_refuses_unreadable_fields() -> None:
+def test_a_strict_poll_rejects_unreadable_fields() -> None:
     """In strict mode an unreadable field makes the response unreadable, and its path is named."""
     first = read(body_of(A, B, C, D), None, strict=True)
     body = body_of(A, {**B, "bridge_start_time": "noon"}, C, D)
@@ -213,7 +213,7 @@ def test_any_history_reads_as_if_afresh(history: list[list[Any]], spaced: bool, 
 
 @given(history=st.lists(calls, min_size=1, max_size=3), cut=st.integers(0, 200), insert=st.binary(max_size=3))
 def test_any_damage_is_seen(history: list[list[Any]], cut: int, insert: bytes) -> None:
-    """A damaged body is read, or refused, as if it were the first."""
+    """A damaged body is read, or rejected, as if it were the first."""
     last = None
     for each in history:
         last = read(body_of(*each), last, strict=False)
@@ -239,8 +239,8 @@ BODIES = st.one_of(
 
 
 @given(body=BODIES, before=st.one_of(st.none(), BODIES), strict=st.booleans())
-def test_a_poll_refuses_what_a_find_refuses(body: Any, before: Any, strict: bool) -> None:
-    """A find and a poll take the same bodies and refuse the same bodies, whatever the poll read before."""
+def test_a_poll_rejects_what_a_find_rejects(body: Any, before: Any, strict: bool) -> None:
+    """A find and a poll take the same bodies and reject the same bodies, whatever the poll read before."""
     raw = json.dumps(body, separators=(",", ":")).encode()
     last = None
     with contextlib.suppress(PayloadError):

@@ -101,19 +101,19 @@ async def test_a_long_retry_after_is_capped(server: ScriptedServer) -> None:
 @on_virtual_loop
 async def test_a_rate_limit_is_not_the_failure_of_one(server: ScriptedServer) -> None:
     """After the first three rate-limit errors in a row the organization is polled again at once; a fourth is told."""
-    refusals = 0
+    rejections = 0
 
-    async def refuse(organization: Any, last: Any) -> Any:
-        nonlocal refusals
-        refusals += 1
+    async def reject(organization: Any, last: Any) -> Any:
+        nonlocal rejections
+        rejections += 1
         await asyncio.sleep(1.0)  # the client's own attempts and pauses
-        if refusals in (1, 2, 3, 5, 6, 7, 8):
+        if rejections in (1, 2, 3, 5, 6, 7, 8):
             raise RateLimitedError("HTTP 429", status=429)
         return await server.fetch(organization, last)
 
-    async with server.watch(ACME, interval=5.0, fetch=refuse) as watch:
+    async with server.watch(ACME, interval=5.0, fetch=reject) as watch:
         await turn(4.5)
-        assert refusals >= 4
+        assert rejections >= 4
         assert watch.stats.failing == 0
         assert await take_all(watch) == []
         await turn(30)
@@ -123,8 +123,8 @@ async def test_a_rate_limit_is_not_the_failure_of_one(server: ScriptedServer) ->
 
 
 @on_virtual_loop
-async def test_refusals_lower_the_concurrency(server: ScriptedServer) -> None:
-    """While the server refuses, fewer polls run at once; when it accepts again, all places are used."""
+async def test_rejections_lower_the_concurrency(server: ScriptedServer) -> None:
+    """While the server rejects, fewer polls run at once; when it accepts again, all places are used."""
     limited = True
 
     async def fetch(organization: Any, last: Any) -> Any:
@@ -351,7 +351,7 @@ async def test_a_paused_sink_stops_polling_until_it_wakes_the_poller(server: Scr
 
 @pytest.mark.parametrize("failing", [False, True])
 @on_virtual_loop
-async def test_draining_hands_over_what_was_asked(server: ScriptedServer, failing: bool) -> None:
+async def test_draining_hands_over_the_running_poll(server: ScriptedServer, failing: bool) -> None:
     """`drain` ends when the sink has taken the result of the running poll; the organization is polled no more."""
     log, server.calls[ACME] = Log(), [call("A")]
     gate = server.gates[ACME] = asyncio.Event()
@@ -425,7 +425,7 @@ async def test_a_sink_may_end_the_polling(server: ScriptedServer, monkeypatch: p
 
 @on_virtual_loop
 async def test_an_organization_is_polled_by_one_state(server: ScriptedServer) -> None:
-    """Adding a second state of an organization is refused; removing returns the first."""
+    """Adding a second state of an organization is rejected; removing returns the first."""
     poller, state = poller_of(server, Log()), OrganizationState(ACME, clock.now())
     poller.add(state)
     with pytest.raises(ValueError, match="advertiser:25 is polled already"):

@@ -113,7 +113,7 @@ async def test_an_outage_across_a_restart(server: ScriptedServer) -> None:
 
 
 @on_virtual_loop
-async def test_a_checkpoint_with_an_untold_outage(server: ScriptedServer) -> None:
+async def test_a_checkpoint_with_a_pending_outage(server: ScriptedServer) -> None:
     """A recovery pending before the restart is part of the gap after it."""
     server.calls[ACME] = [call("A")]
     async with server.watch(ACME) as watch:
@@ -190,8 +190,8 @@ async def test_a_checkpoint_reveals_no_caller(server: ScriptedServer) -> None:
     ],
 )
 @on_virtual_loop
-async def test_a_bad_checkpoint_is_refused(server: ScriptedServer, checkpoint: Any) -> None:
-    """A value of another shape or version is refused when the watch is made."""
+async def test_a_bad_checkpoint_is_rejected(server: ScriptedServer, checkpoint: Any) -> None:
+    """A value of another shape or version is rejected when the watch is made."""
     with pytest.raises(InvalidRequestError) as caught:
         server.watch(ACME, resume_from=checkpoint)
     assert caught.value.parameter == "resume_from"
@@ -266,7 +266,7 @@ async def test_one_organization_alone_can_be_dumped_and_loaded(server: ScriptedS
 @pytest.mark.parametrize("value", [None, {}, {"seen": "x", "calls": {}}, {"seen": 1.0, "calls": 5}])
 @on_virtual_loop
 async def test_a_bad_dump_changes_nothing(value: Any) -> None:
-    """A value of another shape is refused, and the state stays as it was."""
+    """A value of another shape is rejected, and the state stays as it was."""
     state = OrganizationState(ACME, clock.now())
     with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
         state.load(value, epoch())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import virtual_loop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from watch.scripted_server import ACME, GLOBEX, ScriptedServer, call, take_all, turn
@@ -19,6 +18,7 @@ from calls_in_progress_async import (
     OrganizationResumed,
     ServerError,
 )
+from calls_in_progress_async.testing import virtual_clock
 
 ORGANIZATIONS = (ACME, GLOBEX)
 organization = st.sampled_from([ACME, ACME, GLOBEX])  # few, with much happening to each
@@ -165,7 +165,7 @@ class Story:
 def test_events_add_up(steps: list[Any], absent: int, most_pending: int) -> None:
     """Random histories, faults, restarts and a consumer of any speed: no event is lost, doubled or contradictory."""
     story = Story({"missed_polls_before_end": absent, "max_pending": most_pending})
-    virtual_loop.run(story.run(steps))
+    virtual_clock.run(story.run(steps))
     for where in ORGANIZATIONS:
         expected = {each["transaction_id"]: meaning(each) for each in story.server.calls.get(where, [])}
         assert {name: meaning(each) for name, each in story.consumer.state[where].items()} == expected

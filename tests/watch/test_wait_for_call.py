@@ -213,8 +213,8 @@ def test_numbers_match_in_any_format(
     assert matcher(validate, **numbers).matches(call) is expected
 
 
-def test_a_malformed_number_is_refused() -> None:
-    """A malformed number is refused by its name before anything is sent."""
+def test_a_malformed_number_is_rejected() -> None:
+    """A malformed number is rejected by its name before anything is sent."""
     with pytest.raises(InvalidRequestError) as caught:
         matcher(calling_phone_number="12", destination_phone_number=DESTINATION)
     assert caught.value.parameter == "calling_phone_number"

@@ -259,7 +259,7 @@ async def test_a_block_left_by_an_error_ends_too(server: ScriptedServer) -> None
 
 @on_virtual_loop
 async def test_a_watch_is_entered_once(server: ScriptedServer) -> None:
-    """Iterating before entering, and entering twice, are refused."""
+    """Iterating before entering, and entering twice, are rejected."""
     watch = server.watch(ACME)
     with pytest.raises(ClientStateError, match="Enter the watch"):
         await anext(watch)
@@ -401,16 +401,16 @@ async def test_a_wrong_argument_changes_nothing(server: ScriptedServer, change: 
     [ACME, "advertiser:25", b"x", 5, None, ["advertiser:25"], {"advertiser:25"}, {"advertiser:25": 1}, [ACME, None]],
 )
 @on_virtual_loop
-async def test_wrong_organizations_are_refused_at_once(server: ScriptedServer, organizations: Any) -> None:
-    """The argument is refused by its name, when the watch is made."""
+async def test_wrong_organizations_are_rejected_at_once(server: ScriptedServer, organizations: Any) -> None:
+    """The argument is rejected by its name, when the watch is made."""
     with pytest.raises(InvalidRequestError) as caught:
         server.watch_of(organizations)
     assert caught.value.parameter == "organizations"
 
 
 @on_virtual_loop
-async def test_an_async_source_is_refused_with_the_remedy(server: ScriptedServer) -> None:
-    """A watch needs all organizations at once, so an async iterable is refused and the message says what to do."""
+async def test_an_async_iterable_is_rejected_with_the_remedy(server: ScriptedServer) -> None:
+    """A watch needs all organizations at once, so an async iterable is rejected and the message says what to do."""
 
     async def source() -> Any:
         yield ACME
@@ -432,7 +432,7 @@ async def test_an_async_source_is_refused_with_the_remedy(server: ScriptedServer
 )
 @on_virtual_loop
 async def test_settings_are_checked(server: ScriptedServer, setting: str, value: Any) -> None:
-    """A setting out of its range is refused by its name."""
+    """A setting out of its range is rejected by its name."""
     with pytest.raises(InvalidRequestError) as caught:
         server.watch(ACME, **{setting: value})
     assert caught.value.parameter == setting

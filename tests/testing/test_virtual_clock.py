@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
-import virtual_loop
 
-from calls_in_progress_async import clock
+from calls_in_progress_async import ClientStateError, clock
+from calls_in_progress_async.testing import virtual_clock
 
 
 def test_an_hour_takes_no_time() -> None:
@@ -20,7 +21,7 @@ def test_an_hour_takes_no_time() -> None:
         return clock.now() - now, clock.unix_time() - unix_time
 
     began = time.monotonic()
-    assert virtual_loop.run(main) == (3600.0, 3600.0)
+    assert virtual_clock.run(main) == (3600.0, 3600.0)
     assert time.monotonic() - began < 1
 
 
@@ -30,7 +31,7 @@ def test_a_seed_repeats_a_run() -> None:
     async def draw() -> float:
         return clock.randomness.random()
 
-    assert virtual_loop.run(draw(), seed=1) == virtual_loop.run(draw, seed=1) != virtual_loop.run(draw, seed=2)
+    assert virtual_clock.run(draw(), seed=1) == virtual_clock.run(draw, seed=1) != virtual_clock.run(draw, seed=2)
 
 
 def test_sockets_and_threads_come_before_timers() -> None:
@@ -49,25 +50,48 @@ def test_sockets_and_threads_come_before_timers() -> None:
             await asyncio.to_thread(time.sleep, 0.05)
         return clock.now()
 
-    assert virtual_loop.run(main) == virtual_loop.START
+    assert virtual_clock.run(main) == virtual_clock.START
 
 
 def test_the_clock_is_turned_by_hand() -> None:
-    """A timer that has passed by then fires."""
+    """Moving the clock fires the timers due by then."""
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        assert isinstance(loop, virtual_loop.VirtualLoop)
+        assert isinstance(loop, virtual_clock.VirtualLoop)
         loop.call_soon(loop.advance, 6)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.sleep(5.5), 5)
-        assert clock.now() == virtual_loop.START + 6
+        assert clock.now() == virtual_clock.START + 6
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 def test_a_wait_for_nothing_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """A test whose tasks wait forever ends with an error instead of hanging."""
-    monkeypatch.setattr(virtual_loop, "_PATIENCE", 0.01)
+    monkeypatch.setattr(virtual_clock, "_PATIENCE", 0.01)
     with pytest.raises(AssertionError, match="every task waits forever"):
-        virtual_loop.run(asyncio.Event().wait)
+        virtual_clock.run(asyncio.Event().wait)
+
+
+def test_a_loop_without_a_selector_is_refused() -> None:
+    """The message names the loop."""
+    loop: Any = object()
+    with (
+        pytest.raises(ClientStateError, match=r"needs an asyncio.SelectorEventLoop, got builtins.object"),
+        virtual_clock.VirtualClock().attached(loop),
+    ):
+        raise AssertionError("it was attached")
+
+
+async def test_a_clock_comes_and_goes() -> None:
+    """A running loop's time moves by hand inside the block, and is real after the block."""
+    loop = asyncio.get_running_loop()
+    before, turned = loop.time(), virtual_clock.VirtualClock()
+    with turned.attached(loop):
+        unix_time = clock.unix_time()
+        await asyncio.sleep(3600)
+        assert clock.unix_time() - unix_time == 3600
+        assert unix_time == virtual_clock.UNIX_START
+        assert loop.time() >= before + 3600
+    assert loop.time() < before + 60

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
-import virtual_loop
 from transport.pipelines import FIND, Answer, rig, write
 from transport.servers import ACME, TOKEN
 
@@ -25,6 +24,7 @@ from calls_in_progress_async import (
     RetryPolicy,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.testing import virtual_clock
 
 
 class Diary(Instrumentation):
@@ -74,7 +74,7 @@ def told(*script: Any, request: Any = FIND, timeout: float | None = None, **sett
         await it.go(request, timeout)
         return diary.notes
 
-    return virtual_loop.run(main)
+    return virtual_clock.run(main)
 
 
 FIND_BEGINS = ("begin", "find", "GET", "advertiser:25", None)
@@ -147,7 +147,7 @@ def test_a_cancelled_call_ends_its_attempt_and_its_operation() -> None:
         await asyncio.wait([task])
         return diary.notes
 
-    assert virtual_loop.run(main)[1:] == [(1, None, None), ("end", "CancelledError", 0)]
+    assert virtual_clock.run(main)[1:] == [(1, None, None), ("end", "CancelledError", 0)]
 
 
 def test_headers_that_a_hook_adds_are_sent_with_that_attempt() -> None:
@@ -160,7 +160,7 @@ def test_headers_that_a_hook_adds_are_sent_with_that_attempt() -> None:
         FIND.headers = {}
         return [dict(request.headers) for request in it.transport.requests]
 
-    assert virtual_loop.run(main) == [{"X-Own": "1", "traceparent": f"00-{number}"} for number in (1, 2)]
+    assert virtual_clock.run(main) == [{"X-Own": "1", "traceparent": f"00-{number}"} for number in (1, 2)]
 
 
 def test_no_hook_sees_a_caller_or_the_token() -> None:
@@ -177,7 +177,7 @@ def test_no_hook_sees_a_caller_or_the_token() -> None:
         await rig(200, instrumentation=[diary]).go(request)
         return diary.infos
 
-    _, attempt = infos = virtual_loop.run(main)
+    _, attempt = infos = virtual_clock.run(main)
     assert attempt.url == (
         "https://h/api/2022-08-01/calls_in_progress/current_calls.json?id=25&organization_type=advertiser"
         "&transaction_id=REDACTED&calling_phone_number=REDACTED&destination_phone_number=REDACTED"
@@ -231,10 +231,75 @@ def test_a_hook_that_fails_breaks_nothing_and_is_logged_once(where: str, caplog:
             assert await it.go() == 200
         assert len(diary.notes) == 3 * 5
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     logged = [record for record in caplog.records if record.exc_info]
     assert [(record.name, record.levelno) for record in logged] == [("calls_in_progress_async", logging.WARNING)]
     assert f"Broken.{where.split(maxsplit=1)[0]} failed" in logged[0].getMessage()
+
+
+CALLBACKS = [name for name in vars(Instrumentation) if name.startswith("on_")]
+
+
+def names_told(*before: Any) -> list[str]:
+    """Run requests with everything that hooks are told of; return the callbacks that the last hook got."""
+    told: list[str] = []
+    tokens = ["old", "new"]
+
+    class Last:
+        def __getattr__(self, name: str) -> Any:
+            if name not in CALLBACKS:
+                raise AttributeError(name)
+            return lambda *_: told.append(name)
+
+    async def main() -> None:
+        retry = RetryPolicy(max_attempts=9, initial=0, budget=2, organization_budget=2, budget_refill=0.0)
+        settings = {"rate_limit": RateLimit(rate=0.1, burst=1), "retry": retry}
+        hooks = [*before, Last()]
+        it = rig(401, 500, 429, 500, instrumentation=hooks, token=lambda _: tokens.pop(0), **settings)
+        assert await it.go() == 500
+        for _ in range(2):
+            CallsInProgressClient(token=TOKEN, instrumentation=hooks).watch([ACME])
+
+    virtual_clock.run(main)
+    return told
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_callback_that_fails_breaks_nothing_and_is_logged_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Later hooks are told everything all the same."""
+
+    def fail(*_: object) -> None:
+        raise LookupError("broken")
+
+    expected = names_told()
+    assert set(expected) == set(CALLBACKS)
+    caplog.clear()
+    assert names_told(type("Failing", (), {name: fail})()) == expected
+    logged = [record.getMessage() for record in caplog.records if record.exc_info]
+    clients = 2 if name == "on_watch" else 1
+    assert logged == [f"Failing.{name} failed; the request goes on, and further failures are not logged"] * clients
+
+
+def test_a_hook_that_inherits_every_method_does_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing of the base class fails."""
+    assert names_told(type("Nothing", (Instrumentation,), {})()) == names_told()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("method", ["operation", "attempt"])
+@pytest.mark.parametrize("returned", [None, 5, "manager", object()])
+def test_a_hook_without_a_context_manager_breaks_nothing(
+    method: str, returned: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """None stands for nothing to enter; anything else is a failure of the hook."""
+    hook = type("Odd", (), {method: lambda *_: returned})()
+
+    async def main() -> None:
+        it = rig(500, 200, instrumentation=[hook])
+        assert await it.go() == 200
+
+    virtual_clock.run(main)
+    assert len([record for record in caplog.records if record.exc_info]) == (returned is not None)
 
 
 def test_a_hook_may_have_a_part_of_the_methods() -> None:
@@ -256,7 +321,7 @@ def test_a_hook_may_have_a_part_of_the_methods() -> None:
         it = rig(401, 500, 429, 200, instrumentation=told_to, token=lambda _: tokens.pop(0), **settings)
         assert await it.go() == 200
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     assert counter.count == 2
 
 
@@ -278,7 +343,7 @@ def test_the_caller_gets_its_own_error() -> None:
         it = rig(sdk.TlsError("TLS failed"), instrumentation=[Shouting()])
         assert type(await it.go()) is sdk.TlsError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
 
 
 class Raising:
@@ -301,7 +366,7 @@ def test_a_hook_that_raises_the_callers_error_again_has_not_failed(caplog: pytes
         it = rig(sdk.TlsError("TLS failed"), instrumentation=[Raising()])
         assert type(await it.go()) is sdk.TlsError
 
-    virtual_loop.run(main)
+    virtual_clock.run(main)
     assert caplog.records == []
 
 
@@ -311,62 +376,3 @@ def test_hooks_are_checked(wrong: Any) -> None:
     with pytest.raises(sdk.InvalidRequestError, match=r"^instrumentation must be a list of Instrumentation") as raised:
         CallsInProgressClient(token=TOKEN, instrumentation=wrong)
     assert raised.value.parameter == "instrumentation"
-
-
-# Logs.
-
-
-def records_of(caplog: pytest.LogCaptureFixture, *script: Any, request: Any = FIND, **settings: Any) -> list[Any]:
-    caplog.set_level(logging.DEBUG, "calls_in_progress_async")
-
-    async def main() -> None:
-        it = rig(*script, **settings)
-        await asyncio.gather(it.go(request), it.go(request))
-
-    virtual_loop.run(main)
-    return caplog.records
-
-
-def test_nothing_is_logged_while_all_is_well(caplog: pytest.LogCaptureFixture) -> None:
-    """At any level; a wait of up to a second is well."""
-    assert records_of(caplog, 200, rate_limit=RateLimit(rate=1, burst=1)) == []
-
-
-def test_a_retry_is_logged_with_its_facts(caplog: pytest.LogCaptureFixture) -> None:
-    """In the text, and as attributes of the record."""
-    record, _ = records_of(caplog, 500, 500, 200)
-    assert record.getMessage() == "Retrying find in 0.25 s: attempt 1 ended with HTTP 500"
-    assert (record.operation, record.organization, record.attempt, record.delay, record.status, record.error) == (
-        *("find", "advertiser:25", 1, 0.25, 500, None),
-    )
-
-
-def test_a_wait_of_more_than_a_second_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """With its length."""
-    (record,) = records_of(caplog, 200, rate_limit=RateLimit(rate=0.5, burst=1))
-    assert record.getMessage() == "Waited 2 s for the rate limit before find"
-    assert (record.levelno, record.delay) == (logging.INFO, pytest.approx(2.0))
-
-
-@pytest.mark.parametrize(("headers", "said"), [({}, "absent"), ({"Retry-After": "2"}, "2 s")])
-def test_throttling_is_a_warning(headers: Any, said: str, caplog: pytest.LogCaptureFixture) -> None:
-    """With the server's Retry-After."""
-    records = records_of(caplog, Answer(429, headers), 200)
-    (record,) = [each for each in records if each.levelno == logging.WARNING]
-    assert record.getMessage() == f"Throttled: HTTP 429 for find, Retry-After {said}"
-
-
-def test_no_log_holds_a_secret(caplog: pytest.LogCaptureFixture) -> None:
-    """Neither the token nor the written values, at any level."""
-    tokens = iter(["old-secret", "new-secret"])
-    records = records_of(
-        caplog,
-        *(401, 429, sdk.ConnectionLostError("x"), 500, 202),
-        request=write(custom_data={"Caller": "+15305551212"}),
-        token=lambda _: next(tokens),
-        rate_limit=RateLimit(rate=0.1, burst=1),
-    )
-    text = "".join(repr(vars(record)) + record.getMessage() for record in records)
-    assert len(records) > 5
-    for secret in ("secret", "530555", "Caller"):
-        assert secret not in text

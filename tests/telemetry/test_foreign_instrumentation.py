@@ -11,10 +11,16 @@ from typing import Any
 
 import aiohttp
 import pytest
+import sentry_sdk
 from attrs import define, field
-from transport.servers import ACME, DONE, NO_CALLS, TOKEN, RawServer
+from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
+from opentelemetry.trace import SpanKind
+from sentry_sdk.integrations.aiohttp import AioHttpIntegration
+from sentry_sdk.transport import Transport
+from telemetry.recording import Recording
+from transport.servers import ACME, DONE, NO_CALLS, TOKEN, RawServer, reply
 
-from calls_in_progress_async import CallsInProgressClient, RetryPolicy
+from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, RetryPolicy
 from calls_in_progress_async.transport import pooled
 
 CALLER = "+18665551234"
@@ -23,12 +29,14 @@ KINDS = ["pooled", "fallback", "injected"]
 
 
 @asynccontextmanager
-async def client_of(server: RawServer, kind: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
+async def client_of(
+    server: RawServer, kind: str, monkeypatch: pytest.MonkeyPatch, **settings: Any
+) -> AsyncIterator[Any]:
     """Make a client that sends through the pool, a session of its own, or an injected session."""
     if kind == "fallback":
         monkeypatch.setattr(pooled, "is_supported", lambda: False)
     session = aiohttp.ClientSession() if kind == "injected" else None
-    async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
+    async with server.client(**{"session": session, "retry": RetryPolicy(max_attempts=1), **settings}) as client:
         yield client
     if session is not None:
         await session.close()
@@ -91,47 +99,60 @@ async def test_a_session_without_hooks_gets_the_whole_url(monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def spans() -> Iterator[Any]:
-    """Instrument aiohttp's sessions with OpenTelemetry, and return the exporter of their spans."""
-    pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
-    instrumentation = pytest.importorskip(
-        "opentelemetry.instrumentation.aiohttp_client",
-        reason="opentelemetry-instrumentation-aiohttp-client is not installed",
-    )
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter  # noqa: PLC0415
-
-    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    instrumentor = instrumentation.AioHttpClientInstrumentor()
-    instrumentor.instrument(tracer_provider=provider)
-    yield exporter
+def recording() -> Iterator[Recording]:
+    """Instrument aiohttp's sessions with OpenTelemetry, and return the recording of their spans."""
+    recording = Recording()
+    instrumentor = AioHttpClientInstrumentor()
+    instrumentor.instrument(tracer_provider=recording.tracers, meter_provider=recording.meters)
+    yield recording
     instrumentor.uninstrument()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_opentelemetry_has_no_span_of_our_requests(
-    kind: str, spans: Any, monkeypatch: pytest.MonkeyPatch
+    kind: str, recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its HTTP spans would hold the phone number in ``url.full``; other requests of the program are still traced."""
     async with RawServer([NO_CALLS, DONE, NO_CALLS]) as server, client_of(server, kind, monkeypatch) as client:
         await find_and_update(client)
-        assert spans.get_finished_spans() == ()
+        assert recording.spans == []
         assert b"traceparent" not in server.seen[0].head.lower()
         async with aiohttp.ClientSession() as session, session.get(server.url):
             pass
-    assert len(spans.get_finished_spans()) == 1
+    assert len(recording.spans) == 1
 
 
-async def test_the_suppression_ends_with_the_request(spans: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_suppression_ends_with_the_request(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a request that fails or is cancelled, the program's own requests are traced again."""
     async with RawServer([None, NO_CALLS]) as server, client_of(server, "injected", monkeypatch) as client:
         with pytest.raises(Exception, match="lost"):
             await client.find(ACME)
         async with aiohttp.ClientSession() as session, session.get(server.url):
             pass
-    assert len(spans.get_finished_spans()) == 1
+    assert len(recording.spans) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_beside_our_own_hooks_nothing_is_doubled(
+    kind: str, recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each attempt is one CLIENT span and one duration, and the server gets one context, of that span."""
+    settings = {"instrumentation": [recording.hooks], "retry": RetryPolicy(initial=0)}
+    script = [reply(503), NO_CALLS, DONE, NO_CALLS]
+    async with RawServer(script) as server, client_of(server, kind, monkeypatch, **settings) as client:
+        await find_and_update(client)
+        async with aiohttp.ClientSession() as session, session.get(f"{server.url}/somebody-elses"):
+            pass
+        contexts = [seen.header("traceparent") or "" for seen in server.seen]
+    assert recording.story() == [
+        *("calls_in_progress.find", "  GET", "  GET", "calls_in_progress.update", "  PUT", "GET"),
+    ]
+    requests = [span for span in recording.spans if span.kind is SpanKind.CLIENT]
+    assert [each.split("-")[2] for each in contexts] == [f"{span.context.span_id:016x}" for span in requests]
+    durations = recording.points("http.client.request.duration").values()
+    assert sum(each.count for each in durations) == 3
+    assert "somebody-elses" in recording.text()
+    assert [secret for secret in [*SECRETS, "8005550000"] if secret in recording.text()] == []
 
 
 @pytest.mark.parametrize("module", [None, object()])
@@ -152,10 +173,6 @@ async def test_an_opentelemetry_without_the_key_is_left_alone(module: Any, monke
 @pytest.fixture(scope="module")
 def sentry_envelopes() -> Iterator[list[str]]:
     """Initialize Sentry with its aiohttp integration, and return the texts it would send."""
-    sentry_sdk = pytest.importorskip("sentry_sdk", reason="sentry-sdk is not installed")
-    from sentry_sdk.integrations.aiohttp import AioHttpIntegration  # noqa: PLC0415
-    from sentry_sdk.transport import Transport  # noqa: PLC0415
-
     sent: list[str] = []
 
     class Kept(Transport):  # type: ignore[misc]
@@ -185,8 +202,6 @@ async def test_sentry_learns_no_phone_number(
     kind: str, sentry_envelopes: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither breadcrumbs nor spans of Sentry's aiohttp integration hold the query or the token."""
-    import sentry_sdk  # noqa: PLC0415
-
     sentry_envelopes.clear()
     with sentry_sdk.start_transaction(name="test"):
         async with RawServer([NO_CALLS, DONE, NO_CALLS]) as server, client_of(server, kind, monkeypatch) as client:
@@ -199,3 +214,25 @@ async def test_sentry_learns_no_phone_number(
     assert "somebody-elses" in sent
     assert [secret for secret in SECRETS if secret in sent] == []
     assert ("current_calls.json" in sent) is (kind == "injected")
+
+
+async def test_sentry_and_opentelemetry_and_our_hooks_learn_no_phone_number(
+    sentry_envelopes: list[str], recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All three side by side, with a retry, a failure, and its error in a message to Sentry."""
+    sentry_envelopes.clear()
+    settings = {"instrumentation": [recording.hooks], "retry": RetryPolicy(max_attempts=2, initial=0)}
+    script = [reply(500, '{"errors": {"class": "+18665551234"}}'), None, DONE]
+    with sentry_sdk.start_transaction(name="test"):
+        async with RawServer(script) as server, client_of(server, "injected", monkeypatch, **settings) as client:
+            with pytest.raises(CallsInProgressError, match="lost") as failed:
+                await find_and_update(client)
+            sentry_sdk.capture_message(repr(failed.value))
+            await client.update(ACME, external_unique_id="E", custom_data={"phone": CALLER})
+    sentry_sdk.flush()
+    assert recording.story() == [
+        *("calls_in_progress.find", "  GET", "  GET", "calls_in_progress.update", "  PUT"),
+    ]
+    sent = "".join(sentry_envelopes) + recording.text()
+    assert "ConnectionLostError" in sent
+    assert [secret for secret in [*SECRETS, "8005550000"] if secret in sent] == []

@@ -1,0 +1,191 @@
+"""``fleet``: workers on several hosts that share organizations, their events, their state, and a plan before all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any, TextIO
+
+import click
+
+from ..organization import Organization
+from .exit_codes import ExitCode
+from .options import ORGANIZATION, as_json, organizations_option, show_numbers
+from .organizations_file import organizations_from
+from .output import write_json, write_line
+from .runner import run
+from .settings import ClientSettings, takes_client_settings
+
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+_AT_LEAST_ONE = click.IntRange(min=1)
+_OPTIONS = (
+    click.option(
+        "--servers",
+        default="nats://127.0.0.1:4222",
+        show_default=True,
+        envvar="NATS_URL",
+        metavar="URL,...",
+        help="Addresses of NATS servers.",
+    ),
+    click.option("--name", default="prod", show_default=True, help="The name of the fleet."),
+    click.option("--credentials", type=click.Path(exists=True, dir_okay=False), help="A NATS credentials file."),
+)
+
+
+def takes_log_settings(command: Callable[..., int]) -> Callable[..., int]:
+    """Give a command the options of the log, and call it with ``servers``, ``name`` and ``connection``."""
+
+    @wraps(command)
+    def collect(*args: Any, credentials: str | None, **options: Any) -> int:
+        connection = {} if credentials is None else {"user_credentials": credentials}
+        return command(*args, log={"connection": connection, **_taken(options, "servers", "name")}, **options)
+
+    decorated: Any = collect
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated  # type: ignore[no-any-return]
+
+
+def _taken(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: options.pop(name) for name in names}
+
+
+def load_fleet() -> ModuleType:
+    """Import the fleet, which needs an extra.
+
+    Raises:
+        click.ClickException: The extra is not installed.
+    """
+    try:
+        from .. import fleet  # noqa: PLC0415 - needs an extra
+    except ImportError as error:
+        raise click.ClickException(str(error)) from None
+    return fleet
+
+
+@click.group(short_help="Share organizations between workers on several hosts.")
+def fleet() -> None:
+    """Share organizations and rate between worker processes, and read their events from a NATS JetStream log."""
+
+
+@fleet.command(short_help="Poll this process's share of the organizations.")
+@click.argument("organizations", metavar="ORG...", nargs=-1, type=ORGANIZATION)
+@organizations_option
+@takes_log_settings
+@click.option("--interval", type=_POSITIVE, default=5.0, show_default=True, metavar="SECONDS", help="Between polls.")
+@click.option(
+    "--lease", type=_POSITIVE, default=6.0, show_default=True, metavar="SECONDS", help="Until a death counts."
+)
+@click.option("--shards", type=_AT_LEAST_ONE, default=64, show_default=True, help="Fixed with the first worker.")
+@click.option("--replicas", type=_AT_LEAST_ONE, default=1, show_default=True, help="Copies of the log.")
+@click.option("--worker", metavar="ID", help="The id of this worker; a random one if left out.")
+@takes_client_settings
+def worker(
+    settings: ClientSettings,
+    /,
+    *,
+    organizations: tuple[Organization, ...],
+    organizations_file: TextIO | None,
+    log: dict[str, Any],
+    **options: Any,
+) -> int:
+    """Poll this worker's share of the organizations until SIGTERM or Ctrl-C, then hand over to the other workers.
+
+    Name all organizations of the fleet in every worker. --rate is the rate of the whole fleet.
+    """
+    named = organizations_from(organizations, organizations_file)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    return run(_work(settings, organizations=named, **log, **options))
+
+
+async def _work(settings: ClientSettings, **options: Any) -> int:
+    async with settings.client() as client:
+        await load_fleet().Fleet(client, **options).run()
+    return ExitCode.OK
+
+
+@fleet.command(short_help="Print the events of the fleet as lines of JSON.")
+@takes_log_settings
+@click.option("--group", default="console", show_default=True, help="The group of consumers. It remembers its place.")
+@click.option("--limit", type=_AT_LEAST_ONE, metavar="N", help="Stop after so many events.")
+@click.option("--accept-loss", is_flag=True, help="Go on after messages were trimmed before their delivery.")
+@show_numbers
+def events(*, log: dict[str, Any], group: str, limit: int | None, accept_loss: bool, show_numbers: bool) -> int:
+    """Print the events of the fleet as lines of JSON, and acknowledge each once it is printed.
+
+    Callers' numbers are in the lines only with --show-numbers.
+    """
+    return run(_print_events(log, group, limit, accept_loss=accept_loss, show_numbers=show_numbers))
+
+
+async def _print_events(
+    log: dict[str, Any], group: str, limit: int | None, *, accept_loss: bool, show_numbers: bool
+) -> int:
+    options = {"group": group, "accept_loss": accept_loss, **log}
+    async with load_fleet().FleetEvents(options.pop("servers"), **options) as found:
+        printed = 0
+        async for event in found:
+            write_json(_fields_of(event, show_numbers=show_numbers))
+            await event.ack()
+            printed += 1
+            if printed == limit:
+                break
+    return ExitCode.OK
+
+
+def _fields_of(event: Any, *, show_numbers: bool) -> dict[str, Any]:
+    fields = {
+        "id": event.id,
+        "kind": event.kind,
+        "organization": str(event.organization),
+        "rev": event.rev,
+        "at": event.at,
+        "redelivered": event.redelivered,
+        "transaction_id": event.call.transaction_id if event.call else None,
+        "changed": sorted(event.changes),
+    }
+    if show_numbers and event.call is not None:
+        fields["call"] = dict(event.call.raw)
+    return {name: value for name, value in fields.items() if value not in (None, [])}
+
+
+@fleet.command(short_help="Say what a fleet needs, before anything is deployed.")
+@click.option("--organizations", type=_AT_LEAST_ONE, required=True, metavar="N", help="Number of organizations.")
+@click.option("--rate", type=_POSITIVE, metavar="N", help="Requests per second that the API allows.")
+@click.option("--interval", type=_POSITIVE, default=5.0, show_default=True, metavar="SECONDS", help="Between polls.")
+@click.option("--calls", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Per organization.")
+@click.option("--call-seconds", type=_POSITIVE, default=180.0, show_default=True, help="Length of a call.")
+@as_json
+def plan(*, as_json: bool, **demands: Any) -> int:
+    """Say which staleness, workers, memory and log a fleet means, from measured figures."""
+    load_fleet()
+    from ..fleet.sizing import FleetPlan  # noqa: PLC0415 - needs an extra
+
+    found = FleetPlan(**demands)
+    if as_json:
+        names = (
+            "polls_per_second",
+            "effective_interval",
+            "staleness",
+            "workers",
+            "worker_memory",
+            "shards",
+            "messages_per_second",
+            "log_size",
+            "server_share",
+        )
+        write_json({name: round(getattr(found, name), 3) for name in names})
+        return ExitCode.OK
+    write_line(
+        f"polls       {found.polls_per_second:,.0f} a second; each organization every {found.effective_interval:.1f} s"
+    )
+    write_line(f"staleness   {found.staleness:.1f} s on average, {found.effective_interval:.1f} s at most")
+    write_line(f"workers     {found.workers}, one of them to spare; {found.worker_memory / 2**20:,.0f} MB each")
+    write_line(f"shards      {found.shards}")
+    write_line(
+        f"log         {found.messages_per_second:,.0f} messages a second, {found.log_size / 1e9:,.1f} GB in 7 days"
+    )
+    write_line(f"NATS server {100 * found.server_share:.0f} % of a core")
+    return ExitCode.OK

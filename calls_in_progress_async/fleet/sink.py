@@ -1,0 +1,138 @@
+"""The findings of polls, committed to the log before they count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define
+
+from .. import clock
+from ..organization import Organization
+from ..watch.checkpoint import epoch
+from ..watch.fetch import FetchCalls
+from ..watch.listing import Listing
+from ..watch.organization_state import OrganizationState
+from .errors import SupersededCommitError
+from .log import Log
+from .message import LogEvent, split
+from .state import FleetState
+
+_LONG_GAP = 2.5
+"""Number of intervals without a good response after which a resumption is told."""
+
+
+@define
+class CommitCounters:
+    """Counts since the worker began."""
+
+    commits: int = 0
+    events: int = 0
+    refused: int = 0
+    """Number of commits refused, because another worker has written."""
+    reloads: int = 0
+    """Number of times a last message was read again."""
+    bytes: int = 0
+
+
+class CommittingSink:
+    """A `PollSink` that writes to the log.
+
+    Args:
+        log: The log.
+        by: The id of this worker.
+        interval: Seconds between two polls of an organization.
+        is_fresh: Returns False while other workers may have taken over.
+        on_refused: Called with the state of an organization that should be polled again soon.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        *,
+        by: str,
+        interval: float,
+        is_fresh: Callable[[], bool],
+        on_refused: Callable[[FleetState], None],
+    ) -> None:
+        self.counters = CommitCounters()
+        self.error: BaseException | None = None
+        self._log = log
+        self._by = by
+        self._interval = interval
+        self._max_age = log.settings.max_age
+        self._is_fresh = is_fresh
+        self._on_refused = on_refused
+
+    @property
+    def paused(self) -> bool:
+        """True while the log does not respond, or others may have taken over."""
+        return not (self._log.responds and self._is_fresh())
+
+    async def settle(self, state: FleetState) -> None:
+        """Read the last message of a doubtful organization: before its poll, so that the poll is newer."""
+        while state.is_doubtful:
+            self.counters.reloads += 1
+            state.is_doubtful = False
+            state.learn(await self._log.last(state.subject), epoch())
+
+    def settle_before(self, fetch: FetchCalls, state_of: Callable[[Organization], FleetState | None]) -> FetchCalls:
+        """Return a function that settles an organization, and then fetches its calls."""
+
+        async def settle_and_fetch(organization: Organization, last: Listing | None) -> Listing:
+            state = state_of(organization)
+            if state is not None and state.is_doubtful:
+                await self.settle(state)
+                last = state.calls.listing
+            return await fetch(organization, last)
+
+        return settle_and_fetch
+
+    async def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> None:
+        """Write the events of a good response."""
+        assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
+        if not self._may_use(state):
+            return
+        events = self._gap_events(state, now - state.last_response_at)
+        events += [state.event_of(delta) for delta in state.apply(listing, now)]
+        if events or state.must_write or clock.unix_time() - state.written_at > self._max_age / 2:
+            await self._commit(state, events)
+
+    async def on_failure(self, state: OrganizationState, error: Exception, now: float) -> None:
+        """Write the beginning of an outage."""
+        assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
+        if self._may_use(state):
+            await self._commit(state, [LogEvent(id="", kind="organization_failed", error=type(error).__name__)])
+
+    def on_end(self, error: BaseException) -> None:
+        """Keep the error for the worker."""
+        self.error = error
+
+    def _may_use(self, state: FleetState) -> bool:
+        """Return False for a response asked for before the last message was in doubt."""
+        if not self._is_fresh():
+            state.doubt(write=True)
+        return not state.is_doubtful
+
+    def _gap_events(self, state: FleetState, gap: float) -> list[LogEvent]:
+        if state.failed:
+            return [LogEvent(id="", kind="organization_recovered", gap=round(gap, 3))]
+        if state.resumed and gap > _LONG_GAP * self._interval:
+            return [LogEvent(id="", kind="organization_resumed", gap=round(gap, 3))]
+        return []
+
+    async def _commit(self, state: FleetState, events: Sequence[LogEvent]) -> None:
+        all_calls = {**state.known, **state.calls.calls}
+        for chunk in split(events, all_calls, self._log.max_payload):
+            at = clock.unix_time()
+            draft = state.draft(chunk, self._by, at)
+            try:
+                sequence = await self._log.commit(state.subject, draft.body, state.sequence, self._is_fresh)
+            except SupersededCommitError:
+                self.counters.refused += 1
+                state.doubt(write=True)
+                self._on_refused(state)
+                return
+            state.accept(draft, sequence, at)
+            self.counters.commits += 1
+            self.counters.events += len(chunk)
+            self.counters.bytes += len(draft.body)

@@ -1,0 +1,273 @@
+"""One worker of a fleet: takes its shards, polls their organizations, and gives shards up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection
+from contextlib import suppress
+from typing import Any
+
+from .. import clock
+from ..organization import Organization
+from ..watch.call_set import CallSet
+from ..watch.checkpoint import epoch
+from ..watch.poller import Poller
+from ..watch.schedule import Schedule
+from .errors import FleetError
+from .log import Log
+from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
+from .log_values import Stored
+from .membership import Membership
+from .shares import RateShares
+from .sink import CommittingSink
+from .state import FleetState
+
+logger = logging.getLogger("calls_in_progress_async.fleet")
+
+_TICK = 0.1
+"""Seconds between two looks at the clock."""
+_AGAIN = 0.2
+"""Seconds until the next poll after a refused commit."""
+_HANDOVER = 2.0
+"""Seconds for running polls to be committed before a worker leaves."""
+_VERIFY = 60.0
+"""Seconds between two comparisons of the shards' sequences with the log."""
+_NOTHING = Stored()
+_AT_ONCE = 50
+"""Number of organizations after which other tasks run."""
+
+
+class Worker:
+    """The organizations of one worker, by shard.
+
+    Args:
+        log: A connected log.
+        membership: The workers of the fleet.
+        shares: This worker's share of the rate.
+        missed_polls_before_end: As for a watch.
+    """
+
+    def __init__(
+        self, log: Log, membership: Membership, shares: RateShares, *, missed_polls_before_end: int = 1
+    ) -> None:
+        self._log = log
+        self._membership = membership
+        self._shares = shares
+        self._missed = missed_polls_before_end
+        self._organizations: dict[int, list[Organization]] = {}
+        self._total = 0
+        self._held: dict[int, dict[Organization, FleetState]] = {}
+        self._seen: dict[int, float] = {}  # time_with_sleep of the last good responses in others' shards
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._was_paused = False
+        self._leaving = False
+        self.error: BaseException | None = None
+        """The error that ends the worker."""
+        self.ended = asyncio.Event()
+        """Set when the worker cannot go on."""
+
+    def use(self, poller: Poller, sink: CommittingSink, schedule: Schedule[Any]) -> None:
+        """Take the parts that need this worker themselves. Called once, before anything else."""
+        self._poller, self._sink, self._schedule = poller, sink, schedule
+
+    def start(self) -> None:
+        """Start polling the organizations of the shards held."""
+        self._poller.start()
+
+    # Organizations.
+
+    def state_of(self, organization: Organization) -> FleetState | None:
+        """Return the state of an organization held by this worker."""
+        return self._held.get(self._log.settings.shard_of(organization), {}).get(organization)
+
+    def states(self) -> list[FleetState]:
+        """Return the states of all organizations held."""
+        return [state for held in self._held.values() for state in held.values()]
+
+    async def set_organizations(self, organizations: Collection[Organization]) -> None:
+        """Set the organizations of the whole fleet.
+
+        Raises:
+            FleetError: A shard would have too many.
+        """
+        by_shard: dict[int, list[Organization]] = {}
+        for organization in organizations:
+            by_shard.setdefault(self._log.settings.shard_of(organization), []).append(organization)
+        most = max(map(len, by_shard.values()), default=0)
+        if most > MAX_ORGANIZATIONS_PER_SHARD:
+            raise FleetError(
+                f"A shard must have at most {MAX_ORGANIZATIONS_PER_SHARD:,} organizations, got {most:,}: begin a fleet "
+                "of another name with more shards."
+            )
+        await self._shares.learn(organizations)
+        self._organizations, self._total = by_shard, len(organizations)
+        for shard, held in list(self._held.items()):
+            wanted = set(by_shard.get(shard, ()))
+            self._drop([held.pop(each) for each in list(held) if each not in wanted])
+            if wanted - held.keys():
+                self._spawn(self._take(shard, held))
+
+    # Time.
+
+    async def beat_regularly(self) -> None:
+        """Send beats, and take or give up shards, until cancelled."""
+        while True:
+            if self._membership.is_beat_due(clock.time_with_sleep()):
+                await self.send_beat()
+            self._share_out()
+            if self._was_paused and not self._sink.paused:
+                self._poller.wake()
+            self._was_paused = self._sink.paused
+            if self._sink.error is not None:
+                self._end(self._sink.error)
+            await asyncio.sleep(_TICK)
+
+    async def on_beat(self, beat: dict[str, Any]) -> None:
+        """Take a beat of any worker, this one included."""
+        now, member = clock.time_with_sleep(), str(beat["by"])
+        if member == self._membership.me and not self._membership.is_fresh(now):
+            self.doubt(write=True)  # others may have taken over meanwhile
+        is_new = self._membership.hear(member, float(beat["sent"]), now, leaving=bool(beat.get("leaving")))
+        for shard, owner in self._membership.owners.items():
+            if owner == member and shard not in self._held:
+                self._seen[shard] = now - float(beat["stale"])
+        if is_new:
+            await self.send_beat()
+        self._share_out()
+
+    async def send_beat(self, **more: Any) -> None:
+        """Tell the fleet that this worker lives, and how it does."""
+        counters = self._sink.counters
+        await self._log.send_beat(
+            {
+                "by": self._membership.me,
+                "sent": clock.time_with_sleep(),
+                "shards": len(self._held),
+                "organizations": sum(map(len, self._held.values())),
+                "share": round(self._shares.share, 4),
+                "stale": round(self.staleness(), 3),
+                "polls": self._poller.counters.requests,
+                "failures": self._poller.counters.failures,
+                "commits": counters.commits,
+                "events": counters.events,
+                "refused": counters.refused,
+                **more,
+            }
+        )
+
+    def staleness(self) -> float:
+        """Return the age of the oldest last good response in seconds, organizations in an outage aside."""
+        now = clock.now()
+        return max((now - each.last_response_at for each in self.states() if not each.failed), default=0.0)
+
+    def doubt(self, *, write: bool) -> None:
+        """Trust the log about every organization, and no longer this process."""
+        for state in self.states():
+            state.doubt(write=write)
+
+    def on_log_change(self, reconnected: bool) -> None:
+        """Take note that the log stopped or began to respond."""
+        if reconnected:
+            self.doubt(write=False)
+        self._poller.wake()
+
+    # Shards.
+
+    def _share_out(self) -> None:
+        own = self._membership.own(clock.time_with_sleep())
+        if self._leaving or own is None or own == self._held.keys():
+            return
+        for shard in self._held.keys() - own:
+            held = self._held.pop(shard)
+            now = clock.now()
+            stale = max((now - each.last_response_at for each in held.values()), default=0.0)
+            self._seen[shard] = clock.time_with_sleep() - stale
+            self._drop(list(held.values()))
+        for shard in own - self._held.keys():
+            self._held[shard] = {}
+            self._spawn(self._take(shard, self._held[shard]))
+        self._update_shares()
+        self._spawn(self.send_beat())
+        logger.info("%d of %d shards, %d workers", len(own), self._membership.shards, len(self._membership.members))
+
+    def _drop(self, states: list[FleetState]) -> None:
+        """Stop polling, and commit the findings of running polls: the log knows if they still count."""
+        self._spawn(self._poller.drain([state.organization for state in states]))
+
+    async def _take(self, shard: int, held: dict[Organization, FleetState]) -> None:
+        """Read the last message of each organization of a shard, and go on from there."""
+        last = await self._log.last_of_shard(shard)
+        self._schedule.epoch = at = epoch()
+        self._update_shares()  # before the first request
+        now = clock.now()
+        seen = now - (clock.time_with_sleep() - self._seen.get(shard, clock.time_with_sleep() - 1e9))
+        for number, organization in enumerate(self._organizations.get(shard, ()), 1):
+            if self._held.get(shard) is not held:  # given up meanwhile
+                return
+            if organization not in held:
+                subject = self._log.settings.subject_of(organization)
+                state = FleetState(organization, now, CallSet(self._missed), subject=subject)
+                if subject in last:
+                    state.learn(last[subject], at)
+                    state.last_response_at = min(now, max(state.last_response_at, seen))
+                held[organization] = state
+                self._poller.add(state)
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+        self._poller.wake()
+
+    def _update_shares(self) -> None:
+        """Set the shares for all organizations of the shards held, polled already or about to be."""
+        held = [each for shard in self._held for each in self._organizations.get(shard, ())]
+        self._shares.update(held, self._total)
+
+    def poll_again(self, state: FleetState) -> None:
+        """Poll an organization soon, after a refused commit."""
+        asyncio.get_running_loop().call_later(_AGAIN, self._poll_again, state)
+
+    def _poll_again(self, state: FleetState) -> None:
+        if self.state_of(state.organization) is state and state.is_doubtful and not self._leaving:
+            self._poller.remove(state.organization)
+            self._poller.add(state)
+            self._poller.wake()
+
+    async def verify_regularly(self) -> None:
+        """Compare the sequences of all organizations with the log now and then, to notice foreign messages."""
+        while True:
+            await asyncio.sleep(_VERIFY)
+            for shard, held in list(self._held.items()):
+                last = await self._log.last_of_shard(shard)
+                for state in held.values():
+                    if last.get(state.subject, _NOTHING).sequence != state.sequence:
+                        state.doubt(write=False)
+
+    # The end.
+
+    async def leave(self) -> None:
+        """Stop polling, commit the findings of running polls, and say goodbye."""
+        self._leaving = True
+        stale = self.staleness()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HANDOVER):
+                await self._poller.drain([state.organization for state in self.states()])
+        await self._poller.close()
+        self._held.clear()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.send_beat(leaving=True, stale=round(stale, 3))
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_end)
+
+    def _on_task_end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._end(error)
+
+    def _end(self, error: BaseException) -> None:
+        self.error = self.error or error
+        self.ended.set()

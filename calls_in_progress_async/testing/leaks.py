@@ -1,0 +1,79 @@
+"""Leaks: private values in a text, in any encoding."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import html
+import re
+from collections.abc import Iterator
+from urllib.parse import unquote, unquote_plus
+
+_NATIONAL_DIGITS = 10
+"""Digits of a North American number without its country code."""
+_MIN_DIGITS = 7
+"""Digits in a private value, at least, for a phone number."""
+_CUT_OFF = 12
+"""Characters to identify a longer private value by: logs and errors cut texts off."""
+_DEPTH = 3
+"""Encodings within each other, such as percent-encoded JSON in base64."""
+
+_SEPARATORS = re.compile(r"(?<=\d)[^0-9A-Za-z]{1,3}(?=\d)")
+_ESCAPE = re.compile(r"\\+(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4}))")
+_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}")
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[ :]?){6,}")
+
+
+def find_leak(text: str, private: str) -> str | None:
+    """Return the encoding in which a text holds a private value; None if it does not.
+
+    Encodings are ``plain``, ``percent``, ``html``, ``repr``, ``base64`` and ``hex``. A phone number is found with any
+    separators and without its country code.
+    """
+    return next((encoding for encoding, decoded in _decoded(text, "plain", _DEPTH) if _holds(decoded, private)), None)
+
+
+def _holds(text: str, private: str) -> bool:
+    digits = re.sub(r"\D", "", private)
+    if len(digits) >= _MIN_DIGITS and not re.search(r"[A-Za-z]", private):
+        return digits[-_NATIONAL_DIGITS:] in _SEPARATORS.sub("", text)
+    return private[:_CUT_OFF].casefold() in text.casefold()
+
+
+def _decoded(text: str, encoding: str, depth: int) -> Iterator[tuple[str, str]]:
+    """Yield a text and everything it may be an encoding of, each with the name of the outermost encoding."""
+    yield encoding, text
+    if depth == 0:
+        return
+    for name, decoded in _once_decoded(text):
+        if decoded != text:
+            yield from _decoded(decoded, name if encoding == "plain" else encoding, depth - 1)
+
+
+def _once_decoded(text: str) -> Iterator[tuple[str, str]]:
+    if "%" in text:
+        yield "percent", unquote(text, errors="replace")
+    if "+" in text:
+        yield "percent", unquote_plus(text, errors="replace")
+    if "&" in text:
+        yield "html", html.unescape(text)
+    if "\\" in text:
+        yield "repr", _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
+    for run in _BASE64.findall(text):
+        yield from (("base64", decoded) for decoded in _base64_decoded(run))
+    for run in _HEX.findall(text):
+        digits = re.sub(r"[ :]", "", run)
+        yield "hex", bytes.fromhex(digits).decode(errors="replace")
+        yield "hex", bytes.fromhex(digits[1:-1]).decode(errors="replace")  # a run may begin with a stray digit
+
+
+def _base64_decoded(run: str) -> Iterator[str]:
+    """Yield the texts of base64 that begins at any of the first four characters."""
+    run = run.replace("-", "+").replace("_", "/")
+    for start in range(4):
+        part = run[start:]
+        part = part[: len(part) - 1] if len(part) % 4 == 1 else part
+        try:
+            yield base64.b64decode(part + "=" * (-len(part) % 4)).decode(errors="replace")
+        except binascii.Error:  # pragma: no cover - the alphabet and the length are right
+            return

@@ -1,0 +1,136 @@
+"""A transport without a socket: a test scripts the responses, and reads the requests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from attrs import field, frozen
+
+from .. import clock, validation
+from ..errors import CallsInProgressError
+from ..transport.protocol import SendState
+from ..transport.wire import WireRequest, WireResponse
+from .responses import ScriptedResponse, status
+
+Script = ScriptedResponse | int
+"""One response of a script; a number is a status."""
+
+
+class UnexpectedRequestError(CallsInProgressError, AssertionError):
+    """The client sent a request for which the script has no response."""
+
+
+@frozen(kw_only=True)
+class SentRequest:
+    """A request as the transport got it."""
+
+    time: float
+    """Seconds of the event loop's clock."""
+    operation: str
+    """``find``, ``update`` or ``poll``."""
+    method: str
+    path: str
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    json: Any = field(repr=False)
+    """The body as Python values; None without a body."""
+    token: str = field(repr=False)
+
+
+class ScriptedTransport:
+    """Responds to each request with the next response of a script. For ``CallsInProgressClient(transport=...)``.
+
+    Retries, rate limits, timeouts and records stay real.
+
+    Args:
+        script: Responses in order: a status, or one of `status`, `calls`, `html`, `lost_after_write`, `truncated`,
+            `refused`, `hang`.
+
+    Example:
+        transport = ScriptedTransport(503, status(429, retry_after=2), calls(make_call(transaction_id="ABCD-1")))
+
+    Attributes:
+        requests: The requests so far, oldest first.
+        closed: True after the client is closed.
+    """
+
+    def __init__(self, *script: Script) -> None:
+        self.requests: list[SentRequest] = []
+        self.closed = False
+        self._script: list[ScriptedResponse] = []
+        self._unexpected = 0
+        self.add(*script)
+
+    def add(self, *script: Script) -> None:
+        """Append responses to the script.
+
+        Raises:
+            InvalidRequestError: An argument is no response.
+        """
+        self._script += [_to_response(each) for each in script]
+
+    @property
+    def unused(self) -> int:
+        """Number of responses left in the script."""
+        return len(self._script) - min(len(self.requests), len(self._script))
+
+    def assert_done(self) -> None:
+        """Fail unless the client sent exactly as many requests as the script has responses.
+
+        Raises:
+            AssertionError: The message lists the requests.
+        """
+        if len(self.requests) != len(self._script):
+            raise AssertionError(f"expected {len(self._script)} requests, got {len(self.requests)}{self._listing()}")
+
+    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
+        """Record a request, and play the next response.
+
+        Raises:
+            UnexpectedRequestError: The script is at its end.
+            TransportError: The script says so.
+        """
+        self.requests.append(_sent(request, token))
+        if len(self.requests) > len(self._script):
+            raise UnexpectedRequestError(
+                f"unexpected request: the script has {len(self._script)} responses, add one{self._listing()}"
+            )
+        return await self._script[len(self.requests) - 1].play(state)
+
+    async def close(self) -> None:
+        """Set `closed`."""
+        self.closed = True
+
+    def _listing(self) -> str:
+        """List the requests by method, resource and organization, without filters and bodies."""
+        lines = [
+            f"\n  {number}. {each.method} {each.path.rpartition('/')[2]} for "
+            f"{each.query.get('organization_type', '?')}:{each.query.get('id', '?')}"
+            for number, each in enumerate(self.requests, 1)
+        ]
+        return "; requests:" + "".join(lines) if lines else ""
+
+
+def _to_response(value: object) -> ScriptedResponse:
+    if isinstance(value, ScriptedResponse):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return status(value)
+    raise validation.unexpected("script", "a status or a response such as calls(...)", value)
+
+
+def _sent(request: WireRequest, token: str) -> SentRequest:
+    path, _, query = request.target.partition("?")
+    return SentRequest(
+        time=clock.now(),
+        operation=request.operation,
+        method=request.method,
+        path=path,
+        query=dict(parse_qsl(query, keep_blank_values=True)),
+        headers=request.headers,
+        json=None if request.body is None else json.loads(request.body),
+        token=token,
+    )
