@@ -25,6 +25,9 @@ _GIVE_WAY = (
 )
 """Columns of a default table to leave out, in this order, while descriptions have no room for so many characters."""
 
+_ALONE = ("organization", _SHORTEST)
+"""The same for the organization of all rows: the next column to leave out after ``lasts``."""
+
 Widths = Mapping[Column, int]
 """Characters of each column."""
 
@@ -66,7 +69,8 @@ def call_table(rows: Sequence[Row], view: View, layout: Layout) -> Table:
     texts = _texts(DEFAULT_COLUMNS if layout.columns is None else layout.columns, rows, view)
     widths: Widths = {column: _width(column, shown) for column, shown in texts.items()}
     if layout.columns is None:
-        widths = _choose(widths, layout.width)
+        is_alone = len({row.organization for row in rows}) == 1
+        widths = _choose(widths, layout.width, [*_GIVE_WAY[:1], *[_ALONE] * is_alone, *_GIVE_WAY[1:]])
     if layout.columns is None or layout.is_cut:
         widths = _fit(widths, layout.width)
     table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
@@ -98,9 +102,9 @@ def _width(column: Column, texts: Sequence[str | None]) -> int:
     return max([cell_len(column.heading), *(_cell(column, text).cell_len for text in texts)])
 
 
-def _choose(widths: Widths, room: int) -> Widths:
+def _choose(widths: Widths, room: int, give_way: Sequence[tuple[str, int]]) -> Widths:
     """Leave columns out while the table is too wide even with short descriptions."""
-    for name, shortest in _GIVE_WAY:
+    for name, shortest in give_way:
         least = {column: min(width, shortest) if column.is_text else width for column, width in widths.items()}
         if _total(least) > room:
             widths = {column: width for column, width in widths.items() if column.name != name}

@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -118,6 +118,30 @@ async def test_an_operator_sees_who_since_when_and_which_campaign(command_line, 
         wide = await line.on_terminal(monkeypatch, "list", "advertiser:2", columns=140)
         for shown in ("Spring Sale of Shoes and Boots", "google.com / cpc", "lasts", "0:0"):
             assert shown in wide.output
+
+
+async def test_the_longest_ids_leave_room_for_the_utm_values(command_line, monkeypatch) -> None:
+    """At 80 columns the only organization gives way to the utm values; one of several organizations does not."""
+    async with command_line(calls_per_organization=0) as line:
+
+        def start(organization: Organization) -> None:
+            since = datetime.now(UTC) - timedelta(days=1)
+            line.sandbox.start_call(
+                organization,
+                transaction_id="ABCDEFGH-ABCDEFGH-ABCDEFGH-ABCDE",
+                calling_phone_number="+18055551234",
+                bridge_start_time=since.isoformat(),
+                custom_data={"utm_source": {"value": "google"}},
+            )
+
+        start(ORGANIZATION)
+        shown = await line.on_terminal(monkeypatch, "list", "advertiser:2", columns=80)
+        assert "ABCDEFGH-ABCDEFGH-ABCDEFGH-ABCDE  ...1234" in _plain(shown.output)
+        assert "google" in shown.output
+        assert "organization  " not in shown.output
+        start(Organization.network(1))
+        shown = await line.on_terminal(monkeypatch, "list", "advertiser:2", "network:1", columns=80)
+        assert "advertiser:2  ABCDEFGH-ABCDEFGH-ABCDEFGH-ABCDE  ...1234" in _plain(shown.output)
 
 
 def _plain(text: str) -> str:

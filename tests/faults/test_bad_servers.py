@@ -43,6 +43,7 @@ pytestmark = pytest.mark.usefixtures("way")
 MIB = 2**20
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 DEEP = 100_000
+TINY_ENTRIES = b'{"current_calls": [' + b",".join([b'{"x":NaN}'] * (4 * MIB // 10)) + b"]}"
 MakeTransport = Callable[[FaultServer], Any]
 """Makes the transport of a client for a server; None stands for aiohttp's."""
 
@@ -208,6 +209,10 @@ SIZES = [
     bomb("deflate", lambda: zlib_bomb(15)),
     bomb("br", brotli_bomb, decoder=HAS_BROTLI),
     bomb("zstd", zstd_bomb, decoder=HAS_ZSTD),
+    unexpected(
+        "4 MiB of tiny entries with NaN, 8 kB of gzip",
+        say(answer(200, gzip.compress(TINY_ENTRIES), "Content-Encoding: gzip")),
+    ),
     unexpected("malformed gzip", say(answer(200, EMPTY_LIST, "Content-Encoding: gzip"))),
     unexpected("malformed deflate", say(answer(200, EMPTY_LIST, "Content-Encoding: deflate"))),
     unexpected(
