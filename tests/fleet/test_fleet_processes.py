@@ -10,6 +10,7 @@ import sys
 import pytest
 from fleet.harness import Processes, open_fleet
 from fleet.nats_server import NatsServer
+from fleet.proxy import Proxy
 
 from calls_in_progress_async.fleet import FleetEvents
 
@@ -97,6 +98,28 @@ async def test_a_frozen_worker_does_no_harm_when_it_resumes(server: NatsServer) 
     async with open_fleet(server, "frozen") as fleet:
         unsure = await freeze_and_resume(fleet)
         assert fleet.audit(await fleet.finish(), unsure) == {}
+
+
+async def test_a_worker_that_was_cut_off_does_no_harm(server: NatsServer) -> None:
+    """The link of a worker is cut for two leases, and its bytes are delivered late."""
+    proxy = Proxy(server.port)
+    url = await proxy.start()
+    try:
+        async with open_fleet(server, "cut") as fleet:
+            fleet.start("one", servers=url)
+            fleet.start("two")
+            await fleet.until(lambda: fleet.holds(one=4, two=4))
+            await asyncio.sleep(1)
+            cut_at = fleet.sandbox.now
+            proxy.cut()
+            await fleet.until(lambda: fleet.holds(two=8))
+            await asyncio.sleep(1.5)
+            proxy.heal()
+            await fleet.until(lambda: fleet.holds(one=4, two=4))
+            await asyncio.sleep(1)
+            assert fleet.audit(await fleet.finish(), (cut_at - 0.5, cut_at + LEASE + 0.5)) == {}
+    finally:
+        await proxy.close()
 
 
 async def test_without_fences_the_audit_finds_faults(server: NatsServer) -> None:
