@@ -168,7 +168,7 @@ class OpenTelemetry(Instrumentation):
     def _inject(self, headers: dict[str, str]) -> None:
         (propagate if self._propagator is None else self._propagator).inject(headers)
 
-    def _add_event(self, info: OperationInfo, name: str, attributes: _Attributes) -> None:
+    def _add_event(self, info: OperationInfo, name: str, attributes: dict[str, str | float]) -> None:
         if (span := self._spans.get(info)) is not None:
             span.add_event(name, attributes)
 

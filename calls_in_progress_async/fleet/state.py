@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 from attrs import define, field
 
+from ..organization import Organization  # noqa: F401 - attrs copies the annotation of the base class
 from ..watch.call_set import CallSet, Delta
 from ..watch.organization_state import OrganizationState, Snapshot
 from .log_values import Stored

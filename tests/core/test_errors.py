@@ -179,7 +179,8 @@ def test_a_403_may_name_its_fields_without_a_list() -> None:
     error = rejected(UPDATE, 403, {"errors": {"id": "is\nbad", "class": "X", "invalid_data": "no"}})
     assert (type(error), error.field_errors) == (sdk.RequestRejectedError, {"id": ("is?bad",)})
     assert str(error) == "HTTP 403: X, no, id: is?bad"
-    for neither in ({"class": "X", "invalid_data": "no"}, {"id": 5}, {"id": None}, {"class": ["X"]}):
+    assert type(rejected(UPDATE, 403, {"errors": {"class": "X", "invalid_data": "no"}})) is sdk.RequestRejectedError
+    for neither in ({"id": 5}, {"id": None}, {"class": ["X"]}):
         error = rejected(UPDATE, 403, {"errors": neither})
         assert type(error) is sdk.PermissionDeniedError
 
