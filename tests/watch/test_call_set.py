@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -253,11 +252,10 @@ def test_missed_polls_count_identified_responses_only() -> None:
     assert [story(), story({}), story({}), story()] == [[], [], [], ["-A"]]
 
 
+@pytest.mark.timeout(20)  # comparing pair by pair takes minutes
 def test_junk_takes_bounded_time() -> None:
     """Thousands of unreadable entries beside thousands of missing calls are not compared pair by pair."""
     story = Story()
     story(*(call(f"C{number}") for number in range(3000)))
-    began = time.perf_counter()
     assert story(*({"call_status": f"{number}"} for number in range(3000))) == []
-    assert time.perf_counter() - began < 1.0
     assert len(story.calls.calls) == 3000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -158,17 +157,16 @@ def test_dropping_an_organization_leaves_the_others() -> None:
     assert take_all(queue) == ["-2", "failed 1"]
 
 
+@pytest.mark.timeout(20)  # looking through the whole queue each time takes a minute
 def test_dropping_one_by_one_takes_linear_time() -> None:
     """Dropping an organization looks at its own events alone, however many are pending."""
     queue = EventQueue()
     organizations = [Organization.advertiser(number) for number in range(1, 10_001)]
     for organization in organizations:
         add(queue, "+1", "-1", "F1", organization=organization)
-    began = time.perf_counter()
     for organization in organizations:
         queue.drop([organization])
     assert len(queue) == 0
-    assert time.perf_counter() - began < 2.0  # looking through the whole queue each time takes a minute
 
 
 def test_events_come_in_order() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -237,6 +236,7 @@ def test_removed_entries_do_not_pile_up() -> None:
     assert [schedule.take(START), schedule.take(START)] == [entries[99], None]
 
 
+@pytest.mark.timeout(20)  # a search for each takes minutes
 def test_removing_entries_that_are_held_takes_linear_time() -> None:
     """Thousands of slow entries that wait for one place are removed without a search for each."""
     schedule, entries = make(10_000)
@@ -246,10 +246,8 @@ def test_removing_entries_that_are_held_takes_linear_time() -> None:
         schedule.give_back(entry, START, slow=number % 2 == 0 and number > 2, delay=1.0)
     while schedule.take(START + 2) is not None:
         pass
-    began = time.perf_counter()
     for entry in reversed(entries):
         schedule.remove(entry)
-    assert time.perf_counter() - began < 1.0
 
 
 @pytest.mark.parametrize(
