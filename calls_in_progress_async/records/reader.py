@@ -41,7 +41,7 @@ _PLAIN: dict[Any, _Spelling] = {
     Text: _Spelling(str | None, "row.{0} or None"),
     TextOrList: _Spelling(str | list[Any] | None, "None if row.{0} == '' else row.{0}"),
     Time: _Spelling(Time | None, "row.{0}"),
-    JsonFlag: _Spelling(FlagOrEmpty | None, "flag_of(row.{0})"),
+    JsonFlag: _Spelling(FlagOrEmpty | None, "flag_of(row.{0}) if type(row.{0}) is str else row.{0}"),
     Json: _Spelling(Json, "row.{0}"),
 }
 """The spellings of nearly every payload, with null, ``""`` and left out for no value."""
