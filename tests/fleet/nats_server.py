@@ -44,14 +44,17 @@ def free_port() -> int:
 class NatsServer:
     """One nats-server process on loopback."""
 
-    def __init__(self, directory: Path, binary: str, settings: str = "", *, jetstream: bool = True) -> None:
+    def __init__(
+        self, directory: Path, binary: str, settings: str = "", *, jetstream: bool = True, name: str = "one"
+    ) -> None:
+        self.name = name
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.directory = directory
         self._binary = binary
         directory.mkdir(parents=True, exist_ok=True)
         store = f'jetstream {{ store_dir: "{directory.as_posix()}/store", max_file_store: 2GB }}' if jetstream else ""
-        lines = [f'listen: "127.0.0.1:{self.port}"', "server_name: one", store, settings]
+        lines = [f'listen: "127.0.0.1:{self.port}"', f"server_name: {name}", store, settings]
         (directory / "nats.conf").write_text("\n".join(lines), encoding="utf-8")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -83,3 +86,18 @@ class NatsServer:
                     self.process.send_signal(signal.SIGCONT)
                 self.process.kill()
             self.process.wait()
+
+
+def make_cluster(directory: Path, binary: str) -> list[NatsServer]:
+    """Make three servers of one cluster."""
+    ports = [free_port() for _ in range(3)]
+    routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+    return [
+        NatsServer(
+            directory / name,
+            binary,
+            f'cluster {{ name: fleet, listen: "127.0.0.1:{port}", routes: [{routes}] }}',
+            name=name,
+        )
+        for name, port in zip(("one", "two", "three"), ports, strict=True)
+    ]
