@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections import deque
 from types import TracebackType
@@ -20,6 +21,10 @@ from .organizations import to_organization
 from .payloads import Fields, found_call
 from .settings import SandboxSettings
 from .simulation import Action, SimulatedOrganization, Simulation
+
+
+_ACCEPT_STEPS = 4
+"""Steps of the loop after which an accepted connection is known to aiohttp, amply."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -91,6 +96,10 @@ class SandboxServer(SandboxSettings):
         """Stop listening and drop every connection at once. Does nothing unless the sandbox is running."""
         runner, self._runner = self._runner, None
         if runner is not None:
+            for site in tuple(runner.sites):
+                await site.stop()
+            for _ in range(_ACCEPT_STEPS):
+                await asyncio.sleep(0)
             self._handler.cancel()
             await runner.cleanup()
 

@@ -46,7 +46,7 @@ async def test_two_workers_tell_every_event_once(server: NatsServer) -> None:
         assert all(each["polls_per_second"] > 0 for each in status["workers"])
         messages = await fleet.finish()
         assert fleet.audit(messages) == {}
-        assert fleet.longest_gap(began + 0.5) < 2 * 0.5
+        assert fleet.longest_gap(began + 0.5) < 5 * 0.5
         assert {each["by"] for each in messages} == {"one", "two"}
         assert sum(not each["events"] for each in messages) <= 3 * len(fleet.sandbox.organizations)
         assert len(messages) < sum(map(len, fleet.polls.values()))
@@ -144,7 +144,7 @@ async def test_a_worker_joins_and_leaves_without_a_gap(server: NatsServer) -> No
         await fleet.until(lambda: fleet.holds(two=8), 1.5)
         await asyncio.sleep(1)
         assert fleet.audit(await fleet.finish()) == {}
-        assert fleet.longest_gap(began) <= 3 * 0.5
+        assert fleet.longest_gap(began) < 5 * 0.5
 
 
 @pytest.mark.parametrize("fault", ["frozen", "killed"])
