@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 try:
     from opentelemetry import context as otel_context
     from opentelemetry import metrics, propagate, trace
-except ImportError as error:
-    raise ImportError('OpenTelemetry needs its extra: pip install "calls-in-progress-async[otel]"') from error
+except ImportError as _error:
+    raise ImportError('OpenTelemetry needs its extra: pip install "calls-in-progress-async[otel]"') from _error
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode, TracerProvider

@@ -97,7 +97,7 @@ class Fleet:
         )
         validation.check_number("interval", interval, "seconds", above=True)
         check_lease(lease)
-        self.worker = uuid.uuid4().hex[:8] if worker is None else check_name("worker", worker)
+        self.worker: str = uuid.uuid4().hex[:8] if worker is None else check_name("worker", worker)
         """The id of this worker."""
         self._client = client
         self._source = organizations if callable(organizations) else list(_checked(organizations))

@@ -21,7 +21,7 @@ try:
 except ImportError:  # pragma: no cover - the test extra has nats-py
     raise ImportError("A fleet needs nats-py: pip install 'calls-in-progress-async[fleet]'") from None
 
-logger = logging.getLogger("calls_in_progress_async.fleet")
+logger: logging.Logger = logging.getLogger("calls_in_progress_async.fleet")
 
 OLDEST_SERVER = (2, 11)
 """Clustered compare-and-set of older servers had races, and 2.9 has no ``multi_last``."""

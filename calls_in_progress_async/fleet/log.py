@@ -19,7 +19,7 @@ from .jetstream import JetStream
 from .log_settings import LogSettings
 from .log_values import Consumer, Stored, StreamState
 
-logger = logging.getLogger("calls_in_progress_async.fleet")
+logger: logging.Logger = logging.getLogger("calls_in_progress_async.fleet")
 
 _PROBE = 0.3
 """Seconds between two questions to a log that does not respond."""
@@ -36,7 +36,7 @@ class Log:
         self.settings = settings
         self.on_change: Callable[[bool], object] = bool
         """Called when the log stops or begins to respond, with False; with True after a reconnect."""
-        self.jetstream = JetStream(settings, lambda: self.on_change(True))
+        self.jetstream: JetStream = JetStream(settings, lambda: self.on_change(True))
         self._responds = asyncio.Event()
         self._responds.set()
         self._probe: asyncio.Task[None] | None = None

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -73,7 +73,7 @@ class LogMessage(msgspec.Struct, kw_only=True):
     """Numbers of the last events of calls that have ended lately, for calls that come back."""
 
 
-encode = msgspec.json.Encoder().encode
+encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Return a message as JSON."""
 _decoder = msgspec.json.Decoder(LogMessage)
 

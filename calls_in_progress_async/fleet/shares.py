@@ -25,7 +25,7 @@ class RateShares:
         self._rate_limits = rate_limits
         self._token_of = token_of
         self._tokens: dict[Organization, str] = {}
-        self.share = 1.0
+        self.share: float = 1.0
         """This worker's share of all organizations."""
 
     async def learn(self, organizations: Collection[Organization]) -> None:

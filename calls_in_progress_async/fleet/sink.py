@@ -54,7 +54,7 @@ class CommittingSink:
         is_fresh: Callable[[], bool],
         on_refused: Callable[[FleetState], None],
     ) -> None:
-        self.counters = CommitCounters()
+        self.counters: CommitCounters = CommitCounters()
         self.error: BaseException | None = None
         self._log = log
         self._by = by

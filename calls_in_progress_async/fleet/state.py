@@ -59,15 +59,17 @@ class FleetState(OrganizationState):
             stored: The last message of the subject.
             epoch: The Unix time at which the loop's clock read 0.
         """
+        watched: OrganizationState = self  # whose attributes these are, for type checkers
         before, missed = self.calls.calls, self.calls.missed_polls_before_end
         self.must_write = self.must_write or stored.sequence != self.sequence
         self.is_doubtful, self.sequence = False, stored.sequence
         if not stored.body:
-            self.rev, self.known, self.ended, self.failed = 0, {}, {}, False
-            self.calls = CallSet(missed)
+            self.rev, self.known, self.ended = 0, {}, {}
+            watched.failed, watched.calls = False, CallSet(missed)
             return
         message = decode(stored.body)
-        self.rev, self.failed, self.ended, self.written_at = message.rev, message.failed, message.ended, message.at
+        self.rev, self.ended, self.written_at = message.rev, message.ended, message.at
+        watched.failed = message.failed
         self.known = {name: call._replace(at=call.at or stored.sequence) for name, call in message.calls.items()}
         seen = self.last_response_at
         digests = {name: call.digest for name, call in self.known.items()}

@@ -23,7 +23,7 @@ from .shares import RateShares
 from .sink import CommittingSink
 from .state import FleetState
 
-logger = logging.getLogger("calls_in_progress_async.fleet")
+logger: logging.Logger = logging.getLogger("calls_in_progress_async.fleet")
 
 _TICK = 0.1
 """Seconds between two looks at the clock."""
@@ -64,7 +64,7 @@ class Worker:
         self._leaving = False
         self.error: BaseException | None = None
         """The error that ends the worker."""
-        self.ended = asyncio.Event()
+        self.ended: asyncio.Event = asyncio.Event()
         """Set when the worker cannot go on."""
 
     def use(self, poller: Poller, sink: CommittingSink, schedule: Schedule[Any]) -> None:

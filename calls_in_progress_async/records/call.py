@@ -274,8 +274,8 @@ _JSON = {
 }
 """The type of each key in JSON."""
 CALL_FORMAT = RecordFormat(Call, _JSON, spare={"keypresses": "key presses"})
-_KNOWN = frozenset(_JSON)
-CALL_KEYS = _KNOWN - {"custom_data"}
+_KNOWN: frozenset[str] = frozenset(_JSON)
+CALL_KEYS: frozenset[str] = _KNOWN - {"custom_data"}
 """The keys in JSON of a call's fields, custom data aside."""
 
 _set_problems = vars(Record)["_problems"].__set__

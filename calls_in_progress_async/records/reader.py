@@ -86,8 +86,13 @@ class RecordFormat(Generic[T]):
     def __init__(self, kind: type[T], hints: Mapping[str, Any], spare: Mapping[str, str]) -> None:
         self._hints = hints
         self._spare = spare
-        self.plain_row, self.fill_plain, self.make_plain = self._compile(kind, _PLAIN)
-        self.loose_row, self.fill_loose, self.make_loose = self._compile(kind, _LOOSE)
+        plain, loose = self._compile(kind, _PLAIN), self._compile(kind, _LOOSE)
+        self.plain_row: type[Any] = plain[0]
+        self.fill_plain: Callable[..., T] = plain[1]
+        self.make_plain: Make[T] = plain[2]
+        self.loose_row: type[Any] = loose[0]
+        self.fill_loose: Callable[..., T] = loose[1]
+        self.make_loose: Make[T] = loose[2]
 
     def _compile(
         self, kind: type[T], spellings: Mapping[Any, _Spelling]
@@ -130,7 +135,7 @@ class Reader(Generic[T]):
     def __init__(self, record_format: RecordFormat[T]) -> None:
         self._format = record_format
         self._make = record_format.make_plain
-        self.structured = 0
+        self.structured: int = 0
         """Number of records read field by field."""
 
     def read(self, payload: bytes, place: str, index: int | None = None) -> T:

@@ -22,7 +22,6 @@ from .payloads import Fields, found_call
 from .settings import SandboxSettings
 from .simulation import Action, SimulatedOrganization, Simulation
 
-
 _ACCEPT_STEPS = 4
 """Steps of the loop after which an accepted connection is known to aiohttp, amply."""
 

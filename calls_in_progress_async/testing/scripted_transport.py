@@ -59,7 +59,7 @@ class ScriptedTransport:
 
     def __init__(self, *script: Script) -> None:
         self.requests: list[SentRequest] = []
-        self.closed = False
+        self.closed: bool = False
         self._script: list[ScriptedResponse] = []
         self._unexpected = 0
         self.add(*script)

@@ -35,7 +35,7 @@ class VirtualClock:
     """
 
     def __init__(self, now: float = START) -> None:
-        self.now = now
+        self.now: float = now
         self._unix_offset = UNIX_START - now
         self._threads = 0
         self._loopback: socket.socket | None = None
@@ -149,7 +149,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = VirtualClock()
+        self.clock: VirtualClock = VirtualClock()
         self.clock.attach(self)
 
     @property
