@@ -155,6 +155,18 @@ async def test_nothing_is_written_while_others_may_have_taken_over() -> None:
         assert world.state.is_doubtful
         assert world.state.must_write
         assert world.state.responses == 0
+        assert world.refused == []
+
+
+async def test_a_refused_message_is_the_last_of_its_poll() -> None:
+    """The other messages of a large poll would be refused too, and the organization is polled again once."""
+    world = World()
+    await world.poll(1.0)
+    world.log.messages.append(world.log.messages[-1])
+    await world.poll(2.0, "A", "B", "C", "D", "E")
+    assert world.refused == [world.state]
+    assert world.sink.counters.refused == 1
+    assert world.kinds == [[], []]
 
 
 async def test_polls_pause_while_writing_is_impossible() -> None:
