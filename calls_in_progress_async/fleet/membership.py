@@ -31,12 +31,11 @@ def assign(members: Collection[str], shards: int) -> dict[int, str]:
     held = dict.fromkeys(members, 0)
     owners: dict[int, str] = {}
     for shard in range(shards):
-        for member in sorted(held, key=lambda each: _weight(each, shard)):
-            if held[member] < least or (held[member] == least and extra > 0):
-                extra -= held[member] == least
-                held[member] += 1
-                owners[shard] = member
-                break
+        with_room = [each for each, number in held.items() if number < least or (number == least and extra > 0)]
+        owner = min((_weight(each, shard), each) for each in with_room)[1]
+        extra -= held[owner] == least
+        held[owner] += 1
+        owners[shard] = owner
     return owners
 
 

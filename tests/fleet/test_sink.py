@@ -1,0 +1,207 @@
+"""The findings of polls, written to a log in memory that refuses what is out of date."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from attrs import define, field
+
+from calls_in_progress_async import Organization
+from calls_in_progress_async.errors import ServerError
+from calls_in_progress_async.fleet.errors import SupersededCommitError
+from calls_in_progress_async.fleet.log_settings import LogSettings
+from calls_in_progress_async.fleet.log_values import Stored
+from calls_in_progress_async.fleet.message import decode
+from calls_in_progress_async.fleet.sink import CommittingSink
+from calls_in_progress_async.fleet.state import FleetState
+from calls_in_progress_async.watch.listing import Listing, read
+
+ORGANIZATION = Organization.advertiser(25)
+SUBJECT = "cip.t.events.0.advertiser.25"
+INTERVAL = 1.0
+
+
+@define
+class MemoryLog:
+    """The messages of one subject; the sequence of a message is its number."""
+
+    messages: list[bytes] = field(factory=list)
+    responds: bool = True
+    max_payload: int = 2000
+    settings: LogSettings = field(factory=lambda: LogSettings(servers="nats://127.0.0.1:1", name="t", shards=1))
+
+    async def last(self, subject: str) -> Stored:
+        return Stored(len(self.messages), self.messages[-1]) if self.messages else Stored()
+
+    async def commit(self, subject: str, body: bytes, after: int, may_write: Any) -> int:
+        if after != len(self.messages) or not may_write():
+            raise SupersededCommitError
+        self.messages.append(body)
+        return len(self.messages)
+
+
+class World:
+    """A sink on a log in memory, and the state of one organization."""
+
+    def __init__(self) -> None:
+        self.log = MemoryLog()
+        self.is_fresh = True
+        self.refused: list[FleetState] = []
+        log: Any = self.log
+        self.sink = CommittingSink(
+            log, by="me", interval=INTERVAL, is_fresh=lambda: self.is_fresh, on_refused=self.refused.append
+        )
+        self.state = new_state()
+
+    async def poll(self, now: float, *names: str) -> None:
+        await self.sink.on_listing(self.state, listing_of(*names, last=self.state.calls.listing), now)
+
+    @property
+    def kinds(self) -> list[list[str]]:
+        """The kinds of events of each message."""
+        return [[event["kind"] for event in json.loads(body)["events"]] for body in self.log.messages]
+
+
+def new_state() -> FleetState:
+    return FleetState(ORGANIZATION, 0.0, subject=SUBJECT)
+
+
+def listing_of(*names: str, last: Listing | None = None) -> Listing:
+    calls = [{"transaction_id": name} for name in names]
+    return read(json.dumps({"current_calls": calls}).encode(), last, strict=False)
+
+
+async def test_a_poll_is_written_if_anything_is_new() -> None:
+    """The first poll is written in any case, and an unchanged organization costs no message."""
+    world = World()
+    await world.poll(1.0)
+    await world.poll(2.0)
+    await world.poll(3.0, "A")
+    await world.poll(4.0, "A")
+    assert world.kinds == [[], ["call_started"]]
+    counters = world.sink.counters
+    assert (counters.commits, counters.events, counters.refused) == (2, 1, 0)
+    assert counters.bytes == sum(map(len, world.log.messages))
+
+
+async def test_a_quiet_organization_is_written_before_its_last_message_is_trimmed() -> None:
+    """A message older than half of the log's age is followed by another without events."""
+    world = World()
+    await world.poll(1.0, "A")
+    world.state.written_at -= world.log.settings.max_age / 2 + 1
+    await world.poll(2.0, "A")
+    await world.poll(3.0, "A")
+    assert world.kinds == [["call_started"], []]
+
+
+async def test_a_large_poll_takes_several_messages() -> None:
+    """Each message follows the one before, and the last one has the whole state."""
+    world = World()
+    await world.poll(1.0, "A", "B", "C", "D", "E")
+    assert len(world.log.messages) > 1
+    assert [kind for kinds in world.kinds for kind in kinds] == ["call_started"] * 5
+    assert set(decode(world.log.messages[-1]).calls) == {"A", "B", "C", "D", "E"}
+
+
+async def test_an_outage_begins_and_ends() -> None:
+    """The beginning names the class of the error, and the end the seconds without good responses."""
+    world = World()
+    await world.poll(1.0)
+    error = ServerError("down")
+    assert world.state.fail(error)
+    await world.sink.on_failure(world.state, error, 2.0)
+    await world.poll(4.5)
+    assert world.kinds == [[], ["organization_failed"], ["organization_recovered"]]
+    failed, recovered = (decode(body) for body in world.log.messages[1:])
+    assert (failed.failed, failed.events[0].error) == (True, "ServerError")
+    assert (recovered.failed, recovered.events[0].gap) == (False, 3.5)
+
+
+async def test_a_successor_tells_of_a_long_gap_only() -> None:
+    """More than 2.5 intervals since the last message are a gap in what the fleet saw."""
+    for gap, kinds in ((2.5, []), (2.6, ["organization_resumed"])):
+        world = World()
+        world.state.resumed = True
+        await world.poll(gap)
+        assert world.kinds == [kinds]
+
+
+async def test_a_refused_write_is_followed_by_a_reload() -> None:
+    """Another worker has written: the organization is doubtful, is polled again soon, and goes on from the log."""
+    world = World()
+    await world.poll(1.0, "A")
+    world.log.messages.append(world.log.messages[-1])
+    await world.poll(2.0, "A", "B")
+    assert world.refused == [world.state]
+    assert (world.sink.counters.refused, world.state.is_doubtful, world.state.must_write) == (1, True, True)
+    await world.sink.settle(world.state)
+    assert (world.sink.counters.reloads, world.state.is_doubtful, world.state.sequence) == (1, False, 2)
+    await world.poll(3.0, "A", "B")
+    assert world.kinds == [["call_started"], ["call_started"], ["call_started"]]
+    assert set(decode(world.log.messages[-1]).calls) == {"A", "B"}
+
+
+async def test_nothing_is_written_while_others_may_have_taken_over() -> None:
+    """Neither a poll nor an outage is written; the organization is reloaded first, and then written."""
+    for failing in (False, True):
+        world = World()
+        world.is_fresh = False
+        if failing:
+            await world.sink.on_failure(world.state, ServerError("down"), 1.0)
+        else:
+            await world.poll(1.0, "A")
+        assert world.log.messages == []
+        assert world.state.is_doubtful
+        assert world.state.must_write
+        assert world.state.responses == 0
+        assert world.refused == []
+
+
+async def test_a_refused_message_is_the_last_of_its_poll() -> None:
+    """The other messages of a large poll would be refused too, and the organization is polled again once."""
+    world = World()
+    await world.poll(1.0)
+    world.log.messages.append(world.log.messages[-1])
+    await world.poll(2.0, "A", "B", "C", "D", "E")
+    assert world.refused == [world.state]
+    assert world.sink.counters.refused == 1
+    assert world.kinds == [[], []]
+
+
+async def test_polls_pause_while_writing_is_impossible() -> None:
+    """A worker polls only while the log responds and its own beats come back."""
+    world = World()
+    paused = []
+    for world.log.responds, world.is_fresh in ((True, True), (True, False), (False, True), (False, False)):
+        paused.append(world.sink.paused)
+    assert paused == [False, True, True, True]
+
+
+async def test_a_doubtful_organization_is_settled_before_its_poll() -> None:
+    """The fetch compares with the listing after the reload; an organization that is not held is just fetched."""
+    world = World()
+    fetched: list[tuple[bool, Listing | None]] = []
+
+    async def fetch(organization: Organization, last: Listing | None) -> Listing:
+        fetched.append((world.state.is_doubtful, last))
+        return listing_of("A")
+
+    states: dict[Organization, FleetState] = {}
+    settled_fetch = world.sink.settle_before(fetch, states.get)
+    old = listing_of("B")
+    await settled_fetch(ORGANIZATION, old)
+    states[ORGANIZATION] = world.state
+    await settled_fetch(ORGANIZATION, old)
+    world.state.doubt(write=False)
+    await settled_fetch(ORGANIZATION, old)
+    assert fetched == [(False, old), (False, old), (False, None)]
+    assert world.sink.counters.reloads == 1
+
+
+async def test_the_error_that_ends_polling_is_kept() -> None:
+    """The worker raises the error later."""
+    world = World()
+    error = RuntimeError("bug")
+    world.sink.on_end(error)
+    assert world.sink.error is error

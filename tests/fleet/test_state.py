@@ -1,0 +1,41 @@
+"""Events of payloads that cannot be told in plain JSON."""
+
+from __future__ import annotations
+
+import json
+
+from calls_in_progress_async import Organization
+from calls_in_progress_async.fleet.log_values import Stored
+from calls_in_progress_async.fleet.state import FleetState
+from calls_in_progress_async.watch.listing import read
+
+
+def events_of(state: FleetState, sequence: int, *calls: bytes) -> list[dict[str, object]]:
+    """Poll a list of calls, and return the events as they are committed."""
+    listing = read(b'{"current_calls": [%b]}' % b", ".join(calls), state.calls.listing, strict=False)
+    draft = state.draft([state.event_of(delta) for delta in state.apply(listing, 1.0)], "me", 5.0)
+    state.accept(draft, sequence, 5.0)
+    events: list[dict[str, object]] = json.loads(draft.body)["events"]
+    return events
+
+
+def test_a_call_with_a_number_that_is_no_json_is_told_without_payload() -> None:
+    """The start, the change and the end of the call are all told; the end names the last message with a payload."""
+    state = FleetState(Organization.advertiser(25), 0.0, subject="cip.t.events.0.advertiser.25")
+    (started,) = events_of(state, 10, b'{"transaction_id": "A", "call_status": "ringing"}')
+    (changed,) = events_of(state, 11, b'{"transaction_id": "A", "call_status": "bridged", "x": NaN}')
+    (ended,) = events_of(state, 12)
+    assert [each["kind"] for each in (started, changed, ended)] == ["call_started", "call_changed", "call_ended"]
+    assert ["call" in each for each in (started, changed, ended)] == [True, False, False]
+    assert changed["previous_at"] == ended["call_at"] == 10
+    assert "call_at" not in changed
+
+
+def test_a_reload_keeps_the_time_of_the_last_poll_of_this_process() -> None:
+    """A gap counts from the last good response, even if the last message of the log is older."""
+    state = FleetState(Organization.advertiser(25), 0.0, subject="cip.t.events.0.advertiser.25")
+    listing = read(b'{"current_calls": []}', None, strict=False)
+    state.apply(listing, 50.0)
+    draft = state.draft([], "me", 5.0)
+    state.learn(Stored(3, draft.body), 0.0)
+    assert (state.last_response_at, state.resumed, state.sequence, state.rev) == (50.0, True, 3, 1)
