@@ -64,6 +64,14 @@ async def log_with(server: NatsServer, name: str, *messages: tuple[LogEvent, ...
 
 async def test_a_change_has_both_states_of_the_call(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A payload no longer in memory is read from the log."""
+    read = []
+    message_at = Log.message_at
+
+    async def record(self: Log, sequence: int) -> bytes | None:
+        read.append(sequence)
+        return await message_at(self, sequence)
+
+    monkeypatch.setattr(Log, "message_at", record)
     monkeypatch.setattr("calls_in_progress_async.fleet.events._PAYLOADS_KEPT", 1)
     messages = (
         (event("call_started", "A", "ringing"),),
@@ -80,6 +88,7 @@ async def test_a_change_has_both_states_of_the_call(server: NatsServer, monkeypa
     assert (changed.previous.call_status, changed.call.call_status) == ("ringing", "bridged")
     assert set(changed.changes) == {"call_status"}
     assert found[0].changes == {}
+    assert read == [1]
     assert repr(changed) == "FleetEvent(call_changed, 'advertiser:25', rev=3)"
 
 

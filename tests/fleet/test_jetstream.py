@@ -12,7 +12,7 @@ import nats
 import pytest
 from fleet.nats_server import NatsServer
 
-from calls_in_progress_async.fleet.errors import FleetError, LogUnavailableError
+from calls_in_progress_async.fleet.errors import FleetError, LogUnavailableError, SupersededCommitError
 from calls_in_progress_async.fleet.jetstream import JetStream
 from calls_in_progress_async.fleet.log_settings import LogSettings
 
@@ -92,6 +92,31 @@ async def test_a_message_is_read_by_its_sequence(server: NatsServer) -> None:
         sequence = await jetstream.publish(SUBJECT.format("sequences"), b"one", 0)
         assert await jetstream.message_at(sequence) == b"one"
         assert await jetstream.message_at(sequence + 1) is None
+
+
+async def test_a_write_after_an_older_message_is_refused(server: NatsServer) -> None:
+    """The last message of a subject stays; a subject without messages has sequence 0."""
+    subject = SUBJECT.format("stale")
+    async with connection(server, "stale") as jetstream:
+        await jetstream.create_stream()
+        assert await jetstream.last(subject) == (0, b"")
+        sequence = await jetstream.publish(subject, b"one", 0)
+        with pytest.raises(SupersededCommitError):
+            await jetstream.publish(subject, b"two", 0)
+        assert await jetstream.last(subject) == (sequence, b"one")
+
+
+async def test_beats_are_passed_on(server: NatsServer) -> None:
+    """Every connection of a fleet hears the beats."""
+    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    async def hear(beat: bytes) -> None:
+        heard.set_result(beat)
+
+    async with connection(server, "beats") as jetstream:
+        await jetstream.hear_beats(hear)
+        await jetstream.send_beat(b"beat")
+        assert await heard == b"beat"
 
 
 async def test_a_shard_with_too_many_organizations_is_an_error(server: NatsServer) -> None:
