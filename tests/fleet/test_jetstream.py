@@ -104,6 +104,7 @@ async def test_a_write_after_an_older_message_is_refused(server: NatsServer) -> 
         with pytest.raises(SupersededCommitError):
             await jetstream.publish(subject, b"two", 0)
         assert await jetstream.last(subject) == (sequence, b"one")
+        assert await jetstream.last_of_shard(0) == {subject: (sequence, b"one")}
 
 
 async def test_beats_are_passed_on(server: NatsServer) -> None:
