@@ -98,7 +98,7 @@ class JetStream:
         callbacks = {"error_cb": self._on_error, "reconnected_cb": self._on_reconnected}
         try:
             await self._client.connect(list(self._settings.servers), **options, **callbacks, allow_reconnect=False)
-        except (nats.errors.Error, OSError, TimeoutError, ValueError, TypeError) as error:
+        except (nats.errors.Error, OSError, TimeoutError, ValueError, TypeError, ImportError) as error:
             await self.close()
             text = _text(error)
             if "auth" in text.lower():
@@ -106,7 +106,7 @@ class JetStream:
                     f"The NATS server rejects the connection ({text}): pass the right user, token or credentials file, "
                     'in the address or as connection={"user_credentials": FILE}.'
                 ) from error
-            if isinstance(error, ValueError | TypeError | FileNotFoundError | PermissionError):
+            if isinstance(error, ValueError | TypeError | ImportError | FileNotFoundError | PermissionError):
                 raise FleetError(f"Cannot connect to NATS ({text}): check servers and connection.") from error
             return False
         except asyncio.CancelledError:
@@ -132,7 +132,8 @@ class JetStream:
     async def close(self) -> None:
         """Close the connection, in 4 seconds at most: nats-py may hang while the server is away."""
         for step in (lambda: self._client.flush(1), self._client.close):
-            with suppress(nats.errors.Error, TimeoutError, OSError):
+            # nats-py asserts that a connection has begun; wrong arguments prevent the beginning.
+            with suppress(nats.errors.Error, AssertionError, TimeoutError, OSError):
                 await asyncio.wait_for(step(), WAIT)
 
     async def stream(self) -> StreamState | None:

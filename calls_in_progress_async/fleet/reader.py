@@ -47,11 +47,11 @@ class LogReader:
             FleetError: There is no such fleet.
         """
         try:
-            if self._fetch is None:
-                self._fetch = await self._open(number)
             if clock.now() - self._checked_at > _CHECK:
                 await self._check_loss()
                 self._checked_at = clock.now()
+            if self._fetch is None:
+                self._fetch = await self._open(number)
             return await self._fetch(number)
         except LogUnavailableError:
             await asyncio.sleep(_AGAIN)
@@ -77,7 +77,7 @@ class LogReader:
     async def _check_loss(self) -> None:
         """Compare the group's progress with the log's first message: a consumer skips trimmed messages silently."""
         consumer = await self._jetstream.consumer(self._group)
-        if consumer is None:  # deleted by hand: begin again
+        if consumer is None:  # a new group, or one deleted by hand: begin at the first message
             self._fetch = None
             return
         first = await self._first()
