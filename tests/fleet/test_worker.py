@@ -242,7 +242,8 @@ def test_a_log_that_cannot_be_read_ends_the_worker() -> None:
             bench.log.errors = {0: FleetError("shard 0"), 1: FleetError("shard 1")}
             await bench.worker.ended.wait()
             first = bench.worker.error
-            await asyncio.sleep(0.1)
+            bench.sink.error = ValueError("later")
+            await asyncio.sleep(1.0)
             assert isinstance(first, FleetError)
             assert bench.worker.error is first
 
