@@ -202,9 +202,10 @@ class Worker:
         self._update_shares()  # before the first request
         now = clock.now()
         seen = now - (clock.time_with_sleep() - self._seen.get(shard, clock.time_with_sleep() - 1e9))
-        for number, organization in enumerate(self._organizations.get(shard, ()), 1):
-            if self._held.get(shard) is not held:  # given up meanwhile
-                return
+        wanted = self._organizations.get(shard, ())
+        for number, organization in enumerate(wanted, 1):
+            if self._held.get(shard) is not held or self._organizations.get(shard) is not wanted:  # changed meanwhile
+                break
             if organization not in held:
                 subject = self._log.settings.subject_of(organization)
                 state = FleetState(organization, now, CallSet(self._missed), subject=subject)
