@@ -263,6 +263,66 @@ def test_a_demo_on_a_terminal_is_drawn_twice_a_second(monkeypatch: pytest.Monkey
     assert "three workers" in shown.getvalue()
 
 
+class AuditedEvents:
+    """A log with given events, after which no event comes."""
+
+    told: tuple[tuple[str, str, int], ...] = ()
+
+    def __init__(self, servers: str, *, name: str, group: str) -> None:
+        assert (servers, name, group) == ("nats://log", "demo", "audit")
+        self._told = iter(self.told)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def ack(self) -> None:
+        """Acknowledge an event."""
+
+    async def __anext__(self) -> SimpleNamespace:
+        for kind, name, rev in self._told:
+            call = SimpleNamespace(transaction_id=name) if name else None
+            return SimpleNamespace(kind=kind, call=call, rev=rev, organization="network:1", ack=self.ack)
+        await asyncio.sleep(3600)
+        raise AssertionError("the audit waits for an hour")
+
+
+HISTORY = (("started", 5.0, "T1"), ("ended", 10.0, "T1"), ("started", 20.0, "T2"), ("ended", 99.0, "T2"))
+STARTED, ENDED = ("call_started", "T1", 1), ("call_ended", "T1", 3)
+
+
+@pytest.mark.parametrize(
+    ("told", "code", "report"),
+    [
+        ((STARTED, ENDED), 0, "2 events, 0 doubled, 0 out of order, 0 endings lost"),
+        ((STARTED, ("call_started", "T2", 2), ENDED), 0, "3 events, 0 doubled, 0 out of order, 0 endings lost"),
+        ((("organization_failed", "", 1), STARTED, ENDED), 0, "2 events, 0 doubled, 0 out of order, 0 endings lost"),
+        ((STARTED, *2 * (("call_changed", "T1", 2),), ENDED), 0, "4 events, 0 doubled, 0 out of order"),
+        ((STARTED, STARTED, ENDED), 1, "3 events, 1 doubled, 0 out of order, 0 endings lost"),
+        ((ENDED, STARTED), 1, "2 events, 0 doubled, 1 out of order, 0 endings lost"),
+        ((STARTED,), 1, "1 events, 0 doubled, 0 out of order, 1 endings lost"),
+        ((), 1, "0 events, 0 doubled, 0 out of order, 0 endings lost"),
+    ],
+    ids=["a call", "a recent end", "an outage", "two changes", "doubled", "out of order", "lost", "nothing"],
+)
+def test_the_audit_of_a_demo_counts_faults(
+    told: tuple[tuple[str, str, int], ...],
+    code: int,
+    report: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A fault, or a log without events, is a failure; an end within the last seconds may be missing."""
+    history = [SimpleNamespace(kind=kind, time=time, transaction_id=name) for kind, time, name in HISTORY]
+    sandbox: Any = SimpleNamespace(now=100.0, organizations=["network:1"], history=lambda _: history)
+    monkeypatch.setattr(calls_in_progress_async.fleet, "FleetEvents", AuditedEvents)
+    monkeypatch.setattr(AuditedEvents, "told", told)
+    assert virtual_clock.run(fleet_demo._audit("nats://log", sandbox)) == code
+    assert report in capsys.readouterr().out
+
+
 def test_a_virtual_loop_tells_the_time_of_its_clock() -> None:
     """The time of the loop moves with a sleep, and with a turn by hand."""
     with asyncio.Runner(loop_factory=virtual_clock.VirtualLoop) as runner:
