@@ -248,6 +248,26 @@ def test_a_demo_gives_up_on_a_server_that_tells_no_port(tmp_path: Path) -> None:
     assert virtual_clock.run(main) == pytest.approx(10.0)
 
 
+@pytest.mark.parametrize(("shards", "seconds"), [(4, 3.0), (0, 20.0)], ids=["all hold shards", "one holds none"])
+def test_a_demo_begins_once_all_workers_hold_shards(shards: int, seconds: float) -> None:
+    """A slow start of the workers takes nothing from the length, and a worker is waited for 20 seconds at most."""
+    heard = fleet_status.Workers(silent=3600)
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await heard.on_beat(beat("one", 0))
+        await heard.on_beat(beat("two", 0))
+        await heard.on_beat({**beat("three", 0), "shards": 0})
+        starting = asyncio.create_task(fleet_demo._start(heard))
+        await asyncio.sleep(2.75)
+        await heard.on_beat({**beat("three", 0), "shards": shards})
+        await starting
+        return loop.time() - began
+
+    assert virtual_clock.run(main) == seconds
+
+
 def test_a_demo_on_a_terminal_is_drawn_twice_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pictures have the title, and end after the seconds."""
     shown = live_console(monkeypatch, fleet_demo)
