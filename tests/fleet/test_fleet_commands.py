@@ -234,18 +234,19 @@ def test_a_demo_reports_a_server_that_ends_at_once(
     assert "the nats-server does not start" in capsys.readouterr().err
 
 
-def test_a_demo_gives_up_on_a_server_that_tells_no_port(tmp_path: Path) -> None:
-    """The file of ports stays empty for 10 seconds."""
+@pytest.mark.parametrize(("code", "seconds"), [(None, 10.0), (1, 0.0)], ids=["runs", "has ended"])
+def test_a_demo_gives_up_on_a_server_that_tells_no_port(code: int | None, seconds: float, tmp_path: Path) -> None:
+    """An empty file of ports is read for 10 seconds, and once only if the server has ended."""
     (tmp_path / "nats.ports").touch()
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
         began = loop.time()
         with pytest.raises(click.ClickException, match="does not start"):
-            await fleet_demo._address(SimpleNamespace(returncode=None), tmp_path)  # type: ignore[arg-type]
+            await fleet_demo._address(SimpleNamespace(returncode=code), tmp_path)  # type: ignore[arg-type]
         return loop.time() - began
 
-    assert virtual_clock.run(main) == pytest.approx(10.0)
+    assert virtual_clock.run(main) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(("shards", "seconds"), [(4, 3.0), (0, 20.0)], ids=["all hold shards", "one holds none"])
