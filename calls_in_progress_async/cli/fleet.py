@@ -126,12 +126,11 @@ async def _print_events(
     options = {"group": group, "accept_loss": accept_loss, **log}
     async with load_fleet().FleetEvents(options.pop("servers"), **options) as found:
         printed = 0
-        async for event in found:
+        while printed != limit:
+            event = await anext(found)
             write_json(_fields_of(event, show_numbers=show_numbers))
             await event.ack()
             printed += 1
-            if printed == limit:
-                break
     return ExitCode.OK
 
 
