@@ -53,6 +53,8 @@ _LARGE = 2**20
 """Bytes of a body from which all values are counted; in a smaller body, those of one window in eight."""
 _BYTES_A_VALUE = 20
 """Least bytes for a key and a value, on average, in a body with more than MAX_ENTRIES values."""
+_BYTES_AN_ESCAPE = 8
+"""Least bytes for an escape in a text, on average, in a body with more than MAX_READ_EACH bytes."""
 
 
 class StructuredCalls(NamedTuple):
@@ -145,14 +147,16 @@ def _without_mark(body: bytes) -> bytes:
 
 
 def _check_density(body: bytes) -> None:
-    """Refuse a body of tiny values, since decoding them takes far longer than decoding calls.
+    """Refuse a body of tiny values or of escapes, since decoding them takes far longer than decoding calls.
 
     Raises:
-        BoundsError: The body has too many values.
+        BoundsError: The body has too many values or escapes.
     """
     most_values = MAX_ENTRIES + len(body) // _BYTES_A_VALUE
     if _count_values(body) > most_values or (len(body) > _LARGE and body.count(b"{") > MAX_OBJECTS):
         raise BoundsError("", "the body has too many values for its size")
+    if len(body) > MAX_READ_EACH and body.count(b"\\") > len(body) // _BYTES_AN_ESCAPE:
+        raise BoundsError("", "the body has too many escapes for its size")
 
 
 def _check_strict_size(body: bytes) -> None:

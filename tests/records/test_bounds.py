@@ -126,11 +126,12 @@ REFUSED: list[tuple[str, Callable[..., object], bytes, bool, str]] = [
     ("a bad field in a large body", structure_calls, ONE_CALL % b'{"city":[],"x":"%b"}' % (b"y" * LARGE), False, EACH),
     ("a large update", structure_update, b'{"x":"%b"}' % (b"y" * LARGE), False, EACH),
     ("values in strict mode", structure_calls, listing(b"{%b}" % UNKNOWN, 6 * MIB), True, "too many for strict mode"),
+    ("escapes", structure_calls, ONE_CALL % b'{"x":"%b"}' % (b"\\n" * LARGE), False, "too many escapes"),
     ("loose JSON", structure_calls, ONE_CALL % b'{"x":NaN,"y":"%b"}' % (b"y" * MIB), False, "to read tolerantly"),
 ]  # fmt: skip
 LISTINGS_REFUSED: list[tuple[str, bytes, str]] = [
     ("a long entry", ONE_CALL % b'{"x":"%b"}' % (b"y" * MIB), f"{ENTRY} 1,048,576 bytes"),
-    ("many values", ONE_CALL % b'{"x":[%b1]}' % (b"10000000000000000000," * 50_001), ENTRY),
+    ("many values", ONE_CALL % b'{"x":[%b1]}' % (b"100000000000000000," * 50_001), f"{ENTRY} 50,000 values"),
     ("no ids", listing(b'{"x":"%b"}' % (b"y" * 60_000), 16 * MIB), STEPS),
     ("loose ids", listing(b'{"transaction_id":NaN,"a":"bbbb"}', 150_000), STEPS),
     ("lists for ids", listing(b'{"transaction_id":[]}', 5_000 * 22), STEPS),
@@ -157,6 +158,23 @@ def test_a_listing_over_a_bound_is_refused(body: bytes, bound: str) -> None:
     for last in (None, before):
         with pytest.raises(BoundsError, match=bound):
             read_listing(body, last, strict=False)
+
+
+def test_a_long_entry_among_known_ones_is_read() -> None:
+    """The listing has both the known entry and the new one of 60 kB."""
+    known = b'{"transaction_id":"A","x":"%b"}' % (b"y" * 200_000)
+    new = b'{"transaction_id":"B","x":"%b"}' % (b"y" * 60_000)
+    before = read_listing(ONE_CALL % known, None, strict=False)
+    after = read_listing(ONE_CALL % (known + b"," + new), before, strict=False)
+    assert [entry.identity for entry in after.entries] == ["A", "B"]
+
+
+def test_a_long_response_to_an_update_without_the_call_is_unreadable() -> None:
+    """The response may be an error, so the update is not reported as done."""
+    body = b'{"errors": {"class": "RecordInvalid"}, "x": "%b"}' % (b"y" * 2**18)
+    with pytest.raises(PayloadError, match="has no call, but more than 262,144 bytes"):
+        structure_update(body, strict=False)
+    assert structure_update(b'{"x": "%b"}' % (b"y" * 1000), strict=False).calls == ()
 
 
 def test_custom_data_of_too_many_values_are_a_problem() -> None:
