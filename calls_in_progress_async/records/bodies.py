@@ -8,13 +8,13 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 from . import lenient_json
+from .budget import Budget
 from .call import CALL_FORMAT, Call, call_reader, check_strictly
 from .codec import (
     ABSENT,
     UNREADABLE,
     Absent,
     BoundsError,
-    Budget,
     Json,
     PayloadError,
     Problem,

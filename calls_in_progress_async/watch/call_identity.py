@@ -8,10 +8,10 @@ from hashlib import blake2b
 from typing import Any, NamedTuple, cast
 
 from ..records.bodies import MAX_STEPS, try_decode_all
+from ..records.budget import Budget
 from ..records.codec import (
     STEPS_A_RECORD,
     BoundsError,
-    Budget,
     Part,
     PayloadError,
     Scalar,

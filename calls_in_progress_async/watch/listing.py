@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..records.bodies import MAX_STEPS, split, split_tolerantly
+from ..records.budget import Budget
 from ..records.call import call_reader, check_strictly, structure_call
-from ..records.codec import BoundsError, Budget, PayloadError
+from ..records.codec import BoundsError, PayloadError
 from .call_identity import identities_of, identity_of, identity_of_object
 from .call_state import ListedCall
 

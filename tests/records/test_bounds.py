@@ -127,6 +127,7 @@ REFUSED: list[tuple[str, Callable[..., object], bytes, bool, str]] = [
     ("a large update", structure_update, b'{"x":"%b"}' % (b"y" * LARGE), False, EACH),
     ("values in strict mode", structure_calls, listing(b"{%b}" % UNKNOWN, 6 * MIB), True, "too many for strict mode"),
     ("escapes", structure_calls, ONE_CALL % b'{"x":"%b"}' % (b"\\n" * LARGE), False, "too many escapes"),
+    ("a number", structure_calls, ONE_CALL % b'{"city":[],"n":1e999,"y":"%b"}' % (b"y" * 3 * MIB), False, STEPS),
     ("loose JSON", structure_calls, ONE_CALL % b'{"x":NaN,"y":"%b"}' % (b"y" * MIB), False, "to read tolerantly"),
 ]  # fmt: skip
 LISTINGS_REFUSED: list[tuple[str, bytes, str]] = [
