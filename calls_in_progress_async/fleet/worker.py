@@ -208,7 +208,9 @@ class Worker:
                 break
             if organization not in held:
                 subject = self._log.settings.subject_of(organization)
-                state = FleetState(organization, now, CallSet(self._missed), subject=subject)
+                state = FleetState(
+                    organization=organization, added_at=now, calls=CallSet(self._missed), subject=subject
+                )
                 if subject in last:
                     state.learn(last[subject], at)
                     state.last_response_at = min(now, max(state.last_response_at, seen))

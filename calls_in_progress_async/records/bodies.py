@@ -8,8 +8,20 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar, cast
 
 from . import lenient_json
+from .budget import Budget
 from .call import CALL_FORMAT, Call, call_reader, check_strictly
-from .codec import ABSENT, UNREADABLE, Absent, Json, PayloadError, Problem, decode, decoder, make_part
+from .codec import (
+    ABSENT,
+    UNREADABLE,
+    Absent,
+    BoundsError,
+    Json,
+    PayloadError,
+    Problem,
+    decode,
+    decoder,
+    make_part,
+)
 from .record import SharedBody
 
 T = TypeVar("T")
@@ -24,20 +36,25 @@ MAX_ENTRIES = 20_000
 """Entries of a list. Each takes 2 microseconds or more to decode."""
 MAX_OBJECTS = 300_000
 """Objects of a body. Each may be an entry, and takes 0.15 microseconds to count."""
-MAX_STRUCTURED = 5_000
-"""Entries rejected by msgspec. Each takes 15 microseconds or more."""
-MAX_LENIENT_BODY = 2**20
-"""Bytes of a body in loose JSON: the standard library reads 20 MB a second or more."""
+MAX_STEPS = 100_000
+"""Steps of reading fields one by one. Each takes about half a microsecond: 5,000 entries that are no objects have as
+many steps, and 1,500 calls with an unreadable field among forty."""
+MAX_STRICT_VALUES = 250_000
+"""Values of a body in strict mode, which reads the custom data of every call at once."""
+MAX_READ_EACH = 2**23
+"""Bytes of a body with an unreadable field: each of its calls is read by itself, after the body as a whole."""
+MAX_LENIENT_BODY = 2**18
+"""Bytes of a body in loose JSON: the standard library reads 20 MB a second or more, and reads a value twice."""
+MAX_LENIENT_PARTS = 5_000
+"""Fields and entries of a body in loose JSON."""
 _SMALL = 2**17
 """Bytes of a body too small to be checked."""
 _LARGE = 2**20
 """Bytes of a body from which all values are counted; in a smaller body, those of one window in eight."""
 _BYTES_A_VALUE = 20
 """Least bytes for a key and a value, on average, in a body with more than MAX_ENTRIES values."""
-
-
-class BoundsError(PayloadError):
-    """A body has more content than fits into one step of the event loop."""
+_BYTES_AN_ESCAPE = 8
+"""Least bytes for an escape in a text, on average, in a body with more than MAX_READ_EACH bytes."""
 
 
 class StructuredCalls(NamedTuple):
@@ -97,13 +114,18 @@ def _split(plain: bytes) -> tuple[str, list[Any]] | None:
 
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
     """Split a body as `split` does; unless ``strict``, also a body in loose JSON."""
+    if strict:
+        _check_strict_size(body)
     try:
         return split(body)
     except BoundsError:
         raise
     except PayloadError as error:
-        if strict or len(body) > MAX_LENIENT_BODY:
+        if strict:
             raise
+        if len(body) > MAX_LENIENT_BODY:
+            reason = f"{error.reason}, and has more than {MAX_LENIENT_BODY:,} bytes, too many to read tolerantly"
+            raise BoundsError(error.path, reason) from None
         with suppress(ValueError, RecursionError):
             if (found := _split_leniently(body)) is not None:
                 return found
@@ -111,7 +133,7 @@ def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | No
 
 
 def _split_leniently(body: bytes) -> tuple[str, list[bytes]] | None:
-    fields = lenient_json.cut(body, MAX_STRUCTURED)
+    fields = lenient_json.cut(body, MAX_LENIENT_PARTS)
     for key in _LIST_KEYS:
         if isinstance(entries := fields.get(key), list):
             return key, entries
@@ -125,14 +147,21 @@ def _without_mark(body: bytes) -> bytes:
 
 
 def _check_density(body: bytes) -> None:
-    """Refuse a body of tiny values, since decoding them takes far longer than decoding calls.
+    """Refuse a body of tiny values or of escapes, since decoding them takes far longer than decoding calls.
 
     Raises:
-        BoundsError: The body has too many values.
+        BoundsError: The body has too many values or escapes.
     """
     most_values = MAX_ENTRIES + len(body) // _BYTES_A_VALUE
     if _count_values(body) > most_values or (len(body) > _LARGE and body.count(b"{") > MAX_OBJECTS):
         raise BoundsError("", "the body has too many values for its size")
+    if len(body) > MAX_READ_EACH and body.count(b"\\") > len(body) // _BYTES_AN_ESCAPE:
+        raise BoundsError("", "the body has too many escapes for its size")
+
+
+def _check_strict_size(body: bytes) -> None:
+    if body.count(b",") > MAX_STRICT_VALUES:
+        raise BoundsError("", f"the body has more than {MAX_STRICT_VALUES:,} values, too many for strict mode")
 
 
 def _count_values(body: bytes) -> int:
@@ -164,6 +193,8 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
     plain = _without_mark(body)
     if len(plain) > _SMALL:
         _check_density(plain)
+    if strict:
+        _check_strict_size(plain)
     calls = _fill_all(plain)
     if calls is None:
         return structure_each(body, strict=strict)
@@ -213,24 +244,26 @@ def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
     Raises:
         PayloadError: As `split` and, in strict mode, for any unreadable field.
     """
+    if len(body) > MAX_READ_EACH:
+        raise BoundsError("", f"the body has more than {MAX_READ_EACH:,} bytes, too many to read its calls one by one")
     found = split_tolerantly(body, strict=strict)
     if found is None:
         return None
     key, entries = found
     calls: list[Call] = []
     problems: list[Problem] = []
-    reader = call_reader()
+    reader = call_reader(Budget(MAX_STEPS, key).spend)
     for index, entry in enumerate(map(bytes, entries)):
         try:
             call = reader.read(entry, key, None if key == _ONE_KEY else index)
             if strict:
                 check_strictly(call)
+        except BoundsError:
+            raise
         except PayloadError as error:
             if strict:
                 raise
             problems.append(Problem(error.path, error.reason))
         else:
             calls.append(call)
-        if reader.structured > MAX_STRUCTURED:
-            raise BoundsError(key, f"has more than {MAX_STRUCTURED:,} entries that cannot be read")
     return StructuredCalls(tuple(calls), tuple(problems))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast, get_type_hints
 
@@ -12,7 +12,7 @@ from attrs import field, fields, frozen
 from .. import clock, validation
 from ..frozen_dict import FrozenDict
 from ..phone_numbers import masked
-from .codec import Json, JsonFlag, PayloadError, Problem, Text, TextOrList, Time, parse_json
+from .codec import Json, JsonFlag, PayloadError, Problem, Text, TextOrList, Time, parse_json, spend_freely
 from .custom_data import (
     DEMOGRAPHICS,
     CustomData,
@@ -21,6 +21,7 @@ from .custom_data import (
     entry_of,
     read_custom_data,
     read_plain_custom_data,
+    refuse_custom_data,
 )
 from .json_values import json_ready
 from .meaning import canonical
@@ -226,9 +227,9 @@ def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
     return call
 
 
-def call_reader() -> Reader[Call]:
-    """Make a reader for the calls of one body."""
-    return Reader(CALL_FORMAT)
+def call_reader(spend: Callable[[int], None] = spend_freely) -> Reader[Call]:
+    """Make a reader for the calls of one body, which spends the steps of reading field by field."""
+    return Reader(CALL_FORMAT, spend)
 
 
 def check_strictly(call: Call) -> None:
@@ -248,10 +249,13 @@ def meaning(payload: bytes) -> object:
 
 def _read_custom(call: Call) -> CustomData:
     unread = _get_custom_data(call)
-    custom = read_plain_custom_data(unread) if isinstance(unread, Json) else None
+    custom = (
+        refuse_custom_data(unread, call.path) or read_plain_custom_data(unread) if isinstance(unread, Json) else None
+    )
     if custom is None:
         value = parse_json(bytes(unread)) if isinstance(unread, Json) else unread
         custom = read_custom_data(value, f"{call.path}.custom_data")
+    if custom.problems:
         _set_problems(call, (*getattr(call, "_problems", ()), *custom.problems))
     _set_custom(call, custom)
     return custom

@@ -14,6 +14,8 @@ from .json_values import json_text, type_name
 Demographic: TypeAlias = str | bool | None
 """The value of one demographic key."""
 
+MAX_VALUES = 20_000
+"""Values of the custom data of one call. Each takes about a microsecond."""
 DEMOGRAPHICS = "demographics_data"
 """The key of the demographics, among the custom fields."""
 
@@ -87,6 +89,18 @@ def _freeze(demographics: dict[str, Demographic]) -> FrozenDict[str, Demographic
     if "" in demographics.values():
         return FrozenDict({key: None if value == "" else value for key, value in demographics.items()})
     return FrozenDict(demographics)
+
+
+def refuse_custom_data(payload: Json, path: str) -> CustomData | None:
+    """Return the problem of custom data with more than `MAX_VALUES` values; None for fewer values.
+
+    Args:
+        payload: The JSON of the custom data.
+        path: The place of its call in the body.
+    """
+    if memoryview(payload).nbytes < MAX_VALUES or bytes(payload).count(b",") < MAX_VALUES:
+        return None
+    return CustomData(problems=(Problem(f"{path}.custom_data", f"has more than {MAX_VALUES:,} values"),))
 
 
 def read_custom_data(value: Any, path: str) -> CustomData:

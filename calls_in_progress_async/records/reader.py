@@ -18,6 +18,7 @@ from .codec import (
     Time,
     decoder,
     make_part,
+    spend_freely,
     structure_fields,
     structure_flag,
     structure_time,
@@ -110,14 +111,14 @@ class RecordFormat(Generic[T]):
         fill = make_filler(kind, values, names, ("row", "json", "place", "index"))
         return row, fill, make_filler(kind, values, names, ("json", "place", "index"), row="decode(json)")
 
-    def structure(self, payload: bytes, place: str, index: int | None) -> T:
+    def structure(self, payload: bytes, place: str, index: int | None, spend: Callable[[int], None]) -> T:
         """Read each field by itself; an unreadable field is None and becomes a problem.
 
         Raises:
             PayloadError: The payload is not an object.
         """
         path = place if index is None else f"{place}[{index}]"
-        values, problems = structure_fields(self._hints, payload, path)
+        values, problems = structure_fields(self._hints, payload, path, spend)
         row = self.plain_row(**{_name(key): value for key, value in values.items()})
         record = self.fill_plain(row, payload, place, index)
         if problems:
@@ -130,13 +131,17 @@ def _name(key: str) -> str:
 
 
 class Reader(Generic[T]):
-    """Reads the records of one body, which spells them all alike."""
+    """Reads the records of one body, which spells them all alike.
 
-    def __init__(self, record_format: RecordFormat[T]) -> None:
+    Args:
+        record_format: The ways to read a record.
+        spend: Called with the steps of reading field by field; without bound by default.
+    """
+
+    def __init__(self, record_format: RecordFormat[T], spend: Callable[[int], None] = spend_freely) -> None:
         self._format = record_format
         self._make = record_format.make_plain
-        self.structured: int = 0
-        """Number of records read field by field."""
+        self._spend = spend
 
     def read(self, payload: bytes, place: str, index: int | None = None) -> T:
         """Read one record.
@@ -148,6 +153,7 @@ class Reader(Generic[T]):
 
         Raises:
             PayloadError: The payload is not an object.
+            BoundsError: The body takes too many steps.
         """
         try:
             if not payload.isascii():
@@ -162,5 +168,4 @@ class Reader(Generic[T]):
             record = self._format.make_loose(payload, place, index)
             self._make = self._format.make_loose
             return record
-        self.structured += 1
-        return self._format.structure(payload, place, index)
+        return self._format.structure(payload, place, index, self._spend)

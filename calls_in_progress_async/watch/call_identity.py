@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from ..records.bodies import try_decode_all
-from ..records.codec import Part, PayloadError, parse_json, try_decode
+from ..records.bodies import MAX_STEPS, try_decode_all
+from ..records.budget import Budget
+from ..records.codec import (
+    STEPS_A_RECORD,
+    BoundsError,
+    Part,
+    PayloadError,
+    Scalar,
+    make_part,
+    parse_json,
+    spend_freely,
+    try_decode,
+)
 from ..records.json_values import json_text
 
 _RECORD, _TRAITS, _WHOLE, _ESCAPE = "~record:", "~traits:", "~whole:", "~:"
@@ -22,12 +33,18 @@ _TRAIT_FIELDS = (
     "start_time",
 )
 """Constant fields of a call, over all revisions of the API."""
+_BYTES_A_STEP = 128
+"""Bytes of a call without an id for one step of reading, since a digest is made of them."""
 
 
 class _Ids(Part, frozen=True, gc=False):
     # The vendor states no types: 83 and "83" are the same id.
     transaction_id: str | int | None = None
     call_record_id: str | int | None = None
+
+
+_NAME_FIELDS = ("transaction_id", "call_record_id", *_TRAIT_FIELDS)
+_NamesRow = cast(Any, make_part("NamesRow", dict.fromkeys(_NAME_FIELDS, Scalar), gc=False))
 
 
 class CallNames(NamedTuple):
@@ -43,45 +60,65 @@ class CallNames(NamedTuple):
         return all(one is None or two is None or one == two for one, two in pairs)
 
 
-def identity_of(payload: bytes) -> str | None:
+def identity_of(payload: bytes, spend: Callable[[int], None] = spend_freely) -> str | None:
     """Return the identity of a call.
 
     The identity is the transaction id; else the call record id; else a digest of the numbers and times of the call,
     which stay the same; else a digest of the whole payload.
 
+    Args:
+        payload: The JSON of the call.
+        spend: Called with the steps of slow reading, for a call without readable ids.
+
     Returns:
         None if the payload is not an object, and so not a call.
     """
-    identity = identity_of_object(payload)
-    if identity is None and (names := names_of(payload)) is not None:
-        identity = _identity(names.transaction_id, names.call_record_id, payload)
+    identity = identity_of_object(payload, spend)
+    if identity is None and (names := names_of(payload, spend)) is not None:
+        identity = _identity(names.transaction_id, names.call_record_id, payload, spend)
     return identity
 
 
-def identity_of_object(payload: bytes) -> str | None:
+def identity_of_object(payload: bytes, spend: Callable[[int], None] = spend_freely) -> str | None:
     """Return the identity of exactly one object in plain JSON with readable ids; return None for any other payload."""
     ids = try_decode(_Ids, payload) if payload.startswith(b"{") and payload.endswith(b"}") else None
-    return None if ids is None else _identity(ids.transaction_id, ids.call_record_id, payload)
+    return None if ids is None else _identity(ids.transaction_id, ids.call_record_id, payload, spend)
 
 
 def identities_of(body: bytes, payloads: Sequence[bytes]) -> list[str | None]:
-    """Return the identity of every entry of a body, decoding the body once."""
+    """Return the identity of every entry of a body, decoding the body once.
+
+    Raises:
+        BoundsError: Too many entries have no readable id.
+    """
+    spend = Budget(MAX_STEPS, "").spend
     found = try_decode_all(_Ids, body)
     if found is None or len(found) != len(payloads):
-        return [identity_of(payload) for payload in payloads]
-    return [_identity(ids.transaction_id, ids.call_record_id, each) for ids, each in zip(found, payloads, strict=True)]
+        return [identity_of(payload, spend) for payload in payloads]
+    pairs = zip(found, payloads, strict=True)
+    return [_identity(ids.transaction_id, ids.call_record_id, each, spend) for ids, each in pairs]
 
 
-def names_of(payload: bytes) -> CallNames | None:
+def names_of(payload: bytes, spend: Callable[[int], None] = spend_freely) -> CallNames | None:
     """Read all names of a call; return None if the payload is not an object."""
+    if (row := try_decode(_NamesRow, payload)) is not None:
+        transaction_id, call_record_id, *traits = (_text(getattr(row, name)) for name in _NAME_FIELDS)
+        return CallNames(transaction_id, call_record_id, tuple(traits))
+    return _names_of_other(payload, spend)
+
+
+def _names_of_other(payload: bytes, spend: Callable[[int], None]) -> CallNames | None:
+    spend(STEPS_A_RECORD + payload.count(b","))
     try:
-        fields = parse_json(payload)
+        fields = parse_json(payload, spend)
+    except BoundsError:
+        raise
     except PayloadError:
         return None
     if not isinstance(fields, dict):
         return None
-    traits = tuple(_text(fields.get(name)) for name in _TRAIT_FIELDS)
-    return CallNames(_text(fields.get("transaction_id")), _text(fields.get("call_record_id")), traits)
+    transaction_id, call_record_id, *traits = (_text(fields.get(name)) for name in _NAME_FIELDS)
+    return CallNames(transaction_id, call_record_id, tuple(traits))
 
 
 def names_of_identity(identity: str) -> CallNames:
@@ -109,13 +146,16 @@ def digest(payload: bytes) -> str:
     return blake2b(payload, digest_size=10).hexdigest()
 
 
-def _identity(transaction_id: str | int | None, call_record_id: str | int | None, payload: bytes) -> str:
+def _identity(
+    transaction_id: str | int | None, call_record_id: str | int | None, payload: bytes, spend: Callable[[int], None]
+) -> str:
     if transaction_id is not None and transaction_id != "":
         name = str(transaction_id)
         return _ESCAPE + name if name[0] == "~" else name
     if call_record_id is not None and call_record_id != "":
         return f"{_RECORD}{call_record_id}"
-    names = names_of(payload) or CallNames()
+    spend(len(payload) // _BYTES_A_STEP)
+    names = names_of(payload, spend) or CallNames()
     return _traits_identity(names) if any(names.traits) else _WHOLE + digest(payload)
 
 

@@ -9,11 +9,13 @@ known entries must themselves parse as entries. A body in any other layout is sp
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
-from ..records.bodies import split, split_tolerantly
-from ..records.call import structure_call
-from ..records.codec import PayloadError
+from ..records.bodies import MAX_STEPS, split, split_tolerantly
+from ..records.budget import Budget
+from ..records.call import call_reader, check_strictly, structure_call
+from ..records.codec import BoundsError, PayloadError
 from .call_identity import identities_of, identity_of, identity_of_object
 from .call_state import ListedCall
 
@@ -29,6 +31,10 @@ _WINDOW = 8192
 """Number of bytes to search for a known entry, beyond the size of the entry."""
 _RECOGNIZED = 50
 """Number of bytes at the beginning of an entry to search for; a hit is compared whole later."""
+_MAX_ENTRY = 2**20
+"""Bytes of an entry: it is read several times."""
+_MAX_VALUES = 50_000
+"""Values of an entry: the call is read field by field when an event shows it."""
 _FEW = 8
 """Number of new entries before the walk compares their number with that of known ones."""
 
@@ -137,22 +143,25 @@ def _find_next(
 def _parse_pieces(pieces: list[ListedCall | bytes], separator: bytes, *, strict: bool) -> list[ListedCall] | None:
     """Parse the unknown pieces; return None if they are not entries, or not readable ones while ``strict``."""
     entries: list[ListedCall] = []
+    spend = Budget(MAX_STEPS, "").spend
     for piece in pieces:
         if isinstance(piece, ListedCall):
             entries.append(piece)
             continue
-        parsed = _parse(piece, separator)
+        parsed = _parse(piece, separator, spend)
         if parsed is None or (strict and not all(map(_is_readable, parsed))):
             return None
         entries += parsed
     return entries
 
 
-def _parse(piece: bytes, separator: bytes) -> list[ListedCall] | None:
-    if (identity := identity_of_object(piece)) is not None:  # one entry, as nearly always
+def _parse(piece: bytes, separator: bytes, spend: Callable[[int], None]) -> list[ListedCall] | None:
+    if len(piece) > _MAX_VALUES:
+        return None  # reading the whole body is cheaper, and checks the sizes of entries
+    if (identity := identity_of_object(piece, spend)) is not None:  # one entry, as nearly always
         return [ListedCall(identity, piece)]
     payloads = _split_piece(piece, separator)
-    return None if payloads is None else list(map(ListedCall, map(identity_of, payloads), payloads))
+    return None if payloads is None else [ListedCall(identity_of(each, spend), each) for each in payloads]
 
 
 def _is_readable(entry: ListedCall) -> bool:
@@ -179,11 +188,27 @@ def _read_whole(body: bytes, *, strict: bool) -> Listing:
         raise PayloadError("", "the response has no list of calls (current_calls)")
     path, raw = found
     payloads = [bytes(each) for each in raw]
+    _check_sizes(path, payloads)
     if path == _ONE_CALL or strict:
-        for index, payload in enumerate(payloads):
-            structure_call(payload, path if path == _ONE_CALL else f"{path}[{index}]", strict=strict)
+        _check_readable(path, payloads, strict=strict)
     entries = list(map(ListedCall, identities_of(body, payloads), payloads))
     return Listing(entries, _layout(body, payloads))
+
+
+def _check_sizes(path: str, payloads: list[bytes]) -> None:
+    for payload in payloads:
+        if len(payload) > _MAX_ENTRY:
+            raise BoundsError(path, f"has an entry of more than {_MAX_ENTRY:,} bytes")
+        if len(payload) > _MAX_VALUES and payload.count(b",") > _MAX_VALUES:
+            raise BoundsError(path, f"has an entry of more than {_MAX_VALUES:,} values")
+
+
+def _check_readable(path: str, payloads: list[bytes], *, strict: bool) -> None:
+    reader = call_reader(Budget(MAX_STEPS, path).spend)
+    for index, payload in enumerate(payloads):
+        call = reader.read(payload, path, None if path == _ONE_CALL else index)
+        if strict:
+            check_strictly(call)
 
 
 def _layout(body: bytes, payloads: list[bytes]) -> Layout | None:

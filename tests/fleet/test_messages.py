@@ -18,7 +18,7 @@ ORGANIZATION = Organization.advertiser(25)
 
 
 def new_state() -> FleetState:
-    return FleetState(ORGANIZATION, 0.0, subject="cip.t.events.0.advertiser.25")
+    return FleetState(organization=ORGANIZATION, added_at=0.0, subject="cip.t.events.0.advertiser.25")
 
 
 def commit(state: FleetState, sequence: int, *calls: dict[str, Any]) -> dict[str, Any]:

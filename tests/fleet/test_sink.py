@@ -64,7 +64,7 @@ class World:
 
 
 def new_state() -> FleetState:
-    return FleetState(ORGANIZATION, 0.0, subject=SUBJECT)
+    return FleetState(organization=ORGANIZATION, added_at=0.0, subject=SUBJECT)
 
 
 def listing_of(*names: str, last: Listing | None = None) -> Listing:

@@ -21,7 +21,7 @@ def events_of(state: FleetState, sequence: int, *calls: bytes) -> list[dict[str,
 
 def test_a_call_with_a_number_that_is_no_json_is_told_without_payload() -> None:
     """The start, the change and the end of the call are all told; the end names the last message with a payload."""
-    state = FleetState(Organization.advertiser(25), 0.0, subject="cip.t.events.0.advertiser.25")
+    state = FleetState(organization=Organization.advertiser(25), added_at=0.0, subject="cip.t.events.0.advertiser.25")
     (started,) = events_of(state, 10, b'{"transaction_id": "A", "call_status": "ringing"}')
     (changed,) = events_of(state, 11, b'{"transaction_id": "A", "call_status": "bridged", "x": NaN}')
     (ended,) = events_of(state, 12)
@@ -33,7 +33,7 @@ def test_a_call_with_a_number_that_is_no_json_is_told_without_payload() -> None:
 
 def test_a_reload_keeps_the_time_of_the_last_poll_of_this_process() -> None:
     """A gap counts from the last good response, even if the last message of the log is older."""
-    state = FleetState(Organization.advertiser(25), 0.0, subject="cip.t.events.0.advertiser.25")
+    state = FleetState(organization=Organization.advertiser(25), added_at=0.0, subject="cip.t.events.0.advertiser.25")
     listing = read(b'{"current_calls": []}', None, strict=False)
     state.apply(listing, 50.0)
     draft = state.draft([], "me", 5.0)

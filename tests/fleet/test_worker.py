@@ -106,7 +106,7 @@ class Bench:
     def message(self, organization: Organization, *, age: float) -> tuple[str, Stored]:
         """Return the subject of an organization, and a message without events."""
         subject, at = self.log.settings.subject_of(organization), clock.unix_time() - age
-        state = FleetState(organization, 0.0, subject=subject)
+        state = FleetState(organization=organization, added_at=0.0, subject=subject)
         return subject, Stored(7, state.draft([], "other", at).body)
 
 
