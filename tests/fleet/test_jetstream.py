@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -55,8 +56,11 @@ async def test_a_connection_that_the_server_drops_is_tried_again(binary: str, tm
 
 
 @pytest.mark.parametrize("options", [{"flavour": 1}, {"user_credentials": "/nowhere/fleet.creds"}])
-async def test_a_wrong_setting_of_the_connection_is_an_error(server: NatsServer, options: dict[str, Any]) -> None:
-    """A connection does not try for ever with a setting that cannot work."""
+async def test_a_wrong_setting_of_the_connection_is_an_error(
+    server: NatsServer, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection does not try for ever with a setting that cannot work, such as credentials without nkeys."""
+    monkeypatch.setitem(sys.modules, "nkeys", None)
     with pytest.raises(FleetError, match=r"Cannot connect to NATS .*: check servers and connection"):
         async with connection(server, "wrong", **options):
             pytest.fail("connected")
