@@ -166,13 +166,13 @@ def _open_stage(console: Console, show: Demo) -> Iterator[Stage]:
     if is_live(console):
         with live_table(console, show.watch, show.footer, TableOptions()) as table:
             yield _LiveStage(table)
-        return
-    try:
-        yield _LineStage(console)
-    finally:
-        rows = [Row(organization, call) for organization, calls in show.watch.calls.items() for call in calls]
-        print_table(console, rows, View(now=clock.utc_now()), columns=None)
-        _print(console, show.summary())
+    else:
+        try:
+            yield _LineStage(console)
+        finally:
+            rows = [Row(organization, call) for organization, calls in show.watch.calls.items() for call in calls]
+            print_table(console, rows, View(now=clock.utc_now()), columns=None)
+            _print(console, show.summary())
 
 
 @frozen

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import stat
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import cast
 
@@ -15,12 +16,12 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from calls_in_progress_async import Call, CallsInProgressClient, Organization
+from calls_in_progress_async import Call, CallsInProgressClient, InvalidRequestError, Organization
 from calls_in_progress_async.cli import live_table as table_module
 from calls_in_progress_async.cli import watch as watch_module
 from calls_in_progress_async.cli.call_table import TableOptions
 from calls_in_progress_async.cli.live_table import LiveTable
-from calls_in_progress_async.cli.watch_lines import JsonLines, TextLines, describe
+from calls_in_progress_async.cli.watch_lines import JsonLines, TextLines, _shown, describe
 from calls_in_progress_async.cli.watch_tally import Tally
 from calls_in_progress_async.watch.events import (
     CallChanged,
@@ -367,3 +368,20 @@ async def test_a_bug_is_not_hidden(command_line, monkeypatch) -> None:
     async with command_line() as line:
         done = await line.invoke("list", "advertiser:2")
         assert isinstance(done.exception, ZeroDivisionError)
+
+
+def test_a_bad_setting_is_not_reported_as_a_bad_checkpoint() -> None:
+    """Only an error about the checkpoint names the file."""
+
+    def watch(*_: object, **__: object) -> Watch:
+        raise InvalidRequestError("interval must be more than 0, got 0", parameter="interval")
+
+    options = SimpleNamespace(checkpoint=SimpleNamespace(read=lambda: None), organizations=[], interval=0)
+    with pytest.raises(InvalidRequestError, match=r"^interval"):
+        watch_module._open(SimpleNamespace(watch=watch), options)
+
+
+def test_a_changed_time_is_shown_in_iso_format() -> None:
+    """A time is no phone number, so masking leaves it as it is."""
+    time = datetime(2026, 11, 25, 12, tzinfo=UTC)
+    assert _shown("start_time", time, masked=True) == "2026-11-25T12:00:00+00:00"

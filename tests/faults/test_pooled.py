@@ -410,3 +410,14 @@ async def test_at_most_16_interim_responses_are_read(interim: int, enough: bool)
                     await client.find(ACME)
             await client.find(ACME)
         assert [each.connection for each in server.seen] == [1, 1 if enough else 2]
+
+
+async def test_a_client_whose_pool_was_closed_says_so() -> None:
+    """The loop's asynchronous generators were shut down, and the pool with them, but the loop goes on."""
+    async with FaultServer() as server:
+        client = server.client()
+        await client.find(ACME)
+        await connector_of(client).close()
+        with pytest.raises(sdk.ClientClosedError, match="pool of the client is closed"):
+            await client.find(ACME)
+        await client.close()
