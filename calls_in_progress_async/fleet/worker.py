@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
 from .. import clock
+from ..instrumentation import WatchLevels
 from ..organization import Organization
 from ..watch.call_set import CallSet
 from ..watch.checkpoint import epoch
 from ..watch.poller import Poller
 from ..watch.schedule import Schedule
+from ..watch.stats import levels
 from .errors import FleetError
 from .log import Log
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
@@ -61,6 +63,8 @@ class Worker:
         self._seen: dict[int, float] = {}  # time_with_sleep of the last good responses in others' shards
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_paused = False
+        self._now: Callable[[], float] = clock.now
+        """Returns the loop's time. After the start, any thread can call it."""
         self._leaving = False
         self.error: BaseException | None = None
         """The error that ends the worker."""
@@ -73,6 +77,7 @@ class Worker:
 
     def start(self) -> None:
         """Start polling the organizations of the shards held."""
+        self._now = clock.reader()
         self._poller.start()
 
     # Organizations.
@@ -160,6 +165,11 @@ class Worker:
         """Return the age of the oldest last good response in seconds, organizations in an outage aside."""
         now = clock.now()
         return max((now - each.last_response_at for each in self.states() if not each.failed), default=0.0)
+
+    def levels(self) -> WatchLevels | None:
+        """Return the numbers for a gauge, from any thread; None while no organization is held."""
+        states = [state for held in list(self._held.values()) for state in list(held.values())]
+        return levels(states, self._now()) if states else None
 
     def doubt(self, *, write: bool) -> None:
         """Trust the log about every organization, and no longer this process."""

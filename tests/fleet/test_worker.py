@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 from fleet.memory_log import MemoryLog
+from watch.scripted_server import body_of, call
 
-from calls_in_progress_async import Organization, clock
+from calls_in_progress_async import Organization, ServerError, WatchLevels, clock
 from calls_in_progress_async.fleet import FleetError
 from calls_in_progress_async.fleet.log_settings import LogSettings
 from calls_in_progress_async.fleet.log_values import Stored
@@ -20,6 +21,7 @@ from calls_in_progress_async.fleet.sink import CommitCounters
 from calls_in_progress_async.fleet.state import FleetState
 from calls_in_progress_async.fleet.worker import Worker
 from calls_in_progress_async.testing.virtual_clock import run
+from calls_in_progress_async.watch.listing import read
 from calls_in_progress_async.watch.poller import PollCounters
 from calls_in_progress_async.watch.schedule import Schedule
 
@@ -140,6 +142,25 @@ def test_organizations_can_change_while_a_shard_is_held() -> None:
             await asyncio.sleep(0.1)
             assert bench.held == {ORGANIZATIONS[1]}
             assert len(bench.poller.added) == 5
+
+    run(main)
+
+
+def test_the_gauges_show_the_organizations_held() -> None:
+    """Another thread reads them; a worker without organizations shows nothing."""
+
+    async def main() -> None:
+        async with open_bench(organizations=ORGANIZATIONS[:3]) as bench:
+            assert bench.worker.levels() is None
+            await asyncio.sleep(SETTLED)
+            state, began = bench.state_of(ORGANIZATIONS[0]), clock.now()
+            state.apply(read(body_of(call("A"), call("B")), None, strict=False), began)
+            bench.state_of(ORGANIZATIONS[1]).fail(ServerError("HTTP 500", status=500))
+            await asyncio.sleep(60.0)
+            levels = await asyncio.to_thread(bench.worker.levels)
+            assert levels == WatchLevels(3, 1, 2, levels.max_staleness if levels else 0.0)
+            assert 60.0 < levels.max_staleness < 60.0 + SETTLED
+        assert bench.worker.levels() is None
 
     run(main)
 
