@@ -31,8 +31,10 @@ _TICK = 0.1
 """Seconds between two looks at the clock."""
 _AGAIN = 0.2
 """Seconds until the next poll after a refused commit."""
-_HANDOVER = 2.0
-"""Seconds for running polls to be committed before a worker leaves."""
+_LAST_RESPONSES = 2.0
+"""Seconds for running polls to get their responses before a worker leaves."""
+_LAST_COMMITS = 12.0
+"""Seconds for the findings of these to reach the log: longer than the election of a new leader, which takes 4 to 9."""
 _VERIFY = 60.0
 """Seconds between two comparisons of the shards' sequences with the log."""
 _NOTHING = Stored()
@@ -258,12 +260,26 @@ class Worker:
     # The end.
 
     async def leave(self) -> None:
-        """Stop polling, commit the findings of running polls, and say goodbye."""
+        """Stop polling, commit the findings of running polls, and say goodbye.
+
+        Beats go on until the end: a successor that took over while the log is away could overtake the last commits.
+        """
         self._leaving = True
         stale = self.staleness()
+        self._spawn(self.beat_regularly())
         with suppress(TimeoutError):
-            async with asyncio.timeout(_HANDOVER):
+            async with asyncio.timeout(_LAST_RESPONSES):
                 await self._poller.drain([state.organization for state in self.states()])
+        until = clock.now() + _LAST_COMMITS
+        while self._sink.committing and clock.now() < until:
+            await asyncio.sleep(_TICK)
+        if self._sink.committing:
+            logger.warning(
+                "the log did not respond for %g s: the last findings about %d organizations are lost, but for what the "
+                "next worker still sees",
+                _LAST_COMMITS,
+                self._sink.committing,
+            )
         await self._poller.close()
         self._held.clear()
         for task in self._tasks:

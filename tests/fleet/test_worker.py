@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -68,6 +69,7 @@ class QuietSink:
         self.counters = CommitCounters()
         self.paused = False
         self.error: BaseException | None = None
+        self.committing = 0
 
 
 class NoLimits:
@@ -253,6 +255,30 @@ def test_a_worker_can_leave_before_the_log_responds() -> None:
         assert bench.worker.error is None
 
     run(main)
+
+
+@pytest.mark.parametrize(("responds_after", "warnings"), [(9.0, 0), (60.0, 1)])
+def test_a_worker_that_leaves_waits_for_an_election(
+    responds_after: float, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Findings wait for the log as long as an election takes, and nobody takes over meanwhile; then a warning tells."""
+
+    async def main() -> None:
+        async with open_bench() as bench:
+            await asyncio.sleep(SETTLED)
+            bench.sink.committing = 3
+            asyncio.get_running_loop().call_later(responds_after, setattr, bench.sink, "committing", 0)
+            beats = len(bench.log.beats)
+            left_at = clock.now()
+        sent = [beat["sent"] for beat in bench.log.beats[beats:]]
+        assert all(after - before < 1.5 for before, after in itertools.pairwise(sent))  # half of the lease
+        assert bench.log.beats[-1]["leaving"] is True
+        assert not any(beat.get("leaving") for beat in bench.log.beats[:-1])
+        assert clock.now() - left_at == pytest.approx(min(responds_after, 12.0), abs=0.2)
+
+    with caplog.at_level("WARNING"):
+        run(main)
+    assert caplog.text.count("the last findings about 3 organizations are lost") == warnings
 
 
 def test_a_log_that_cannot_be_read_ends_the_worker() -> None:
