@@ -145,14 +145,18 @@ class Worker:
 
     async def send_beat(self, **more: Any) -> None:
         """Tell the fleet that this worker lives, and how it does."""
-        counters = self._sink.counters
+        counters, states = self._sink.counters, self.states()
         await self._log.send_beat(
             {
                 "by": self._membership.me,
                 "sent": clock.time_with_sleep(),
+                "lease": self._membership.lease,
+                "interval": self._schedule.interval,
                 "shards": len(self._held),
-                "organizations": sum(map(len, self._held.values())),
+                "organizations": len(states),
+                "failing": sum(each.failed for each in states),
                 "share": round(self._shares.share, 4),
+                "rate": self._shares.rate,
                 "stale": round(self.staleness(), 3),
                 "polls": self._poller.counters.requests,
                 "failures": self._poller.counters.failures,

@@ -21,6 +21,7 @@ from calls_in_progress_async.fleet.shares import RateShares
 from calls_in_progress_async.fleet.sink import CommitCounters
 from calls_in_progress_async.fleet.state import FleetState
 from calls_in_progress_async.fleet.worker import Worker
+from calls_in_progress_async.limits.snapshots import LimiterSnapshot
 from calls_in_progress_async.testing.virtual_clock import run
 from calls_in_progress_async.watch.listing import read
 from calls_in_progress_async.watch.poller import PollCounters
@@ -76,6 +77,9 @@ class NoLimits:
     """A rate limit without a rate."""
 
     def set_share(self, fraction: float, *, token: str | None = None) -> None: ...
+
+    def snapshot(self) -> LimiterSnapshot:
+        return LimiterSnapshot(shared={}, organizations=0, organizations_waiting=0)
 
 
 class Bench:
