@@ -53,7 +53,7 @@ def oldest(session: nox.Session) -> None:
 @nox.session(python=STABLE)
 def browser(session: nox.Session) -> None:
     """Run the wallboard in a real browser: chromium must be installed, or the tests are skipped."""
-    session.install("-e", ".[cli,test]", "playwright==1.65.2")
+    session.install("-e", ".[cli,test]", "playwright==1.65.2", "axe-playwright-python==0.1.8")
     session.run("pytest", "tests/wallboard", *session.posargs)
 
 
