@@ -104,6 +104,13 @@ def wheel(session: nox.Session) -> None:
     session.run(str(empty / "bin" / "calls-in-progress"), "demo", "--seconds", "2", external=True)
 
 
+@nox.session(python=STABLE)
+def openapi(session: nox.Session) -> None:
+    """Hold the sandbox to the OpenAPI description with schemathesis, in every revision."""
+    session.install(".", "schemathesis==4.32.5")  # apart from the tests: it needs versions of its own
+    session.run("python", "tests/docs/check_sandbox.py")
+
+
 @nox.session(python=STABLE)  # Sphinx needs 3.12
 def docs(session: nox.Session) -> None:
     """Build the documentation site; a warning is an error."""
