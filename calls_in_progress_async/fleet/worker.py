@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .. import clock
@@ -27,6 +26,8 @@ logger: logging.Logger = logging.getLogger("calls_in_progress_async.fleet")
 
 _TICK = 0.1
 """Seconds between two looks at the clock."""
+_LOOK = 0.02
+"""Seconds between two looks at running polls before a worker leaves."""
 _AGAIN = 0.2
 """Seconds until the next poll after a refused commit."""
 _LAST_RESPONSES = 2.0
@@ -47,15 +48,23 @@ class Worker:
         log: A connected log.
         membership: The workers of the fleet.
         shares: This worker's share of the rate.
+        sent: Returns the number of requests without a response.
         missed_polls_before_end: As for a watch.
     """
 
     def __init__(
-        self, log: Log, membership: Membership, shares: RateShares, *, missed_polls_before_end: int = 1
+        self,
+        log: Log,
+        membership: Membership,
+        shares: RateShares,
+        *,
+        sent: Callable[[], int],
+        missed_polls_before_end: int = 1,
     ) -> None:
         self._log = log
         self._membership = membership
         self._shares = shares
+        self._sent = sent
         self._missed = missed_polls_before_end
         self._organizations: dict[int, list[Organization]] = {}
         self._total = 0
@@ -257,12 +266,11 @@ class Worker:
         self._leaving = True
         stale = self.staleness()
         self._spawn(self.beat_regularly())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_RESPONSES):
-                await self._poller.drain([state.organization for state in self.states()])
-        until = clock.now() + _LAST_COMMITS
-        while self._sink.committing and clock.now() < until:
-            await asyncio.sleep(_TICK)
+        self._shares.stop()  # else polls that wait for the rate follow those that have been sent
+        draining = asyncio.ensure_future(self._poller.drain([state.organization for state in self.states()]))
+        await _until(lambda: draining.done() or not self._sent(), _LAST_RESPONSES)
+        await _until(lambda: not self._sink.committing, _LAST_COMMITS)
+        draining.cancel()
         if self._sink.committing:
             logger.warning(
                 "the log did not respond for %g s: the last findings about %d organizations are lost, but for what the "
@@ -271,6 +279,7 @@ class Worker:
                 self._sink.committing,
             )
         await self._poller.close()
+        self._shares.resume()
         self._held.clear()
         for task in self._tasks:
             task.cancel()
@@ -290,3 +299,11 @@ class Worker:
     def _end(self, error: BaseException) -> None:
         self.error = self.error or error
         self.ended.set()
+
+
+async def _until(condition: Callable[[], object], seconds: float) -> None:
+    """Wait for a condition, but no longer than some seconds."""
+    until = clock.now() + seconds
+    await asyncio.sleep(_LOOK)  # requests that the rate limit has let pass are sent by then
+    while not condition() and clock.now() < until:
+        await asyncio.sleep(_LOOK)
