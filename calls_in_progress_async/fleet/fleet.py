@@ -162,6 +162,8 @@ class Fleet:
             max_retry_after=client._retry.max_retry_after,
         )
         worker.use(poller, sink, schedule)
+        if client._hooks is not None:
+            client._hooks.notify("on_watch", worker)
         return worker
 
     async def _join(self, log: Log, worker: Worker) -> None:

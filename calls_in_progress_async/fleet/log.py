@@ -85,7 +85,7 @@ class Log:
 
     def _check(self, state: StreamState) -> None:
         name, shards = self.settings.name, self.settings.shards
-        if state.shards != str(shards):
+        if state.shards != shards:
             raise FleetError(
                 f"shards must be {state.shards} for fleet {name!r}, which has so many already, got {shards}: pass "
                 f"shards={state.shards}, or begin a fleet of another name."

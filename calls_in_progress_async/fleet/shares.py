@@ -32,6 +32,12 @@ class RateShares:
         self.share: float = 1.0
         """This worker's share of all organizations."""
 
+    @property
+    def rate(self) -> float | None:
+        """Requests per second that this worker's shares allow, over all tokens in use; None without a limit."""
+        rates = [bucket.rate for bucket in self._rate_limits.snapshot().shared.values() if bucket.rate is not None]
+        return sum(rates) if rates else None
+
     async def learn(self, organizations: Collection[Organization]) -> None:
         """Ask for the tokens of all organizations of the fleet, whoever polls these.
 

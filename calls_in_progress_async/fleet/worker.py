@@ -8,12 +8,15 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from .. import clock
+from ..instrumentation import WatchLevels
 from ..organization import Organization
 from ..watch.call_set import CallSet
 from ..watch.checkpoint import epoch
 from ..watch.poller import Poller
 from ..watch.schedule import Schedule
+from ..watch.stats import levels
 from .errors import FleetError
+from .handover import hand_over
 from .log import Log
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
 from .log_values import Stored
@@ -26,14 +29,8 @@ logger: logging.Logger = logging.getLogger("calls_in_progress_async.fleet")
 
 _TICK = 0.1
 """Seconds between two looks at the clock."""
-_LOOK = 0.02
-"""Seconds between two looks at running polls before a worker leaves."""
 _AGAIN = 0.2
 """Seconds until the next poll after a refused commit."""
-_LAST_RESPONSES = 2.0
-"""Seconds for running polls to get their responses before a worker leaves."""
-_LAST_COMMITS = 12.0
-"""Seconds for the findings of these to reach the log: longer than the election of a new leader, which takes 4 to 9."""
 _VERIFY = 60.0
 """Seconds between two comparisons of the shards' sequences with the log."""
 _NOTHING = Stored()
@@ -72,6 +69,8 @@ class Worker:
         self._seen: dict[int, float] = {}  # time_with_sleep of the last good responses in others' shards
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_paused = False
+        self._now: Callable[[], float] = clock.now
+        """Returns the loop's time. After the start, any thread can call it."""
         self._leaving = False
         self.error: BaseException | None = None
         """The error that ends the worker."""
@@ -84,6 +83,7 @@ class Worker:
 
     def start(self) -> None:
         """Start polling the organizations of the shards held."""
+        self._now = clock.reader()
         self._poller.start()
 
     # Organizations.
@@ -149,14 +149,18 @@ class Worker:
 
     async def send_beat(self, **more: Any) -> None:
         """Tell the fleet that this worker lives, and how it does."""
-        counters = self._sink.counters
+        counters, states = self._sink.counters, self.states()
         await self._log.send_beat(
             {
                 "by": self._membership.me,
                 "sent": clock.time_with_sleep(),
+                "lease": self._membership.lease,
+                "interval": self._schedule.interval,
                 "shards": len(self._held),
-                "organizations": sum(map(len, self._held.values())),
+                "organizations": len(states),
+                "failing": sum(each.failed for each in states),
                 "share": round(self._shares.share, 4),
+                "rate": self._shares.rate,
                 "stale": round(self.staleness(), 3),
                 "polls": self._poller.counters.requests,
                 "failures": self._poller.counters.failures,
@@ -171,6 +175,11 @@ class Worker:
         """Return the age of the oldest last good response in seconds, organizations in an outage aside."""
         now = clock.now()
         return max((now - each.last_response_at for each in self.states() if not each.failed), default=0.0)
+
+    def levels(self) -> WatchLevels | None:
+        """Return the numbers for a gauge, from any thread; None while no organization is held."""
+        states = [state for held in list(self._held.values()) for state in list(held.values())]
+        return levels(states, self._now()) if states else None
 
     def doubt(self, *, write: bool) -> None:
         """Trust the log about every organization, and no longer this process."""
@@ -266,20 +275,10 @@ class Worker:
         self._leaving = True
         stale = self.staleness()
         self._spawn(self.beat_regularly())
-        self._shares.stop()  # else polls that wait for the rate follow those that have been sent
-        draining = asyncio.ensure_future(self._poller.drain([state.organization for state in self.states()]))
-        await _until(lambda: draining.done() or not self._sent(), _LAST_RESPONSES)
-        await _until(lambda: not self._sink.committing, _LAST_COMMITS)
-        draining.cancel()
-        if self._sink.committing:
-            logger.warning(
-                "the log did not respond for %g s: the last findings about %d organizations are lost, but for what the "
-                "next worker still sees",
-                _LAST_COMMITS,
-                self._sink.committing,
-            )
+        await hand_over(
+            self._poller, self._sink, self._shares, [each.organization for each in self.states()], self._sent
+        )
         await self._poller.close()
-        self._shares.resume()
         self._held.clear()
         for task in self._tasks:
             task.cancel()
@@ -299,11 +298,3 @@ class Worker:
     def _end(self, error: BaseException) -> None:
         self.error = self.error or error
         self.ended.set()
-
-
-async def _until(condition: Callable[[], object], seconds: float) -> None:
-    """Wait for a condition, but no longer than some seconds."""
-    until = clock.now() + seconds
-    await asyncio.sleep(_LOOK)  # requests that the rate limit has let pass are sent by then
-    while not condition() and clock.now() < until:
-        await asyncio.sleep(_LOOK)

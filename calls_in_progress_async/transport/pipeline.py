@@ -13,7 +13,7 @@ from .. import clock, validation
 from ..attempt import Attempt
 from ..cancellation import finish
 from ..errors import CallsInProgressError, DeadlineExceededError
-from ..instrumentation import Hooks
+from ..instrumentation import ClientLevels, Hooks
 from ..limits.limiter import RateLimiter
 from ..limits.settings import RateLimit
 from ..organization import Organization
@@ -113,6 +113,10 @@ class Pipeline:
             "write queues": len(self._order),
             "token questions": self._tokens.asking,
         }
+
+    def levels(self) -> ClientLevels | None:
+        """Return the numbers for a gauge, from any thread; None after the end."""
+        return None if self._transport_closed else ClientLevels(retry_budget=self._budgets.left)
 
     def execute(
         self,

@@ -63,7 +63,9 @@ def _audit_order(messages: Sequence[dict[str, Any]]) -> Counter[str]:
     return found
 
 
-def _audit_truth(messages: Sequence[dict[str, Any]], truth: Truth, unsure: Sequence[tuple[float, float]]) -> Counter[str]:
+def _audit_truth(
+    messages: Sequence[dict[str, Any]], truth: Truth, unsure: Sequence[tuple[float, float]]
+) -> Counter[str]:
     """Check the messages of one organization against the sandbox."""
     found: Counter[str] = Counter()
     told = Counter(

@@ -216,7 +216,9 @@ async def _hearing(processes: Processes) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def open_processes(servers: Iterable[NatsServer], api: Api, name: str, **settings: Any) -> AsyncIterator[Processes]:
+async def open_processes(
+    servers: Iterable[NatsServer], api: Api, name: str, **settings: Any
+) -> AsyncIterator[Processes]:
     """Open a fleet without workers."""
     processes = Processes(list(servers), api, name, {"interval": 0.5, "lease": 1.5, "shards": 8, **settings})
     async with _hearing(processes):
@@ -232,9 +234,7 @@ async def open_fleet(
 ) -> AsyncIterator[Processes]:
     """Open a small fleet without workers, and a sandbox."""
     async with (
-        RecordedSandbox(
-            organizations=organizations, mean_call_seconds=4.0, calls_per_organization=2, seed=3
-        ) as api,
+        RecordedSandbox(organizations=organizations, mean_call_seconds=4.0, calls_per_organization=2, seed=3) as api,
         open_processes(servers, api, name, **settings) as processes,
     ):
         yield processes

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from fleet import cases, measures
+from fleet import cases
 from fleet.harness import Processes, open_fleet
 from fleet.nats_server import NatsServer, make_cluster
 

@@ -19,7 +19,7 @@ from calls_in_progress_async.testing.virtual_clock import run
 
 SUBJECT = "cip.t.events.0.advertiser.25"
 DOWN = LogUnavailableError("no response")
-STREAM = StreamState("8", 1, 1, 100)
+STREAM = StreamState(8, 1, 1, 100)
 
 
 class ScriptedJetStream:
