@@ -139,7 +139,13 @@ class Fleet:
         client, tokens = self._client, self._client._pipeline._tokens
         membership = self._membership
         shares = RateShares(client.rate_limits, None if tokens.static is not None else tokens.get)
-        worker = Worker(log, membership, shares, missed_polls_before_end=self._missed)
+        worker = Worker(
+            log,
+            membership,
+            shares,
+            sent=lambda: client._pipeline.in_use()["slots"],
+            missed_polls_before_end=self._missed,
+        )
         sink = CommittingSink(
             log,
             by=self.worker,
