@@ -14,7 +14,7 @@ from ..organization import Organization
 from .exit_codes import ExitCode
 from .options import ORGANIZATION, as_json, organizations_option, show_numbers
 from .organizations_file import organizations_from
-from .output import write_json, write_line
+from .output import say, write_json, write_line
 from .runner import run
 from .settings import ClientSettings, takes_client_settings
 
@@ -50,6 +50,21 @@ def takes_log_settings(command: Callable[..., int]) -> Callable[..., int]:
 
 def _taken(options: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: options.pop(name) for name in names}
+
+
+class _Warnings(logging.Handler):
+    """Says the warnings of the fleet on stderr, also behind a live picture."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+_WARNINGS = _Warnings(logging.WARNING)
+
+
+def show_warnings() -> None:
+    """Say from now on, for example, that no server responds."""
+    logging.getLogger("calls_in_progress_async.fleet").addHandler(_WARNINGS)
 
 
 def load_fleet() -> ModuleType:
@@ -117,6 +132,7 @@ def events(*, log: dict[str, Any], group: str, limit: int | None, accept_loss: b
 
     Callers' numbers are in the lines only with --show-numbers.
     """
+    show_warnings()
     return run(_print_events(log, group, limit, accept_loss=accept_loss, show_numbers=show_numbers))
 
 
