@@ -127,6 +127,10 @@ def try_decode(kind: type[T], payload: bytes) -> T | None:
         return None
 
 
+encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+"""Return a `Part`, or any plain value, as JSON."""
+
+
 def spend_freely(_: int) -> None:
     """Take steps without any bound."""
 
