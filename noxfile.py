@@ -53,7 +53,7 @@ def oldest(session: nox.Session) -> None:
 @nox.session(python=STABLE)
 def browser(session: nox.Session) -> None:
     """Run the wallboard in a real browser: chromium must be installed, or the tests are skipped."""
-    session.install("-e", ".[cli,test]", "playwright==1.65.2")
+    session.install("-e", ".[cli,test]", "playwright==1.65.2", "axe-playwright-python==0.1.8")
     session.run("pytest", "tests/wallboard", *session.posargs)
 
 
@@ -102,6 +102,13 @@ def wheel(session: nox.Session) -> None:
     session.run(python, "tests/check_wheel.py", external=True)
     session.run(python, "-m", "pip", "install", "-q", f"{built}[cli]", external=True)
     session.run(str(empty / "bin" / "calls-in-progress"), "demo", "--seconds", "2", external=True)
+
+
+@nox.session(python=STABLE)
+def openapi(session: nox.Session) -> None:
+    """Hold the sandbox to the OpenAPI description with schemathesis, in every revision."""
+    session.install(".", "schemathesis==4.32.5")  # apart from the tests: it needs versions of its own
+    session.run("python", "tests/docs/check_sandbox.py")
 
 
 @nox.session(python=STABLE)  # Sphinx needs 3.12

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, cast
 
-from . import lenient_json
+from . import lenient_json, reported_errors
 from .budget import Budget
 from .call import CALL_FORMAT, Call, call_reader, check_strictly
 from .codec import (
@@ -68,13 +69,18 @@ class StructuredCalls(NamedTuple):
 @cache
 def _lists_of(entry: Any) -> Any:
     kinds: dict[str, Any] = dict.fromkeys(_LIST_KEYS, list[entry] | Absent)
-    return make_part("Lists", {**kinds, _ONE_KEY: Json | Absent}, ABSENT)
+    members = dict.fromkeys((_ONE_KEY, *reported_errors.KEYS), Json | Absent)
+    return make_part("Lists", {**kinds, **members}, ABSENT)
 
 
 _RawLists = _lists_of(Json)
+_reports_in = attrgetter(*reported_errors.KEYS)
+_NO_REPORTS = (ABSENT,) * len(reported_errors.KEYS)
 
 
 def _list_in(lists: Any) -> tuple[str, list[Any]] | None:
+    if (reports := _reports_in(lists)) != _NO_REPORTS:
+        reported_errors.refuse_reported_error(zip(reported_errors.KEYS, reports, strict=True))
     for key in _LIST_KEYS:
         if (entries := getattr(lists, key)) is not ABSENT:
             return key, entries
@@ -89,8 +95,8 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
         without any such key.
 
     Raises:
-        PayloadError: The body is not JSON, not an object, has no list where one belongs, or is larger than the bounds
-            of this module.
+        PayloadError: The body is not JSON, not an object, has no list where one belongs, reports an error, or is
+            larger than the bounds of this module.
     """
     plain = _without_mark(body)
     if len(plain) > _SMALL:
@@ -108,8 +114,8 @@ def _check_number(key: str, entries: list[Any]) -> None:
 
 def _split(plain: bytes) -> tuple[str, list[Any]] | None:
     lists = decode(_RawLists, plain)
-    one = None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call])
-    return _list_in(lists) or one
+    found = _list_in(lists)
+    return found or (None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call]))
 
 
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
@@ -118,7 +124,7 @@ def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | No
         _check_strict_size(body)
     try:
         return split(body)
-    except BoundsError:
+    except (BoundsError, reported_errors.ReportedError):
         raise
     except PayloadError as error:
         if strict:
@@ -134,6 +140,9 @@ def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | No
 
 def _split_leniently(body: bytes) -> tuple[str, list[bytes]] | None:
     fields = lenient_json.cut(body, MAX_LENIENT_PARTS)
+    reported_errors.refuse_reported_error(
+        (key, value if isinstance(value, bytes) else b"[%b]" % b",".join(value)) for key, value in fields.items()
+    )
     for key in _LIST_KEYS:
         if isinstance(entries := fields.get(key), list):
             return key, entries

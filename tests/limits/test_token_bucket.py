@@ -13,7 +13,8 @@ from timer_loop import now, on_timer_loop, passes, run, settle, the_loop
 
 from calls_in_progress_async import clock
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
-from calls_in_progress_async.limits.token_bucket import TIMER_STEP, UNLIMITED, TokenBucket
+from calls_in_progress_async.limits.token_account import UNLIMITED
+from calls_in_progress_async.limits.token_bucket import TIMER_STEP, TokenBucket
 from calls_in_progress_async.testing.virtual_clock import START
 
 ROUNDING = 2e-5
