@@ -122,5 +122,5 @@ async def report(request: Request, error: CallsInProgressError) -> JSONResponse:
 
 if __name__ == "__main__":
     # After its shutdown uvicorn raises the signal again; without this handler the exit status would be 143.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     uvicorn.run(app, port=int(os.environ.get("PORT", "8000")), timeout_graceful_shutdown=10)

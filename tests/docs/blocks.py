@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
+_SHOWN = "# pyright: reportUnusedExpression=false\n"
+"""The last expression of a cell is shown below it."""
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -34,7 +36,7 @@ def examples() -> dict[str, str]:
     found = {f"example_{path.stem}": path.read_text(encoding="utf-8") for path in EXAMPLES}
     for path in NOTEBOOKS:
         body = textwrap.indent("\n".join(cells(path)), "    ")
-        found[f"notebook_{path.stem}"] = f"async def notebook() -> None:\n{body}\n"
+        found[f"notebook_{path.stem}"] = f"{_SHOWN}async def notebook() -> None:\n{body}\n"
     return found
 
 
