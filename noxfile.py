@@ -10,7 +10,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "coverage", "tests", "wheel"]
+nox.options.sessions = ["lint", "api", "types", "coverage", "tests", "wheel"]
 
 PACKAGE = "calls_in_progress_async"
 
@@ -78,6 +78,13 @@ def lint(session: nox.Session) -> None:
     session.install("ruff==0.17.6")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
+
+
+@nox.session
+def api(session: nox.Session) -> None:
+    """Compare the public API with its snapshot; ``-- --accept`` takes a change over."""
+    session.install("griffelib==2.4.1")
+    session.run("python", "tests/api/snapshot.py", *session.posargs)
 
 
 @nox.session
