@@ -67,6 +67,14 @@ def prereleases(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(python="3.14t")
+def free_threading(session: nox.Session) -> None:
+    """Run the test suite on a free-threaded Python, and require that no dependency switches the GIL on."""
+    session.install("-e", ".[cli,test]")
+    session.run("python", "-W", "error", "-c", f"import {PACKAGE}, sys; assert not sys._is_gil_enabled()")
+    session.run("pytest", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check rules and format with Ruff."""
@@ -103,7 +111,7 @@ def wheel(session: nox.Session) -> None:
         "build", "twine==7.0.0", "check-wheel-contents==0.6.3", "cyclonedx-python-lib[json-validation]==11.12.0"
     )
     temporary = Path(session.create_tmp()).resolve()
-    distribution, direct = temporary / "dist", temporary / "direct"
+    distribution, direct = Path("dist").resolve(), temporary / "direct"  # a release uploads dist
     for folder in (distribution, direct):
         shutil.rmtree(folder, ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", str(distribution), silent=True)  # the sdist, and a wheel from it
@@ -146,6 +154,20 @@ def docs(session: nox.Session) -> None:
         "sphinx-click==6.2.0",
     )
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Audit the workflows of GitHub with zizmor."""
+    session.install("zizmor==1.32.0")
+    session.run("zizmor", "--offline", "--persona", "pedantic", ".github")
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Show the next section of the changelog; ``-- --version 1.2.0`` writes the section and removes its fragments."""
+    session.install("towncrier==26.9.0")
+    session.run("towncrier", "build", "--yes", *(session.posargs or ["--draft", "--version", "next"]))
 
 
 @nox.session
