@@ -47,7 +47,7 @@ def coverage(session: nox.Session) -> None:
 def oldest(session: nox.Session) -> None:
     """Run the test suite with the oldest allowed dependencies."""
     extras = PROJECT["optional-dependencies"]
-    required = [*PROJECT["dependencies"], *extras["cli"], *extras["otel"]]
+    required = [*PROJECT["dependencies"], *(each for name in ("cli", "otel", "fleet", "speed") for each in extras[name])]
     session.install("-e", ".[cli,test]", *(requirement.replace(">=", "==") for requirement in required))
     session.run("pytest", *session.posargs)
 
@@ -55,8 +55,15 @@ def oldest(session: nox.Session) -> None:
 @nox.session(python=STABLE)
 def browser(session: nox.Session) -> None:
     """Run the wallboard in a real browser: chromium must be installed, or the tests are skipped."""
-    session.install("-e", ".[cli,test]", "playwright==1.65.2")
+    session.install("-e", ".[cli,test]", "playwright==1.65.2", "axe-playwright-python==0.1.8")
     session.run("pytest", "tests/wallboard", *session.posargs)
+
+
+@nox.session(python=STABLE)
+def examples(session: nox.Session) -> None:
+    """Run the examples and the documentation's programs with the large libraries, which the test extra leaves out."""
+    session.install("-e", ".[cli,test]", "pandas", "pyarrow")
+    session.run("pytest", "tests/examples", "tests/docs", *session.posargs)
 
 
 @nox.session(python=STABLE)
@@ -93,7 +100,8 @@ def api(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Type-check the package, its public API, and every Python block of the documentation."""
-    session.install(".[cli,test]", "mypy==2.4.1", "pyright==1.1.414")
+    stubs = ("django-stubs==6.1.2", "pandas-stubs==3.1.0.261029", "pyarrow-stubs==20.0.0.20260819")
+    session.install(".[cli,test]", "mypy==2.4.1", "pyright==1.1.414", *stubs)
     session.run("mypy")
     session.run("pyright")
     blocks = Path(session.create_tmp()).resolve() / "blocks"

@@ -35,7 +35,15 @@ from .errors import (
     WrongLoopError,
 )
 from .find_many import FindMany, OrganizationResult
-from .instrumentation import AttemptInfo, Instrumentation, ObservedWatch, OperationInfo, WatchLevels
+from .instrumentation import (
+    AttemptInfo,
+    ClientLevels,
+    Instrumentation,
+    ObservedClient,
+    ObservedWatch,
+    OperationInfo,
+    WatchLevels,
+)
 from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
 from .limits.snapshots import BucketSnapshot, LimiterSnapshot
@@ -72,6 +80,7 @@ __all__ = [
     "CallsInProgressClient",
     "CallsInProgressError",
     "ClientClosedError",
+    "ClientLevels",
     "ClientStateError",
     "ConnectionFailedError",
     "ConnectionLostError",
@@ -85,6 +94,7 @@ __all__ = [
     "InvalidRequestError",
     "LimiterSnapshot",
     "NotFoundError",
+    "ObservedClient",
     "ObservedWatch",
     "OperationInfo",
     "Organization",
@@ -122,7 +132,7 @@ __all__ = [
     "__version__",
 ]
 
-_LAZY = ("Fleet", "FleetEvents")
+_LAZY = ("Fleet", "FleetEvents", "FleetView")
 """Names that need an extra: imported on first use."""
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import ssl as ssl_module
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextvars import Context
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
@@ -151,6 +152,8 @@ class CallsInProgressClient:
             base_url=self._base_url,
             hooks=self._hooks,
         )
+        if self._hooks is not None:
+            self._hooks.notify("on_client", pipeline)
         self._affinity = LoopAffinity(may_move=lambda: pipeline.idle)
         self._closed = False
         self._cache: ResponseCache[CurrentCalls] = ResponseCache()
@@ -226,7 +229,11 @@ class CallsInProgressClient:
 
         validation.check_number("max_age", max_age, "seconds")
         self._check_usable()
-        fetch = partial(self._execute, request, partial(_read, request, self._wire_format), None, shared=True)
+        read = partial(_read, request, self._wire_format)
+
+        def fetch(joined: Sequence[Context]) -> Awaitable[CurrentCalls]:
+            return self._execute(request, read, None, shared=True, joined=joined)
+
         return await self._cache.get(request, fetch, max_age, self._seconds(timeout))
 
     def find_many(
@@ -408,6 +415,7 @@ class CallsInProgressClient:
         *,
         operation: str | None = None,
         shared: bool = False,
+        joined: Sequence[Context] = (),
     ) -> T:
         """Send a request, and read its response, of any status, with ``read``."""
         self._check_usable()
@@ -419,7 +427,7 @@ class CallsInProgressClient:
         wire = request.wire(self._wire_format)
         if operation is not None:
             wire.operation = operation
-        wire.shared = shared
+        wire.shared, wire.joined = shared, joined
         return await self._pipeline.execute(wire, request.organization, seconds, read)
 
     def _seconds(self, timeout: float | None) -> float | None:

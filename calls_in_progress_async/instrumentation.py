@@ -8,8 +8,9 @@ of its attempts for one more. `calls_in_progress_async.opentelemetry` has hooks 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -40,6 +41,8 @@ class OperationInfo:
     """Seconds for the whole operation; None for no deadline."""
     shared: bool = False
     """True if the response is not for one caller alone: a poll of a watch, or a find with ``max_age``."""
+    joined: Sequence[Context] = field(default=(), repr=False)
+    """The contexts of further callers so far: their finds with ``max_age`` wait for the same response."""
     attempts: tuple[Attempt, ...] = ()
     """The attempts; complete when the context manager of the operation is left."""
 
@@ -62,11 +65,26 @@ class AttemptInfo:
     """The class name of the error, once the attempt has failed."""
 
 
+class ClientLevels(NamedTuple):
+    """The state of a client in a few numbers."""
+
+    retry_budget: float
+    """Number of retries left to the whole client until a success."""
+
+
+class ObservedClient(Protocol):
+    """A client, as hooks see it."""
+
+    def levels(self) -> ClientLevels | None:
+        """Return the numbers at this moment, from any thread; None after the client is closed."""
+        ...
+
+
 class WatchLevels(NamedTuple):
-    """The state of a watch in a few numbers."""
+    """The state of a watch, or of one worker of a fleet, in a few numbers."""
 
     organizations: int
-    """Number of organizations under watch."""
+    """Number of organizations polled."""
     failing: int
     """Number of organizations failing at present."""
     calls: int
@@ -76,7 +94,7 @@ class WatchLevels(NamedTuple):
 
 
 class ObservedWatch(Protocol):
-    """A watch, as hooks see it."""
+    """A watch or a worker of a fleet, as hooks see it."""
 
     def levels(self) -> WatchLevels | None:
         """Return the numbers at this moment, from any thread; None while polling is not running."""
@@ -125,8 +143,12 @@ class Instrumentation(Protocol):
         """Called when no retry follows a failed attempt because the retry budget is spent."""
         return  # type checkers take an empty method of a Protocol for an abstract one
 
+    def on_client(self, client: ObservedClient) -> None:
+        """Called when a client is made. Keep only a weak reference to it."""
+        return  # type checkers take an empty method of a Protocol for an abstract one
+
     def on_watch(self, watch: ObservedWatch) -> None:
-        """Called when a watch is made. Keep only a weak reference to it."""
+        """Called when a watch is made, or a fleet's worker starts. Keep only a weak reference to it."""
         return  # type checkers take an empty method of a Protocol for an abstract one
 
 

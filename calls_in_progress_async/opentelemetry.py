@@ -13,8 +13,9 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from functools import cache
-from typing import TypeAlias
+from typing import Generic, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 try:
@@ -30,7 +31,16 @@ from opentelemetry.util.types import AttributeValue
 from . import clock
 from ._version import __version__
 from .attempt import Attempt
-from .instrumentation import AttemptInfo, Instrumentation, ObservedWatch, OperationInfo, WatchLevels
+from .gauges import CLIENT_GAUGES, WATCH_GAUGES
+from .instrumentation import (
+    AttemptInfo,
+    ClientLevels,
+    Instrumentation,
+    ObservedClient,
+    ObservedWatch,
+    OperationInfo,
+    WatchLevels,
+)
 
 __all__ = ["OpenTelemetry"]
 
@@ -54,6 +64,7 @@ _ATTEMPTS = "calls_in_progress.attempts"
 _SECONDS = "calls_in_progress.seconds"
 
 _Attributes: TypeAlias = dict[str, AttributeValue]
+Levels = TypeVar("Levels")
 
 
 class OpenTelemetry(Instrumentation):
@@ -63,8 +74,8 @@ class OpenTelemetry(Instrumentation):
     Retries, waits, throttling and token refreshes are events of the operation's span. Neither spans nor metrics hold
     the token, a phone number, the id of a call or a custom value; spans name the organization, metrics do not.
 
-    A poll, or a find with ``max_age``, serves more than one caller. Its span is the root of a trace of its own, with a
-    link to the span that was current when the shared work began.
+    A poll, or a find with ``max_age``, serves more than one caller. Its span is the root of a trace of its own, with
+    links to the spans of its callers: of the code that opened the watch, or of all finds that waited for the response.
 
     Args:
         tracer_provider: The provider of spans; by default the global one, even if it is set later.
@@ -109,6 +120,7 @@ class OpenTelemetry(Instrumentation):
                 raise
             finally:
                 span.set_attribute(_ATTEMPTS, len(info.attempts))
+                _link_callers(span, info.joined, links)
 
     @contextmanager
     def attempt(self, info: AttemptInfo) -> Iterator[None]:
@@ -161,9 +173,13 @@ class OpenTelemetry(Instrumentation):
         self._metrics.budget_spent.add(1, {_OPERATION: info.name})
         self._add_event(info, "retry budget spent", {})
 
+    def on_client(self, client: ObservedClient) -> None:
+        """Observe a client until it is gone."""
+        self._metrics.clients.add(client.levels)
+
     def on_watch(self, watch: ObservedWatch) -> None:
-        """Observe a watch until it is gone."""
-        self._metrics.observe(watch)
+        """Observe a watch, or a fleet's worker, until it is gone."""
+        self._metrics.watches.add(watch.levels)
 
     def _inject(self, headers: dict[str, str]) -> None:
         (propagate if self._propagator is None else self._propagator).inject(headers)
@@ -178,7 +194,8 @@ class _Metrics:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         meter = metrics.get_meter(_SCOPE, __version__, provider)
-        self._watches: tuple[weakref.ref[ObservedWatch], ...] = ()  # replaced whole, because exporters have threads
+        self.clients: _Observed[ClientLevels] = _Observed()
+        self.watches: _Observed[WatchLevels] = _Observed()
         self.duration = meter.create_histogram(
             "http.client.request.duration",
             unit="s",
@@ -198,50 +215,32 @@ class _Metrics:
         self.budget_spent = meter.create_counter(
             "calls_in_progress.retry_budget.spent", "{operation}", "Operations without a retry for lack of budget."
         )
-        for name, unit, description, choose in _GAUGES:
-            meter.create_observable_gauge(name, [self._callback(choose)], unit, description)
+        for each in CLIENT_GAUGES:
+            meter.create_observable_gauge(each.name, [self.clients.gauge(each.choose)], each.unit, each.description)
+        for gauge in WATCH_GAUGES:
+            meter.create_observable_gauge(gauge.name, [self.watches.gauge(gauge.choose)], gauge.unit, gauge.description)
 
-    def observe(self, watch: ObservedWatch) -> None:
-        """Add a watch to the gauges."""
-        self._watches = (*(each for each in self._watches if each() is not None), weakref.ref(watch))
 
-    def _callback(
-        self, choose: Callable[[list[WatchLevels]], float]
-    ) -> Callable[[CallbackOptions], Iterable[Observation]]:
+class _Observed(Generic[Levels]):
+    """Methods that return levels, for gauges. No object is kept alive."""
+
+    def __init__(self) -> None:
+        self._methods: tuple[weakref.WeakMethod[Callable[[], Levels | None]], ...] = ()
+        """Replaced whole, because exporters have threads."""
+
+    def add(self, method: Callable[[], Levels | None]) -> None:
+        """Add the method of an object."""
+        self._methods = (*(each for each in self._methods if each() is not None), weakref.WeakMethod(method))
+
+    def gauge(self, choose: Callable[[list[Levels]], float]) -> Callable[[CallbackOptions], Iterable[Observation]]:
+        """Return the callback of a gauge; ``choose`` makes one number of the levels of all objects."""
+
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            watches = filter(None, (each() for each in self._watches))
-            levels = [level for level in (each.levels() for each in watches) if level is not None]
+            methods = filter(None, (each() for each in self._methods))
+            levels = [level for level in (method() for method in methods) if level is not None]
             return [Observation(choose(levels))] if levels else []
 
         return observe
-
-
-_GAUGES: tuple[tuple[str, str, str, Callable[[list[WatchLevels]], float]], ...] = (
-    (
-        "calls_in_progress.watch.calls",
-        "{call}",
-        "Calls in progress, in the last good responses of all watches.",
-        lambda levels: sum(each.calls for each in levels),
-    ),
-    (
-        "calls_in_progress.watch.organizations",
-        "{organization}",
-        "Organizations under watch.",
-        lambda levels: sum(each.organizations for each in levels),
-    ),
-    (
-        "calls_in_progress.watch.failing",
-        "{organization}",
-        "Organizations under watch that fail at present.",
-        lambda levels: sum(each.failing for each in levels),
-    ),
-    (
-        "calls_in_progress.watch.staleness",
-        "s",
-        "Age of the oldest last good response.",
-        lambda levels: max(each.max_staleness for each in levels),
-    ),
-)
 
 
 @cache
@@ -261,6 +260,16 @@ def _trace_of(info: OperationInfo) -> Iterator[list[Link]]:
         yield [Link(current)] if current.is_valid else []
     finally:
         otel_context.detach(token)
+
+
+def _link_callers(span: Span, callers: Iterable[Context], links: list[Link]) -> None:
+    """Link to the spans that were current for some callers, once each, and not again to ``links``."""
+    linked = {link.context.span_id for link in links}
+    for caller in callers:
+        context = caller.run(trace.get_current_span).get_span_context()
+        if context.span_id not in linked:
+            linked.add(context.span_id)
+            span.add_link(context)  # does nothing for a caller without a span
 
 
 def _is_suppressed() -> bool:

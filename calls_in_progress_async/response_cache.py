@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from . import clock
-from .single_flight import SingleFlight
+from .single_flight import SingleFlight, Work
 
 Response = TypeVar("Response")
 
@@ -28,9 +28,7 @@ class ResponseCache(Generic[Response]):
     def __len__(self) -> int:
         return len(self._responses)
 
-    async def get(
-        self, key: Hashable, fetch: Callable[[], Awaitable[Response]], max_age: float, timeout: float | None
-    ) -> Response:
+    async def get(self, key: Hashable, fetch: Work[Response], max_age: float, timeout: float | None) -> Response:
         """Return a response: a young one, the one in flight, or a new one.
 
         Args:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextvars import Context, copy_context
 from copy import copy
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from attrs import define, field
 
 from .errors import DeadlineExceededError
 
 Result = TypeVar("Result")
+
+Work: TypeAlias = Callable[[Sequence[Context]], Awaitable[Result]]
+"""Makes a result. The argument grows: the contexts of the callers who have joined the first."""
 
 
 @define(eq=False)
@@ -22,6 +26,7 @@ class _Flight(Generic[Result]):
     task: asyncio.Task[Result] = field(init=False)
     began: bool = False
     waiters: int = 0
+    joined: list[Context] = field(factory=list)
 
 
 class SingleFlight(Generic[Result]):
@@ -41,7 +46,7 @@ class SingleFlight(Generic[Result]):
     def __contains__(self, key: Hashable) -> bool:
         return key in self._flights
 
-    async def run(self, key: Hashable, work: Callable[[], Awaitable[Result]], timeout: float | None = None) -> Result:
+    async def run(self, key: Hashable, work: Work[Result], timeout: float | None = None) -> Result:
         """Return the result of the task under way for ``key``, or of a new one. Cancelling one waiter cancels no other.
 
         Args:
@@ -53,7 +58,10 @@ class SingleFlight(Generic[Result]):
             DeadlineExceededError: ``timeout`` has passed.
             Exception: Raised by ``work``. Each waiter gets a copy, because a note for one is not for another.
         """
-        flight = self._flights.get(key) or self._start(key, work)
+        if (flight := self._flights.get(key)) is None:
+            flight = self._start(key, work)
+        else:
+            flight.joined.append(copy_context())
         flight.waiters += 1
         try:
             await asyncio.wait([flight.task], timeout=timeout)
@@ -70,16 +78,16 @@ class SingleFlight(Generic[Result]):
             raise _copy_for_waiter(shared)
         return flight.task.result()
 
-    def _start(self, key: Hashable, work: Callable[[], Awaitable[Result]]) -> _Flight[Result]:
+    def _start(self, key: Hashable, work: Work[Result]) -> _Flight[Result]:
         flight = self._flights[key] = _Flight()  # known before the task begins, because an eager task begins at once
         flight.task = asyncio.create_task(self._fly(key, work, flight))
         flight.task.add_done_callback(partial(self._on_done, key, flight))
         return flight
 
-    async def _fly(self, key: Hashable, work: Callable[[], Awaitable[Result]], flight: _Flight[Result]) -> Result:
+    async def _fly(self, key: Hashable, work: Work[Result], flight: _Flight[Result]) -> Result:
         flight.began = True
         try:
-            result = await work()
+            result = await work(flight.joined)
             if self._flights.get(key) is flight:  # an abandoned result may be older than the one after it
                 self._keep(key, result)
             return result

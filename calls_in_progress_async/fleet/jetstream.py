@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -16,7 +16,7 @@ from .log_values import Consumer, Delivery, Stored, StreamState
 try:
     import nats
     from nats.aio.client import Client
-    from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, Header, StorageType, StreamConfig
+    from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy, Header, StorageType, StreamConfig
     from nats.js.errors import APIError, NotFoundError
 except ImportError:  # pragma: no cover - the test extra has nats-py
     raise ImportError("A fleet needs nats-py: pip install 'calls-in-progress-async[fleet]'") from None
@@ -31,6 +31,8 @@ _REFUSALS = (10071, 10164)
 """Error codes of "wrong last sequence"."""
 _WRONG_SETTINGS = (10025, 10052, 10058, 10074)
 """Error codes of a stream that the server will never create as asked for."""
+_VIEW_KEPT = 30.0
+"""Seconds for which the server keeps a consumer without a group after the last question to it."""
 _OPTIONS: dict[str, Any] = {
     "max_reconnect_attempts": -1,
     "reconnect_time_wait": 0.25,
@@ -68,6 +70,7 @@ class JetStream:
         self._on_reconnect = on_reconnect
         self._client: Any = Client()
         self._js: Any = None
+        self._told = ""  # the last error logged
 
     @property
     def is_connected(self) -> bool:
@@ -124,9 +127,13 @@ class JetStream:
             raise FleetError("The NATS server has JetStream off: start it with `-js`.")
 
     async def _on_error(self, error: Exception) -> None:
-        logger.warning("NATS: %s", _text(error))
+        text = _text(error)
+        if text != self._told:  # nats-py repeats it at each try to connect
+            logger.warning("NATS: %s. The connection is tried again until a server responds.", text)
+            self._told = text
 
     async def _on_reconnected(self) -> None:
+        self._told = ""
         self._on_reconnect()
 
     async def close(self) -> None:
@@ -144,8 +151,20 @@ class JetStream:
         except NotFoundError:
             return None
         state = info.state
-        shards = (info.config.metadata or {}).get("shards")
+        shards = int((info.config.metadata or {}).get("shards", 0))
         return StreamState(shards, state.first_seq, state.last_seq, state.bytes)
+
+    async def state(self) -> StreamState:
+        """Return the extent of the stream.
+
+        Raises:
+            FleetError: There is no stream.
+        """
+        if (state := await self.stream()) is None:
+            raise FleetError(
+                f"There is no fleet {self._settings.name!r} on this server: start a worker first, or check the name."
+            )
+        return state
 
     async def create_stream(self) -> None:
         """Create the stream.
@@ -247,9 +266,10 @@ class JetStream:
             await self._client.subscribe(self._settings.beat, cb=hear)
 
     async def consumers(self) -> list[Consumer]:
-        """Return the progress of every group."""
+        """Return the progress of every group. Views are no groups."""
         with _translated():
-            return [_consumer(each) for each in await self._js.consumers_info(self._settings.stream)]
+            found = await self._js.consumers_info(self._settings.stream)
+        return [_consumer(each) for each in found if each.config.durable_name]
 
     async def consumer(self, group: str) -> Consumer | None:
         """Return the progress of a group; None if there is no such group."""
@@ -271,10 +291,27 @@ class JetStream:
         with _translated():
             await self._js.add_consumer(self._settings.stream, config)
 
-    async def pull(self, group: str) -> Callable[[int], Awaitable[list[Delivery]]]:
-        """Return a function that fetches the next messages of a group, at most some number."""
+    async def create_view(self, name: str, subjects: Iterable[str]) -> Consumer:
+        """Create a consumer of the last message of each subject, and of every later one.
+
+        The server forgets the consumer 30 seconds after the last question to it.
+        """
+        config = ConsumerConfig(
+            name=name,
+            ack_policy=AckPolicy.NONE,
+            deliver_policy=DeliverPolicy.LAST_PER_SUBJECT,
+            filter_subjects=list(subjects),
+            inactive_threshold=_VIEW_KEPT,
+            mem_storage=True,
+            num_replicas=1,
+        )
         with _translated():
-            subscription = await self._js.pull_subscribe_bind(group, stream=self._settings.stream)
+            return _consumer(await self._js.add_consumer(self._settings.stream, config))
+
+    async def pull(self, consumer: str) -> Callable[[int], Awaitable[list[Delivery]]]:
+        """Return a function that fetches the next messages of a consumer, at most some number."""
+        with _translated():
+            subscription = await self._js.pull_subscribe_bind(consumer, stream=self._settings.stream)
 
         async def fetch(number: int) -> list[Delivery]:
             try:
@@ -312,4 +349,5 @@ def _delivery(message: Any) -> Delivery:
             await message.ack()
 
     metadata = message.metadata
-    return Delivery(metadata.sequence.stream, message.data, metadata.num_delivered - 1, ack)
+    sequence, redelivered = metadata.sequence.stream, metadata.num_delivered - 1
+    return Delivery(sequence, message.data, redelivered, metadata.num_pending, ack)

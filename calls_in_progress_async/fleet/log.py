@@ -85,26 +85,25 @@ class Log:
 
     def _check(self, state: StreamState) -> None:
         name, shards = self.settings.name, self.settings.shards
-        if state.shards != str(shards):
+        if state.shards != shards:
             raise FleetError(
                 f"shards must be {state.shards} for fleet {name!r}, which has so many already, got {shards}: pass "
                 f"shards={state.shards}, or begin a fleet of another name."
             )
 
-    async def commit(self, subject: str, body: bytes, after: int, may_write: Callable[[], bool]) -> int:
+    async def commit(self, subject: str, body: bytes, after: int) -> int:
         """Append a message after another, however long the log does not respond, and return its sequence.
 
         Args:
             subject: The organization's subject.
             body: The message. No two messages have the same bytes.
             after: Sequence of the last known message of the subject; 0 for none.
-            may_write: Returns False once this worker must not write any more.
 
         Raises:
-            SupersededCommitError: The last message is another one, or ``may_write`` returned False.
+            SupersededCommitError: The last message is another one.
         """
         uncertain = False
-        while may_write():
+        while True:
             try:
                 return await self.jetstream.publish(subject, body, after)
             except SupersededCommitError:
@@ -118,8 +117,7 @@ class Log:
             if last.body == body:
                 return last.sequence
             if last.sequence != after:
-                break
-        raise SupersededCommitError
+                raise SupersededCommitError
 
     async def last(self, subject: str) -> Stored:
         """Return the last message of a subject. Waits as long as the log does not respond."""

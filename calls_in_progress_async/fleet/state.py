@@ -135,7 +135,10 @@ class FleetState(OrganizationState):
         return Draft(encode(message), calls, ended)
 
     def accept(self, draft: Draft, sequence: int, at: float) -> None:
-        """Take note that a message is in the log."""
+        """Take note that a message is in the log.
+
+        A doubt raised meanwhile stays: the message may be older than the writes that the next poll is to outdate.
+        """
         self.sequence, self.rev, self.ended, self.written_at = sequence, self.rev + 1, draft.ended, at
         self.known = {name: call._replace(at=call.at or sequence) for name, call in draft.calls.items()}
-        self.must_write = False
+        self.must_write = self.must_write and self.is_doubtful

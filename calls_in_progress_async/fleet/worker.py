@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection
 from typing import Any
 
 from .. import clock
+from ..instrumentation import WatchLevels
 from ..organization import Organization
 from ..watch.call_set import CallSet
 from ..watch.checkpoint import epoch
 from ..watch.poller import Poller
 from ..watch.schedule import Schedule
+from ..watch.stats import levels
 from .errors import FleetError
+from .handover import hand_over
 from .log import Log
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
 from .log_values import Stored
@@ -29,8 +31,6 @@ _TICK = 0.1
 """Seconds between two looks at the clock."""
 _AGAIN = 0.2
 """Seconds until the next poll after a refused commit."""
-_HANDOVER = 2.0
-"""Seconds for running polls to be committed before a worker leaves."""
 _VERIFY = 60.0
 """Seconds between two comparisons of the shards' sequences with the log."""
 _NOTHING = Stored()
@@ -45,15 +45,23 @@ class Worker:
         log: A connected log.
         membership: The workers of the fleet.
         shares: This worker's share of the rate.
+        sent: Returns the number of requests without a response.
         missed_polls_before_end: As for a watch.
     """
 
     def __init__(
-        self, log: Log, membership: Membership, shares: RateShares, *, missed_polls_before_end: int = 1
+        self,
+        log: Log,
+        membership: Membership,
+        shares: RateShares,
+        *,
+        sent: Callable[[], int],
+        missed_polls_before_end: int = 1,
     ) -> None:
         self._log = log
         self._membership = membership
         self._shares = shares
+        self._sent = sent
         self._missed = missed_polls_before_end
         self._organizations: dict[int, list[Organization]] = {}
         self._total = 0
@@ -61,6 +69,8 @@ class Worker:
         self._seen: dict[int, float] = {}  # time_with_sleep of the last good responses in others' shards
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_paused = False
+        self._now: Callable[[], float] = clock.now
+        """Returns the loop's time. After the start, any thread can call it."""
         self._leaving = False
         self.error: BaseException | None = None
         """The error that ends the worker."""
@@ -73,6 +83,7 @@ class Worker:
 
     def start(self) -> None:
         """Start polling the organizations of the shards held."""
+        self._now = clock.reader()
         self._poller.start()
 
     # Organizations.
@@ -138,14 +149,18 @@ class Worker:
 
     async def send_beat(self, **more: Any) -> None:
         """Tell the fleet that this worker lives, and how it does."""
-        counters = self._sink.counters
+        counters, states = self._sink.counters, self.states()
         await self._log.send_beat(
             {
                 "by": self._membership.me,
                 "sent": clock.time_with_sleep(),
+                "lease": self._membership.lease,
+                "interval": self._schedule.interval,
                 "shards": len(self._held),
-                "organizations": sum(map(len, self._held.values())),
+                "organizations": len(states),
+                "failing": sum(each.failed for each in states),
                 "share": round(self._shares.share, 4),
+                "rate": self._shares.rate,
                 "stale": round(self.staleness(), 3),
                 "polls": self._poller.counters.requests,
                 "failures": self._poller.counters.failures,
@@ -160,6 +175,11 @@ class Worker:
         """Return the age of the oldest last good response in seconds, organizations in an outage aside."""
         now = clock.now()
         return max((now - each.last_response_at for each in self.states() if not each.failed), default=0.0)
+
+    def levels(self) -> WatchLevels | None:
+        """Return the numbers for a gauge, from any thread; None while no organization is held."""
+        states = [state for held in list(self._held.values()) for state in list(held.values())]
+        return levels(states, self._now()) if states else None
 
     def doubt(self, *, write: bool) -> None:
         """Trust the log about every organization, and no longer this process."""
@@ -248,12 +268,16 @@ class Worker:
     # The end.
 
     async def leave(self) -> None:
-        """Stop polling, commit the findings of running polls, and say goodbye."""
+        """Stop polling, commit the findings of running polls, and say goodbye.
+
+        Beats go on until the end: a successor that took over while the log is away could overtake the last commits.
+        """
         self._leaving = True
         stale = self.staleness()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_HANDOVER):
-                await self._poller.drain([state.organization for state in self.states()])
+        self._spawn(self.beat_regularly())
+        await hand_over(
+            self._poller, self._sink, self._shares, [each.organization for each in self.states()], self._sent
+        )
         await self._poller.close()
         self._held.clear()
         for task in self._tasks:

@@ -32,6 +32,7 @@ class Reports:
             organization=operation.organization,
             timeout=timeout,
             shared=request.shared,
+            joined=request.joined,
         )
 
     def attempt_info(self, operation: Operation, info: OperationInfo) -> AttemptInfo:

@@ -129,15 +129,16 @@ class RetryBudgets:
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy
-        self._client = float(policy.budget)
+        self.left: float = float(policy.budget)
+        """Number of retries left to the client."""
         self._organizations: OrderedDict[Hashable, float] = OrderedDict()
 
     def spend(self, key: Hashable) -> bool:
         """Take one retry from both budgets; return False if either has none."""
         own = self._organizations.pop(key, float(self._policy.organization_budget))
-        enough = own >= 1 and self._client >= 1
+        enough = own >= 1 and self.left >= 1
         if enough:
-            self._client -= 1
+            self.left -= 1
             own -= 1
         self._organizations[key] = own
         if len(self._organizations) > _MAX_BUDGETS:
@@ -147,8 +148,8 @@ class RetryBudgets:
     def earn(self, key: Hashable) -> None:
         """Return a part of a retry to both budgets after a success."""
         policy = self._policy
-        if self._client < policy.budget:
-            self._client = min(policy.budget, self._client + policy.budget_refill)
+        if self.left < policy.budget:
+            self.left = min(policy.budget, self.left + policy.budget_refill)
         if self._organizations and (own := self._organizations.pop(key, None)) is not None:
             own += policy.budget_refill
             if own < policy.organization_budget:

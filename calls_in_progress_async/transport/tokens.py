@@ -48,7 +48,7 @@ class Tokens:
             return self.static
         secret = self._remembered.get(organization)
         if secret is None:
-            secret = await self._asking.run(organization, lambda: self._ask(organization))
+            secret = await self._asking.run(organization, lambda _: self._ask(organization))
         return secret.value
 
     def forget(self, organization: Organization, rejected: str) -> None:

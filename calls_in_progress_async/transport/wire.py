@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from contextvars import Context
 from functools import cached_property
 
 from attrs import define, field
@@ -18,6 +19,8 @@ class WireRequest:
     """The name of the operation for telemetry and logs, such as ``find``, ``update`` or ``poll``."""
     shared: bool = False
     """True if the response is not for one caller alone, for telemetry."""
+    joined: Sequence[Context] = field(default=(), repr=False)
+    """The contexts of further callers so far, who share the response."""
     method: str
     target: str = field(repr=False)
     """Path and query, percent-encoded."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from attrs import frozen
 
+from ..instrumentation import WatchLevels
 from ..organization import Organization
 from .organization_state import OrganizationState
 
@@ -66,6 +67,16 @@ class WatchStats:
     """Number of events merged into others, or undone by others, before anybody took them."""
     paused: bool
     """True while polling waits because ``max_pending`` events are pending."""
+
+
+def levels(states: Collection[OrganizationState], now: float) -> WatchLevels:
+    """Return the numbers for a gauge."""
+    return WatchLevels(
+        organizations=len(states),
+        failing=sum(each.failed for each in states),
+        calls=sum(len(each.calls.calls) for each in states),
+        max_staleness=max((now - each.last_response_at for each in states), default=0.0),
+    )
 
 
 def effective_intervals(states: Iterable[OrganizationState]) -> SecondsByOrganization:

@@ -28,7 +28,7 @@ from .queue_sink import QueueSink
 from .recorder import Recorder
 from .schedule import Schedule
 from .settings import WatchSettings
-from .stats import SecondsByOrganization, WatchStats, effective_intervals, mean
+from .stats import SecondsByOrganization, WatchStats, effective_intervals, levels, mean
 
 _EVENTS_AT_ONCE = 100
 """Number of events after which a busy consumer lets other tasks run."""
@@ -232,13 +232,7 @@ class Watch:
         """Return the numbers for a gauge, from any thread; None before the block is entered and after polling ended."""
         if self._stage != "entered" or self._sink.error is not None:
             return None
-        now, states = self._now(), list(self._states.values())
-        return WatchLevels(
-            organizations=len(states),
-            failing=sum(each.failed for each in states),
-            calls=sum(len(each.calls.calls) for each in states),
-            max_staleness=max((now - each.last_response_at for each in states), default=0.0),
-        )
+        return levels(list(self._states.values()), self._now())
 
     def checkpoint(self) -> dict[str, Any]:
         """Return the knowledge of the events taken so far as a small JSON value, for ``resume_from``.

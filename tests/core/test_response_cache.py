@@ -21,7 +21,7 @@ class Asked:
         self.gate: asyncio.Event | None = asyncio.Event()
         self.error: Exception | None = None
 
-    async def __call__(self) -> str:
+    async def __call__(self, _: object = ()) -> str:
         self.count += 1
         number = self.count
         try:

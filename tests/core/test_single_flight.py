@@ -6,6 +6,8 @@ import asyncio
 import gc
 import sys
 import traceback
+from collections.abc import Sequence
+from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
@@ -30,14 +32,16 @@ class Work:
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
         self.begun = 0
+        self.joined: Sequence[Context] = ()
         self.given_up = 0
         self.stubborn = False
         self.kept: list[tuple[Any, Any]] = []
         self.flights: SingleFlight[Any] = SingleFlight(lambda key, answer: self.kept.append((key, answer)))
 
-    async def __call__(self) -> Any:
+    async def __call__(self, joined: Sequence[Context] = ()) -> Any:
         answer = self.answers[self.begun]
         self.begun += 1
+        self.joined = joined
         try:
             await asyncio.sleep(10)
         except asyncio.CancelledError:
@@ -166,6 +170,23 @@ def test_each_waiter_has_a_separate_timeout(timeout: float, seconds: float) -> N
         assert (len(work.flights), work.begun) == (0, 2)
         await asyncio.sleep(0)
         assert (work.given_up, work.kept) == (1, [("key", "answer")])
+
+    virtual_clock.run(main)
+
+
+def test_the_work_knows_the_contexts_of_the_callers_who_join() -> None:
+    """The first caller's context is the work's own; a caller after the end joins nothing."""
+    name: ContextVar[str] = ContextVar("name")
+
+    async def main() -> None:
+        work, tasks = Work("first", "second"), []
+        for each in ("first", "second", "third"):
+            name.set(each)
+            tasks.append(work.join())
+        await asyncio.gather(*tasks)
+        assert [each[name] for each in work.joined] == ["second", "third"]
+        await work.join()
+        assert work.joined == []
 
     virtual_clock.run(main)
 

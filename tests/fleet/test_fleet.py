@@ -13,7 +13,9 @@ from fleet.memory_log import MemoryLog
 from calls_in_progress_async import (
     CallsInProgressClient,
     ClientStateError,
+    Instrumentation,
     InvalidRequestError,
+    ObservedWatch,
     Organization,
     RateLimit,
 )
@@ -76,6 +78,25 @@ def test_organizations_are_loaded_every_minute(logs: list[MemoryLog], caplog: py
     ]
     assert logs[0].is_closed
     assert logs[0].beats[-1]["leaving"] is True
+
+
+def test_hooks_see_the_worker(logs: list[MemoryLog]) -> None:
+    """The gauges of a watch show a worker of a fleet too."""
+
+    class Gauge(Instrumentation):
+        def on_watch(self, watch: ObservedWatch) -> None:
+            seen.append(watch)
+
+    seen: list[ObservedWatch] = []
+
+    async def main() -> None:
+        async with CallsInProgressClient(token="t", transport=ScriptedTransport(), instrumentation=[Gauge()]) as client:
+            fleet = make_fleet(client, [])
+            asyncio.get_running_loop().call_later(3.0, fleet.stop)
+            await fleet.run()
+            assert [watch.levels() for watch in seen] == [None]
+
+    run(main)
 
 
 def test_a_closed_client_ends_the_worker(logs: list[MemoryLog]) -> None:

@@ -19,7 +19,7 @@ from calls_in_progress_async.testing.virtual_clock import run
 
 SUBJECT = "cip.t.events.0.advertiser.25"
 DOWN = LogUnavailableError("no response")
-STREAM = StreamState("8", 1, 1, 100)
+STREAM = StreamState(8, 1, 1, 100)
 
 
 class ScriptedJetStream:
@@ -163,8 +163,8 @@ def test_the_stream_is_created_if_there_is_none(state: StreamState | None) -> No
     assert jetstream.calls == ["stream", "stream", "create_stream"][: 3 if state is None else 2]
 
 
-def commit(log: Log, after: int = 4, may_write: Any = lambda: True) -> Any:
-    return timed(log.commit(SUBJECT, b"mine", after, may_write))[0]
+def commit(log: Log, after: int = 4) -> Any:
+    return timed(log.commit(SUBJECT, b"mine", after))[0]
 
 
 OTHER = SupersededCommitError()
@@ -204,15 +204,6 @@ def test_a_write_after_which_another_message_is_the_last_is_superseded(
     with pytest.raises(SupersededCommitError):
         commit(log)
     assert jetstream.sent == [b"mine"] * writes
-
-
-def test_a_worker_that_must_not_write_any_more_does_not_write_again() -> None:
-    """A write that was lost is given up if others may have taken over meanwhile."""
-    log, jetstream, _ = scripted(publish=[DOWN], last=[Stored(4, b"before")], stream=[STREAM])
-    may_write = iter([True, False])
-    with pytest.raises(SupersededCommitError):
-        commit(log, may_write=lambda: next(may_write))
-    assert jetstream.sent == [b"mine"]
 
 
 def test_status_and_beats_do_without_a_log_that_is_down() -> None:

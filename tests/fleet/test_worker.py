@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from fleet.memory_log import MemoryLog
+from watch.scripted_server import body_of, call
 
-from calls_in_progress_async import Organization, clock
+from calls_in_progress_async import Organization, ServerError, WatchLevels, clock
 from calls_in_progress_async.fleet import FleetError
 from calls_in_progress_async.fleet.log_settings import LogSettings
 from calls_in_progress_async.fleet.log_values import Stored
@@ -19,7 +21,9 @@ from calls_in_progress_async.fleet.shares import RateShares
 from calls_in_progress_async.fleet.sink import CommitCounters
 from calls_in_progress_async.fleet.state import FleetState
 from calls_in_progress_async.fleet.worker import Worker
+from calls_in_progress_async.limits.snapshots import LimiterSnapshot
 from calls_in_progress_async.testing.virtual_clock import run
+from calls_in_progress_async.watch.listing import read
 from calls_in_progress_async.watch.poller import PollCounters
 from calls_in_progress_async.watch.schedule import Schedule
 
@@ -37,6 +41,8 @@ class RecordingPoller:
         self.added: list[FleetState] = []
         self.wakes = 0
         self.on_add: Callable[[], object] = bool
+        self.drained = asyncio.Event()
+        self.drained.set()
 
     def start(self) -> None: ...
 
@@ -54,6 +60,7 @@ class RecordingPoller:
     async def drain(self, organizations: Iterable[Organization]) -> None:
         for organization in organizations:
             self.polled.pop(organization, None)
+        await self.drained.wait()
 
     def wake(self) -> None:
         self.wakes += 1
@@ -66,12 +73,16 @@ class QuietSink:
         self.counters = CommitCounters()
         self.paused = False
         self.error: BaseException | None = None
+        self.committing = 0
 
 
 class NoLimits:
     """A rate limit without a rate."""
 
     def set_share(self, fraction: float, *, token: str | None = None) -> None: ...
+
+    def snapshot(self) -> LimiterSnapshot:
+        return LimiterSnapshot(shared={}, organizations=0, organizations_waiting=0)
 
 
 class Bench:
@@ -80,8 +91,9 @@ class Bench:
     def __init__(self, shards: int) -> None:
         self.log = MemoryLog(LogSettings(servers="nats://unused", name="bench", shards=shards))
         self.poller, self.sink = RecordingPoller(), QuietSink()
+        self.sent = 0
         membership = Membership("me", shards, 3.0)
-        self.worker = Worker(self.log, membership, RateShares(NoLimits(), None))  # type: ignore[arg-type]
+        self.worker = Worker(self.log, membership, RateShares(NoLimits(), None), sent=lambda: self.sent)  # type: ignore[arg-type]
         self.worker.use(self.poller, self.sink, Schedule(5.0, 4))  # type: ignore[arg-type]
 
     @property
@@ -140,6 +152,25 @@ def test_organizations_can_change_while_a_shard_is_held() -> None:
             await asyncio.sleep(0.1)
             assert bench.held == {ORGANIZATIONS[1]}
             assert len(bench.poller.added) == 5
+
+    run(main)
+
+
+def test_the_gauges_show_the_organizations_held() -> None:
+    """Another thread reads them; a worker without organizations shows nothing."""
+
+    async def main() -> None:
+        async with open_bench(organizations=ORGANIZATIONS[:3]) as bench:
+            assert bench.worker.levels() is None
+            await asyncio.sleep(SETTLED)
+            state, began = bench.state_of(ORGANIZATIONS[0]), clock.now()
+            state.apply(read(body_of(call("A"), call("B")), None, strict=False), began)
+            bench.state_of(ORGANIZATIONS[1]).fail(ServerError("HTTP 500", status=500))
+            await asyncio.sleep(60.0)
+            levels = await asyncio.to_thread(bench.worker.levels)
+            assert levels == WatchLevels(3, 1, 2, levels.max_staleness if levels else 0.0)
+            assert 60.0 < levels.max_staleness < 60.0 + SETTLED
+        assert bench.worker.levels() is None
 
     run(main)
 
@@ -230,6 +261,45 @@ def test_a_worker_can_leave_before_the_log_responds() -> None:
         await asyncio.sleep(0.1)
         assert bench.poller.added == []
         assert bench.worker.error is None
+
+    run(main)
+
+
+@pytest.mark.parametrize(("responds_after", "warnings"), [(9.0, 0), (60.0, 1)])
+def test_a_worker_that_leaves_waits_for_an_election(
+    responds_after: float, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Findings wait for the log as long as an election takes, and nobody takes over meanwhile; then a warning tells."""
+
+    async def main() -> None:
+        async with open_bench() as bench:
+            await asyncio.sleep(SETTLED)
+            bench.sink.committing = 3
+            asyncio.get_running_loop().call_later(responds_after, setattr, bench.sink, "committing", 0)
+            beats = len(bench.log.beats)
+            left_at = clock.now()
+        sent = [beat["sent"] for beat in bench.log.beats[beats:]]
+        assert all(after - before < 1.5 for before, after in itertools.pairwise(sent))  # half of the lease
+        assert bench.log.beats[-1]["leaving"] is True
+        assert not any(beat.get("leaving") for beat in bench.log.beats[:-1])
+        assert clock.now() - left_at == pytest.approx(min(responds_after, 12.0), abs=0.2)
+
+    with caplog.at_level("WARNING"):
+        run(main)
+    assert caplog.text.count("the last findings about 3 organizations are lost") == warnings
+
+
+@pytest.mark.parametrize(("sent", "seconds"), [(0, 0.0), (1, 2.0)])
+def test_a_worker_that_leaves_waits_for_responses(sent: int, seconds: float) -> None:
+    """Polls that wait for the rate limit are given up at once, and polls that hang soon."""
+
+    async def main() -> None:
+        async with open_bench() as bench:
+            await asyncio.sleep(SETTLED)
+            bench.poller.drained.clear()
+            bench.sent = sent
+            left_at = clock.now()
+        assert clock.now() - left_at == pytest.approx(seconds, abs=0.1)
 
     run(main)
 

@@ -18,6 +18,7 @@ from calls_in_progress_async.organization import Organization
 from calls_in_progress_async.records import bodies, lenient_json
 from calls_in_progress_async.records.bodies import split, split_tolerantly
 from calls_in_progress_async.records.codec import BoundsError, PayloadError
+from calls_in_progress_async.records.reported_errors import ReportedError
 from calls_in_progress_async.records.results import structure_calls, structure_update
 from calls_in_progress_async.transport.wire import WireResponse
 from calls_in_progress_async.watch.listing import read as read_listing
@@ -170,12 +171,14 @@ def test_a_long_entry_among_known_ones_is_read() -> None:
     assert [entry.identity for entry in after.entries] == ["A", "B"]
 
 
-def test_a_long_response_to_an_update_without_the_call_is_unreadable() -> None:
-    """The response may be an error, so the update is not reported as done."""
-    body = b'{"errors": {"class": "RecordInvalid"}, "x": "%b"}' % (b"y" * 2**18)
-    with pytest.raises(PayloadError, match="has no call, but more than 262,144 bytes"):
-        structure_update(body, strict=False)
-    assert structure_update(b'{"x": "%b"}' % (b"y" * 1000), strict=False).calls == ()
+@pytest.mark.parametrize("structure", [structure_calls, structure_update])
+def test_an_error_in_a_long_response_is_found(structure: Callable[..., object]) -> None:
+    """The update is not reported as done, nor does a find list the calls."""
+    for calls in (b"", b'"current_calls": [], '):
+        body = b'{"errors": {"class": "RecordInvalid"}, %b"x": "%b"}' % (calls, b"y" * 2**18)
+        with pytest.raises(ReportedError, match="reports an error"):
+            structure(body, strict=False)
+    assert structure_update(b'{"x": "%b"}' % (b"y" * 2**18), strict=False).calls == ()
 
 
 def test_custom_data_of_too_many_values_are_a_problem() -> None:

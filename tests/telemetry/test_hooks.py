@@ -276,7 +276,7 @@ def test_a_callback_that_fails_breaks_nothing_and_is_logged_once(name: str, capl
     caplog.clear()
     assert names_told(type("Failing", (), {name: fail})()) == expected
     logged = [record.getMessage() for record in caplog.records if record.exc_info]
-    clients = 2 if name == "on_watch" else 1
+    clients = 2 if name in ("on_client", "on_watch") else 1
     assert logged == [f"Failing.{name} failed; the request goes on, and further failures are not logged"] * clients
 
 

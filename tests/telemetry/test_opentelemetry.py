@@ -22,6 +22,7 @@ from transport.servers import ACME, NO_CALLS, RawServer
 from watch.scripted_server import GLOBEX, ScriptedServer, call, turn
 
 from calls_in_progress_async import (
+    CallsInProgressClient,
     ConnectionLostError,
     CurrentCallsRequest,
     RateLimit,
@@ -30,7 +31,7 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.opentelemetry import OpenTelemetry
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import ScriptedTransport, virtual_clock
 
 SERVER = {"server.address": "h", "server.port": 443}
 FIND_URL = "https://h/api/2022-08-01/calls_in_progress/current_calls.json?id=25&organization_type=advertiser"
@@ -255,8 +256,11 @@ async def test_a_poll_is_the_root_of_a_trace_with_a_link() -> None:
     assert all([link.context for link in span.links] == [opener.get_span_context()] for span in polls)
 
 
-async def test_a_find_that_several_callers_share_is_a_root_with_a_link_to_the_first() -> None:
-    """One caller's trace must not hold a request that outlives the caller."""
+async def test_a_find_that_several_callers_share_is_a_root_with_a_link_to_each() -> None:
+    """One caller's trace must not hold a request that outlives the caller, and each caller's leads to the request.
+
+    A response that was there already has no span any more to link from.
+    """
     recording = Recording()
     tracer = recording.tracers.get_tracer("test")
 
@@ -265,12 +269,18 @@ async def test_a_find_that_several_callers_share_is_a_root_with_a_link_to_the_fi
             await client.find(ACME, max_age=10)
 
     async with RawServer([NO_CALLS]) as server, server.client(instrumentation=[recording.hooks]) as client:
-        await asyncio.gather(look("first"), look("second"))
-        await look("third")
-    (find,) = [span for span in recording.spans if span.name == "calls_in_progress.find"]
-    (first,) = [span for span in recording.spans if span.name == "first"]
-    assert (find.parent, [link.context for link in find.links]) == (None, [first.context])
-    assert sorted(recording.story()) == ["  GET", "calls_in_progress.find", "first", "second", "third"]
+        with tracer.start_as_current_span("twice"):
+            twice = [client.find(ACME, max_age=10) for _ in range(2)]
+            await asyncio.gather(look("first"), look("second"), *twice)
+        await look("late")
+        outside = [client.find(GLOBEX, max_age=10) for _ in range(2)]
+        await asyncio.gather(*outside)
+    find, without_callers = [span for span in recording.spans if span.name == "calls_in_progress.find"]
+    spans = {span.name: span.context for span in recording.spans}
+    assert find.parent is None
+    assert find.links[0].context == spans["first"]
+    assert sorted(link.context for link in find.links) == sorted(spans[name] for name in ("first", "second", "twice"))
+    assert (without_callers.parent, without_callers.links) == (None, ())
 
 
 def test_shared_work_without_a_span_around_it_has_no_link() -> None:
@@ -311,6 +321,29 @@ def test_waits_retries_and_throttling_are_counted_by_operation() -> None:
     }
     assert {key: each.value for key, each in recording.points("calls_in_progress.throttled").items()} == {("find",): 1}
     assert "advertiser" not in json.dumps([str(metric) for metric in recording.metrics().values()])
+
+
+def budget(recording: Recording) -> float | None:
+    """Return the value of the gauge of the retry budget."""
+    point = recording.points("calls_in_progress.retry_budget.remaining").get(())
+    return None if point is None else point.value
+
+
+async def test_a_gauge_shows_the_rest_of_the_retry_budget() -> None:
+    """The client with the fewest retries left counts, and a closed client no longer."""
+    recording, settings = Recording(), {"budget": 10, "budget_refill": 0.25, "initial": 0}
+    assert budget(recording) is None
+    transport = ScriptedTransport(503, 503, 200)
+    async with CallsInProgressClient(token="t", transport=ScriptedTransport(), instrumentation=[recording.hooks]):
+        assert budget(recording) == 100
+        async with CallsInProgressClient(
+            token="t", transport=transport, instrumentation=[recording.hooks], retry=RetryPolicy(**settings)
+        ) as client:
+            assert budget(recording) == 10
+            await client.find(ACME)
+            assert await asyncio.to_thread(budget, recording) == 8.25
+        assert budget(recording) == 100
+    assert budget(recording) is None
 
 
 GAUGES = ("calls", "organizations", "failing", "staleness")
