@@ -10,7 +10,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "coverage", "tests", "wheel"]
+nox.options.sessions = ["lint", "api", "types", "coverage", "tests", "wheel"]
 
 PACKAGE = "calls_in_progress_async"
 
@@ -58,6 +58,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session(python=STABLE)
+def examples(session: nox.Session) -> None:
+    """Run the examples and the documentation's programs with the large libraries, which the test extra leaves out."""
+    session.install("-e", ".[cli,test]", "pandas", "pyarrow")
+    session.run("pytest", "tests/examples", "tests/docs", *session.posargs)
+
+
+@nox.session(python=STABLE)
 def prereleases(session: nox.Session) -> None:
     """Run the test suite with aiohttp's newest pre-release."""
     session.install("-e", ".[cli,test]")
@@ -74,9 +81,17 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def api(session: nox.Session) -> None:
+    """Compare the public API with its snapshot; ``-- --accept`` takes a change over."""
+    session.install("griffelib==2.4.1")
+    session.run("python", "tests/api/snapshot.py", *session.posargs)
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Type-check the package, its public API, and every Python block of the documentation."""
-    session.install(".[cli,test]", "mypy==2.4.1", "pyright==1.1.414")
+    stubs = ("django-stubs==6.1.2", "pandas-stubs==3.1.0.261029", "pyarrow-stubs==20.0.0.20260819")
+    session.install(".[cli,test]", "mypy==2.4.1", "pyright==1.1.414", *stubs)
     session.run("mypy")
     session.run("pyright")
     blocks = Path(session.create_tmp()).resolve() / "blocks"

@@ -70,6 +70,7 @@ class JetStream:
         self._on_reconnect = on_reconnect
         self._client: Any = Client()
         self._js: Any = None
+        self._told = ""  # the last error logged
 
     @property
     def is_connected(self) -> bool:
@@ -126,9 +127,13 @@ class JetStream:
             raise FleetError("The NATS server has JetStream off: start it with `-js`.")
 
     async def _on_error(self, error: Exception) -> None:
-        logger.warning("NATS: %s", _text(error))
+        text = _text(error)
+        if text != self._told:  # nats-py repeats it at each try to connect
+            logger.warning("NATS: %s. The connection is tried again until a server responds.", text)
+            self._told = text
 
     async def _on_reconnected(self) -> None:
+        self._told = ""
         self._on_reconnect()
 
     async def close(self) -> None:

@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from docs.blocks import PAGES, ROOT, programs, write
+from docs.blocks import PAGES, ROOT, examples, programs, write
 
 import calls_in_progress_async
 from calls_in_progress_async import CallsInProgressClient, RetryPolicy, errors
@@ -58,7 +58,7 @@ def missing_libraries(source: str) -> set[str]:
 
 @pytest.mark.parametrize("source", PROGRAMS)
 async def test_every_program_runs(source: str, tmp_path: Path) -> None:
-    """Each code block and example is a whole program, prints something and exits 0 against the sandbox."""
+    """Each code block is a whole program, prints something and exits 0 against the sandbox."""
     if missing := missing_libraries(source):
         pytest.skip(f"not installed: {', '.join(sorted(missing))}")
     async with SandboxServer(organizations=10, seed=7, mean_call_seconds=20, speed=20) as sandbox:
@@ -73,10 +73,10 @@ async def test_every_program_runs(source: str, tmp_path: Path) -> None:
 
 
 def test_programs_are_written_for_type_checkers(tmp_path: Path) -> None:
-    """Each program becomes a file of its own, and files of removed programs go."""
+    """Each program and example becomes a file of its own, and files of removed programs go."""
     (tmp_path / "removed_0.py").touch()
     write(tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs())
+    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs() | examples())
     assert "README_0" in programs()
 
 
