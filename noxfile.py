@@ -191,7 +191,7 @@ def cost_guard(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Run every benchmark; ``nox -s benchmarks -- --quick`` is a first look."""
-    session.install("-e", ".[cli,speed,benchmarks]")
+    session.install("-e", ".[cli,fleet,test,speed,benchmarks]")
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
