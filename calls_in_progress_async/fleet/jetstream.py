@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -29,6 +30,9 @@ WAIT = 2.0
 """Seconds to wait for a response of the server."""
 _REFUSALS = (10071, 10164)
 """Error codes of "wrong last sequence"."""
+_FULL = (10002, 10023, 10047, 10077)
+"""Error codes of a stream, account or disk without room."""
+_REMEDY = ": give the stream more room, such as `nats stream edit --max-bytes`, or its server more storage"
 _WRONG_SETTINGS = (10025, 10052, 10058, 10074)
 """Error codes of a stream that the server will never create as asked for."""
 _VIEW_KEPT = 30.0
@@ -54,7 +58,7 @@ def _translated() -> Iterator[None]:
         if error.err_code in _REFUSALS:
             raise SupersededCommitError from None
         text = f"{error.description} (code {error.err_code})" if error.description else type(error).__name__
-        raise LogUnavailableError(text) from error
+        raise LogUnavailableError(text + _REMEDY * (error.err_code in _FULL)) from error
     except (nats.errors.Error, TimeoutError, OSError) as error:
         raise LogUnavailableError(_text(error)) from error
 
@@ -152,7 +156,7 @@ class JetStream:
             return None
         state = info.state
         shards = int((info.config.metadata or {}).get("shards", 0))
-        return StreamState(shards, state.first_seq, state.last_seq, state.bytes)
+        return StreamState(shards, state.first_seq, state.last_seq, state.bytes, info.config.max_age or math.inf)
 
     async def state(self) -> StreamState:
         """Return the extent of the stream.
