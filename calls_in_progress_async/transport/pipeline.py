@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from functools import partial
+from typing import TypeVar, cast
 
 from attrs import field, frozen
 
@@ -15,12 +16,14 @@ from ..instrumentation import ClientLevels, Hooks
 from ..limits.limiter import RateLimiter
 from ..limits.settings import RateLimit
 from ..organization import Organization
+from ..slow_reading import SlowReadingError
 from .admission import Admission
 from .attempt_result import AttemptResult
 from .attempts import Attempts
 from .lifetime import Lifetime
 from .operation import Operation
 from .protocol import Transport
+from .reader_threads import ReaderThreads
 from .recovery import Recovery
 from .reports import Reports
 from .retry import RetryBudgets, RetryPolicy
@@ -95,6 +98,7 @@ class Pipeline:
             timeout=settings.attempt_timeout,
             max_pause=settings.retry.max_retry_after,
         )
+        self._readers = ReaderThreads()
         self._recovery = Recovery(
             self._attempts, tokens, settings.retry, self._budgets, lifetime=self._lifetime, reports=self._reports
         )
@@ -162,7 +166,7 @@ class Pipeline:
         result: AttemptResult | None = None
         try:
             result = await (self._send_in_order if operation.request.ordering_keys else self._send)(operation)
-            return self._read(operation, result, read)
+            return await self._read(operation, result, read)
         except CallsInProgressError as error:
             operation.annotate(error)
             result = None  # else a reference cycle: result, error, traceback, this frame
@@ -174,15 +178,16 @@ class Pipeline:
         finally:
             self._lifetime.leave()
 
-    def _read(
+    async def _read(
         self, operation: Operation, result: AttemptResult, read: Callable[[WireResponse, tuple[Attempt, ...]], T]
     ) -> T:
         if result.error is not None:
             raise result.error
         assert result.response is not None  # noqa: S101 - for the type checker: there is an error or a response
+        work = partial(read, result.response, tuple(operation.attempts))
         error = None
         try:
-            value = read(result.response, tuple(operation.attempts))
+            value = await self._read_anywhere(work, operation.deadline)
         except CallsInProgressError as raised:
             error = raised
         # Raised out here, because the context of an exception is neither annotated nor redacted.
@@ -191,6 +196,14 @@ class Pipeline:
         if error is not None:
             raise error
         return value
+
+    async def _read_anywhere(self, work: Callable[[], T], deadline: float | None) -> T:
+        """Run ``work`` here, or in a thread if the event loop would be held."""
+        try:
+            return work()
+        except SlowReadingError:
+            in_thread = partial(self._readers.run, work)
+        return cast(T, await self._lifetime.run(deadline, in_thread))
 
     async def _send_in_order(self, operation: Operation) -> AttemptResult:
         request = operation.request
@@ -243,6 +256,7 @@ class Pipeline:
             await self._lifetime.wait_until_idle()
             self._lifetime.end()  # once more, because an ending call may have set the timer
         finally:
+            self._readers.close()
             if not self._transport_closed:
                 self._transport_closed = True
                 await self._transport.close()

@@ -63,12 +63,15 @@ class Recovery:
         return await self._refresh_token(operation, await self._attempts.make(operation))
 
     async def _refresh_token(self, operation: Operation, result: AttemptResult) -> AttemptResult:
-        """Ask the token callable again after a 401, and follow the attempt by one with another token."""
+        """Ask the token callable again after a 401, and follow the attempt by one with another token.
+
+        That attempt is no retry: the same request with the same token would be rejected again. So one follows the last
+        of ``max_attempts`` too.
+        """
         if result.status != 401:
             return result
         self._tokens.forget(operation.organization, operation.token)
-        last = len(operation.attempts) >= self._policy.max_attempts
-        if last or operation.token_refreshed or self._tokens.static is not None:
+        if operation.token_refreshed or self._tokens.static is not None:
             return result
         operation.token_refreshed = True
         if not await self._fetch_other_token(operation):
