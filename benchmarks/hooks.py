@@ -56,7 +56,7 @@ class TakenOut(Pipeline):
 
 
 class Idle(Instrumentation):
-    """A hook that does nothing."""
+    """A hook without an effect."""
 
 
 def make_pipeline(kind: type[Pipeline], *hooks: Instrumentation) -> Pipeline:
