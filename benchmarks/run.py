@@ -18,7 +18,8 @@ import results
 
 BENCHMARKS = {
     "find": [], "organizations": [], "stages": [], "decoding": [], "micro": [], "hooks": [], "limiter": [], "ticks": [],
-    "watch_many": ["--uvloop"], "scaling": [], "latency": [], "startup": [],
+    "watch_many": ["--uvloop"], "scaling": [], "latency": [], "startup": [], "story": [],
+    "fleet": [],
 }  # fmt: skip
 QUICK = results.DIRECTORY / "quick"
 

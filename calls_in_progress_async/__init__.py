@@ -132,7 +132,7 @@ __all__ = [
     "__version__",
 ]
 
-_LAZY = ("Fleet", "FleetEvents")
+_LAZY = ("Fleet", "FleetEvents", "FleetView")
 """Names that need an extra: imported on first use."""
 
 

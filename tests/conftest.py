@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 from transport.servers import TOKEN
 
 from calls_in_progress_async.sandbox.api import Request, Response
 from calls_in_progress_async.sandbox.handler import RequestHandler
 from calls_in_progress_async.testing import PrivacyCheck
 from calls_in_progress_async.testing.fixture_sandbox import private_values_in
+
+# A property holds on a slow machine too: neither an example nor the making of one has a time limit.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 pytest_plugins = ["pytest_calls_in_progress", "pytester"]
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from .. import errors
 from ..records.codec import PayloadError, parse_json
+from ..records.reported_errors import ReportedError
 from ..transport.wire import WireResponse
 
 T = TypeVar("T")
@@ -62,10 +63,10 @@ def error_of(response: WireResponse, *, within_success: bool = False) -> errors.
         within_success: True to take ``error`` or ``errors`` in a body for an error even with a status of 200 to 299.
     """
     success = 200 <= response.status < 300
-    if success and not (within_success and b'"error' in response.body):
+    if success and not within_success:
         return None
     payload = _payload(response)
-    if success and not (payload.get("error") or payload.get("errors")):
+    if success and not payload.keys() & {"error", "errors"}:
         return None
     faults = _faults(payload)
     kind = _kind_within_success(payload, faults) if success else _kind(response.status, payload, faults)
@@ -94,6 +95,9 @@ def parse_body(structure: Callable[..., T], response: WireResponse, *, strict: b
         return structure(response.body, strict=strict)
     except PayloadError as error:
         path, reason = _one_line(error.path), error.reason
+        payload = _payload(response) if isinstance(error, ReportedError) else {}
+    if said := _said(payload, _faults(payload)):
+        reason += f": {said}"
     text = f"HTTP {response.status}: {f'{path}: ' if path else ''}{reason}"
     request_id = response.headers.get("X-Request-Id")
     raise errors.UnexpectedResponseError(
@@ -151,7 +155,8 @@ def _payload(response: WireResponse) -> dict[str, Any]:
         payload = parse_json(response.body)
     except PayloadError:
         return {}
-    return payload if isinstance(payload, dict) else {}
+    # The vendor writes the names of errors small; a proxy in between may not.
+    return {name.lower(): value for name, value in payload.items() if value} if isinstance(payload, dict) else {}
 
 
 def _faults(payload: dict[str, Any]) -> dict[str, Any]:

@@ -6,5 +6,16 @@ Needs ``pip install 'calls-in-progress-async[fleet]'`` and a NATS server (2.11 o
 from .errors import EventsLostError, FleetError
 from .events import FleetEvent, FleetEvents
 from .fleet import Fleet
+from .status import FleetStatus, WorkerStatus
+from .view import FleetView
 
-__all__ = ["EventsLostError", "Fleet", "FleetError", "FleetEvent", "FleetEvents"]
+__all__ = [
+    "EventsLostError",
+    "Fleet",
+    "FleetError",
+    "FleetEvent",
+    "FleetEvents",
+    "FleetStatus",
+    "FleetView",
+    "WorkerStatus",
+]

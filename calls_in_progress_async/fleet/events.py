@@ -126,13 +126,10 @@ class FleetEvents:
         connection: Mapping[str, Any] | None = None,
     ) -> None:
         validation.check_number("ack_wait", ack_wait, "seconds", above=True)
-        settings = LogSettings(servers=servers, name=name, connection=connection or {})
-        self._log = Log(settings)
+        self._log = Log(LogSettings(servers=servers, name=name, connection=connection or {}))
         self._group = check_name("group", group)
         self._batch = batch
-        self._reader = LogReader(
-            self._log.jetstream, settings, self._group, ack_wait=float(ack_wait), accept_loss=accept_loss
-        )
+        self._reader = LogReader(self._log.jetstream, self._group, ack_wait=float(ack_wait), accept_loss=accept_loss)
         self._ready: deque[FleetEvent] = deque()
         self._payloads: OrderedDict[tuple[int, str], bytes] = OrderedDict()
 

@@ -20,6 +20,8 @@ class Delivery(NamedTuple):
     body: bytes
     redelivered: int
     """Number of earlier deliveries."""
+    pending: int
+    """Number of messages to be delivered after this one."""
     ack: Callable[[], Awaitable[None]]
 
 
@@ -40,8 +42,10 @@ class Consumer(NamedTuple):
 class StreamState(NamedTuple):
     """The extent of the stream."""
 
-    shards: str | None
-    """The number of shards in the stream's metadata."""
+    shards: int
+    """The number of shards in the stream's metadata; 0 if a stranger made the stream."""
     first: int
     last: int
     bytes: int
+    max_age: float
+    """Seconds for which messages are kept."""

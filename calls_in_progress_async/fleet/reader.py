@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from .. import clock
-from .errors import EventsLostError, FleetError, LogUnavailableError
+from .errors import EventsLostError, LogUnavailableError
 from .jetstream import JetStream
-from .log_settings import LogSettings
 from .log_values import Delivery
 
 _CHECK = 5.0
@@ -22,17 +21,13 @@ class LogReader:
 
     Args:
         jetstream: An open connection.
-        settings: The settings of the log.
         group: The name of the group.
         ack_wait: Seconds until a message without acknowledgement is delivered again.
         accept_loss: True to go on after messages were trimmed before their delivery.
     """
 
-    def __init__(
-        self, jetstream: JetStream, settings: LogSettings, group: str, *, ack_wait: float, accept_loss: bool
-    ) -> None:
+    def __init__(self, jetstream: JetStream, group: str, *, ack_wait: float, accept_loss: bool) -> None:
         self._jetstream = jetstream
-        self._settings = settings
         self._group = group
         self._ack_wait = ack_wait
         self._accept_loss = accept_loss
@@ -59,12 +54,7 @@ class LogReader:
 
     async def _first(self) -> int:
         """Return the sequence of the first message of the log."""
-        state = await self._jetstream.stream()
-        if state is None:
-            raise FleetError(
-                f"There is no fleet {self._settings.name!r} on this server: start a worker first, or check the name."
-            )
-        return state.first
+        return (await self._jetstream.state()).first
 
     async def _open(self, number: int) -> Callable[[int], Awaitable[list[Delivery]]]:
         first = await self._first()

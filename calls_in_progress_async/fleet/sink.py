@@ -13,7 +13,7 @@ from ..watch.fetch import FetchCalls
 from ..watch.listing import Listing
 from ..watch.organization_state import OrganizationState
 from .errors import SupersededCommitError
-from .log import Log
+from .log import Log, logger
 from .message import LogEvent, split
 from .state import FleetState
 
@@ -56,10 +56,11 @@ class CommittingSink:
     ) -> None:
         self.counters: CommitCounters = CommitCounters()
         self.error: BaseException | None = None
+        self.committing: int = 0
+        """Number of organizations with findings on their way to the log."""
         self._log = log
         self._by = by
         self._interval = interval
-        self._max_age = log.settings.max_age
         self._is_fresh = is_fresh
         self._on_refused = on_refused
 
@@ -88,31 +89,24 @@ class CommittingSink:
         return settle_and_fetch
 
     async def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> None:
-        """Write the events of a good response."""
+        """Write the events of a good response, however late: the log refuses what another worker has seen since."""
         assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
-        if not self._may_write(state):
-            return
         events = self._gap_events(state, now - state.last_response_at)
         events += [state.event_of(delta) for delta in state.apply(listing, now)]
-        if events or state.must_write or clock.unix_time() - state.written_at > self._max_age / 2:
+        if events or state.must_write or clock.unix_time() - state.written_at > self._log.max_age / 2:
             await self._commit(state, events)
 
     async def on_failure(self, state: OrganizationState, error: Exception, now: float) -> None:
-        """Write the beginning of an outage."""
+        """Write the beginning of an outage, unless this worker was frozen: then its own pause failed the request."""
         assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
-        if self._may_write(state):
+        if not self._is_fresh():
+            state.doubt(write=True)
+        else:
             await self._commit(state, [LogEvent(id="", kind="organization_failed", error=type(error).__name__)])
 
     def on_end(self, error: BaseException) -> None:
         """Keep the error for the worker."""
         self.error = error
-
-    def _may_write(self, state: FleetState) -> bool:
-        """Return False while others may have taken over. Else compare-and-set refuses what is out of date."""
-        if not self._is_fresh():
-            state.doubt(write=True)
-            return False
-        return True
 
     def _gap_events(self, state: FleetState, gap: float) -> list[LogEvent]:
         if state.failed:
@@ -123,17 +117,34 @@ class CommittingSink:
 
     async def _commit(self, state: FleetState, events: Sequence[LogEvent]) -> None:
         all_calls = {**state.known, **state.calls.calls}
-        for chunk in split(events, all_calls, self._log.max_payload):
-            at = clock.unix_time()
-            draft = state.draft(chunk, self._by, at)
-            try:
-                sequence = await self._log.commit(state.subject, draft.body, state.sequence, self._is_fresh)
-            except SupersededCommitError:
-                self.counters.refused += 1
-                state.doubt(write=True)
-                self._on_refused(state)
-                return
-            state.accept(draft, sequence, at)
-            self.counters.commits += 1
-            self.counters.events += len(chunk)
-            self.counters.bytes += len(draft.body)
+        self.committing += 1
+        try:
+            for chunk in split(events, all_calls, self._log.max_payload):
+                at = clock.unix_time()
+                draft = state.draft(chunk, self._by, at)
+                if len(draft.body) > self._log.max_payload:
+                    self._refuse(state, len(draft.body))
+                    return
+                sequence = await self._log.commit(state.subject, draft.body, state.sequence)
+                state.accept(draft, sequence, at)
+                self.counters.commits += 1
+                self.counters.events += len(chunk)
+                self.counters.bytes += len(draft.body)
+        except SupersededCommitError:
+            self.counters.refused += 1
+            state.doubt(write=True)
+            self._on_refused(state)
+        finally:
+            self.committing -= 1
+
+    def _refuse(self, state: FleetState, size: int) -> None:
+        """Give up the findings of a poll: the next poll finds them again, perhaps with a larger limit."""
+        state.doubt(write=True)
+        logger.error(
+            "The calls in progress of %s (%d) need a message of %d bytes, and the NATS server takes %d: raise its "
+            "max_payload.",
+            state.organization,
+            len(state.calls.calls),
+            size,
+            self._log.max_payload,
+        )

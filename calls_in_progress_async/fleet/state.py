@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
 from attrs import define, field
 
 from ..organization import Organization  # noqa: F401 - attrs copies the annotation of the base class
@@ -117,8 +116,7 @@ class FleetState(OrganizationState):
                 calls.pop(name, None)
                 ended[name] = number
             else:
-                has_payload = isinstance(event.call, msgspec.Raw)
-                calls[name] = KnownCall(digest, number, 0 if has_payload else event.previous_at)
+                calls[name] = KnownCall(digest, number)
         for name in list(ended)[:-_ENDED_KEPT]:
             del ended[name]
         message = LogMessage(
@@ -135,7 +133,10 @@ class FleetState(OrganizationState):
         return Draft(encode(message), calls, ended)
 
     def accept(self, draft: Draft, sequence: int, at: float) -> None:
-        """Take note that a message is in the log."""
+        """Take note that a message is in the log.
+
+        A doubt raised meanwhile stays: the message may be older than the writes that the next poll is to outdate.
+        """
         self.sequence, self.rev, self.ended, self.written_at = sequence, self.rev + 1, draft.ended, at
         self.known = {name: call._replace(at=call.at or sequence) for name, call in draft.calls.items()}
-        self.must_write = False
+        self.must_write = self.must_write and self.is_doubtful

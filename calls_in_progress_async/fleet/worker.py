@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import Any
 
 from .. import clock
@@ -17,6 +16,7 @@ from ..watch.poller import Poller
 from ..watch.schedule import Schedule
 from ..watch.stats import levels
 from .errors import FleetError
+from .handover import hand_over
 from .log import Log
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
 from .log_values import Stored
@@ -31,8 +31,6 @@ _TICK = 0.1
 """Seconds between two looks at the clock."""
 _AGAIN = 0.2
 """Seconds until the next poll after a refused commit."""
-_HANDOVER = 2.0
-"""Seconds for running polls to be committed before a worker leaves."""
 _VERIFY = 60.0
 """Seconds between two comparisons of the shards' sequences with the log."""
 _NOTHING = Stored()
@@ -47,15 +45,23 @@ class Worker:
         log: A connected log.
         membership: The workers of the fleet.
         shares: This worker's share of the rate.
+        sent: Returns the number of requests without a response.
         missed_polls_before_end: As for a watch.
     """
 
     def __init__(
-        self, log: Log, membership: Membership, shares: RateShares, *, missed_polls_before_end: int = 1
+        self,
+        log: Log,
+        membership: Membership,
+        shares: RateShares,
+        *,
+        sent: Callable[[], int],
+        missed_polls_before_end: int = 1,
     ) -> None:
         self._log = log
         self._membership = membership
         self._shares = shares
+        self._sent = sent
         self._missed = missed_polls_before_end
         self._organizations: dict[int, list[Organization]] = {}
         self._total = 0
@@ -143,14 +149,18 @@ class Worker:
 
     async def send_beat(self, **more: Any) -> None:
         """Tell the fleet that this worker lives, and how it does."""
-        counters = self._sink.counters
+        counters, states = self._sink.counters, self.states()
         await self._log.send_beat(
             {
                 "by": self._membership.me,
                 "sent": clock.time_with_sleep(),
+                "lease": self._membership.lease,
+                "interval": self._schedule.interval,
                 "shards": len(self._held),
-                "organizations": sum(map(len, self._held.values())),
+                "organizations": len(states),
+                "failing": sum(each.failed for each in states),
                 "share": round(self._shares.share, 4),
+                "rate": self._shares.rate,
                 "stale": round(self.staleness(), 3),
                 "polls": self._poller.counters.requests,
                 "failures": self._poller.counters.failures,
@@ -258,12 +268,16 @@ class Worker:
     # The end.
 
     async def leave(self) -> None:
-        """Stop polling, commit the findings of running polls, and say goodbye."""
+        """Stop polling, commit the findings of running polls, and say goodbye.
+
+        Beats go on until the end: a successor that took over while the log is away could overtake the last commits.
+        """
         self._leaving = True
         stale = self.staleness()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_HANDOVER):
-                await self._poller.drain([state.organization for state in self.states()])
+        self._spawn(self.beat_regularly())
+        await hand_over(
+            self._poller, self._sink, self._shares, [each.organization for each in self.states()], self._sent
+        )
         await self._poller.close()
         self._held.clear()
         for task in self._tasks:

@@ -14,8 +14,6 @@ from .call import Call
 from .codec import PayloadError, Problem
 
 T = TypeVar("T")
-_MAX_WITHOUT_CALL = 2**18
-"""Bytes of a response to an update without the call. A longer one may be an error, which is read only up to here."""
 
 
 def _held_elsewhere(objects: tuple[T, ...], alone: int) -> list[T]:
@@ -91,9 +89,6 @@ def structure_update(body: bytes, *, strict: bool) -> StructuredCalls:
     """Read the body of a response to an update, with or without the call.
 
     Raises:
-        PayloadError: The body is not an object, or has no call and is too long to be an acknowledgement.
+        PayloadError: The body is not an object, or reports an error.
     """
-    found = structure_each(body, strict=strict)
-    if found is None and len(body) > _MAX_WITHOUT_CALL:
-        raise PayloadError("", f"the response has no call, but more than {_MAX_WITHOUT_CALL:,} bytes")
-    return found or StructuredCalls(())
+    return structure_each(body, strict=strict) or StructuredCalls(())

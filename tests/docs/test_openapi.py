@@ -26,6 +26,15 @@ DATA = ROOT / "tests" / "data"
 FIND = "/api/2022-08-01/calls_in_progress/current_calls.json"
 UPDATE = "/api/2022-08-01/calls_in_progress.json"
 ACME = Organization.advertiser(2)
+CALLS = sorted(DATA.rglob("*.response-200.json"))
+REVISIONS = {
+    "2022-09-beta": "2022-09",
+    "2022-09-20": "2022-09",
+    "2022-09-28": "2022-09",
+    "2023-04": "2023-04",
+    "2024-02": "2024-02",
+}
+"""The schema of a call, by the folder of its examples."""
 
 
 @cache
@@ -75,6 +84,16 @@ def test_the_description_is_valid_openapi() -> None:
 def test_every_example_of_the_vendor_is_described(file: Path) -> None:
     """Each published request and response validates."""
     check(schema_of_example(file), json.loads(file.read_text()))
+
+
+@pytest.mark.parametrize("file", [pytest.param(file, id=f"{file.parent.name}-{file.stem}") for file in CALLS])
+def test_the_schema_of_a_revision_names_every_field_of_its_examples(file: Path) -> None:
+    """A published call validates against its own revision, without a further field."""
+    name = f"Call{REVISIONS[file.parent.name]}"
+    body = json.loads(file.read_text())
+    (calls,) = body.values()
+    for call in calls if isinstance(calls, list) else [calls]:
+        check({"$ref": f"#/components/schemas/{name}", "unevaluatedProperties": False}, call)
 
 
 def test_every_example_is_referenced() -> None:

@@ -59,6 +59,15 @@ def test_a_403_is_about_permission_unless_it_names_the_arguments(request_: Any, 
         ({"error": "Something new"}, sdk.UnexpectedResponseError, "Something new"),
         ({"errors": "no"}, sdk.UnexpectedResponseError, "no"),
         ({"errors": ["no"], "current_call": {"city": "x"}}, sdk.UnexpectedResponseError, ""),
+        ({"Error": "RecordNotFound"}, sdk.CallNotFoundError, "RecordNotFound"),
+        ({"ERRORS": {"custom_data": ["is unknown"]}}, sdk.RequestRejectedError, "custom_data: is unknown"),
+        ({"error": None, "Error": "no"}, sdk.UnexpectedResponseError, "no"),
+        (b'{"\\u0065rror": "no"}', sdk.UnexpectedResponseError, "no"),
+        (b'{"error": "no", "x": NaN}', sdk.UnexpectedResponseError, "no"),
+        (b'{"x": NaN, "status": "error"}', sdk.UnexpectedResponseError, "status: reports an error"),
+        (b'{"x": NaN, "errors": ["no"]}', sdk.UnexpectedResponseError, ""),
+        ({"status": "Failed", "current_call": {"city": "x"}}, sdk.UnexpectedResponseError, "status: reports an error"),
+        ({"success": False}, sdk.UnexpectedResponseError, "success: reports an error"),
     ],
 )  # fmt: skip
 def test_an_update_with_an_error_in_its_success_is_an_error(status: int, body: Any, kind: type, said: str) -> None:
@@ -81,11 +90,38 @@ def test_the_error_within_a_success_keeps_what_the_server_says_of_fields_and_han
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"error": None}, {"error": "", "errors": {}}, {"errors": []}, {"current_call": {"note": "error"}}]
-)
+    "body",
+    [{}, {"error": None}, {"error": "", "errors": {}}, {"errors": []}, {"current_call": {"note": "error"}},
+     {"Error": False, "ERRORS": []}, {"status": "ok"}, {"status": 200}, {"success": True}, {"message": "accepted"}],
+)  # fmt: skip
 def test_an_update_without_an_error_is_done(body: Any) -> None:
     """Empty errors are none."""
     assert UPDATE.read(sdk.WireResponse(200, {}, json.dumps(body).encode()), WireFormat(), ()).problems == ()
+
+
+@pytest.mark.parametrize("calls", [{}, {"current_calls": []}, {"current_calls": [{"transaction_id": "A"}]}])
+@pytest.mark.parametrize(
+    ("reported", "said"),
+    [
+        ({"error": "x"}, "error: reports an error: x"),
+        ({"error": "NotAuthorized"}, "error: reports an error: NotAuthorized"),
+        ({"ERRORS": {"id": ["can't be blank"]}}, "ERRORS: reports an error: id: can't be blank"),
+        ({"errors": ["y" * 2000]}, "errors: reports an error"),
+        ({"Status": "error"}, "Status: reports an error"),
+    ],
+)
+def test_a_find_with_an_error_in_its_success_is_an_error(calls: Any, reported: Any, said: str) -> None:
+    """An error beside a list of calls leaves open which calls there are, so the list is not taken for the response."""
+    error = raised(FIND, 200, {**calls, **reported})
+    assert type(error) is sdk.UnexpectedResponseError
+    assert str(error) == f"HTTP 200: {said}"
+
+
+@pytest.mark.parametrize("reported", [{}, {"errors": []}, {"error": None}, {"status": "ok"}, {"success": True}])
+def test_a_find_without_an_error_lists_the_calls(reported: Any) -> None:
+    """Empty errors are none."""
+    body = json.dumps({"current_calls": [{"transaction_id": "A"}], **reported}).encode()
+    assert len(FIND.read(sdk.WireResponse(200, {}, body), WireFormat(), ())) == 1
 
 
 def test_a_404_is_a_missing_call_for_an_update_alone() -> None:

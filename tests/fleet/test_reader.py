@@ -7,9 +7,8 @@ from typing import Any, cast
 import pytest
 from attrs import define, field
 
-from calls_in_progress_async.fleet.errors import EventsLostError, FleetError, LogUnavailableError
+from calls_in_progress_async.fleet.errors import EventsLostError, LogUnavailableError
 from calls_in_progress_async.fleet.jetstream import JetStream
-from calls_in_progress_async.fleet.log_settings import LogSettings
 from calls_in_progress_async.fleet.log_values import Consumer, Delivery, StreamState
 from calls_in_progress_async.fleet.reader import LogReader
 
@@ -20,22 +19,21 @@ async def ignore() -> None:
     """Acknowledge nothing."""
 
 
-STATE = StreamState("1", first=7, last=7, bytes=2)
-DELIVERY = Delivery(7, b"{}", 0, ignore)
+STATE = StreamState(1, first=7, last=7, bytes=2, max_age=60.0)
+DELIVERY = Delivery(7, b"{}", 0, 0, ignore)
 
 
 @define
 class MemoryLog:
     """A log with one message, and its groups."""
 
-    state: StreamState | None = STATE
     groups: dict[str, Consumer] = field(factory=dict)
     responds: bool = True
 
-    async def stream(self) -> StreamState | None:
+    async def state(self) -> StreamState:
         if not self.responds:
             raise LogUnavailableError("away")
-        return self.state
+        return STATE
 
     async def consumer(self, group: str) -> Consumer | None:
         return self.groups.get(group)
@@ -52,8 +50,7 @@ class MemoryLog:
 
 
 def reader_of(log: MemoryLog, *, accept_loss: bool = False) -> LogReader:
-    settings = LogSettings(servers="nats://127.0.0.1:1", name="t")
-    return LogReader(cast(JetStream, log), settings, "g", ack_wait=30.0, accept_loss=accept_loss)
+    return LogReader(cast(JetStream, log), "g", ack_wait=30.0, accept_loss=accept_loss)
 
 
 async def test_a_group_begins_at_the_first_message() -> None:
@@ -93,9 +90,3 @@ async def test_trimmed_messages_are_an_error_unless_accepted() -> None:
         await reader_of(log).fetch(5)
     assert (caught.value.first, caught.value.last) == (4, 6)
     assert await reader_of(log, accept_loss=True).fetch(5) == [DELIVERY]
-
-
-async def test_no_stream_is_no_fleet() -> None:
-    """A wrong name is an error."""
-    with pytest.raises(FleetError, match="no fleet 't'"):
-        await reader_of(MemoryLog(state=None)).fetch(5)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 from attrs import define, field
 
 from calls_in_progress_async import Organization
@@ -29,13 +31,16 @@ class MemoryLog:
     messages: list[bytes] = field(factory=list)
     responds: bool = True
     max_payload: int = 2000
+    max_age: float = 7 * 86400.0
+    on_commit: Callable[[], object] = bool
     settings: LogSettings = field(factory=lambda: LogSettings(servers="nats://127.0.0.1:1", name="t", shards=1))
 
     async def last(self, subject: str) -> Stored:
         return Stored(len(self.messages), self.messages[-1]) if self.messages else Stored()
 
-    async def commit(self, subject: str, body: bytes, after: int, may_write: Any) -> int:
-        if after != len(self.messages) or not may_write():
+    async def commit(self, subject: str, body: bytes, after: int) -> int:
+        self.on_commit()
+        if after != len(self.messages):
             raise SupersededCommitError
         self.messages.append(body)
         return len(self.messages)
@@ -89,7 +94,7 @@ async def test_a_quiet_organization_is_written_before_its_last_message_is_trimme
     """A message older than half of the log's age is followed by another without events."""
     world = World()
     await world.poll(1.0, "A")
-    world.state.written_at -= world.log.settings.max_age / 2 + 1
+    world.state.written_at -= world.log.max_age / 2 + 1
     await world.poll(2.0, "A")
     await world.poll(3.0, "A")
     assert world.kinds == [["call_started"], []]
@@ -142,20 +147,49 @@ async def test_a_refused_write_is_followed_by_a_reload() -> None:
     assert set(decode(world.log.messages[-1]).calls) == {"A", "B"}
 
 
-async def test_nothing_is_written_while_others_may_have_taken_over() -> None:
-    """Neither a poll nor an outage is written; the organization is reloaded first, and then written."""
-    for failing in (False, True):
-        world = World()
-        world.is_fresh = False
-        if failing:
-            await world.sink.on_failure(world.state, ServerError("down"), 1.0)
-        else:
-            await world.poll(1.0, "A")
-        assert world.log.messages == []
-        assert world.state.is_doubtful
-        assert world.state.must_write
-        assert world.state.responses == 0
-        assert world.refused == []
+async def test_a_finding_is_written_however_late() -> None:
+    """A poll from before a silence of the log is news as long as nobody else has written; else the log refuses it."""
+    world = World()
+    await world.poll(1.0)
+    world.is_fresh = False
+    await world.poll(2.0, "A")
+    assert world.kinds == [[], ["call_started"]]
+    world.log.messages.append(world.log.messages[-1])
+    await world.poll(3.0)
+    assert (len(world.log.messages), world.refused) == (3, [world.state])
+
+
+async def test_no_outage_is_told_after_a_freeze() -> None:
+    """A frozen worker fails its own requests; the organization is reloaded, and then written."""
+    world = World()
+    world.is_fresh = False
+    await world.sink.on_failure(world.state, ServerError("down"), 1.0)
+    assert (world.log.messages, world.refused) == ([], [])
+    assert (world.state.is_doubtful, world.state.must_write) == (True, True)
+
+
+async def test_a_doubt_outlives_a_commit_on_its_way() -> None:
+    """A message of before the doubt does not outdate a successor's late write, so the next poll is written too."""
+    world = World()
+    await world.poll(1.0)
+    world.log.on_commit = lambda: world.state.doubt(write=True)
+    await world.poll(2.0, "A")
+    world.log.on_commit = bool
+    await world.sink.settle(world.state)
+    await world.poll(3.0, "A")
+    await world.poll(4.0, "A")
+    assert world.kinds == [[], ["call_started"], []]
+
+
+async def test_commits_on_their_way_are_counted() -> None:
+    """A worker that leaves waits for them; a refused one is over as well."""
+    world = World()
+    counts: list[int] = []
+    world.log.on_commit = lambda: counts.append(world.sink.committing)
+    await world.poll(1.0, "A")
+    world.log.messages.append(world.log.messages[-1])
+    await world.poll(2.0, "B")
+    assert (counts, world.sink.committing) == ([1, 1], 0)
 
 
 async def test_a_refused_message_is_the_last_of_its_poll() -> None:
@@ -205,3 +239,18 @@ async def test_the_error_that_ends_polling_is_kept() -> None:
     error = RuntimeError("bug")
     world.sink.on_end(error)
     assert world.sink.error is error
+
+
+async def test_a_poll_too_large_for_any_message_is_an_error_in_the_log_file(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is written; once the server takes more, the next poll is written."""
+    world = World()
+    world.log.max_payload = 50
+    await world.poll(1.0, "A")
+    assert world.log.messages == []
+    (record,) = caplog.records
+    assert "The calls in progress of advertiser:25 (1) need a message of" in record.message
+    assert "raise max_payload" in record.message
+    world.log.max_payload = 2000
+    await world.sink.settle(world.state)
+    await world.poll(2.0, "A")
+    assert [each.kind for each in decode(world.log.messages[0]).events] == ["call_started"]

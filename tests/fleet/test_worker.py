@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from calls_in_progress_async.fleet.shares import RateShares
 from calls_in_progress_async.fleet.sink import CommitCounters
 from calls_in_progress_async.fleet.state import FleetState
 from calls_in_progress_async.fleet.worker import Worker
+from calls_in_progress_async.limits.snapshots import LimiterSnapshot
 from calls_in_progress_async.testing.virtual_clock import run
 from calls_in_progress_async.watch.listing import read
 from calls_in_progress_async.watch.poller import PollCounters
@@ -39,6 +41,8 @@ class RecordingPoller:
         self.added: list[FleetState] = []
         self.wakes = 0
         self.on_add: Callable[[], object] = bool
+        self.drained = asyncio.Event()
+        self.drained.set()
 
     def start(self) -> None: ...
 
@@ -56,6 +60,7 @@ class RecordingPoller:
     async def drain(self, organizations: Iterable[Organization]) -> None:
         for organization in organizations:
             self.polled.pop(organization, None)
+        await self.drained.wait()
 
     def wake(self) -> None:
         self.wakes += 1
@@ -68,12 +73,16 @@ class QuietSink:
         self.counters = CommitCounters()
         self.paused = False
         self.error: BaseException | None = None
+        self.committing = 0
 
 
 class NoLimits:
     """A rate limit without a rate."""
 
     def set_share(self, fraction: float, *, token: str | None = None) -> None: ...
+
+    def snapshot(self) -> LimiterSnapshot:
+        return LimiterSnapshot(shared={}, organizations=0, organizations_waiting=0)
 
 
 class Bench:
@@ -82,8 +91,9 @@ class Bench:
     def __init__(self, shards: int) -> None:
         self.log = MemoryLog(LogSettings(servers="nats://unused", name="bench", shards=shards))
         self.poller, self.sink = RecordingPoller(), QuietSink()
+        self.sent = 0
         membership = Membership("me", shards, 3.0)
-        self.worker = Worker(self.log, membership, RateShares(NoLimits(), None))  # type: ignore[arg-type]
+        self.worker = Worker(self.log, membership, RateShares(NoLimits(), None), sent=lambda: self.sent)  # type: ignore[arg-type]
         self.worker.use(self.poller, self.sink, Schedule(5.0, 4))  # type: ignore[arg-type]
 
     @property
@@ -251,6 +261,45 @@ def test_a_worker_can_leave_before_the_log_responds() -> None:
         await asyncio.sleep(0.1)
         assert bench.poller.added == []
         assert bench.worker.error is None
+
+    run(main)
+
+
+@pytest.mark.parametrize(("responds_after", "warnings"), [(9.0, 0), (60.0, 1)])
+def test_a_worker_that_leaves_waits_for_an_election(
+    responds_after: float, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Findings wait for the log as long as an election takes, and nobody takes over meanwhile; then a warning tells."""
+
+    async def main() -> None:
+        async with open_bench() as bench:
+            await asyncio.sleep(SETTLED)
+            bench.sink.committing = 3
+            asyncio.get_running_loop().call_later(responds_after, setattr, bench.sink, "committing", 0)
+            beats = len(bench.log.beats)
+            left_at = clock.now()
+        sent = [beat["sent"] for beat in bench.log.beats[beats:]]
+        assert all(after - before < 1.5 for before, after in itertools.pairwise(sent))  # half of the lease
+        assert bench.log.beats[-1]["leaving"] is True
+        assert not any(beat.get("leaving") for beat in bench.log.beats[:-1])
+        assert clock.now() - left_at == pytest.approx(min(responds_after, 12.0), abs=0.2)
+
+    with caplog.at_level("WARNING"):
+        run(main)
+    assert caplog.text.count("the last findings about 3 organizations are lost") == warnings
+
+
+@pytest.mark.parametrize(("sent", "seconds"), [(0, 0.0), (1, 2.0)])
+def test_a_worker_that_leaves_waits_for_responses(sent: int, seconds: float) -> None:
+    """Polls that wait for the rate limit are given up at once, and polls that hang soon."""
+
+    async def main() -> None:
+        async with open_bench() as bench:
+            await asyncio.sleep(SETTLED)
+            bench.poller.drained.clear()
+            bench.sent = sent
+            left_at = clock.now()
+        assert clock.now() - left_at == pytest.approx(seconds, abs=0.1)
 
     run(main)
 

@@ -1,19 +1,16 @@
-"""Test servers: a bare socket server with a script, and an event loop with a clock of its own."""
+"""A bare socket server with a script."""
 
 from __future__ import annotations
 
 import asyncio
-import selectors
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import define, field, frozen
 
 from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy
-
-T = TypeVar("T")
 
 TOKEN = "top-secret-token-9b2f"
 ACME = Organization.advertiser(25)
@@ -139,31 +136,3 @@ async def hang(_: Seen) -> bytes | None:
     """Never respond."""
     await asyncio.get_running_loop().create_future()
     return None
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    """Advances the clock instead of waiting if only timers are left."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 1_000_000.0
-
-    def select(self, timeout: float | None = None) -> Any:
-        events = super().select(0)
-        if not events:
-            assert timeout is not None, "every task waits for ever"
-            self.now += timeout
-        return events
-
-
-def in_virtual_time(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine function without I/O in a loop without real waits."""
-    selector = _JumpingSelector()
-
-    def make_loop() -> asyncio.AbstractEventLoop:
-        loop = asyncio.SelectorEventLoop(selector)
-        loop.time = lambda: selector.now  # type: ignore[method-assign]
-        return loop
-
-    with asyncio.Runner(loop_factory=make_loop) as runner:
-        return runner.run(main())

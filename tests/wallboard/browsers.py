@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import subprocess
-import tarfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -22,7 +18,6 @@ _MISSING = [
     if not there
 ]
 needs_browser = pytest.mark.skipif(bool(_MISSING), reason=f"{' and '.join(_MISSING)} missing")
-_AXE = "axe-core@4.14.1"
 _PATIENCE = 15_000  # milliseconds
 
 
@@ -63,19 +58,10 @@ async def until(page: Any, condition: str, argument: Any = None) -> Any:
     return await (await page.wait_for_function(condition, arg=argument)).json_value()
 
 
-@cache
 def axe_source() -> str:
-    """Return the source of axe-core, fetched by npm; skip the test if npm cannot."""
-    with TemporaryDirectory() as folder:
-        try:
-            subprocess.run(["npm", "pack", "--silent", _AXE], cwd=folder, check=True, capture_output=True, timeout=30)
-        except (OSError, subprocess.SubprocessError) as error:
-            pytest.skip(f"axe-core cannot be fetched by npm: {type(error).__name__}")
-        (archive,) = Path(folder).glob("*.tgz")
-        with tarfile.open(archive) as package:
-            member = package.extractfile("package/axe.min.js")
-            assert member is not None
-            return member.read().decode()
+    """Return the source of axe-core, from a wheel that carries it; skip the test without the wheel."""
+    pytest.importorskip("axe_playwright_python", reason="axe-core missing: pip install axe-playwright-python")
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
 
 
 async def violations(page: Any, *exclude: str) -> list[str]:
