@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, settings
-from transport.servers import TOKEN
+from raw_server import TOKEN
 
 from calls_in_progress_async.sandbox.api import Request, Response
 from calls_in_progress_async.sandbox.handler import RequestHandler

@@ -174,7 +174,7 @@ async def test_the_rate_limit_lets_through_its_burst_and_then_its_rate(asking, c
         assert await statuses(asker, 2) == [200, 429]
         clock.advance(100)
         assert await statuses(asker, 4) == [200] * 3 + [429]
-        assert (asker.sandbox.stats.allowed, asker.sandbox.stats.refused) == (7, 5)
+        assert (asker.sandbox.stats.allowed, asker.sandbox.stats.throttled) == (7, 5)
         assert asker.sandbox.stats.statuses == {200: 7, 429: 5}
 
 
@@ -184,7 +184,7 @@ async def test_over_a_long_time_the_rate_is_exact(asking, clock):
             await asker.find()
             clock.advance(0.1)
         assert asker.sandbox.stats.allowed == pytest.approx(370, abs=2)
-        assert asker.sandbox.stats.allowed + asker.sandbox.stats.refused == 1_000
+        assert asker.sandbox.stats.allowed + asker.sandbox.stats.throttled == 1_000
 
 
 async def test_requests_at_exactly_the_rate_are_all_let_through(asking, clock):

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from attrs import define, field
-from transport.servers import ACME, TOKEN
+from raw_server import ACME, TOKEN
 
 from calls_in_progress_async import (
     Attempt,
@@ -38,10 +38,10 @@ def write(**changes: Any) -> WireRequest:
 
 
 @define
-class Answer:
+class Scripted:
     """The status or error of one attempt, and its length in seconds."""
 
-    what: int | Exception = 200
+    outcome: int | Exception = 200
     headers: dict[str, str] = field(factory=dict)
     takes: float = 0.0
 
@@ -50,7 +50,7 @@ class Answer:
 class ScriptedTransport:
     """Responds with the next entry of its script; the last one is repeated."""
 
-    script: list[Answer]
+    script: list[Scripted]
     sent: list[tuple[float, str]] = field(factory=list)
     requests: list[WireRequest] = field(factory=list)
     running: int = 0
@@ -60,17 +60,17 @@ class ScriptedTransport:
     async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
         self.sent.append((asyncio.get_running_loop().time() - 1_000_000.0, token))
         self.requests.append(request)
-        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         state.may_have_been_sent = request.body is not None
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            await asyncio.sleep(answer.takes)
+            await asyncio.sleep(step.takes)
         finally:
             self.running -= 1
-        if isinstance(answer.what, Exception):
-            raise answer.what
-        return WireResponse(answer.what, answer.headers, b"")
+        if isinstance(step.outcome, Exception):
+            raise step.outcome
+        return WireResponse(step.outcome, step.headers, b"")
 
     @property
     def times(self) -> list[float]:
@@ -95,7 +95,7 @@ class Jitter(Random):
 class Rig:
     """A pipeline and its transport, on a virtual clock."""
 
-    script: list[Answer]
+    script: list[Scripted]
     token: Any = TOKEN
     randomness: Callable[[], float] = lambda: 1.0
     settings: dict[str, Any] = field(factory=dict)
@@ -156,7 +156,7 @@ class Rig:
 
 
 def rig(*script: Any, token: Any = TOKEN, randomness: Callable[[], float] = lambda: 1.0, **settings: Any) -> Rig:
-    """Make a rig; a script entry is an `Answer`, a status or an exception."""
-    answers = [each if isinstance(each, Answer) else Answer(each) for each in script or (200,)]
+    """Make a rig; a script entry is a `Scripted`, a status or an exception."""
+    steps = [each if isinstance(each, Scripted) else Scripted(each) for each in script or (200,)]
     instrumentation = settings.pop("instrumentation", ())
-    return Rig(answers, token=token, randomness=randomness, settings=settings, instrumentation=instrumentation)
+    return Rig(steps, token=token, randomness=randomness, settings=settings, instrumentation=instrumentation)
