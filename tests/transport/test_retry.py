@@ -244,7 +244,7 @@ def test_a_spent_budget_stops_the_retries() -> None:
         errors = [await it.fail() for _ in range(3)]
         assert [len(error.attempts) for error in errors] == [3, 2, 1]
         assert str(errors[-1]) == "HTTP 500 (the retry budget is spent)"
-        it.transport.script[:] = [Scripted(200), Scripted(500)]
+        it.transport.add(Scripted(200), Scripted(500))
         assert await it.go() == 200
         _, attempts = await it.deliver(FIND, ACME, None)
         assert len(attempts) == 2
@@ -472,7 +472,7 @@ def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> No
         await asyncio.sleep(after * 0.2)
         task.cancel()
         await asyncio.gather(task, *others, return_exceptions=True)
-        it.transport.script[:] = [Scripted(200)]
+        it.transport.add(Scripted(200))
         assert await asyncio.wait_for(it.go(request_), 100) == 200
         assert (it.transport.running, it.transport.most) == (0, 1)
         assert not it.pipeline.in_use()["write queues"]
