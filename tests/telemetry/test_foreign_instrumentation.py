@@ -93,9 +93,12 @@ async def test_hooks_on_the_request_as_sent_see_it_whole() -> None:
     config = aiohttp.TraceConfig()
     config.on_request_headers_sent.append(note_sent)
     config.on_request_end.append(note_end)
-    async with RawServer([NO_CALLS]) as server, aiohttp.ClientSession(trace_configs=[config]) as session:
-        async with server.client(session=session) as client:
-            await client.find(ACME, calling_phone_number=CALLER, destination_phone_number="+18005550000")
+    async with (
+        RawServer([NO_CALLS]) as server,
+        aiohttp.ClientSession(trace_configs=[config]) as session,
+        server.client(session=session) as client,
+    ):
+        await client.find(ACME, calling_phone_number=CALLER, destination_phone_number="+18005550000")
     assert "8665551234" in str(sent[0].url)
     assert sent[0].headers["Authorization"] == TOKEN
     assert not ended[0].url.query_string
