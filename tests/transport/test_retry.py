@@ -778,3 +778,16 @@ def test_a_steep_backoff_is_the_maximum(multiplier: float) -> None:
     """An overflow exceeds any maximum."""
     policy = RetryPolicy(multiplier=multiplier, max_attempts=100)
     assert [policy.backoff(n, 1.0) for n in (3, 70)] == [20.0, 20.0]
+
+
+def test_setbacks_are_told_as_errors_of_their_own() -> None:
+    """Each attempt that another follows is told, with the attempts so far; none if its response reads as a result."""
+
+    async def main() -> None:
+        told: list[Any] = []
+        it = rig(503, sdk.ConnectionFailedError("refused"), 200, retry=RetryPolicy(initial=0))
+        await it.pipeline.execute(FIND, ACME, None, lambda response, _: response.status, told.append)
+        assert [type(error) for error in told] == [type(None), sdk.ConnectionFailedError]
+        assert len(told[1].attempts) == 2
+
+    virtual_clock.run(main)
