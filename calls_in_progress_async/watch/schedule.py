@@ -115,7 +115,7 @@ class Schedule(Generic[T]):
         return None
 
     def _stop_clock(self, now: float) -> None:
-        """Let the own clock stand still while a poll is overdue, so that entries of now do not wait for that time too."""
+        """Let the own clock stand still while a poll is overdue, so that new entries do not wait for it again."""
         while self._heap and self._heap[0][2].removed:
             heapq.heappop(self._heap)
             self._dead -= 1
