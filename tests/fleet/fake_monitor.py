@@ -48,7 +48,7 @@ class FakeMonitor:
 
     async def log(self) -> StreamState:
         self.looks.append(asyncio.get_running_loop().time())
-        return StreamState(8, 1, 9, 2_500_000)
+        return StreamState(8, 1, 9, 2_500_000, 604800.0)
 
     async def consumers(self) -> list[Consumer]:
         return list(self.groups)

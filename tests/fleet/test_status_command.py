@@ -57,7 +57,7 @@ def test_status_in_json_has_totals_workers_log_and_consumers(
         "fleet": "prod",
         "total": {"workers": 1, **figures, **rates},
         "workers": [{"worker": "one", "share": 0.5, "refused": 2, **figures, **rates}],
-        "log": {"shards": 8, "first": 1, "last": 9, "bytes": 2_500_000},
+        "log": {"shards": 8, "first": 1, "last": 9, "bytes": 2_500_000, "max_age": 604800.0},
         "consumers": [{"group": "billing", "lag": 1000, "unacknowledged": 2}],
     }
     assert not monitor.is_open
@@ -97,7 +97,7 @@ def drawn(
     height: int = 24,
 ) -> list[str]:
     """Return the lines of a picture."""
-    log = None if shards is None else StreamState(shards, 1, 9, 2_500_000)
+    log = None if shards is None else StreamState(shards, 1, 9, 2_500_000, 604800.0)
     picture = fleet_status.Picture(
         name="prod", status=FleetStatus(workers=workers, interval=5.0, polls=0), log=log, consumers=consumers
     )
