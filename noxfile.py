@@ -47,7 +47,10 @@ def coverage(session: nox.Session) -> None:
 def oldest(session: nox.Session) -> None:
     """Run the test suite with the oldest allowed dependencies."""
     extras = PROJECT["optional-dependencies"]
-    required = [*PROJECT["dependencies"], *(each for name in ("cli", "otel", "fleet", "speed") for each in extras[name])]
+    required = [
+        *PROJECT["dependencies"],
+        *(each for name in ("cli", "otel", "fleet", "speed") for each in extras[name]),
+    ]
     session.install("-e", ".[cli,test]", *(requirement.replace(">=", "==") for requirement in required))
     session.run("pytest", *session.posargs)
 
