@@ -27,8 +27,9 @@ def programs(language: str = "python") -> dict[str, str]:
     Blocks of ``py`` need a server, and are run by tests of their own.
     """
     block = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    mark = "" if language == "python" else f"{language}_"
     return {
-        f"{page.stem}_{language}_{number}".replace("-", "_"): source
+        f"{page.stem}_{mark}{number}".replace("-", "_"): source
         for page in PAGES
         for number, source in enumerate(block.findall(page.read_text(encoding="utf-8")))
     }

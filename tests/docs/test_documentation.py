@@ -76,7 +76,7 @@ def test_programs_are_written_for_type_checkers(tmp_path: Path) -> None:
     """Each program and example becomes a file of its own, and files of removed programs go."""
     (tmp_path / "removed_0.py").touch()
     write(tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs() | examples())
+    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs() | programs("py") | examples())
     assert "README_0" in programs()
 
 
