@@ -15,6 +15,7 @@ from .check import check
 from .demo import demo
 from .error_reports import report
 from .escaping import printable, printable_lines
+from .examples import add_examples
 from .exit_codes import EPILOG, ExitCode
 from .fleet import fleet
 from .fleet_demo import demo as fleet_demo
@@ -28,6 +29,7 @@ from .update_call import update
 from .wallboard import wallboard
 from .watch import watch
 
+_NAME = "calls-in-progress"
 _LONGEST_SUMMARY = 1_000
 """Characters of a command's summary: more than any has."""
 
@@ -45,7 +47,7 @@ class Program(click.Group):
         Returns:
             The exit code.
         """
-        extra.setdefault("prog_name", "calls-in-progress")
+        extra.setdefault("prog_name", _NAME)
         try:
             prepare_streams()
         except OSError as error:
@@ -111,7 +113,7 @@ def _show(error: click.ClickException) -> int:
 
 
 @click.group(cls=Program, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="calls-in-progress")
+@click.version_option(__version__, prog_name=_NAME)
 def program() -> None:
     """Find live phone calls and update them: Invoca's Calls In Progress API.
 
@@ -123,3 +125,4 @@ fleet.add_command(fleet_demo)
 fleet.add_command(fleet_status)
 for _command in (demo, list_calls, update, watch, wallboard, check, sandbox, replay, fleet):
     program.add_command(_command)
+add_examples(program, _NAME)

@@ -56,7 +56,7 @@ class Fleet:
         interval: Seconds between two polls of an organization.
         rate: Requests per second of the whole fleet, for each token. None takes the client's ``rate_limit``; either
             way each worker uses its share.
-        lease: Seconds of silence after which a worker counts as dead.
+        lease: Seconds within which a dead worker is replaced.
         shards: Number of shards, at most 1,024 organizations each. It is fixed with the fleet's first worker.
         replicas: Number of servers with a copy of the log: 1, or 3 in a cluster.
         max_age: Seconds for which the log keeps messages.
@@ -139,7 +139,13 @@ class Fleet:
         client, tokens = self._client, self._client._pipeline._tokens
         membership = self._membership
         shares = RateShares(client.rate_limits, None if tokens.static is not None else tokens.get)
-        worker = Worker(log, membership, shares, missed_polls_before_end=self._missed)
+        worker = Worker(
+            log,
+            membership,
+            shares,
+            sent=lambda: client._pipeline.in_use()["slots"],
+            missed_polls_before_end=self._missed,
+        )
         sink = CommittingSink(
             log,
             by=self.worker,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from typing import Any
 
 from .. import clock
@@ -17,6 +16,7 @@ from ..watch.poller import Poller
 from ..watch.schedule import Schedule
 from ..watch.stats import levels
 from .errors import FleetError
+from .handover import hand_over
 from .log import Log
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
 from .log_values import Stored
@@ -31,10 +31,6 @@ _TICK = 0.1
 """Seconds between two looks at the clock."""
 _AGAIN = 0.2
 """Seconds until the next poll after a refused commit."""
-_LAST_RESPONSES = 2.0
-"""Seconds for running polls to get their responses before a worker leaves."""
-_LAST_COMMITS = 12.0
-"""Seconds for the findings of these to reach the log: longer than the election of a new leader, which takes 4 to 9."""
 _VERIFY = 60.0
 """Seconds between two comparisons of the shards' sequences with the log."""
 _NOTHING = Stored()
@@ -49,15 +45,23 @@ class Worker:
         log: A connected log.
         membership: The workers of the fleet.
         shares: This worker's share of the rate.
+        sent: Returns the number of requests without a response.
         missed_polls_before_end: As for a watch.
     """
 
     def __init__(
-        self, log: Log, membership: Membership, shares: RateShares, *, missed_polls_before_end: int = 1
+        self,
+        log: Log,
+        membership: Membership,
+        shares: RateShares,
+        *,
+        sent: Callable[[], int],
+        missed_polls_before_end: int = 1,
     ) -> None:
         self._log = log
         self._membership = membership
         self._shares = shares
+        self._sent = sent
         self._missed = missed_polls_before_end
         self._organizations: dict[int, list[Organization]] = {}
         self._total = 0
@@ -271,19 +275,9 @@ class Worker:
         self._leaving = True
         stale = self.staleness()
         self._spawn(self.beat_regularly())
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_RESPONSES):
-                await self._poller.drain([state.organization for state in self.states()])
-        until = clock.now() + _LAST_COMMITS
-        while self._sink.committing and clock.now() < until:
-            await asyncio.sleep(_TICK)
-        if self._sink.committing:
-            logger.warning(
-                "the log did not respond for %g s: the last findings about %d organizations are lost, but for what the "
-                "next worker still sees",
-                _LAST_COMMITS,
-                self._sink.committing,
-            )
+        await hand_over(
+            self._poller, self._sink, self._shares, [each.organization for each in self.states()], self._sent
+        )
         await self._poller.close()
         self._held.clear()
         for task in self._tasks:

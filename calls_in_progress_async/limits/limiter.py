@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import sys
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeAlias
+from typing import Any
 
 from attrs import frozen
 
@@ -14,18 +11,16 @@ from .. import clock
 from .adaptive import AdaptiveRate
 from .attribution import ThrottleAttribution, Verdict
 from .idle_table import IdleTable
+from .learnt_state import LearntLimit, LimitKey, digest, read_state, write_state
 from .rate_limits import RateLimits
-from .settings import STATE_VERSION, LearntLimit, RateLimit, default_burst, read_state
+from .settings import RateLimit, default_burst
+from .share import Share
 from .snapshots import LimiterSnapshot
-from .token_bucket import UNLIMITED, TokenBucket
-
-LimitKey: TypeAlias = tuple[str, str]
-"""The host and the token."""
+from .token_account import UNLIMITED
+from .token_bucket import TokenBucket
 
 DEFAULT_PAUSE = 1.0
 """Seconds without requests after a 429 without Retry-After."""
-_SLOWEST = sys.float_info.min
-"""Requests per second, the smallest share of a rate."""
 _WOKEN_AT_ONCE = 64.0
 """Requests of an organization to wake at once after a pause of its own, then as many per millisecond."""
 _UNLIMITED = RateLimit(rate=UNLIMITED, burst=UNLIMITED)
@@ -56,8 +51,7 @@ class RateLimiter:
         most = self._settings.max_buckets
         self._shared: IdleTable[LimitKey, _TokenLimit] = IdleTable(most, lambda limit: limit.bucket.idle)
         self._own: IdleTable[tuple[LimitKey, Hashable], TokenBucket] = IdleTable(most, lambda bucket: bucket.idle)
-        self._share = 1.0
-        self._token_shares: OrderedDict[str, float] = OrderedDict()
+        self._share = Share(most)
         self._make_error: Callable[[], BaseException] | None = None
         self.view: RateLimits = RateLimits(self)
         """The public, read-only side."""
@@ -213,16 +207,10 @@ class RateLimiter:
 
     def set_share(self, fraction: float, token: str | None) -> None:
         """Use a share of every rate and burst from now on: of one token, or of every token without its own share."""
-        if token is None:
-            self._share = fraction
-        else:
-            self._token_shares[token] = fraction
-            self._token_shares.move_to_end(token)
-            if len(self._token_shares) > self._settings.max_buckets:
-                self._token_shares.popitem(last=False)
+        self._share.set(fraction, token)
         for limit_key, limit in self._shared.items():
             if limit.adaptive is not None:
-                limit.adaptive.share = self._share_of(limit_key)
+                limit.adaptive.share = self._share.of(limit_key[1])
             limit.bucket.set_limit(*self._shared_limit(limit_key, limit.adaptive))
         if self._settings.per_organization_rate is not None:
             for (limit_key, _), bucket in self._own.items():
@@ -230,16 +218,12 @@ class RateLimiter:
 
     def export_state(self) -> dict[str, Any]:
         """Return the learnt limits, ready for JSON and for ``RateLimit.adaptive(state=...)``."""
-        asked = {
-            _digest(limit_key): LearntLimit(limit.adaptive.rate, limit.adaptive.limit)
+        in_use = {
+            digest(limit_key): LearntLimit(limit.adaptive.rate, limit.adaptive.limit)
             for limit_key, limit in self._shared.items()
             if limit.adaptive is not None
         }
-        newest = list((self._learnt | asked).items())[-self._settings.max_buckets :]
-        return {
-            "version": STATE_VERSION,
-            "limits": {digest: {"rate": learnt.rate, "limit": learnt.limit} for digest, learnt in newest},
-        }
+        return write_state(self._learnt | in_use, self._settings.max_buckets)
 
     def close(self, make_error: Callable[[], BaseException]) -> None:
         """Raise an error in every waiter, and in every later ``acquire``.
@@ -257,7 +241,7 @@ class RateLimiter:
     def snapshot(self) -> LimiterSnapshot:
         """Return the state at this moment."""
         return LimiterSnapshot(
-            shared={_digest(limit_key): limit.bucket.snapshot() for limit_key, limit in self._shared.items()},
+            shared={digest(limit_key): limit.bucket.snapshot() for limit_key, limit in self._shared.items()},
             organizations=len(self._own),
             organizations_waiting=sum(bucket.waiting for bucket in self._own.values()),
         )
@@ -265,26 +249,17 @@ class RateLimiter:
     def _shared_limit(self, limit_key: LimitKey, adaptive: AdaptiveRate | None) -> tuple[float, float]:
         """Return this process's rate and burst of a host and token."""
         rate = self._settings.rate if adaptive is None else adaptive.rate
-        return self._scale(limit_key, rate, self._settings.burst)
+        return self._share.scale(limit_key[1], rate, self._settings.burst)
 
     def _organization_limit(self, limit_key: LimitKey, rate: float) -> tuple[float, float]:
         """Return this process's rate and burst of one organization."""
-        return self._scale(limit_key, rate, self._settings.per_organization_burst or default_burst(rate))
-
-    def _scale(self, limit_key: LimitKey, rate: float, burst: float) -> tuple[float, float]:
-        if rate >= UNLIMITED:
-            return rate, burst
-        share = self._share_of(limit_key)
-        return max(rate * share, _SLOWEST), max(1.0, burst * share)
-
-    def _share_of(self, limit_key: LimitKey) -> float:
-        return self._token_shares.get(limit_key[1], self._share)
+        return self._share.scale(limit_key[1], rate, self._settings.per_organization_burst or default_burst(rate))
 
     def _open(self, limit_key: LimitKey) -> _TokenLimit:
         settings, adaptive = self._settings, None
         if settings.adaptation is not None:
-            learnt = self._learnt.pop(_digest(limit_key), LearntLimit(settings.adaptation.initial, None))
-            share = self._share_of(limit_key)
+            learnt = self._learnt.pop(digest(limit_key), LearntLimit(settings.adaptation.initial, None))
+            share = self._share.of(limit_key[1])
             adaptive = AdaptiveRate(settings.adaptation, rate=learnt.rate, limit=learnt.limit, share=share)
         bucket = self._new_bucket(*self._shared_limit(limit_key, adaptive), settings.catch_up)
         return self._shared.add(limit_key, _TokenLimit(bucket, ThrottleAttribution(settings.max_buckets), adaptive))
@@ -315,8 +290,3 @@ class RateLimiter:
         if self._make_error is not None:
             bucket.close(self._make_error)
         return bucket
-
-
-def _digest(limit_key: LimitKey) -> str:
-    """Name a host and token without showing the token."""
-    return hashlib.blake2b(repr(limit_key).encode(), digest_size=8).hexdigest()

@@ -1,4 +1,4 @@
-"""The settings of a rate limit, and the state learnt by an adaptive one."""
+"""The settings of a rate limit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from typing import Any, Self
 import attrs
 
 from .. import validation
-from ..errors import InvalidRequestError
 from .adaptive import Adaptation
+from .learnt_state import read_state
 
-STATE_VERSION = 1
-"""The version of the exported state's format."""
-_A_STATE = "a mapping returned by export_state()"
 _RATE = validation.number("requests per second", above=True)
 _OPTIONAL_RATE = validation.number("requests per second", above=True, optional=True)
 
@@ -117,44 +114,3 @@ class RateLimit:
         """
         adaptation = Adaptation(initial=initial, floor=floor, ceiling=ceiling, increase=increase, decrease=decrease)
         return cls(rate=adaptation.initial, burst=burst, catch_up=catch_up, adaptation=adaptation, **settings)
-
-
-@attrs.frozen
-class LearntLimit:
-    """The exported state of one host and token."""
-
-    rate: float
-    """Requests per second."""
-    limit: float | None
-    """Requests per second at the last 429; None before the first."""
-
-
-def read_state(state: Any) -> dict[str, LearntLimit]:
-    """Read the result of ``export_state()``: the learnt limit of each host and token, by digest.
-
-    Raises:
-        InvalidRequestError: The state has another shape or version, or a rate that is no finite number above 0.
-    """
-    limits = state.get("limits") if isinstance(state, Mapping) else None
-    if not isinstance(limits, Mapping):
-        raise validation.unexpected("state", _A_STATE, state)
-    if type(state.get("version")) is not int or state["version"] != STATE_VERSION:
-        raise validation.unexpected("state", f"of version {STATE_VERSION}", state.get("version"))
-    return {_digest(name): _learnt_limit(name, entry) for name, entry in limits.items()}
-
-
-def _digest(name: object) -> str:
-    if not isinstance(name, str):
-        raise validation.unexpected("state", f"{_A_STATE}, with texts as the keys of its limits", name)
-    return name
-
-
-def _learnt_limit(name: str, entry: Any) -> LearntLimit:
-    if not (isinstance(entry, Mapping) and {"rate", "limit"} <= entry.keys()):
-        raise validation.unexpected("state", f"{_A_STATE}, with a rate and a limit in each of its limits", entry)
-    try:
-        for field in ("rate", "limit"):
-            validation.check_number(field, entry[field], "requests per second", above=True, optional=field == "limit")
-    except InvalidRequestError as error:
-        raise validation.invalid("state", f"is damaged at limits[{validation.describe(name)}]: {error}") from None
-    return LearntLimit(float(entry["rate"]), None if entry["limit"] is None else float(entry["limit"]))

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Hashable
 from math import ceil, inf
 
-from .. import clock, validation
 from ..errors import RateLimitWaitError
 from .fair_queue import FairQueue, Waiter
 from .snapshots import BucketSnapshot
+from .token_account import ONE, ROUNDING, UNLIMITED, TokenAccount
 
 TIMER_STEP = 0.001
 """Seconds; every delay is a multiple. asyncio waits for whole milliseconds, rounded up. uvloop rounds to the nearest:
 a timer would be early every other time and cost a second one, and spin below half a millisecond."""
-UNLIMITED = sys.float_info.max
-"""The rate and burst of a bucket without a limit: unreachable, so that a pause after a 429 needs no special case."""
 _LONGEST_TIMER = 86_400.0
 """Seconds. An early timer sets the next one, and an endless wait has no number of steps."""
-_ROUNDING = 1e-5
-"""Tokens to grant ahead, and seconds to expire early: timers may fire a rounding error early. It does not add up,
-because a token granted ahead stays in the account."""
-_ONE = 1.0 - _ROUNDING
-_LONG_AGO = -inf
-_CLOSED = -inf
-"""No room for a request without waiting: others wait, a pause lasts, or the bucket is closed for good."""
 
 
-class TokenBucket:
+class TokenBucket(TokenAccount):
     """A token bucket: in any ``t`` seconds it grants at most ``burst + rate * t`` tokens.
 
     Waiters with one key are served in strict order of arrival; different keys take turns. Make a bucket inside or
@@ -45,61 +35,18 @@ class TokenBucket:
         InvalidRequestError: A number is out of its range; ``parameter`` names it.
     """
 
-    __slots__ = (
-        "_at", "_burst", "_cancelled", "_capacity", "_catch_up", "_granted", "_make_error", "_now", "_paused_until",
-        "_queue", "_rate", "_room", "_tokens",
-    )  # fmt: skip
+    __slots__ = ("_cancelled", "_make_error", "_queue")
 
     def __init__(self, *, rate: float, burst: float, catch_up: float = 0.0) -> None:
-        validation.check_number("rate", rate, "tokens per second", above=True)
-        validation.check_number("burst", burst, "tokens", above=True)
-        self._rate = rate
-        self._burst = self._tokens = burst
-        self._capacity = burst  # the most tokens to keep: the burst, less the reserved tokens
-        self._room = burst  # the capacity if tokens need no waiting, else _CLOSED
-        self._catch_up = catch_up
-        self._now = clock.reader()
-        self._at = _LONG_AGO  # the moment of the last refill
-        self._paused_until = _LONG_AGO
-        self._granted = self._cancelled = 0
+        super().__init__(rate=rate, burst=burst, catch_up=catch_up)
+        self._cancelled = 0
         self._queue = _NO_WAITERS
         self._make_error: Callable[[], BaseException] | None = None
-
-    @property
-    def rate(self) -> float:
-        """Tokens added per second."""
-        return self._rate
 
     @property
     def waiting(self) -> int:
         """Requests waiting for a token."""
         return self._queue.length
-
-    @property
-    def paused(self) -> bool:
-        """True during a pause, and in a closed bucket."""
-        return self._now() < self._paused_until
-
-    @property
-    def idle(self) -> bool:
-        """True if a new bucket would behave the same: full, no waiters, no pause."""
-        return self._is_open(self._refill()) and self._tokens >= self._burst
-
-    def try_acquire(self) -> bool:
-        """Take a token if one is there and nobody waits. Return True if it was taken."""
-        now = self._now()
-        tokens = self._tokens + (now - self._at) * self._rate
-        if tokens > self._room:  # noqa: PLR1730 - min() would cost a call
-            tokens = self._room
-        if tokens >= _ONE:
-            self._at = now
-            self._tokens = tokens - 1.0
-            self._granted += 1
-            return True
-        if self._room == _CLOSED and self._is_open(now):  # the first request after the others, or after a pause
-            self._room = self._capacity
-            return self.try_acquire()
-        return False
 
     # Keyword-only parameters would slow the path without waiting down by a tenth, and a coroutine of its own for the
     # rest would cost each waiter 170 bytes.
@@ -130,18 +77,12 @@ class TokenBucket:
 
     def give_back(self) -> None:
         """Return a granted token that was not used. A full bucket drops it."""
-        self._granted -= 1
-        self._refill(returned=1.0)
+        self._return()
         self._serve()
-
-    def reserve(self) -> None:
-        """Keep a granted token for later use. It takes room meanwhile, so that tokens do not pile up in a stall."""
-        self._set_capacity(self._capacity - 1)
 
     def consume(self) -> None:
         """Use a reserved token, or prepare to give it back."""
-        self._refill()
-        self._set_capacity(self._capacity + 1)
+        self._release()
         self._serve()
 
     def pause(self, seconds: float) -> None:
@@ -149,12 +90,8 @@ class TokenBucket:
 
         A waiter whose ``max_wait`` ends before the pause is rejected at once.
         """
-        self._follow_loop()
-        now = self._refill()
-        self._paused_until = max(self._paused_until, now + seconds)
-        if self._queue is _NO_WAITERS:
-            self._room = _CLOSED
-        else:
+        self._hold_back(seconds)
+        if self._contended:
             self._serve()
 
     def set_limit(self, rate: float, burst: float) -> None:
@@ -167,12 +104,7 @@ class TokenBucket:
         Raises:
             InvalidRequestError: A number is out of its range; ``parameter`` names it.
         """
-        validation.check_number("rate", rate, "tokens per second", above=True)
-        validation.check_number("burst", burst, "tokens", above=True)
-        self._refill()
-        self._rate = rate
-        self._set_capacity(self._capacity + burst - self._burst)
-        self._burst = burst
+        self._set_rate(rate, burst)
         self._serve()
 
     def close(self, make_error: Callable[[], BaseException]) -> None:
@@ -207,57 +139,24 @@ class TokenBucket:
 
     def estimate(self, key: Hashable) -> float:
         """Estimate the seconds that one more request of a key would wait, from the queue, the tokens and the pause."""
-        pause = max(0.0, self._paused_until - self._refill())
-        tokens = min(self._burst, self._tokens + pause * self._rate)
-        return pause + max(0.0, self._queue.ahead(key) + 1 - tokens) / self._rate
+        return self._estimate(self._queue.ahead(key))
 
     def check_wait(self, key: Hashable, max_wait: float) -> None:
         """Raise RateLimitWaitError if one more request of a key would wait longer than ``max_wait`` seconds."""
         if (estimate := self.estimate(key)) > max_wait:
             raise _too_long(estimate, max_wait)
 
-    def _follow_loop(self) -> None:
-        """Read the clock of the running loop from now on, with all moments moved to its time."""
-        reader = clock.reader()
-        if reader != self._now:
-            shift = reader() - self._now()
-            self._now = reader
-            self._at += shift
-            self._paused_until += shift
-
-    def _refill(self, returned: float = 0.0) -> float:
-        """Add the tokens accrued since the last refill, and return the time."""
-        now = self._now()
-        self._tokens = min(self._depth, self._tokens + (now - self._at) * self._rate + returned)
-        self._at = now
-        return now
-
-    @property
-    def _depth(self) -> float:
-        """The most tokens to keep now."""
-        late = 0.0 if self._queue is _NO_WAITERS else self._catch_up * self._rate
-        return max(0.0, self._capacity + late)
-
-    def _set_capacity(self, capacity: float) -> None:
-        self._capacity = capacity
-        if self._room != _CLOSED:
-            self._room = capacity
-
-    def _is_open(self, now: float) -> bool:
-        """Return True if a request need not wait for others, nor for the end of a pause."""
-        return self._queue is _NO_WAITERS and now >= self._paused_until
-
     def _enqueue(self, key: Hashable, max_wait: float | None) -> Waiter:
         if self._make_error is not None:
             raise self._make_error()
-        if self._queue is _NO_WAITERS:
+        if not self._contended:
             self._follow_loop()
         if max_wait is not None:
             self.check_wait(key, max_wait)
         now = self._now()
         expires = inf if max_wait is None else now + max_wait
         waiter = Waiter(key, asyncio.get_running_loop().create_future(), now, expires)
-        if self._queue is not _NO_WAITERS:
+        if self._contended:
             self._queue.add(waiter)
             if expires < self._queue.due:
                 self._arm()
@@ -265,7 +164,7 @@ class TokenBucket:
         self._refill()
         self._queue = FairQueue()
         self._queue.add(waiter)
-        self._room = _CLOSED
+        self._set_contended(True)
         self._serve()
         return waiter
 
@@ -295,10 +194,9 @@ class TokenBucket:
             if waiter.future.done():  # cancelled in this step of the loop, and its task has not run
                 queue.remove(waiter)
                 continue
-            if self._at < self._paused_until or self._tokens < _ONE:
+            if not self._has_token():
                 break
-            self._tokens -= 1.0
-            self._granted += 1
+            self._take()
             queue.remove(waiter, served=True)
             queue.granted_not_resumed += 1
             waiter.future.set_result(None)
@@ -312,31 +210,27 @@ class TokenBucket:
 
     def _reject_late(self, queue: FairQueue) -> None:
         """Raise RateLimitWaitError in every waiter with an expiry in the past or before the end of the pause."""
-        until = max(self._paused_until, self._at + _ROUNDING)
+        until = max(self._paused_until, self._at + ROUNDING)
         while (waiter := queue.pop_expiring(until)) is not None:
             if not waiter.future.done():
-                wait = self._at - waiter.since + max(0.0, self._seconds_to_grant())
+                wait = self._at - waiter.since + max(0.0, self._seconds_to_token())
                 waiter.future.set_exception(_too_long(wait, waiter.expires - waiter.since))
 
     def _settle(self) -> None:
         """Let the next request open the bucket again, once a pause is over."""
         self._queue.disarm()
         self._queue = _NO_WAITERS
-        self._room = _CLOSED
-
-    def _seconds_to_grant(self) -> float:
-        """Return the seconds until a token is there and the pause is over."""
-        return max((1.0 - self._tokens) / self._rate, self._paused_until - self._at)
+        self._set_contended(False)
 
     def _arm(self) -> None:
         """Have one timer, no later than the next grant and the next expiry. An early timer just sets the next."""
         queue = self._queue
         wait = queue.earliest_expiry() - self._at
-        if self._depth >= _ONE:
-            wait = min(wait, self._seconds_to_grant())
+        if self._depth >= ONE:
+            wait = min(wait, self._seconds_to_token())
         elif wait == inf:
             return  # reserved tokens take all the room, until one is consumed
-        wait = max(1, ceil(min(wait, _LONGEST_TIMER) / TIMER_STEP - _ROUNDING)) * TIMER_STEP
+        wait = max(1, ceil(min(wait, _LONGEST_TIMER) / TIMER_STEP - ROUNDING)) * TIMER_STEP
         due = self._at + wait
         if due < queue.due:
             queue.disarm()

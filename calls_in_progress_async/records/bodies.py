@@ -1,15 +1,15 @@
-"""Bodies of responses: cut into their calls, within a bounded time."""
+"""Bodies of responses: split into their calls, and the calls structured."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, cast
 
+from ..slow_reading import leave_event_loop
 from . import lenient_json, reported_errors
-from .budget import Budget
 from .call import CALL_FORMAT, Call, call_reader, check_strictly
 from .codec import (
     ABSENT,
@@ -23,6 +23,7 @@ from .codec import (
     decoder,
     make_part,
 )
+from .pieces import MAX_ENTRIES, PIECE, Run, check_number, cut
 from .record import SharedBody
 
 T = TypeVar("T")
@@ -32,30 +33,10 @@ _LIST_KEYS = ("current_calls", "calls_in_progress")
 _ONE_KEY = "current_call"
 """The key of the single call in a response to an update."""
 
-# The bounds below keep the event loop free: a body of 32 MiB, the default cap, is decoded or refused in about 100 ms.
-MAX_ENTRIES = 20_000
-"""Entries of a list. Each takes 2 microseconds or more to decode."""
-MAX_OBJECTS = 300_000
-"""Objects of a body. Each may be an entry, and takes 0.15 microseconds to count."""
-MAX_STEPS = 100_000
-"""Steps of reading fields one by one. Each takes about half a microsecond: 5,000 entries that are no objects have as
-many steps, and 1,500 calls with an unreadable field among forty."""
-MAX_STRICT_VALUES = 250_000
-"""Values of a body in strict mode, which reads the custom data of every call at once."""
-MAX_READ_EACH = 2**23
-"""Bytes of a body with an unreadable field: each of its calls is read by itself, after the body as a whole."""
-MAX_LENIENT_BODY = 2**18
-"""Bytes of a body in loose JSON: the standard library reads 20 MB a second or more, and reads a value twice."""
-MAX_LENIENT_PARTS = 5_000
-"""Fields and entries of a body in loose JSON."""
-_SMALL = 2**17
-"""Bytes of a body too small to be checked."""
-_LARGE = 2**20
-"""Bytes of a body from which all values are counted; in a smaller body, those of one window in eight."""
-_BYTES_A_VALUE = 20
-"""Least bytes for a key and a value, on average, in a body with more than MAX_ENTRIES values."""
-_BYTES_AN_ESCAPE = 8
-"""Least bytes for an escape in a text, on average, in a body with more than MAX_READ_EACH bytes."""
+_SAMPLED = 2**17
+"""Bytes of a body too small to hold the event loop, however its list looks."""
+_MAX_LOOSE = 2000
+"""Calls with numbers for text to make in the event loop. Each takes 12 microseconds."""
 
 
 class StructuredCalls(NamedTuple):
@@ -95,33 +76,21 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
         without any such key.
 
     Raises:
-        PayloadError: The body is not JSON, not an object, has no list where one belongs, reports an error, or is
-            larger than the bounds of this module.
+        PayloadError: The body is not JSON, not an object, has no list where one belongs, has too many entries, or
+            reports an error.
     """
-    plain = _without_mark(body)
-    if len(plain) > _SMALL:
-        _check_density(plain)
-    found = _split(plain)
-    if found is not None:
-        _check_number(*found)
-    return found
-
-
-def _check_number(key: str, entries: list[Any]) -> None:
-    if len(entries) > MAX_ENTRIES:
-        raise BoundsError(key, f"has more than {MAX_ENTRIES:,} entries")
-
-
-def _split(plain: bytes) -> tuple[str, list[Any]] | None:
-    lists = decode(_RawLists, plain)
+    lists = decode(_RawLists, _without_mark(body))
     found = _list_in(lists)
-    return found or (None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call]))
+    if found is not None:
+        check_number(found[0], len(found[1]))
+        return found
+    return None if lists.current_call is ABSENT else (_ONE_KEY, [lists.current_call])
 
 
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
     """Split a body as `split` does; unless ``strict``, also a body in loose JSON."""
-    if strict:
-        _check_strict_size(body)
+    if _is_dense(body):
+        leave_event_loop(len(body))
     try:
         return split(body)
     except (BoundsError, reported_errors.ReportedError):
@@ -129,22 +98,34 @@ def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | No
     except PayloadError as error:
         if strict:
             raise
-        if len(body) > MAX_LENIENT_BODY:
-            reason = f"{error.reason}, and has more than {MAX_LENIENT_BODY:,} bytes, too many to read tolerantly"
-            raise BoundsError(error.path, reason) from None
+        leave_event_loop(len(body))
         with suppress(ValueError, RecursionError):
             if (found := _split_leniently(body)) is not None:
                 return found
         raise PayloadError(error.path, error.reason) from None
 
 
+def split_any(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
+    """Split a body of any size as `split_tolerantly` does."""
+    if len(body) <= PIECE:
+        return split_tolerantly(body, strict=strict)
+    found = _cut(body, strict=strict)
+    return found and (found[0], [entry for run in found[1] for entry in run.entries])
+
+
+def _cut(body: bytes, *, strict: bool) -> tuple[str, list[Run]] | None:
+    leave_event_loop(len(body))
+    return cut(_without_mark(body), partial(split_tolerantly, strict=strict), strict=strict)
+
+
 def _split_leniently(body: bytes) -> tuple[str, list[bytes]] | None:
-    fields = lenient_json.cut(body, MAX_LENIENT_PARTS)
+    fields = lenient_json.cut(body)
     reported_errors.refuse_reported_error(
         (key, value if isinstance(value, bytes) else b"[%b]" % b",".join(value)) for key, value in fields.items()
     )
     for key in _LIST_KEYS:
         if isinstance(entries := fields.get(key), list):
+            check_number(key, len(entries))
             return key, entries
     one = fields.get(_ONE_KEY)
     return (_ONE_KEY, [one]) if isinstance(one, bytes) else None
@@ -155,30 +136,12 @@ def _without_mark(body: bytes) -> bytes:
     return body.removeprefix(b"\xef\xbb\xbf")
 
 
-def _check_density(body: bytes) -> None:
-    """Refuse a body of tiny values or of escapes, since decoding them takes far longer than decoding calls.
-
-    Raises:
-        BoundsError: The body has too many values or escapes.
-    """
-    most_values = MAX_ENTRIES + len(body) // _BYTES_A_VALUE
-    if _count_values(body) > most_values or (len(body) > _LARGE and body.count(b"{") > MAX_OBJECTS):
-        raise BoundsError("", "the body has too many values for its size")
-    if len(body) > MAX_READ_EACH and body.count(b"\\") > len(body) // _BYTES_AN_ESCAPE:
-        raise BoundsError("", "the body has too many escapes for its size")
-
-
-def _check_strict_size(body: bytes) -> None:
-    if body.count(b",") > MAX_STRICT_VALUES:
-        raise BoundsError("", f"the body has more than {MAX_STRICT_VALUES:,} values, too many for strict mode")
-
-
-def _count_values(body: bytes) -> int:
-    """Count the values of a large body by their commas; estimate those of a smaller one from one window in eight."""
-    if len(body) > _LARGE:
-        return body.count(b",")
-    step = 2**15
-    return 8 * sum(body.count(b",", start, start + step // 8) for start in range(0, len(body), step))
+def _is_dense(body: bytes) -> bool:
+    """Return True if a body has more entries than a list may have, by the commas in one window of eight."""
+    if len(body) <= _SAMPLED:
+        return False
+    step = 2**13
+    return 8 * sum(body.count(b",", start, start + step // 8) for start in range(0, len(body), step)) > 2 * MAX_ENTRIES
 
 
 def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:
@@ -198,13 +161,14 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
 
     Raises:
         PayloadError: As `split` and, in strict mode, for any unreadable field.
+        BoundsError: The body is larger than `cut` allows.
+        SlowReadingError: The body takes too long to be read in the event loop.
     """
-    plain = _without_mark(body)
-    if len(plain) > _SMALL:
-        _check_density(plain)
-    if strict:
-        _check_strict_size(plain)
-    calls = _fill_all(plain)
+    if strict or _is_dense(body):
+        leave_event_loop(len(body))
+    if len(body) > PIECE:
+        return _structure_runs(body, strict=strict)
+    calls = _fill_all(_without_mark(body))
     if calls is None:
         return structure_each(body, strict=strict)
     if strict:
@@ -213,62 +177,41 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
     return StructuredCalls(calls)
 
 
-def _fill_all(body: bytes) -> tuple[Call, ...] | None:
-    """Decode the list of calls in one go; return None if there is no list, or if any field is unreadable."""
-    for decode_lists, fill in _WAYS:
-        try:
-            if not body.isascii():
-                body.decode()  # msgspec does not look into what it skips
-            found = _list_in(decode_lists(body))
-            return None if found is None else _fill(found, fill, body)
-        except UNREADABLE:
-            continue
-    return None
-
-
-_WAYS = (
-    (decoder(_lists_of(cast(Any, CALL_FORMAT.plain_row))), CALL_FORMAT.fill_plain),
-    (decoder(_lists_of(cast(Any, CALL_FORMAT.loose_row))), CALL_FORMAT.fill_loose),
-)
-"""The ways to decode all calls of a body: the function for its lists, and the function to make a call of an entry."""
-
-
-def _fill(found: tuple[str, list[Any]], fill: Callable[..., Call], body: bytes) -> tuple[Call, ...]:
-    key, rows = found
-    _check_number(key, rows)
-    source = SharedBody(body, _entries_of)
-    return tuple([fill(row, source, key, index) for index, row in enumerate(rows)])
-
-
-def _entries_of(body: bytes) -> list[Any]:
-    return (_split(body) or ("", []))[1]
-
-
 def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
-    """Structure every call of a body, each from a copy of its own JSON: a kept call holds no other call's.
-
-    Returns:
-        The calls; None if the body is an object without any of the keys for calls.
-
-    Raises:
-        PayloadError: As `split` and, in strict mode, for any unreadable field.
-    """
-    if len(body) > MAX_READ_EACH:
-        raise BoundsError("", f"the body has more than {MAX_READ_EACH:,} bytes, too many to read its calls one by one")
+    """Structure the calls of a body as `structure_list` does, each from a copy of its own JSON if the body is small."""
+    leave_event_loop(len(body))
+    if len(body) > PIECE:
+        return _structure_runs(body, strict=strict)
     found = split_tolerantly(body, strict=strict)
+    return found and _structure_entries(found[0], found[1], 0, strict=strict)
+
+
+def _structure_runs(body: bytes, *, strict: bool) -> StructuredCalls | None:
+    found = _cut(body, strict=strict)
     if found is None:
         return None
-    key, entries = found
+    key, runs = found
     calls: list[Call] = []
     problems: list[Problem] = []
-    reader = call_reader(Budget(MAX_STEPS, key).spend)
-    for index, entry in enumerate(map(bytes, entries)):
+    first = 0
+    for run in runs:
+        filled = None if strict else _fill_run(run, key, first)
+        structured = filled or _structure_entries(key, run.entries, first, strict=strict)
+        calls += structured.calls
+        problems += structured.problems
+        first += len(run.entries)
+    return StructuredCalls(tuple(calls), tuple(problems))
+
+
+def _structure_entries(key: str, entries: list[Any], first: int, *, strict: bool) -> StructuredCalls:
+    calls: list[Call] = []
+    problems: list[Problem] = []
+    reader = call_reader()
+    for index, entry in enumerate(map(bytes, entries), first):
         try:
             call = reader.read(entry, key, None if key == _ONE_KEY else index)
             if strict:
                 check_strictly(call)
-        except BoundsError:
-            raise
         except PayloadError as error:
             if strict:
                 raise
@@ -276,3 +219,62 @@ def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
         else:
             calls.append(call)
     return StructuredCalls(tuple(calls), tuple(problems))
+
+
+def _fill_all(body: bytes) -> tuple[Call, ...] | None:
+    """Decode the list of calls in one go; return None if there is no list, or if any field is unreadable."""
+    for spelling in _SPELLINGS:
+        try:
+            if not body.isascii():
+                body.decode()  # msgspec does not look into what it skips
+            found = _list_in(spelling.decode_body(body))
+            return None if found is None else _fill_found(found, spelling, body)
+        except UNREADABLE:
+            continue
+    return None
+
+
+def _fill_found(found: tuple[str, list[Any]], spelling: _Spelling, body: bytes) -> tuple[Call, ...]:
+    key, rows = found
+    check_number(key, len(rows))
+    if len(rows) > _MAX_LOOSE and spelling is not _SPELLINGS[0]:
+        leave_event_loop(len(body))
+    return _fill(rows, spelling, SharedBody(body, _entries_of), key, 0)
+
+
+def _fill_run(run: Run, key: str, first: int) -> StructuredCalls | None:
+    """Decode the calls of a run in one go; return None if any field is unreadable."""
+    for spelling in _SPELLINGS:
+        with suppress(*UNREADABLE):
+            run.json.decode()  # msgspec does not look into what it skips
+            rows = spelling.decode_list(run.json)
+            source = SharedBody(run.json, decoder(list[Json]), first)
+            return StructuredCalls(_fill(rows, spelling, source, key, first))
+    return None
+
+
+class _Spelling(NamedTuple):
+    """A way to decode all calls of a body."""
+
+    decode_body: Callable[[bytes], Any]
+    decode_list: Callable[[bytes], list[Any]]
+    fill: Callable[..., Call]
+    """Makes a call of a row."""
+
+
+_SPELLINGS = tuple(
+    _Spelling(decoder(_lists_of(cast(Any, row))), decoder(cast(Any, list[row])), fill)  # type: ignore[valid-type]
+    for row, fill in (
+        (CALL_FORMAT.plain_row, CALL_FORMAT.fill_plain),
+        (CALL_FORMAT.loose_row, CALL_FORMAT.fill_loose),
+    )
+)
+
+
+def _fill(rows: list[Any], spelling: _Spelling, source: SharedBody, key: str, first: int) -> tuple[Call, ...]:
+    fill = spelling.fill
+    return tuple([fill(row, source, key, index) for index, row in enumerate(rows, first)])
+
+
+def _entries_of(body: bytes) -> list[Any]:
+    return (split(body) or ("", []))[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, cast, get_type_hints
 
@@ -12,7 +12,7 @@ from attrs import field, fields, frozen
 from .. import clock, validation
 from ..frozen_dict import FrozenDict
 from ..phone_numbers import masked
-from .codec import Json, JsonFlag, PayloadError, Problem, Text, TextOrList, Time, parse_json, spend_freely
+from .codec import Json, JsonFlag, PayloadError, Problem, Text, TextOrList, Time, parse_json
 from .custom_data import (
     DEMOGRAPHICS,
     CustomData,
@@ -227,9 +227,9 @@ def structure_call(payload: bytes, path: str, *, strict: bool) -> Call:
     return call
 
 
-def call_reader(spend: Callable[[int], None] = spend_freely) -> Reader[Call]:
-    """Make a reader for the calls of one body, which spends the steps of reading field by field."""
-    return Reader(CALL_FORMAT, spend)
+def call_reader() -> Reader[Call]:
+    """Make a reader for the calls of one body."""
+    return Reader(CALL_FORMAT)
 
 
 def check_strictly(call: Call) -> None:

@@ -66,7 +66,7 @@ class PayloadError(Exception):
 
 
 class BoundsError(PayloadError):
-    """A body has more content than fits into one step of the event loop."""
+    """A body is larger than any response with calls."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -127,16 +127,12 @@ def try_decode(kind: type[T], payload: bytes) -> T | None:
         return None
 
 
-def spend_freely(_: int) -> None:
-    """Take steps without any bound."""
+encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+"""Return a `Part`, or any plain value, as JSON."""
 
 
-def parse_json(body: bytes, spend: Callable[[int], None] = spend_freely) -> Any:
+def parse_json(body: bytes) -> Any:
     """Parse any JSON into Python values, also with NaN, enormous numbers, lone surrogates or bytes that are not UTF-8.
-
-    Args:
-        body: The JSON.
-        spend: Called with the steps of the slow parser for loose JSON, before the parser starts.
 
     Raises:
         PayloadError: The body is not JSON, or is nested too deeply for a parser.
@@ -145,7 +141,6 @@ def parse_json(body: bytes, spend: Callable[[int], None] = spend_freely) -> Any:
         return msgspec.json.decode(body)
     except UNREADABLE:
         reason = "the body is nested too deeply"
-        spend(len(body) // _BYTES_A_STEP)
         with suppress(RecursionError):
             try:
                 return lenient_json.parse(body)
@@ -184,11 +179,6 @@ def make_part(
 
 
 # Structuring with cattrs.
-
-STEPS_A_RECORD = 20
-_STEPS_A_PROBLEM = 5
-_BYTES_A_STEP = 16
-"""Bytes of loose JSON for one step of the standard library's parser."""
 
 
 def _structure_text(value: Any, _: object) -> str:
@@ -241,16 +231,13 @@ for _hint, _hook in (
         _converter.register_structure_hook_func(partial(operator.eq, _kind), _hook)
 
 
-def structure_fields(
-    hints: Mapping[str, Any], payload: bytes, path: str, spend: Callable[[int], None] = spend_freely
-) -> tuple[dict[str, Any], tuple[Problem, ...]]:
+def structure_fields(hints: Mapping[str, Any], payload: bytes, path: str) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     """Structure the fields of one object one by one.
 
     Args:
         hints: The type of each key.
         payload: The JSON of one object.
         path: The place of the object in the body, for problems.
-        spend: Called with the number of steps of all work, and raises a `BoundsError` to refuse the work.
 
     Returns:
         The readable values by key, and a problem for each unreadable one.
@@ -258,11 +245,8 @@ def structure_fields(
     Raises:
         PayloadError: The payload is not an object.
     """
-    spend(STEPS_A_RECORD + payload.count(b","))
     try:
-        values = parse_json(payload, spend)
-    except BoundsError:
-        raise
+        values = parse_json(payload)
     except PayloadError as error:
         raise PayloadError(path, error.reason.replace("the body ", "")) from None
     if not isinstance(values, dict):
@@ -277,7 +261,6 @@ def structure_fields(
             readable[key] = _hook_of(hint)(value, hint)
         except ValueError as error:
             problems.append(Problem(f"{path}.{key}", str(error)))
-            spend(_STEPS_A_PROBLEM)
     return readable, tuple(problems)
 
 

@@ -30,21 +30,46 @@ def parse(body: bytes) -> object:
     return _decoder.decode(body.decode("utf-8-sig", "replace"))
 
 
-def cut(body: bytes, most: int) -> dict[str, bytes | list[bytes]]:
-    """Cut an object into the exact JSON of its fields, and each list among them into the JSON of its entries.
+def cut_entries(window: bytes, most: int) -> tuple[list[bytes], int]:
+    """Cut the entries at the beginning of a window on a list into the exact JSON of each, ``most`` at most.
 
-    Args:
-        body: The JSON.
-        most: Number of fields or entries at most.
+    Returns:
+        The entries that end within the window, none if the first does not, and the number of bytes up to the next entry
+        or to the end of the list.
+
+    Raises:
+        RecursionError: An entry is nested too deeply.
+    """
+    text = window.decode("utf-8", "surrogateescape")
+    entries: list[bytes] = []
+    beginning = 0
+    while len(entries) < most:
+        try:
+            _, end = _decoder.raw_decode(text, beginning)
+        except ValueError:
+            break
+        following = _WHITE_SPACE.match(text, end).end()  # type: ignore[union-attr]
+        if (mark := text[following : following + 1]) not in {",", "]"}:
+            break
+        entries.append(text[beginning:end].encode("utf-8", "surrogateescape"))
+        beginning = following
+        if mark == "]":
+            break
+        beginning = _WHITE_SPACE.match(text, following + 1).end()  # type: ignore[union-attr]
+    return entries, len(text[:beginning].encode("utf-8", "surrogateescape"))
+
+
+def cut(body: bytes) -> dict[str, bytes | list[bytes]]:
+    """Cut an object into the exact JSON of its fields, and each list among them into the JSON of its entries.
 
     Returns:
         The fields by name; none if the body is anything but an object.
 
     Raises:
-        ValueError: The body is not JSON, or has too many parts.
+        ValueError: The body is not JSON.
         RecursionError: The body is nested too deeply.
     """
-    cutter = _Cutter(body.decode("utf-8-sig", "surrogateescape"), most)
+    cutter = _Cutter(body.decode("utf-8-sig", "surrogateescape"))
     fields: dict[str, bytes | list[bytes]] = {}
     if cutter.next_character() != "{":
         cutter.value()
@@ -61,9 +86,8 @@ def cut(body: bytes, most: int) -> dict[str, bytes | list[bytes]]:
 class _Cutter:
     """A position in a text, moved from one JSON value to the next."""
 
-    def __init__(self, text: str, most: int) -> None:
+    def __init__(self, text: str) -> None:
         self._text = text
-        self._left = most
         self._position = 0
 
     def next_character(self) -> str:
@@ -97,9 +121,6 @@ class _Cutter:
             yield
         while self.next_character() == ",":
             self.expect(",")
-            self._left -= 1
-            if self._left < 0:
-                raise ValueError("too many parts")
             yield
         self.expect(closing)
 

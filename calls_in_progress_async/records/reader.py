@@ -18,7 +18,6 @@ from .codec import (
     Time,
     decoder,
     make_part,
-    spend_freely,
     structure_fields,
     structure_flag,
     structure_time,
@@ -111,14 +110,14 @@ class RecordFormat(Generic[T]):
         fill = make_filler(kind, values, names, ("row", "json", "place", "index"))
         return row, fill, make_filler(kind, values, names, ("json", "place", "index"), row="decode(json)")
 
-    def structure(self, payload: bytes, place: str, index: int | None, spend: Callable[[int], None]) -> T:
+    def structure(self, payload: bytes, place: str, index: int | None) -> T:
         """Read each field by itself; an unreadable field is None and becomes a problem.
 
         Raises:
             PayloadError: The payload is not an object.
         """
         path = place if index is None else f"{place}[{index}]"
-        values, problems = structure_fields(self._hints, payload, path, spend)
+        values, problems = structure_fields(self._hints, payload, path)
         row = self.plain_row(**{_name(key): value for key, value in values.items()})
         record = self.fill_plain(row, payload, place, index)
         if problems:
@@ -135,13 +134,11 @@ class Reader(Generic[T]):
 
     Args:
         record_format: The ways to read a record.
-        spend: Called with the steps of reading field by field; without bound by default.
     """
 
-    def __init__(self, record_format: RecordFormat[T], spend: Callable[[int], None] = spend_freely) -> None:
+    def __init__(self, record_format: RecordFormat[T]) -> None:
         self._format = record_format
         self._make = record_format.make_plain
-        self._spend = spend
 
     def read(self, payload: bytes, place: str, index: int | None = None) -> T:
         """Read one record.
@@ -153,7 +150,6 @@ class Reader(Generic[T]):
 
         Raises:
             PayloadError: The payload is not an object.
-            BoundsError: The body takes too many steps.
         """
         try:
             if not payload.isascii():
@@ -168,4 +164,4 @@ class Reader(Generic[T]):
             record = self._format.make_loose(payload, place, index)
             self._make = self._format.make_loose
             return record
-        return self._format.structure(payload, place, index, self._spend)
+        return self._format.structure(payload, place, index)

@@ -15,20 +15,22 @@ class SharedBody:
     Args:
         body: The body.
         split: Cuts the body into the JSON of its entries.
+        first: The index of the first entry.
     """
 
-    __slots__ = ("_body", "_entries", "_split")
+    __slots__ = ("_body", "_entries", "_first", "_split")
 
-    def __init__(self, body: bytes, split: Callable[[bytes], Sequence[Any]]) -> None:
+    def __init__(self, body: bytes, split: Callable[[bytes], Sequence[Any]], first: int = 0) -> None:
         self._body = body
         self._split = split
+        self._first = first
         self._entries: Sequence[Any] | None = None
 
     def entry(self, index: int) -> bytes:
         """Return the JSON of one record."""
         if self._entries is None:
             self._entries = self._split(self._body)
-        return bytes(self._entries[index])
+        return bytes(self._entries[index - self._first])
 
 
 class Record:

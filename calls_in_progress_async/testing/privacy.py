@@ -78,10 +78,11 @@ class PrivacyCheck:
     @contextlib.contextmanager
     def observing(self) -> Iterator[None]:
         """Collect log records of every level, warnings and the global tracer's spans inside the block."""
-        handler, level = _RecordHandler(self), logger.level
-        root = logging.getLogger()
+        handler, root = _RecordHandler(self), logging.getLogger()
+        levels = {each: each.level for each in (root, logger)}
         root.addHandler(handler)
-        logger.setLevel(logging.DEBUG)
+        for each in levels:
+            each.setLevel(logging.DEBUG)
         show, spans = warnings.showwarning, _observe_spans()
 
         def show_and_look(message: Warning | str, *arguments: Any, **more: Any) -> None:
@@ -93,7 +94,8 @@ class PrivacyCheck:
             yield
         finally:
             root.removeHandler(handler)
-            logger.setLevel(level)
+            for each, level in levels.items():
+                each.setLevel(level)
             warnings.showwarning = show
             for span in spans:
                 self.look_at(f"span {span.name}", span)

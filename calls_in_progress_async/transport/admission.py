@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import clock
-from ..errors import ClientClosedError, SupersededError
+from ..errors import ClientClosedError
 from ..limits.limiter import RateLimiter
 from ..organization import Organization
 from .attempt_result import AttemptTimeline
@@ -59,7 +59,7 @@ class Admission:
                 return
             self.release()
             limiter.give_back(limit_key, organization)
-            refuse_superseded(operation)
+            operation.raise_if_superseded()
 
     def release(self) -> None:
         """Free the slot of an attempt."""
@@ -76,9 +76,3 @@ class Admission:
     def close(self) -> None:
         """Fail every wait for the rate limit, and every later one."""
         self._limiter.close(lambda: ClientClosedError("The client was closed while the call was running."))
-
-
-def refuse_superseded(operation: Operation) -> None:
-    """Raise SupersededError if repeating a write would only overwrite newer ones."""
-    if operation.superseded:
-        raise SupersededError("A newer update of the same call is waiting; this one may have been applied.")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from attrs import define, field
 
 from ..attempt import Attempt
-from ..errors import CallsInProgressError
+from ..errors import CallsInProgressError, SupersededError
 from ..instrumentation import OperationInfo
 from ..organization import Organization
 from .redaction import redact
@@ -47,6 +47,11 @@ class Operation:
     def superseded(self) -> bool:
         """True if a repetition would only write values that newer writes overwrite."""
         return self.may_have_been_applied and self.ticket is not None and self.ticket.superseded
+
+    def raise_if_superseded(self) -> None:
+        """Raise SupersededError if repeating a write would only overwrite newer ones."""
+        if self.superseded:
+            raise SupersededError("A newer update of the same call is waiting; this one may have been applied.")
 
     def is_late(self) -> bool:
         """Return True if the deadline has passed."""

@@ -1,11 +1,10 @@
-"""Pipeline: from one request to its final response. Admission, attempts, retries, and one deadline over all of them."""
+"""Pipeline: from one request to its final response. Order of writes, attempts, recovery, and one deadline over all."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from attrs import field, frozen
 
@@ -17,15 +16,17 @@ from ..instrumentation import ClientLevels, Hooks
 from ..limits.limiter import RateLimiter
 from ..limits.settings import RateLimit
 from ..organization import Organization
-from .admission import Admission, refuse_superseded
+from ..slow_reading import SlowReadingError
+from .admission import Admission
 from .attempt_result import AttemptResult
 from .attempts import Attempts
 from .lifetime import Lifetime
 from .operation import Operation
 from .protocol import Transport
+from .reader_threads import ReaderThreads
+from .recovery import Recovery
 from .reports import Reports
-from .retry import Retry, RetryBudgets, RetryPolicy, Stop, decide
-from .retry_loop import repeat
+from .retry import RetryBudgets, RetryPolicy
 from .tokens import Tokens
 from .wire import WireRequest, WireResponse
 from .write_order import WriteOrder
@@ -97,6 +98,10 @@ class Pipeline:
             timeout=settings.attempt_timeout,
             max_pause=settings.retry.max_retry_after,
         )
+        self._readers = ReaderThreads()
+        self._recovery = Recovery(
+            self._attempts, tokens, settings.retry, self._budgets, lifetime=self._lifetime, reports=self._reports
+        )
         self._transport_closed = False
 
     @property
@@ -161,7 +166,7 @@ class Pipeline:
         result: AttemptResult | None = None
         try:
             result = await (self._send_in_order if operation.request.ordering_keys else self._send)(operation)
-            return self._read(operation, result, read)
+            return await self._read(operation, result, read)
         except CallsInProgressError as error:
             operation.annotate(error)
             result = None  # else a reference cycle: result, error, traceback, this frame
@@ -173,15 +178,16 @@ class Pipeline:
         finally:
             self._lifetime.leave()
 
-    def _read(
+    async def _read(
         self, operation: Operation, result: AttemptResult, read: Callable[[WireResponse, tuple[Attempt, ...]], T]
     ) -> T:
         if result.error is not None:
             raise result.error
         assert result.response is not None  # noqa: S101 - for the type checker: there is an error or a response
+        work = partial(read, result.response, tuple(operation.attempts))
         error = None
         try:
-            value = read(result.response, tuple(operation.attempts))
+            value = await self._read_anywhere(work, operation.deadline)
         except CallsInProgressError as raised:
             error = raised
         # Raised out here, because the context of an exception is neither annotated nor redacted.
@@ -190,6 +196,14 @@ class Pipeline:
         if error is not None:
             raise error
         return value
+
+    async def _read_anywhere(self, work: Callable[[], T], deadline: float | None) -> T:
+        """Run ``work`` here, or in a thread if the event loop would be held."""
+        try:
+            return work()
+        except SlowReadingError:
+            in_thread = partial(self._readers.run, work)
+        return cast(T, await self._lifetime.run(deadline, in_thread))
 
     async def _send_in_order(self, operation: Operation) -> AttemptResult:
         request = operation.request
@@ -202,82 +216,11 @@ class Pipeline:
     async def _send(self, operation: Operation) -> AttemptResult:
         result = await self._attempts.make(operation)
         if not result.succeeded:
-            result = await self._recover(operation, result)
+            result = await self._recovery.recover(operation, result)
             if not result.succeeded:
                 return result
         self._budgets.earn(operation.organization)
         return result
-
-    async def _recover(self, operation: Operation, result: AttemptResult) -> AttemptResult:
-        """Follow a failed first attempt by others, if they may help."""
-        result = await self._refresh_token(operation, result)
-        decision = self._decide(operation, result)
-        if isinstance(decision, Stop):
-            return result
-        return await repeat(
-            decision,
-            partial(self._attempt_again, operation),
-            partial(self._decide, operation),
-            partial(self._pause, operation),
-        )
-
-    async def _attempt_again(self, operation: Operation) -> AttemptResult:
-        operation.began = clock.now()
-        return await self._refresh_token(operation, await self._attempts.make(operation))
-
-    async def _refresh_token(self, operation: Operation, result: AttemptResult) -> AttemptResult:
-        """Ask the token callable again after a 401, and follow the attempt by one with another token."""
-        if result.status != 401:
-            return result
-        self._tokens.forget(operation.organization, operation.token)
-        last = len(operation.attempts) >= self._settings.retry.max_attempts
-        if last or operation.token_refreshed or self._tokens.static is not None:
-            return result
-        operation.token_refreshed = True
-        if not await self._fetch_other_token(operation):
-            return result
-        self._reports.token_refresh(operation)
-        return await self._attempt_again(operation)
-
-    async def _fetch_other_token(self, operation: Operation) -> bool:
-        began = clock.now()
-        try:
-            fetch = partial(self._tokens.get, operation.organization)
-            return await self._lifetime.run(operation.deadline, fetch) != operation.token
-        finally:
-            operation.add_backoff(clock.now() - began)
-
-    def _decide(self, operation: Operation, result: AttemptResult) -> Retry | Stop:
-        policy = self._settings.retry
-        decision = decide(
-            policy,
-            result,
-            attempt=len(operation.attempts),
-            repeatable=policy.may_repeat(operation.request, applied=operation.may_have_been_applied),
-            remaining=None if operation.deadline is None else operation.deadline - clock.now(),
-            jitter=clock.randomness.random(),
-        )
-        if isinstance(decision, Retry) and not self._budgets.spend(operation.organization):
-            decision = Stop("the retry budget is spent")
-            self._reports.retry_budget_spent(operation)
-        if isinstance(decision, Stop):
-            operation.stop_reason = decision.reason
-        else:
-            self._reports.retry(operation, decision.delay)
-        return decision
-
-    async def _pause(self, operation: Operation, delay: float) -> None:
-        """Wait before the next attempt, unless newer writes supersede this one."""
-        began, left = clock.now(), delay
-        ticket = operation.ticket if operation.may_have_been_applied else None
-        try:
-            while True:
-                refuse_superseded(operation)
-                if await self._lifetime.run(operation.deadline, partial(_sleep, left), ticket):
-                    return
-                left = began + delay - clock.now()  # the newer write may have been cancelled meanwhile
-        finally:
-            operation.add_backoff(clock.now() - began)
 
     async def run_until_closed(self, work: Callable[[], Awaitable[object]], timeout: float | None) -> float | None:
         """Run ``work`` under a deadline; cancel it if the client closes.
@@ -313,12 +256,7 @@ class Pipeline:
             await self._lifetime.wait_until_idle()
             self._lifetime.end()  # once more, because an ending call may have set the timer
         finally:
+            self._readers.close()
             if not self._transport_closed:
                 self._transport_closed = True
                 await self._transport.close()
-
-
-async def _sleep(seconds: float) -> bool:
-    """Sleep to the end, and return True; a sleep that newer writes have ended returns nothing."""
-    await asyncio.sleep(seconds)
-    return True

@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple, cast
 
-from ..records.bodies import MAX_STEPS, try_decode_all
-from ..records.budget import Budget
-from ..records.codec import (
-    STEPS_A_RECORD,
-    BoundsError,
-    Part,
-    PayloadError,
-    Scalar,
-    make_part,
-    parse_json,
-    spend_freely,
-    try_decode,
-)
+from ..records.bodies import try_decode_all
+from ..records.codec import Part, PayloadError, Scalar, make_part, parse_json, try_decode
 from ..records.json_values import json_text
+from ..records.pieces import PIECE
+from ..slow_reading import leave_event_loop
 
 _RECORD, _TRAITS, _WHOLE, _ESCAPE = "~record:", "~traits:", "~whole:", "~:"
 """Prefixes of identities other than a plain transaction id. ``~:`` escapes a transaction id starting with ``~``."""
@@ -33,8 +24,6 @@ _TRAIT_FIELDS = (
     "start_time",
 )
 """Constant fields of a call, over all revisions of the API."""
-_BYTES_A_STEP = 128
-"""Bytes of a call without an id for one step of reading, since a digest is made of them."""
 
 
 class _Ids(Part, frozen=True, gc=False):
@@ -60,7 +49,7 @@ class CallNames(NamedTuple):
         return all(one is None or two is None or one == two for one, two in pairs)
 
 
-def identity_of(payload: bytes, spend: Callable[[int], None] = spend_freely) -> str | None:
+def identity_of(payload: bytes) -> str | None:
     """Return the identity of a call.
 
     The identity is the transaction id; else the call record id; else a digest of the numbers and times of the call,
@@ -68,51 +57,45 @@ def identity_of(payload: bytes, spend: Callable[[int], None] = spend_freely) -> 
 
     Args:
         payload: The JSON of the call.
-        spend: Called with the steps of slow reading, for a call without readable ids.
 
     Returns:
         None if the payload is not an object, and so not a call.
     """
-    identity = identity_of_object(payload, spend)
-    if identity is None and (names := names_of(payload, spend)) is not None:
-        identity = _identity(names.transaction_id, names.call_record_id, payload, spend)
+    identity = identity_of_object(payload)
+    if identity is None and (names := names_of(payload)) is not None:
+        identity = _identity(names.transaction_id, names.call_record_id, payload)
     return identity
 
 
-def identity_of_object(payload: bytes, spend: Callable[[int], None] = spend_freely) -> str | None:
+def identity_of_object(payload: bytes) -> str | None:
     """Return the identity of exactly one object in plain JSON with readable ids; return None for any other payload."""
     ids = try_decode(_Ids, payload) if payload.startswith(b"{") and payload.endswith(b"}") else None
-    return None if ids is None else _identity(ids.transaction_id, ids.call_record_id, payload, spend)
+    return None if ids is None else _identity(ids.transaction_id, ids.call_record_id, payload)
 
 
 def identities_of(body: bytes, payloads: Sequence[bytes]) -> list[str | None]:
-    """Return the identity of every entry of a body, decoding the body once.
-
-    Raises:
-        BoundsError: Too many entries have no readable id.
-    """
-    spend = Budget(MAX_STEPS, "").spend
-    found = try_decode_all(_Ids, body)
+    """Return the identity of every entry of a body, decoding a small body once."""
+    found = try_decode_all(_Ids, body) if len(body) <= PIECE else None
     if found is None or len(found) != len(payloads):
-        return [identity_of(payload, spend) for payload in payloads]
+        leave_event_loop(len(body))
+        return [identity_of(payload) for payload in payloads]
+    if not all(ids.transaction_id or ids.call_record_id for ids in found):
+        leave_event_loop(len(body))  # a digest takes time
     pairs = zip(found, payloads, strict=True)
-    return [_identity(ids.transaction_id, ids.call_record_id, each, spend) for ids, each in pairs]
+    return [_identity(ids.transaction_id, ids.call_record_id, each) for ids, each in pairs]
 
 
-def names_of(payload: bytes, spend: Callable[[int], None] = spend_freely) -> CallNames | None:
+def names_of(payload: bytes) -> CallNames | None:
     """Read all names of a call; return None if the payload is not an object."""
     if (row := try_decode(_NamesRow, payload)) is not None:
         transaction_id, call_record_id, *traits = (_text(getattr(row, name)) for name in _NAME_FIELDS)
         return CallNames(transaction_id, call_record_id, tuple(traits))
-    return _names_of_other(payload, spend)
+    return _names_of_other(payload)
 
 
-def _names_of_other(payload: bytes, spend: Callable[[int], None]) -> CallNames | None:
-    spend(STEPS_A_RECORD + payload.count(b","))
+def _names_of_other(payload: bytes) -> CallNames | None:
     try:
-        fields = parse_json(payload, spend)
-    except BoundsError:
-        raise
+        fields = parse_json(payload)
     except PayloadError:
         return None
     if not isinstance(fields, dict):
@@ -146,16 +129,13 @@ def digest(payload: bytes) -> str:
     return blake2b(payload, digest_size=10).hexdigest()
 
 
-def _identity(
-    transaction_id: str | int | None, call_record_id: str | int | None, payload: bytes, spend: Callable[[int], None]
-) -> str:
+def _identity(transaction_id: str | int | None, call_record_id: str | int | None, payload: bytes) -> str:
     if transaction_id is not None and transaction_id != "":
         name = str(transaction_id)
         return _ESCAPE + name if name[0] == "~" else name
     if call_record_id is not None and call_record_id != "":
         return f"{_RECORD}{call_record_id}"
-    spend(len(payload) // _BYTES_A_STEP)
-    names = names_of(payload, spend) or CallNames()
+    names = names_of(payload) or CallNames()
     return _traits_identity(names) if any(names.traits) else _WHOLE + digest(payload)
 
 

@@ -28,6 +28,11 @@ class ListedCall(Part, frozen=False, eq=False, gc=False):  # type: ignore[misc]
         return self._digest
 
     @property
+    def has_digest(self) -> bool:
+        """True if the digest was made."""
+        return self._digest is not None
+
+    @property
     def names(self) -> CallNames | None:
         """Texts to tell the call from others; None if the entry is not a call."""
         return names_of(self.json)
@@ -69,7 +74,11 @@ def equivalent(one: CallState, other: CallState) -> bool:
     """Return whether two calls mean the same: key order, white space, escapes, null and "" do not count."""
     if identical(one, other):
         return True
-    if one.json is None or other.json is None or _texts_differ(one.json, other.json):
+    if one.json is None or other.json is None:
+        return False
+    if one.has_digest and other.has_digest:
+        return one.digest == other.digest
+    if _texts_differ(one.json, other.json):
         return False
     return _meaning_of(one.json) == _meaning_of(other.json)
 

@@ -9,21 +9,21 @@ known entries must themselves parse as entries. A body in any other layout is sp
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import NamedTuple
 
-from ..records.bodies import MAX_STEPS, split, split_tolerantly
-from ..records.budget import Budget
+from ..records.bodies import split, split_any
 from ..records.call import call_reader, check_strictly, structure_call
-from ..records.codec import BoundsError, PayloadError
+from ..records.codec import PayloadError
+from ..records.pieces import MAX_ENTRIES, PIECE
+from ..slow_reading import leave_event_loop
 from .call_identity import identities_of, identity_of, identity_of_object
 from .call_state import ListedCall
 
-_HEAD = re.compile(rb'\s*\{\s*"(?:current_calls|calls_in_progress)"\s*:\s*\[\s*')
+_HEAD = re.compile(rb'\s{0,99}\{\s{0,99}"(?:current_calls|calls_in_progress)"\s{0,99}:\s{0,99}\[\s{0,99}')
 _TAIL = re.compile(rb"\s*\]\s*\}\s*\Z")
 _ONE_CALL = "current_call"
 """Key of a single call. A value other than an object says nothing about the calls in progress."""
-_SEPARATOR = re.compile(rb"\s*,\s*")
+_SEPARATOR = re.compile(rb"\s{0,99},\s{0,99}")
 _LONGEST_TAIL = 64
 _LOOK_AHEAD = 6
 """Number of known entries to look for after a mismatch: more in a row seldom go or change."""
@@ -31,10 +31,10 @@ _WINDOW = 8192
 """Number of bytes to search for a known entry, beyond the size of the entry."""
 _RECOGNIZED = 50
 """Number of bytes at the beginning of an entry to search for; a hit is compared whole later."""
-_MAX_ENTRY = 2**20
-"""Bytes of an entry: it is read several times."""
-_MAX_VALUES = 50_000
-"""Values of an entry: the call is read field by field when an event shows it."""
+_LONG_PIECE = 50_000
+"""Bytes of new entries in a row: reading the whole body is cheaper."""
+_MAX_AT_ONCE = 2**17
+"""Bytes of new entries to compare with the last ones in the event loop."""
 _FEW = 8
 """Number of new entries before the walk compares their number with that of known ones."""
 
@@ -69,14 +69,40 @@ def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
 
     Raises:
         PayloadError: The body does not say which calls there are. A find rejects the same bodies.
+        SlowReadingError: The body takes too long to be read in the event loop.
     """
-    if last is not None and last.layout is not None:
-        pieces = _walk(body, last.entries, last.layout)
-        if pieces == last.entries:
-            return last
-        if pieces is not None and (entries := _parse_pieces(pieces, last.layout.separator, strict=strict)) is not None:
-            return Listing(entries, last.layout)
-    return _read_whole(body, strict=strict)
+    if strict or len(body) > PIECE:
+        leave_event_loop(len(body))
+    listing = _read_beside(body, last, strict=strict) or _read_whole(body, strict=strict)
+    if listing is not last and len(body) > _MAX_AT_ONCE:
+        _prepare_comparison(listing, last)
+    return listing
+
+
+def _read_beside(body: bytes, last: Listing | None, *, strict: bool) -> Listing | None:
+    """Read a body with a layout like that of the last; return None if reading it whole is better."""
+    if last is None or last.layout is None:
+        return None
+    pieces = _walk(body, last.entries, last.layout)
+    if pieces == last.entries:
+        return last
+    if pieces is None or (entries := _parse_pieces(pieces, last.layout.separator, strict=strict)) is None:
+        return None
+    return Listing(entries, last.layout) if len(entries) <= MAX_ENTRIES else None
+
+
+def _prepare_comparison(listing: Listing, last: Listing | None) -> None:
+    """Make the digests of many new entries here, off the event loop, where the calls are compared."""
+    known = set(map(id, last.entries)) if last is not None else set()
+    new = [entry for entry in listing.entries if id(entry) not in known]
+    size = sum(len(entry.json) for entry in new)
+    if size <= _MAX_AT_ONCE or (last is None and size <= PIECE):
+        return
+    leave_event_loop(size)
+    kept = set(map(id, listing.entries))
+    gone = [entry for entry in (last.entries if last is not None else ()) if id(entry) not in kept]
+    for entry in (*new, *gone):
+        entry.digest  # noqa: B018 - computed once
 
 
 def _walk(body: bytes, entries: list[ListedCall], layout: Layout) -> list[ListedCall | bytes] | None:
@@ -143,25 +169,24 @@ def _find_next(
 def _parse_pieces(pieces: list[ListedCall | bytes], separator: bytes, *, strict: bool) -> list[ListedCall] | None:
     """Parse the unknown pieces; return None if they are not entries, or not readable ones while ``strict``."""
     entries: list[ListedCall] = []
-    spend = Budget(MAX_STEPS, "").spend
     for piece in pieces:
         if isinstance(piece, ListedCall):
             entries.append(piece)
             continue
-        parsed = _parse(piece, separator, spend)
+        parsed = _parse(piece, separator)
         if parsed is None or (strict and not all(map(_is_readable, parsed))):
             return None
         entries += parsed
     return entries
 
 
-def _parse(piece: bytes, separator: bytes, spend: Callable[[int], None]) -> list[ListedCall] | None:
-    if len(piece) > _MAX_VALUES:
-        return None  # reading the whole body is cheaper, and checks the sizes of entries
-    if (identity := identity_of_object(piece, spend)) is not None:  # one entry, as nearly always
+def _parse(piece: bytes, separator: bytes) -> list[ListedCall] | None:
+    if len(piece) > _LONG_PIECE:
+        return None
+    if (identity := identity_of_object(piece)) is not None:  # one entry, as nearly always
         return [ListedCall(identity, piece)]
     payloads = _split_piece(piece, separator)
-    return None if payloads is None else [ListedCall(identity_of(each, spend), each) for each in payloads]
+    return None if payloads is None else [ListedCall(identity_of(each), each) for each in payloads]
 
 
 def _is_readable(entry: ListedCall) -> bool:
@@ -183,28 +208,19 @@ def _split_piece(piece: bytes, separator: bytes) -> list[bytes] | None:
 
 
 def _read_whole(body: bytes, *, strict: bool) -> Listing:
-    found = split_tolerantly(body, strict=strict)
+    found = split_any(body, strict=strict)
     if found is None:
         raise PayloadError("", "the response has no list of calls (current_calls)")
     path, raw = found
     payloads = [bytes(each) for each in raw]
-    _check_sizes(path, payloads)
     if path == _ONE_CALL or strict:
         _check_readable(path, payloads, strict=strict)
     entries = list(map(ListedCall, identities_of(body, payloads), payloads))
     return Listing(entries, _layout(body, payloads))
 
 
-def _check_sizes(path: str, payloads: list[bytes]) -> None:
-    for payload in payloads:
-        if len(payload) > _MAX_ENTRY:
-            raise BoundsError(path, f"has an entry of more than {_MAX_ENTRY:,} bytes")
-        if len(payload) > _MAX_VALUES and payload.count(b",") > _MAX_VALUES:
-            raise BoundsError(path, f"has an entry of more than {_MAX_VALUES:,} values")
-
-
 def _check_readable(path: str, payloads: list[bytes], *, strict: bool) -> None:
-    reader = call_reader(Budget(MAX_STEPS, path).spend)
+    reader = call_reader()
     for index, payload in enumerate(payloads):
         call = reader.read(payload, path, None if path == _ONE_CALL else index)
         if strict:

@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from docs.blocks import PAGES, ROOT, programs, write
+from docs.blocks import PAGES, ROOT, examples, programs, write
 
 import calls_in_progress_async
 from calls_in_progress_async import CallsInProgressClient, RetryPolicy, errors
@@ -58,7 +58,7 @@ def missing_libraries(source: str) -> set[str]:
 
 @pytest.mark.parametrize("source", PROGRAMS)
 async def test_every_program_runs(source: str, tmp_path: Path) -> None:
-    """Each code block and example is a whole program, prints something and exits 0 against the sandbox."""
+    """Each code block is a whole program, prints something and exits 0 against the sandbox."""
     if missing := missing_libraries(source):
         pytest.skip(f"not installed: {', '.join(sorted(missing))}")
     async with SandboxServer(organizations=10, seed=7, mean_call_seconds=20, speed=20) as sandbox:
@@ -73,10 +73,10 @@ async def test_every_program_runs(source: str, tmp_path: Path) -> None:
 
 
 def test_programs_are_written_for_type_checkers(tmp_path: Path) -> None:
-    """Each program becomes a file of its own, and files of removed programs go."""
+    """Each program and example becomes a file of its own, and files of removed programs go."""
     (tmp_path / "removed_0.py").touch()
     write(tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs())
+    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs() | examples())
     assert "README_0" in programs()
 
 
@@ -125,6 +125,21 @@ def test_commands_and_variables_in_the_readme_exist() -> None:
     assert installs is not None
     assert set(re.split(r", | and ", installs[1])) == core
     assert {re.split(r"[<>=]", each)[0] for each in project["optional-dependencies"]["cli"]} == {"click", "rich"}
+
+
+def test_the_readme_claims_the_measured_speed() -> None:
+    """README.md's "three quarters" is a figure of the performance page, for the find that it names."""
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert "A find of one call, 64 at once, with all of this and typed records, needs three quarters" in readme
+    page = (ROOT / "docs" / "performance.md").read_text()
+    ratios = re.findall(r"^\| ours / plain, \w+, 1 call, 64 at once \| ([\d.]+)", page, re.MULTILINE)
+    assert [f"{float(ratio):.1f}" for ratio in ratios] == ["0.8", "0.8"], "change README.md as well"
+
+
+def test_the_readme_shows_a_picture_within_the_first_screen() -> None:
+    """A picture stands above the first program."""
+    readme = (ROOT / "README.md").read_text()
+    assert "![" in readme.partition("```")[0]
 
 
 def test_relative_links_lead_to_files() -> None:

@@ -1,4 +1,4 @@
-"""An audit: every message of the log held against every call of the sandbox. Pure."""
+"""An audit: every message of the log held against every call of the sandbox. Pure. All times are Unix times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from calls_in_progress_async.sandbox.history import HistoryEvent
 
 @frozen
 class Truth:
-    """One organization in the sandbox. Times are simulated seconds."""
+    """One organization in the sandbox."""
 
     history: Sequence[HistoryEvent]
     polls: Sequence[float]
@@ -22,14 +22,14 @@ class Truth:
 
 
 def audit(
-    messages: Sequence[dict[str, Any]], truths: Mapping[str, Truth], unsure: tuple[float, float] = (0.0, 0.0)
+    messages: Sequence[dict[str, Any]], truths: Mapping[str, Truth], unsure: Sequence[tuple[float, float]] = ()
 ) -> dict[str, int]:
     """Count the faults of a log; an empty result means a log without any.
 
     Args:
         messages: The messages of the log as JSON, in order.
         truths: The organizations, by name.
-        unsure: The time from which to which findings may have died with a worker.
+        unsure: Spans of time whose findings may have died with a worker or with a part of the log.
     """
     found: Counter[str] = Counter()
     by_organization = defaultdict(list)
@@ -59,11 +59,13 @@ def _audit_order(messages: Sequence[dict[str, Any]]) -> Counter[str]:
                 calls.pop(name, None)
             else:
                 calls[name] = event["call"]
-        found["state unlike the events"] += set(message["calls"]) != set(calls)
+        found["state unlike the events"] += set(message["calls"]) != calls.keys()
     return found
 
 
-def _audit_truth(messages: Sequence[dict[str, Any]], truth: Truth, unsure: tuple[float, float]) -> Counter[str]:
+def _audit_truth(
+    messages: Sequence[dict[str, Any]], truth: Truth, unsure: Sequence[tuple[float, float]]
+) -> Counter[str]:
     """Check the messages of one organization against the sandbox."""
     found: Counter[str] = Counter()
     told = Counter(
@@ -75,7 +77,7 @@ def _audit_truth(messages: Sequence[dict[str, Any]], truth: Truth, unsure: tuple
     for name, began in born.items():
         ended = died.get(name, float("inf"))
         polls = truth.polls[bisect_left(truth.polls, began) : bisect_right(truth.polls, ended)]
-        surely = [time for time in polls if not unsure[0] <= time <= unsure[1] and time < ended]
+        surely = [time for time in polls if not any(a <= time <= b for a, b in unsure) and time < ended]
         found["start lost"] += bool(surely) and not told["call_started", name]
         found["end lost"] += ended < last and told["call_started", name] > told["call_ended", name]
     for (kind, name), count in told.items():

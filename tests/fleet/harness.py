@@ -1,167 +1,240 @@
-"""A fleet of real processes on a real nats-server, and the sandbox as its API."""
+"""A fleet of real processes on real nats-servers, and the sandbox as its API."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
 import signal
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Protocol
 
 import nats
 from attrs import define, field
 from fleet.audit import Truth, audit
 from fleet.nats_server import NatsServer
+from fleet.recorded_sandbox import RecordedSandbox
+from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 
-from calls_in_progress_async.sandbox import SandboxServer
+DIRECTORY = Path(__file__).parent
 
-PROGRAM = Path(__file__).with_name("worker_program.py")
+
+class Api(Protocol):
+    """The API of a fleet: a `RecordedSandbox`, in this process or in another."""
+
+    url: str
+    token: str
+    names: list[str]
+
+    def last_polls(self) -> dict[str, float]:
+        """Return the time of the last poll of each organization polled so far."""
+        ...
+
+    def truths(self) -> dict[str, Truth]:
+        """Return the history and the polls of each organization polled so far."""
+        ...
 
 
 @define(slots=False)
 class Processes:
-    """The workers of one fleet, its sandbox and its log."""
+    """The workers of one fleet, its API and its log."""
 
-    server: NatsServer
-    sandbox: SandboxServer
+    servers: Sequence[NatsServer]
+    api: Api
     name: str
     settings: dict[str, Any]
     workers: dict[str, subprocess.Popen[bytes]] = field(factory=dict)
-    polls: dict[str, list[float]] = field(factory=lambda: defaultdict(list))
+    consumers: dict[str, subprocess.Popen[bytes]] = field(factory=dict)
     beats: dict[str, dict[str, Any]] = field(factory=dict)
+    heard: dict[str, float] = field(factory=dict)
+    """Time of the first beat of each worker."""
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses of the servers."""
+        return [server.url for server in self.servers]
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two polls of an organization."""
+        return float(self.settings["interval"])
 
     def start(self, worker: str, **settings: Any) -> None:
         """Start a worker process."""
         arguments = {
-            "url": self.sandbox.url,
-            "token": self.sandbox.token,
-            "organizations": [str(each) for each in self.sandbox.organizations],
-            "servers": self.server.url,
+            "url": self.api.url,
+            "token": self.api.token,
+            "organizations": self.api.names,
+            "servers": ",".join(self.urls),
             "name": self.name,
             "worker": worker,
             **self.settings,
             **settings,
         }
-        self.workers[worker] = subprocess.Popen([sys.executable, str(PROGRAM), json.dumps(arguments)])
+        self.workers[worker] = _run("worker_program.py", arguments)
 
-    async def until(self, condition: Callable[[], object], seconds: float = 20.0) -> float:
+    def consume(self, consumer: str, file: Path, **settings: Any) -> None:
+        """Start a consumer process, which writes the ids of events to a file."""
+        arguments = {"servers": ",".join(self.urls), "name": self.name, "file": str(file), **settings}
+        self.consumers[consumer] = _run("consumer_program.py", arguments)
+
+    async def until(self, condition: Callable[[], object], seconds: float = 30.0) -> float:
         """Wait for a condition, and return the seconds it took."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = time.monotonic()
         while not condition():
-            if loop.time() - began > seconds:
+            if time.monotonic() - began > seconds:
                 raise AssertionError(f"not within {seconds} s; the last beats: {self.beats}")
             await asyncio.sleep(0.02)
-        return loop.time() - began
+        return time.monotonic() - began
 
-    def holds(self, **shards: int) -> bool:
-        """Return True if workers hold these numbers of shards, by their last beats."""
-        return all(self.beats.get(each, {}).get("shards") == number for each, number in shards.items())
+    async def until_even(self, *workers: str, seconds: float = 30.0) -> float:
+        """Wait until workers hold all shards, the same number each, by their last beats; return the seconds it took."""
 
-    async def stop(self, worker: str) -> float:
-        """Stop a worker by SIGTERM, and return the seconds it took."""
-        self.workers[worker].terminate()
-        took = await self.until(lambda: self.workers[worker].poll() is not None)
-        assert self.workers[worker].returncode == 0
+        def even() -> bool:
+            held = [self.beats.get(each, {}).get("shards", -1) for each in workers]
+            return sum(held) == self.settings["shards"] and max(held) - min(held) <= 1
+
+        return await self.until(even, seconds)
+
+    async def until_polled(self, since: float = 0.0, names: Collection[str] = (), seconds: float = 60.0) -> None:
+        """Wait until every organization has been polled since some time."""
+        wanted = names or self.api.names
+        while True:
+            last = self.api.last_polls()
+            if all(last.get(each, 0.0) > since for each in wanted):
+                return
+            seconds -= 0.2
+            assert seconds > 0, f"not polled since {since}: {[each for each in wanted if last.get(each, 0.0) <= since]}"
+            await asyncio.sleep(0.2)
+
+    async def intervals(self, number: float) -> None:
+        """Let some intervals pass."""
+        await asyncio.sleep(number * self.interval)
+
+    async def stop(self, *workers: str) -> float:
+        """Stop workers by SIGTERM, and return the seconds it took."""
+        for worker in workers:
+            self.workers[worker].terminate()
+        took = await self.until(lambda: all(self.workers[worker].poll() is not None for worker in workers))
+        assert [self.workers[worker].returncode for worker in workers] == [0] * len(workers)
         return took
 
     def kill(self) -> None:
-        """Kill every worker."""
-        for worker in self.workers.values():
-            if worker.poll() is None:
-                worker.send_signal(signal.SIGCONT)
-                worker.kill()
-            worker.wait()
+        """Kill every process."""
+        for process in (*self.workers.values(), *self.consumers.values()):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+
+    def living(self) -> list[str]:
+        """Return the names of the workers that have not ended."""
+        return [name for name, process in self.workers.items() if process.poll() is None]
 
     async def finish(self) -> list[dict[str, Any]]:
         """Stop all workers by SIGTERM, and return the messages of the log."""
-        for name, worker in self.workers.items():
-            if worker.poll() is None:
-                await self.stop(name)
-        self.record_polls()
+        await self.stop(*self.living())
         return await self.messages()
 
-    async def messages(self) -> list[dict[str, Any]]:
-        """Return all messages of the log, in order."""
-        client = await nats.connect(self.server.url)
+    async def stream_info(self) -> Any:
+        """Return the server's description of the stream; None while there is no good response."""
+        client = None
         try:
-            stream = f"cip_{self.name}_events"
+            client = await nats.connect(self.urls, connect_timeout=1, allow_reconnect=False)
+            return await client.jetstream(timeout=1).stream_info(f"cip_{self.name}_events")
+        except (NatsError, OSError, TimeoutError):
+            return None
+        finally:
+            if client is not None:
+                await client.close()
+
+    async def messages(self) -> list[dict[str, Any]]:
+        """Return all messages of the log, in order, with digests in place of payloads."""
+        client = await nats.connect(self.urls)
+        try:
+            while (info := await self.stream_info()) is None:
+                await asyncio.sleep(0.1)
+            stream, count = info.config.name, info.state.messages
             jetstream = client.jetstream(timeout=5)
-            count = (await jetstream.stream_info(stream)).state.messages
             subscription = await jetstream.subscribe("", stream=stream, ordered_consumer=True)
-            found = []
+            found: list[dict[str, Any]] = []
             while len(found) < count:
                 try:
-                    found.append(json.loads((await subscription.next_msg(5)).data))
+                    found.append(_small(await subscription.next_msg(5)))
                 except NatsTimeoutError:
                     raise AssertionError(f"{len(found)} of {count} messages") from None
             return found
         finally:
             await client.close()
 
-    def audit(self, messages: list[dict[str, Any]], unsure: tuple[float, float] = (0.0, 0.0)) -> dict[str, int]:
-        """Hold the log against the sandbox."""
-        truths = {
-            str(each): Truth(self.sandbox.history(each), self.polls[str(each)]) for each in self.sandbox.organizations
-        }
-        return audit(messages, truths, unsure)
-
-    def record_polls(self) -> None:
-        """Take the requests since the last call."""
-        requests = self.sandbox.requests
-        while requests:
-            request = requests.popleft()
-            query = parse_qs(urlsplit(request.path).query)
-            self.polls[f"{query['organization_type'][0]}:{query['id'][0]}"].append(request.time)
-
-    def longest_gap(self, since: float) -> float:
-        """Return the longest time without a poll of some organization in simulated seconds."""
-        gaps = [b - a for polls in self.polls.values() for a, b in itertools.pairwise(polls) if b > since]
-        return max(gaps, default=0.0)
+    def audit(self, messages: list[dict[str, Any]], unsure: Sequence[tuple[float, float]] = ()) -> dict[str, int]:
+        """Hold the log against the API."""
+        return audit(messages, self.api.truths(), unsure)
 
 
-async def _repeat(seconds: float, act: Callable[[], object]) -> None:
-    while True:
-        act()
-        await asyncio.sleep(seconds)
+def _run(program: str, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start a program. The settings go through standard input: an argument cannot hold 10,000 organizations."""
+    process = subprocess.Popen([sys.executable, str(DIRECTORY / program)], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(settings).encode())
+    process.stdin.close()
+    return process
 
 
-async def _hear(processes: Processes) -> Callable[[], Awaitable[None]]:
-    client = await nats.connect(processes.server.url, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
+def _small(message: Any) -> dict[str, Any]:
+    """Return what the audit needs of a message."""
+    found: dict[str, Any] = json.loads(message.data)
+    for event in found["events"]:
+        if "call" in event:
+            event["call"] = blake2b(json.dumps(event["call"], sort_keys=True).encode(), digest_size=8).digest()
+    found["calls"] = set(found["calls"])
+    found["logged"] = message.metadata.timestamp.timestamp()
+    return found
+
+
+@asynccontextmanager
+async def _hearing(processes: Processes) -> AsyncIterator[None]:
+    client = await nats.connect(processes.urls, max_reconnect_attempts=-1, reconnect_time_wait=0.1)
 
     async def hear(message: Any) -> None:
         beat = json.loads(message.data)
         processes.beats[beat["by"]] = beat
+        processes.heard.setdefault(beat["by"], time.time())
 
     await client.subscribe(f"cip.{processes.name}.beat", cb=hear)
     await client.flush()
-    return client.close
+    try:
+        yield
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def open_processes(
+    servers: Iterable[NatsServer], api: Api, name: str, **settings: Any
+) -> AsyncIterator[Processes]:
+    """Open a fleet without workers."""
+    processes = Processes(list(servers), api, name, {"interval": 0.5, "lease": 1.5, "shards": 8, **settings})
+    async with _hearing(processes):
+        try:
+            yield processes
+        finally:
+            processes.kill()
 
 
 @asynccontextmanager
 async def open_fleet(
-    server: NatsServer, name: str, *, organizations: int = 50, mean_call_seconds: float = 4.0, **settings: Any
+    *servers: NatsServer, name: str, organizations: int = 50, **settings: Any
 ) -> AsyncIterator[Processes]:
-    """Open a sandbox and a fleet without workers."""
-    sandbox = SandboxServer(
-        organizations=organizations, mean_call_seconds=mean_call_seconds, calls_per_organization=2, seed=3
-    )
-    async with sandbox:
-        settings = {"interval": 0.5, "lease": 1.5, "shards": 8, **settings}
-        processes = Processes(server, sandbox, name, settings)
-        close = await _hear(processes)
-        recording = asyncio.create_task(_repeat(0.1, processes.record_polls))
-        try:
-            yield processes
-        finally:
-            recording.cancel()
-            processes.kill()
-            await close()
+    """Open a small fleet without workers, and a sandbox."""
+    async with (
+        RecordedSandbox(organizations=organizations, mean_call_seconds=4.0, calls_per_organization=2, seed=3) as api,
+        open_processes(servers, api, name, **settings) as processes,
+    ):
+        yield processes

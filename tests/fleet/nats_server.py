@@ -53,7 +53,7 @@ class NatsServer:
         self.directory = directory
         self._binary = binary
         directory.mkdir(parents=True, exist_ok=True)
-        store = f'jetstream {{ store_dir: "{directory.as_posix()}/store", max_file_store: 2GB }}' if jetstream else ""
+        store = f'jetstream {{ store_dir: "{self.store.as_posix()}", max_file_store: 2GB }}' if jetstream else ""
         lines = [f'listen: "127.0.0.1:{self.port}"', f"server_name: {name}", store, settings]
         (directory / "nats.conf").write_text("\n".join(lines), encoding="utf-8")
         self.process: subprocess.Popen[bytes] | None = None
@@ -77,6 +77,26 @@ class NatsServer:
         """Send a signal to the process."""
         assert self.process is not None
         self.process.send_signal(number)
+
+    @property
+    def store(self) -> Path:
+        """The directory of the streams."""
+        return self.directory / "store"
+
+    def copy_store(self, to: Path) -> None:
+        """Copy the streams as they are now, with the process frozen meanwhile."""
+        self.signal(signal.SIGSTOP)
+        shutil.copytree(self.store, to)
+        self.signal(signal.SIGCONT)
+
+    def wipe(self) -> None:
+        """Lose the disk. The process must have ended."""
+        shutil.rmtree(self.store)
+
+    def restore(self, copy: Path) -> None:
+        """Set the streams back to a copy. The process must have ended."""
+        self.wipe()
+        shutil.copytree(copy, self.store)
 
     def kill(self) -> None:
         """Kill the process, and wait for its end."""

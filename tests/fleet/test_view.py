@@ -113,7 +113,7 @@ async def test_a_view_begins_with_the_present_and_then_follows(server: NatsServe
             assert ended.call.call_status == "bridged"
             assert isinstance(started, CallStarted)
             assert shown(view)["advertiser:1"] == {"A": "bridged", "D": "ringing"}
-            assert await log.log.consumers() == []
+            assert await log.log.jetstream.consumers() == []
 
 
 async def test_the_view_of_some_organizations_has_no_others(server: NatsServer) -> None:

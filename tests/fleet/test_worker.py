@@ -41,6 +41,8 @@ class RecordingPoller:
         self.added: list[FleetState] = []
         self.wakes = 0
         self.on_add: Callable[[], object] = bool
+        self.drained = asyncio.Event()
+        self.drained.set()
 
     def start(self) -> None: ...
 
@@ -58,6 +60,7 @@ class RecordingPoller:
     async def drain(self, organizations: Iterable[Organization]) -> None:
         for organization in organizations:
             self.polled.pop(organization, None)
+        await self.drained.wait()
 
     def wake(self) -> None:
         self.wakes += 1
@@ -88,8 +91,9 @@ class Bench:
     def __init__(self, shards: int) -> None:
         self.log = MemoryLog(LogSettings(servers="nats://unused", name="bench", shards=shards))
         self.poller, self.sink = RecordingPoller(), QuietSink()
+        self.sent = 0
         membership = Membership("me", shards, 3.0)
-        self.worker = Worker(self.log, membership, RateShares(NoLimits(), None))  # type: ignore[arg-type]
+        self.worker = Worker(self.log, membership, RateShares(NoLimits(), None), sent=lambda: self.sent)  # type: ignore[arg-type]
         self.worker.use(self.poller, self.sink, Schedule(5.0, 4))  # type: ignore[arg-type]
 
     @property
@@ -283,6 +287,21 @@ def test_a_worker_that_leaves_waits_for_an_election(
     with caplog.at_level("WARNING"):
         run(main)
     assert caplog.text.count("the last findings about 3 organizations are lost") == warnings
+
+
+@pytest.mark.parametrize(("sent", "seconds"), [(0, 0.0), (1, 2.0)])
+def test_a_worker_that_leaves_waits_for_responses(sent: int, seconds: float) -> None:
+    """Polls that wait for the rate limit are given up at once, and polls that hang soon."""
+
+    async def main() -> None:
+        async with open_bench() as bench:
+            await asyncio.sleep(SETTLED)
+            bench.poller.drained.clear()
+            bench.sent = sent
+            left_at = clock.now()
+        assert clock.now() - left_at == pytest.approx(seconds, abs=0.1)
+
+    run(main)
 
 
 def test_a_log_that_cannot_be_read_ends_the_worker() -> None:

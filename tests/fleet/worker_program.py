@@ -1,14 +1,20 @@
-"""A worker process of the tests: settings in JSON on the command line, and what to break for a control."""
+"""A worker process of the tests: settings in JSON on standard input.
+
+``organizations`` is a list, or the path of a file to read again every ``refresh`` seconds. ``break_fences`` is for the
+control. ``watch`` runs a plain watch in place of a worker, to compare costs.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from calls_in_progress_async import CallsInProgressClient, Organization
 from calls_in_progress_async.fleet import Fleet
+from calls_in_progress_async.fleet import fleet as fleet_module
 from calls_in_progress_async.fleet.jetstream import JetStream
 from calls_in_progress_async.fleet.membership import Membership
 
@@ -24,14 +30,31 @@ def disable_fences() -> None:
     Membership.is_fresh = lambda self, now: True  # type: ignore[method-assign]
 
 
+def organizations_of(source: list[str] | str) -> Any:
+    """Return organizations, or a callable that reads these from a file."""
+    if isinstance(source, list):
+        return [Organization.parse(each) for each in source]
+    return lambda: organizations_of(json.loads(Path(source).read_text()))
+
+
 async def main(settings: dict[str, Any]) -> None:
     if settings.pop("break_fences", False):
         disable_fences()
+    fleet_module._REFRESH = settings.pop("refresh", 60.0)
     url, token = settings.pop("url"), settings.pop("token")
-    organizations = [Organization.parse(each) for each in settings.pop("organizations")]
+    organizations = organizations_of(settings.pop("organizations"))
     async with CallsInProgressClient(base_url=url, token=token) as client:
+        if settings.pop("watch", False):
+            async with client.watch(organizations, interval=settings["interval"]) as watch:
+                async for _ in watch:
+                    pass
         await Fleet(client, organizations=organizations, **settings).run()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+    given = json.load(sys.stdin)
+    if given.pop("uvloop", False):
+        import uvloop  # an extra
+
+        uvloop.install()
+    asyncio.run(main(given))

@@ -10,7 +10,8 @@ import pytest
 
 from calls_in_progress_async.errors import InvalidRequestError
 from calls_in_progress_async.limits.adaptive import Adaptation
-from calls_in_progress_async.limits.settings import LearntLimit, RateLimit, read_state
+from calls_in_progress_async.limits.learnt_state import LearntLimit, read_state
+from calls_in_progress_async.limits.settings import RateLimit
 
 BAD_NUMBERS = [0, -1, math.nan, math.inf, True, "5", 10**400, Decimal(1), [1]]
 BAD = [

@@ -29,7 +29,7 @@ from calls_in_progress_async import (
     UpdateCallRequest,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.records.call import call_reader
+from calls_in_progress_async.records.call import CALL_FORMAT, call_reader
 from calls_in_progress_async.records.codec import try_decode
 from calls_in_progress_async.transport.wire import WireResponse
 
@@ -336,14 +336,13 @@ def test_the_last_of_repeated_keys_wins() -> None:
 
 
 @pytest.mark.parametrize("value", ["", None, 83, 1.5, True])
-def test_no_spelling_of_a_readable_value_is_read_field_by_field(value: Any) -> None:
+def test_no_spelling_of_a_readable_value_is_read_field_by_field(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty, null, numeric and boolean texts and empty times are read at full speed."""
     payload = {**dict.fromkeys(TEXTS, value), **dict.fromkeys(TIMES, ""), "repeat_calling_phone_number": ""}
-    spent: list[int] = []
-    reader = call_reader(spent.append)
+    monkeypatch.setattr(CALL_FORMAT, "structure", None)
+    reader = call_reader()
     for one in (payload, dict.fromkeys(payload, ""), {"city": "x"}):
         assert reader.read(json.dumps(one).encode(), "call").problems == ()
-    assert spent == []
 
 
 # Bad entries.
@@ -403,7 +402,6 @@ def test_loose_json_loses_nothing(before: bytes, inside: bytes, after: bytes, ci
 
 
 @given(JSON, st.sampled_from(DOCUMENTED) | st.text())
-@settings(deadline=None)
 def test_no_value_in_any_field_costs_another(value: Any, name: str) -> None:
     """Lenient mode never raises, and loses neither the other fields nor the other calls nor the payload."""
     payload = {"transaction_id": "T", "city": "x", "start_time": "2023-04-03T16:02:36Z", name: value}
@@ -451,7 +449,7 @@ _WHOLE = json.dumps(
         st.tuples(st.integers(0, len(_WHOLE) - 1), st.binary(max_size=3), st.integers(0, 3)), min_size=1, max_size=3
     )
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_damaged_body_is_an_error_or_readable_to_the_last_attribute(cuts: list[tuple[int, bytes, int]]) -> None:
     """Once a call is returned, none of its attributes can fail."""
     body = _WHOLE

@@ -33,7 +33,7 @@ def simulated(**settings):
     looks=st.lists(st.floats(0, 2_000), max_size=8),
     revision=st.sampled_from(REVISIONS),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 async def test_the_live_calls_do_not_depend_on_earlier_finds(seed, looks, revision):
     with HandTurnedClock(50.0).of(asyncio.get_running_loop()) as clock:
         often, once = (simulated(seed=seed, revision=revision) for _ in range(2))
@@ -46,7 +46,7 @@ async def test_the_live_calls_do_not_depend_on_earlier_finds(seed, looks, revisi
 
 
 @given(actions=st.lists(st.sampled_from(["start", "change", "end", "wait"]), max_size=30))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 async def test_scripted_calls_do_not_disturb_the_simulated_ones(actions):
     with HandTurnedClock(0.0).of(asyncio.get_running_loop()) as clock:
         touched, untouched = (simulated(seed=3) for _ in range(2))
