@@ -46,8 +46,9 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[:1])
 def oldest(session: nox.Session) -> None:
     """Run the test suite with the oldest allowed dependencies."""
-    extras = PROJECT["optional-dependencies"]
-    required = [*PROJECT["dependencies"], *(each for name in ("cli", "otel", "fleet", "speed") for each in extras[name])]
+    required = list(PROJECT["dependencies"])
+    for extra in EXTRAS - {"testing"}:  # pytest's plugins choose its version
+        required += PROJECT["optional-dependencies"][extra]
     session.install("-e", ".[cli,test]", *(requirement.replace(">=", "==") for requirement in required))
     session.run("pytest", *session.posargs)
 
@@ -188,7 +189,7 @@ def cost_guard(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Run every benchmark; ``nox -s benchmarks -- --quick`` is a first look."""
-    session.install("-e", ".[cli,speed,benchmarks]")
+    session.install("-e", ".[cli,fleet,test,speed,benchmarks]")
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 

@@ -19,6 +19,7 @@ import results
 BENCHMARKS = {
     "find": [], "organizations": [], "stages": [], "decoding": [], "micro": [], "hooks": [], "limiter": [], "ticks": [],
     "watch_many": ["--uvloop"], "scaling": [], "latency": [], "startup": [],
+    "fleet": [],
 }  # fmt: skip
 QUICK = results.DIRECTORY / "quick"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from asyncio import get_running_loop
 
-_MAX_IN_LOOP = 2**15
-"""Bytes to read call by call in the event loop. That takes 1.5 microseconds a byte, for the worst of them."""
+_MAX_IN_LOOP = 2**14
+"""Bytes to read call by call in the event loop. That takes up to 2 microseconds a byte."""
 
 
 class SlowReadingError(Exception):

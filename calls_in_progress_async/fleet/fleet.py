@@ -56,7 +56,7 @@ class Fleet:
         interval: Seconds between two polls of an organization.
         rate: Requests per second of the whole fleet, for each token. None takes the client's ``rate_limit``; either
             way each worker uses its share.
-        lease: Seconds of silence after which a worker counts as dead.
+        lease: Seconds within which a dead worker is replaced.
         shards: Number of shards, at most 1,024 organizations each. It is fixed with the fleet's first worker.
         replicas: Number of servers with a copy of the log: 1, or 3 in a cluster.
         max_age: Seconds for which the log keeps messages.

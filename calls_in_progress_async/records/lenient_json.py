@@ -30,8 +30,8 @@ def parse(body: bytes) -> object:
     return _decoder.decode(body.decode("utf-8-sig", "replace"))
 
 
-def cut_entries(window: bytes) -> tuple[list[bytes], int]:
-    """Cut the entries at the beginning of a window on a list into the exact JSON of each.
+def cut_entries(window: bytes, most: int) -> tuple[list[bytes], int]:
+    """Cut the entries at the beginning of a window on a list into the exact JSON of each, ``most`` at most.
 
     Returns:
         The entries that end within the window, none if the first does not, and the number of bytes up to the next entry
@@ -43,7 +43,7 @@ def cut_entries(window: bytes) -> tuple[list[bytes], int]:
     text = window.decode("utf-8", "surrogateescape")
     entries: list[bytes] = []
     beginning = 0
-    while True:
+    while len(entries) < most:
         try:
             _, end = _decoder.raw_decode(text, beginning)
         except ValueError:

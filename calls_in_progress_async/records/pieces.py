@@ -57,9 +57,10 @@ def cut(
     """
     name, start = _find_list(body)
     runs: list[Run] = []
-    end = start
-    for run, end in _runs(body, start, name, strict=strict):  # noqa: B007 - the last end is the list's
+    end = _skip(body, start)
+    for run, following in _runs(body, end, name, strict=strict):
         runs.append(run)
+        end = following
         check_number(name, sum(len(each.entries) for each in runs))
     if start + len(body) - end > PIECE:
         raise BoundsError("", f"the body has more than {PIECE:,} bytes beside its list of calls")
@@ -88,11 +89,12 @@ def _find_list(body: bytes) -> tuple[str, int]:
 
 def _runs(body: bytes, position: int, key: str, *, strict: bool) -> Iterator[tuple[Run, int]]:
     """Yield each run of entries, and the position after the run: of the next entry, or of the list's end."""
-    position = _skip(body, position)
     while body[position : position + 1] != b"]":
         window = body[position : position + PIECE]
         run, size = _plain_run(window) or _any_run(window, key, is_last=position + PIECE >= len(body), strict=strict)
         position = _skip(body, position + size)
+        if body[position : position + 1] == b"]" and window[:size].rstrip().endswith(b","):
+            raise PayloadError("", "the body is not JSON")
         yield run, position
 
 
@@ -116,7 +118,7 @@ def _plain_run(window: bytes) -> tuple[Run, int] | None:
 def _any_run(window: bytes, key: str, *, is_last: bool, strict: bool) -> tuple[Run, int]:
     """Take the entries at the beginning of a window one by one, and the comma after them."""
     try:
-        entries, size = lenient_json.cut_entries(window)
+        entries, size = lenient_json.cut_entries(window, MAX_ENTRIES + 1)
     except RecursionError:
         raise PayloadError("", "the body is nested too deeply") from None
     if not entries:

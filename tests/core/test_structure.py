@@ -66,7 +66,7 @@ def test_the_reader_of_imports_sees_them() -> None:
         ("cattrs", {"records/codec"}),
         ("msgspec", {"records/codec"}),
         ("opentelemetry", {"opentelemetry"}),
-        ("nats", {"fleet/jetstream"}),
+        ("nats", {"fleet/connection"}),
     ],
 )
 def test_an_outside_library_is_imported_in_one_module(library: str, door: set[str]) -> None:

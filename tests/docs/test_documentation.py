@@ -127,6 +127,21 @@ def test_commands_and_variables_in_the_readme_exist() -> None:
     assert {re.split(r"[<>=]", each)[0] for each in project["optional-dependencies"]["cli"]} == {"click", "rich"}
 
 
+def test_the_readme_claims_the_measured_speed() -> None:
+    """README.md's "three quarters" is a figure of the performance page, for the find that it names."""
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert "A find of one call, 64 at once, with all of this and typed records, needs three quarters" in readme
+    page = (ROOT / "docs" / "performance.md").read_text()
+    ratios = re.findall(r"^\| ours / plain, \w+, 1 call, 64 at once \| ([\d.]+)", page, re.MULTILINE)
+    assert [f"{float(ratio):.1f}" for ratio in ratios] == ["0.8", "0.8"], "change README.md as well"
+
+
+def test_the_readme_shows_a_picture_within_the_first_screen() -> None:
+    """A picture stands above the first program."""
+    readme = (ROOT / "README.md").read_text()
+    assert "![" in readme.partition("```")[0]
+
+
 def test_relative_links_lead_to_files() -> None:
     """A relative link names a file in the repository."""
     for page in PAGES:

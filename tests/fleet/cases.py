@@ -209,6 +209,15 @@ async def disk_gone(fleet: Processes, workers: Sequence[str]) -> Outcome:
     return full_rate(fleet, outcome, at)
 
 
+async def stopped_in_election(fleet: Processes, workers: Sequence[str]) -> Outcome:
+    """Kill the leader of three servers, and stop all workers before there is another one."""
+    await begin(fleet, workers)
+    at = time.time()
+    (await leader_of(fleet)).kill()
+    await fleet.intervals(1)  # by now polls have found news that cannot be written yet
+    return await finish(fleet, at)
+
+
 async def kill_leader(fleet: Processes) -> NatsServer:
     """Kill the leader of the log, wait until polls go on behind another one, and return the dead one."""
     killed = await leader_of(fleet)

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from calls_in_progress_async.records.codec import BoundsError
 from calls_in_progress_async.watch import call_state
-from calls_in_progress_async.watch.call_identity import identities_of, identity_of, names_of
+from calls_in_progress_async.watch.call_identity import identities_of, identity_of
 from calls_in_progress_async.watch.call_state import CheckpointedCall, ListedCall, equivalent, identical
 
 TRAITS = {"calling_phone_number": "+18005551234", "start_time": "2024-02-01T10:00:00-07:00"}
@@ -119,19 +118,6 @@ def test_states_pickle() -> None:
     call = ListedCall("A", b'{"city":1}')
     again = pickle.loads(pickle.dumps(call))
     assert (again.identity, again.json, again.digest) == (call.identity, call.json, call.digest)
-
-
-def test_the_names_of_a_call_are_read_within_bounds() -> None:
-    """A call that needs the loose parser costs steps of its body's budget."""
-    spent: list[int] = []
-
-    def spend(steps: int) -> None:
-        spent.append(steps)
-        if len(spent) > 1:
-            raise BoundsError("", "the body has too much content")
-
-    with pytest.raises(BoundsError):
-        names_of(b'{"transaction_id": NaN}', spend)
 
 
 def test_a_call_nested_too_deeply_for_its_meaning_is_compared_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,9 +84,7 @@ def test_only_what_has_changed_is_parsed(monkeypatch: pytest.MonkeyPatch) -> Non
     parsed: list[bytes] = []
     for name in ("identity_of", "identity_of_object"):
         parse: Callable[[bytes], str | None] = getattr(module, name)
-        monkeypatch.setattr(
-            module, name, lambda payload, spend, parse=parse: parsed.append(payload) or parse(payload, spend)
-        )
+        monkeypatch.setattr(module, name, lambda payload, parse=parse: parsed.append(payload) or parse(payload))
     first = read(body_of(*LONG), None, strict=False)
     parsed.clear()
     later = [call("NEW"), *LONG[:10], {**LONG[10], "city": "y"}, *LONG[11:20], *LONG[21:]]
