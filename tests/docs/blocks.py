@@ -19,11 +19,16 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
 _SHOWN = "# pyright: reportUnusedExpression=false\n"
 """The last expression of a cell is shown below it."""
-_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 
 
 def programs() -> dict[str, str]:
     """Return the source of every block by a name that is a valid module name."""
+    return {name: source for name, (source, _) in programs_with_output().items()}
+
+
+def programs_with_output() -> dict[str, tuple[str, str]]:
+    """Return the source of every block, and the output shown right below the block; ``""`` if there is none."""
     return {
         f"{page.stem}_{number}".replace("-", "_"): block
         for page in PAGES
