@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import ssl as ssl_module
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextvars import Context
 from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
@@ -29,6 +28,7 @@ from .loop_affinity import LoopAffinity
 from .organization import Organization
 from .records import Call, CallUpdate, CurrentCalls
 from .response_cache import ResponseCache
+from .single_flight import Flight
 from .transport.aiohttp_transport import AiohttpTransport, ClientSession, Fingerprint, HttpSettings
 from .transport.pipeline import Pipeline, PipelineSettings
 from .transport.protocol import Transport, check_transport
@@ -240,8 +240,8 @@ class CallsInProgressClient:
         self._check_usable()
         read = partial(_read, request, self._wire_format)
 
-        def fetch(joined: Sequence[Context]) -> Awaitable[CurrentCalls]:
-            return self._execute(request, read, None, shared=True, joined=joined)
+        def fetch(flight: Flight[CurrentCalls]) -> Awaitable[CurrentCalls]:
+            return self._execute(request, read, None, shared=True, flight=flight)
 
         return await self._cache.get(request, fetch, max_age, self._seconds(timeout))
 
@@ -421,7 +421,7 @@ class CallsInProgressClient:
         *,
         operation: str | None = None,
         shared: bool = False,
-        joined: Sequence[Context] = (),
+        flight: Flight[Any] | None = None,
     ) -> T:
         """Send a request, and read its response, of any status, with ``read``."""
         self._check_usable()
@@ -433,8 +433,12 @@ class CallsInProgressClient:
         wire = request.wire(self._wire_format)
         if operation is not None:
             wire.operation = operation
-        wire.shared, wire.joined = shared, joined
-        return await self._pipeline.execute(wire, request.organization, seconds, read)
+        wire.shared = shared
+        if flight is None:
+            return await self._pipeline.execute(wire, request.organization, seconds, read)
+        wire.joined = flight.joined
+        note = partial(setattr, flight, "setback")
+        return await self._pipeline.execute(wire, request.organization, seconds, read, note)
 
     def _seconds(self, timeout: float | None) -> float | None:
         """Return the seconds for a call: its own, or the client's."""

@@ -483,6 +483,23 @@ def bearer(good: set[str]) -> Act:
     return respond
 
 
+@pytest.mark.parametrize("max_attempts", [1, 2])
+async def test_a_new_token_gets_one_attempt_beyond_the_last(max_attempts: int) -> None:
+    """A rotated token costs no caller a 401, even without retries; a second 401 is final."""
+    tokens = iter(["old", "new", "newer"])
+    retry = RetryPolicy(max_attempts=max_attempts, initial=0)
+    before = [reply(503)] * (max_attempts - 1)
+    settings: dict[str, Any] = {"token": lambda _: next(tokens), "retry": retry}
+    async with RawServer([*before, reply(401), NO_CALLS]) as server, server.client(**settings) as client:
+        assert [each.status for each in (await client.find(ACME)).attempts][-2:] == [401, 200]
+    tokens = iter(["old", "new", "newer"])
+    async with RawServer([*before, reply(401)]) as server, server.client(**settings) as client:
+        with pytest.raises(sdk.AuthenticationError) as raised:
+            await client.find(ACME)
+    assert [each.status for each in raised.value.attempts][-2:] == [401, 401]
+    assert len(raised.value.attempts) == max_attempts + 1
+
+
 @pytest.mark.parametrize("sync", [True, False])
 async def test_a_callable_gives_each_organization_its_token(sync: bool) -> None:
     """Asked once for each, however many requests there are at once."""
@@ -538,18 +555,6 @@ async def test_a_callable_that_has_no_other_token_is_not_tried_again() -> None:
             with pytest.raises(sdk.AuthenticationError) as raised:
                 await client.find(ACME)
             assert (len(server.seen), len(raised.value.attempts)) == (1, 1)
-
-
-async def test_a_refresh_is_an_attempt_as_any_other() -> None:
-    """max_attempts=1 is one request on the wire."""
-    results = iter(["old", "new"])
-    async with (
-        RawServer([bearer({"new"})]) as server,
-        server.client(token=lambda _: next(results), retry=ONCE) as client,
-    ):
-        with pytest.raises(sdk.AuthenticationError):
-            await client.find(ACME)
-        assert len(server.seen) == 1
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
@@ -713,13 +718,14 @@ def test_a_bad_environment_is_rejected(environment: Any, names: Any, parameter: 
     assert "se cret" not in str(raised.value)
 
 
-async def test_a_rotated_token_file_is_read_again(environment: Any, tmp_path: Path) -> None:
-    """A 401 makes the client read the file once more, so a rotated secret needs no restart."""
+@pytest.mark.parametrize("max_attempts", [1, 3])
+async def test_a_rotated_token_file_is_read_again(environment: Any, tmp_path: Path, max_attempts: int) -> None:
+    """A 401 makes the client read the file once more, whatever retries are left: a rotated secret needs no restart."""
     file = tmp_path / "token"
     file.write_text("old")
     async with RawServer([NO_CALLS, reply(401), NO_CALLS]) as server:
         environment(TOKEN_FILE=f"{file}\r", BASE_URL=server.url)
-        async with CallsInProgressClient.from_env() as client:
+        async with CallsInProgressClient.from_env(retry=RetryPolicy(max_attempts=max_attempts)) as client:
             await client.find(ACME)
             file.write_text("new\r\n")
             await client.find(ACME)
@@ -1004,7 +1010,7 @@ async def test_what_is_sent_is_a_request(request_: Any) -> None:
 
 @pytest.mark.parametrize("attempts", [1, 3])
 async def test_a_rejected_token_is_not_used_again(attempts: int) -> None:
-    """A token rejected with 401 is forgotten, even if no attempt is left for another one."""
+    """A token rejected with 401 is forgotten."""
     tokens = iter(["old", "new"])
 
     retry = RetryPolicy(max_attempts=attempts)
@@ -1012,9 +1018,6 @@ async def test_a_rejected_token_is_not_used_again(attempts: int) -> None:
         RawServer([bearer({"new"})]) as server,
         server.client(token=lambda _: next(tokens), retry=retry) as client,
     ):
-        if attempts == 1:
-            with pytest.raises(sdk.AuthenticationError):
-                await client.find(ACME)
         for _ in range(3):
             assert len(await client.find(ACME)) == 0
     assert next(tokens, "none is left") == "none is left"

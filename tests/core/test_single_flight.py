@@ -18,10 +18,11 @@ from calls_in_progress_async import (
     DeadlineExceededError,
     InvalidRequestError,
     Organization,
+    RateLimitedError,
     RetryPolicy,
     ServerError,
 )
-from calls_in_progress_async.single_flight import SingleFlight
+from calls_in_progress_async.single_flight import Flight, SingleFlight
 from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.tokens import Tokens
 
@@ -34,14 +35,16 @@ class Work:
         self.begun = 0
         self.joined: Sequence[Context] = ()
         self.given_up = 0
+        self.setback: Exception | None = None
         self.stubborn = False
         self.kept: list[tuple[Any, Any]] = []
         self.flights: SingleFlight[Any] = SingleFlight(lambda key, result: self.kept.append((key, result)))
 
-    async def __call__(self, joined: Sequence[Context] = ()) -> Any:
+    async def __call__(self, flight: Flight[Any] | None = None) -> Any:
         result = self.results[self.begun]
         self.begun += 1
-        self.joined = joined
+        if flight is not None:
+            self.joined, flight.setback = flight.joined, self.setback
         try:
             await asyncio.sleep(10)
         except asyncio.CancelledError:
@@ -187,6 +190,19 @@ def test_the_work_knows_the_contexts_of_the_callers_who_join() -> None:
         assert [each[name] for each in work.joined] == ["second", "third"]
         await work.join()
         assert work.joined == []
+
+    virtual_clock.run(main)
+
+
+def test_a_timeout_raises_the_last_setback_of_the_work() -> None:
+    """Each waiter whose timeout passes gets its own copy of the error that keeps the work from its end."""
+
+    async def main() -> None:
+        work = Work("result")
+        work.setback = RateLimitedError("HTTP 429", status=429)
+        raised = await asyncio.gather(work.join(timeout=3), work.join(timeout=3), return_exceptions=True)
+        assert [str(each) for each in raised] == ["HTTP 429"] * 2
+        assert len({id(each) for each in (*raised, work.setback)}) == 3
 
     virtual_clock.run(main)
 

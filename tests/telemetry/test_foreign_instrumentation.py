@@ -79,6 +79,33 @@ async def test_trace_hooks_of_every_session_see_no_query(kind: str, monkeypatch:
     assert not any("?" in each for each in hooks.seen)
 
 
+async def test_hooks_on_the_request_as_sent_see_it_whole() -> None:
+    """A user's own hooks for it, on a session of the user's, get URL and headers as they leave."""
+    sent: list[Any] = []
+    ended: list[Any] = []
+
+    async def note_sent(_: Any, __: Any, details: aiohttp.TraceRequestHeadersSentParams) -> None:
+        sent.append(details)
+
+    async def note_end(_: Any, __: Any, details: aiohttp.TraceRequestEndParams) -> None:
+        ended.append(details)
+
+    config = aiohttp.TraceConfig()
+    config.on_request_headers_sent.append(note_sent)
+    config.on_request_end.append(note_end)
+    async with (
+        RawServer([NO_CALLS]) as server,
+        aiohttp.ClientSession(trace_configs=[config]) as session,
+        server.client(session=session) as client,
+    ):
+        await client.find(ACME, calling_phone_number=CALLER, destination_phone_number="+18005550000")
+    assert "8665551234" in str(sent[0].url)
+    assert sent[0].headers["Authorization"] == TOKEN
+    assert not ended[0].url.query_string
+    assert not ended[0].response.url.query_string
+    assert "8665551234" in str(ended[0].response.request_info.url)
+
+
 async def test_a_session_without_hooks_gets_the_whole_url(monkeypatch: pytest.MonkeyPatch) -> None:
     """Test tools match on the query, so the query is hidden only from hooks."""
     urls, send = [], aiohttp.ClientSession._request

@@ -225,9 +225,8 @@ def test_a_hook_that_fails_breaks_nothing_and_is_logged_once(where: str, caplog:
 
     async def main() -> None:
         diary = Diary()
-        it = rig(500, 200, instrumentation=[Broken(where), diary], retry=RetryPolicy(initial=0))
+        it = rig(*[500, 200] * 3, instrumentation=[Broken(where), diary], retry=RetryPolicy(initial=0))
         for _ in range(3):
-            it.transport.script[:] = [Scripted(500), Scripted(200)]
             assert await it.go() == 200
         assert len(diary.notes) == 3 * 5
 

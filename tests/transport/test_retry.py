@@ -244,7 +244,7 @@ def test_a_spent_budget_stops_the_retries() -> None:
         errors = [await it.fail() for _ in range(3)]
         assert [len(error.attempts) for error in errors] == [3, 2, 1]
         assert str(errors[-1]) == "HTTP 500 (the retry budget is spent)"
-        it.transport.script[:] = [Scripted(200), Scripted(500)]
+        it.transport.add(Scripted(200), Scripted(500))
         assert await it.go() == 200
         _, attempts = await it.deliver(FIND, ACME, None)
         assert len(attempts) == 2
@@ -472,7 +472,7 @@ def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> No
         await asyncio.sleep(after * 0.2)
         task.cancel()
         await asyncio.gather(task, *others, return_exceptions=True)
-        it.transport.script[:] = [Scripted(200)]
+        it.transport.add(Scripted(200))
         assert await asyncio.wait_for(it.go(request_), 100) == 200
         assert (it.transport.running, it.transport.most) == (0, 1)
         assert not it.pipeline.in_use()["write queues"]
@@ -778,3 +778,16 @@ def test_a_steep_backoff_is_the_maximum(multiplier: float) -> None:
     """An overflow exceeds any maximum."""
     policy = RetryPolicy(multiplier=multiplier, max_attempts=100)
     assert [policy.backoff(n, 1.0) for n in (3, 70)] == [20.0, 20.0]
+
+
+def test_setbacks_are_told_as_errors_of_their_own() -> None:
+    """Each attempt that another follows is told, with the attempts so far; none if its response reads as a result."""
+
+    async def main() -> None:
+        told: list[Any] = []
+        it = rig(503, sdk.ConnectionFailedError("refused"), 200, retry=RetryPolicy(initial=0))
+        await it.pipeline.execute(FIND, ACME, None, lambda response, _: response.status, told.append)
+        assert [type(error) for error in told] == [type(None), sdk.ConnectionFailedError]
+        assert len(told[1].attempts) == 2
+
+    virtual_clock.run(main)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
@@ -13,13 +12,12 @@ from transport.pipelines import Scripted, rig, write
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Attempt, Organization, RetryPolicy, UpdateCallRequest
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import SentRequest, virtual_clock
 from calls_in_progress_async.transport.wire import WireRequest
 
 
-def value_of(request: Any) -> str:
-    custom = json.loads(request.body)["call_in_progress"]["custom_data"]
-    return str(custom[0]["value"])
+def value_of(request: SentRequest) -> str:
+    return str(request.json["call_in_progress"]["custom_data"][0]["value"])
 
 
 def change(value: str, **names: Any) -> Any:
