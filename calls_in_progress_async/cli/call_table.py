@@ -26,7 +26,7 @@ _GIVE_WAY = (
 """Columns of a default table to leave out, in this order, while descriptions have no room for so many characters."""
 
 _ALONE = ("organization", _SHORTEST)
-"""The same for the organization of all rows: the next column to leave out after ``lasts``."""
+"""The organization, if all rows have the same: the next column to leave out after ``lasts``."""
 
 Widths = Mapping[Column, int]
 """Characters of each column."""
