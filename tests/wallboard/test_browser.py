@@ -14,6 +14,7 @@ from wallboard.feeds import ACME, BOLT, SETTINGS, ScriptedFeed, make_call, servi
 
 from calls_in_progress_async import Organization, clock
 from calls_in_progress_async.wallboard import application, board_application, serve
+from calls_in_progress_async.wallboard.broadcast import Broadcast
 
 pytestmark = [needs_browser, pytest.mark.asyncio(loop_scope="module")]
 
@@ -173,6 +174,18 @@ async def test_a_killed_server_that_comes_back_is_found_again(browser: Any) -> N
             await until(page, f"() => ({CALLERS})().sort().join() === '…0007,…0040'")
             after.start(make_call(9))
             await until(page, ROWS, 3)
+
+
+async def test_a_frozen_server_is_no_connection(browser: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection may stay open without a word: the page misses the heartbeat, says so, and connects again."""
+    async with serving(ScriptedFeed()) as url, open_page(browser, "about:blank") as page:
+        await page.clock.install()
+        await page.goto(url)
+        await until(page, LIVE)
+        await page.evaluate(WATCH_LINK)
+        monkeypatch.setattr(Broadcast, "announce", lambda *_: None)
+        await page.clock.fast_forward(9_000)
+        await until(page, "() => window.links.join() === 'lost,live'")
 
 
 async def test_a_broken_stream_catches_up_without_a_gap(browser: Any) -> None:
