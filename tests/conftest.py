@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import HealthCheck, settings
 from raw_server import TOKEN
@@ -16,6 +18,12 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 pytest_plugins = ["pytest_calls_in_progress", "pytester"]
+
+
+def pytest_collection_finish() -> None:
+    """Let each later garbage collection look at the objects of tests only, not at thousands of modules and tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=["pooled", "session"])

@@ -14,9 +14,6 @@ from raw_server import RawServer
 
 from calls_in_progress_async import CallsInProgressClient
 
-gc.collect()
-gc.freeze()  # for the collections below to look at the tests' own objects only
-
 STEPS = 6
 """Steps of the loop for cancelled tasks to end, and asyncio's own transports."""
 
