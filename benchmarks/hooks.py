@@ -72,7 +72,7 @@ answer(AttemptsTakenOut, "_exchange", "if operation.info is not None:", False)
 
 
 class Idle(Instrumentation):
-    """A hook that does nothing."""
+    """A hook without an effect."""
 
 
 def make_pipeline(kind: type[Pipeline], *hooks: Instrumentation) -> Pipeline:

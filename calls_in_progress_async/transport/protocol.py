@@ -46,7 +46,7 @@ class Transport(Protocol):
                 repeated.
 
         Returns:
-            The response, whatever its status: 404, 429 and 500 are responses too, and must not be raised. Header names
+            The response with any status. Return 404, 429 and 500 too, and raise none of them. Header names
             are looked up without regard to case, so ``headers`` must be a case-insensitive mapping (aiohttp's, httpx's
             and requests' are). The body is decoded from its Content-Encoding. Interim responses (100 to 199) are
             skipped. A body shorter than its Content-Length is no response: raise.

@@ -77,6 +77,7 @@ class Schedule(Generic[T]):
         """Add an organization, to be polled at once and then at the point of its name."""
         entry = ScheduleEntry(item, position(name))
         self._size += 1
+        self._stop_clock(now)
         self._push(entry, now - self._lost)
         return entry
 
@@ -113,6 +114,15 @@ class Schedule(Generic[T]):
                 return self._run(entry)
         return None
 
+    def _stop_clock(self, now: float) -> None:
+        """Let the own clock stand still while a poll is overdue, so that new entries do not wait for it again."""
+        while self._heap and self._heap[0][2].removed:
+            heapq.heappop(self._heap)
+            self._dead -= 1
+        if self._heap:
+            entry = self._heap[0][2]
+            self._adjust_clock(entry, max(now - self._lost - entry.due, _SLACK * self.interval))
+
     def _adjust_clock(self, entry: ScheduleEntry[T], late: float) -> None:
         if entry.slow or entry.first:
             return
@@ -134,6 +144,7 @@ class Schedule(Generic[T]):
             return
         self._slow += slow - entry.slow
         entry.slow, entry.first = slow, False
+        self._stop_clock(now)
         own = now - self._lost
         self._push(entry, self._next_point(entry, own) if delay is None else own + delay)
 

@@ -19,15 +19,24 @@ EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
 _SHOWN = "# pyright: reportUnusedExpression=false\n"
 """The last expression of a cell is shown below it."""
-_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def programs() -> dict[str, str]:
-    """Return the source of every block by a name that is a valid module name."""
+def programs(language: str = "python") -> dict[str, str]:
+    """Return the source of every block of a language by a name that is a valid module name.
+
+    Blocks of ``py`` need a server, and are run by tests of their own.
+    """
+    return {name: source for name, (source, _) in programs_with_output(language).items()}
+
+
+def programs_with_output(language: str = "python") -> dict[str, tuple[str, str]]:
+    """Return the source of every block, and the output shown right below the block; ``""`` if there is none."""
+    block = re.compile(rf"^```{language}\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+    mark = "" if language == "python" else f"{language}_"
     return {
-        f"{page.stem}_{number}".replace("-", "_"): block
+        f"{page.stem}_{mark}{number}".replace("-", "_"): (source, output)
         for page in PAGES
-        for number, block in enumerate(_BLOCK.findall(page.read_text(encoding="utf-8")))
+        for number, (source, output) in enumerate(block.findall(page.read_text(encoding="utf-8")))
     }
 
 
@@ -51,7 +60,7 @@ def write(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for stale in directory.glob("*.py"):
         stale.unlink()
-    for name, source in (programs() | examples()).items():
+    for name, source in (programs() | programs("py") | examples()).items():
         (directory / f"{name}.py").write_text(source, encoding="utf-8")
     # Other libraries' partial types, such as aioresponses', are no fault of a program here.
     settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "reportUnknownMemberType": False}

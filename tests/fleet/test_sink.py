@@ -1,4 +1,4 @@
-"""The findings of polls, written to a log in memory that refuses what is out of date."""
+"""The findings of polls, written to a log in memory. The log refuses outdated ones."""
 
 from __future__ import annotations
 
@@ -249,7 +249,7 @@ async def test_a_poll_too_large_for_any_message_is_an_error_in_the_log_file(capl
     assert world.log.messages == []
     (record,) = caplog.records
     assert "The calls in progress of advertiser:25 (1) need a message of" in record.message
-    assert "raise max_payload" in record.message
+    assert "raise its max_payload" in record.message
     world.log.max_payload = 2000
     await world.sink.settle(world.state)
     await world.poll(2.0, "A")

@@ -16,6 +16,7 @@ import struct
 import sys
 import termios
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,10 +95,11 @@ def drawn(
     shards: int | None = 8,
     consumers: Sequence[Consumer] = FakeMonitor.groups,
     width: int = 80,
+    size: int = 2_500_000,
     height: int = 24,
 ) -> list[str]:
     """Return the lines of a picture."""
-    log = None if shards is None else StreamState(shards, 1, 9, 2_500_000, 604800.0)
+    log = None if shards is None else StreamState(shards, 1, 9, size, 604800.0)
     picture = fleet_status.Picture(
         name="prod", status=FleetStatus(workers=workers, interval=5.0, polls=0), log=log, consumers=consumers
     )
@@ -121,6 +123,31 @@ def test_a_picture_has_all_figures_at_80_columns(width: int) -> None:
         "consumers    lag  unacknowledged",
         "billing    1,000               2",
     ]
+
+
+def test_the_documented_picture_is_one_of_today() -> None:
+    """The page about fleets shows three workers and a group."""
+    names, organizations = ("pod-7f9c4", "pod-b21d0", "pod-w31kq"), (121, 96, 83)
+    figures = [(22, 0.4, 4.5, 20.1, 20.2, 17.1), (21, 0.32, 4.6, 16.0, 16.0, 8.3), (21, 0.28, 4.6, 13.8, 13.8, 10.3)]
+    workers = [
+        worker_status(
+            name,
+            organizations=number,
+            shards=shards,
+            share=share,
+            staleness=staleness,
+            polls_per_second=polls,
+            rate=rate,
+            events_per_second=events,
+        )
+        for name, number, (shards, share, staleness, polls, rate, events) in zip(
+            names, organizations, figures, strict=True
+        )
+    ]
+    consumers = [Consumer("billing", 388, 41, 3, 1)]
+    shown = drawn(*workers, shards=64, size=2_100_000, consumers=consumers)
+    page = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text(encoding="utf-8")
+    assert "\n".join(shown) in page
 
 
 def test_a_picture_names_the_troubles() -> None:

@@ -240,7 +240,7 @@ CALLBACKS = [name for name in vars(Instrumentation) if name.startswith("on_")]
 
 
 def names_told(*before: Any) -> list[str]:
-    """Run requests with everything that hooks are told of; return the callbacks that the last hook got."""
+    """Run requests with every kind of event; return the callbacks of the last hook."""
     told: list[str] = []
     tokens = ["old", "new"]
 
@@ -290,7 +290,7 @@ def test_a_hook_that_inherits_every_method_does_nothing(caplog: pytest.LogCaptur
 def test_a_hook_without_a_context_manager_breaks_nothing(
     method: str, returned: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """None stands for nothing to enter; anything else is a failure of the hook."""
+    """A hook without a context manager returns None; anything else is a failure of the hook."""
     hook = type("Odd", (), {method: lambda *_: returned})()
 
     async def main() -> None:
