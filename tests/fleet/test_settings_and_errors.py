@@ -39,6 +39,8 @@ def make_fleet(**settings: Any) -> Fleet:
         ({"worker": "a >"}, "worker must be 1 to 64 letters"),
         ({"servers": ""}, "servers must be an address"),
         ({"servers": 5}, "servers must be an address"),
+        ({"servers": "nats://user:pa/ss@host:4222"}, "percent-encode / and @ in a password$"),
+        ({"servers": "nats://:4222"}, "servers must be addresses such as"),
         ({"shards": 0}, "shards must be a whole number"),
         ({"replicas": 1.5}, "replicas must be a whole number"),
         ({"max_age": 0}, "max_age must be a finite number"),
