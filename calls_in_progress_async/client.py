@@ -416,6 +416,7 @@ class CallsInProgressClient:
         operation: str | None = None,
         shared: bool = False,
         joined: Sequence[Context] = (),
+        wanted: Callable[[], bool] | None = None,
     ) -> T:
         """Send a request, and read its response, of any status, with ``read``."""
         self._check_usable()
@@ -427,7 +428,7 @@ class CallsInProgressClient:
         wire = request.wire(self._wire_format)
         if operation is not None:
             wire.operation = operation
-        wire.shared, wire.joined = shared, joined
+        wire.shared, wire.joined, wire.wanted = shared, joined, wanted
         return await self._pipeline.execute(wire, request.organization, seconds, read)
 
     def _seconds(self, timeout: float | None) -> float | None:
