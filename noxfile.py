@@ -155,7 +155,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation site; a warning is an error."""
     session.install(
         "-e",
-        ".[cli,otel]",
+        ".[cli,fleet,otel,testing]",
         "sphinx==9.2.0",
         "furo==2025.12.19",
         "myst-parser==5.2.0",

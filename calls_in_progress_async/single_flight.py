@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable
 from contextvars import Context, copy_context
 from copy import copy
 from functools import partial
@@ -15,18 +15,22 @@ from .errors import DeadlineExceededError
 
 Result = TypeVar("Result")
 
-Work: TypeAlias = Callable[[Sequence[Context]], Awaitable[Result]]
-"""Makes a result. The argument grows: the contexts of the callers who have joined the first."""
-
 
 @define(eq=False)
-class _Flight(Generic[Result]):
+class Flight(Generic[Result]):
     """One shared task and its number of waiters."""
 
     task: asyncio.Task[Result] = field(init=False)
     began: bool = False
     waiters: int = 0
     joined: list[Context] = field(factory=list)
+    """The contexts of the callers who have joined the first."""
+    setback: Exception | None = None
+    """The reason why the task is not done yet, if it knows one: the error of a waiter whose timeout passes."""
+
+
+Work: TypeAlias = Callable[[Flight[Result]], Awaitable[Result]]
+"""Makes a result, in the task of the given flight."""
 
 
 class SingleFlight(Generic[Result]):
@@ -38,7 +42,7 @@ class SingleFlight(Generic[Result]):
 
     def __init__(self, keep: Callable[[Any, Result], object]) -> None:
         self._keep = keep
-        self._flights: dict[Hashable, _Flight[Result]] = {}
+        self._flights: dict[Hashable, Flight[Result]] = {}
 
     def __len__(self) -> int:
         return len(self._flights)
@@ -55,8 +59,9 @@ class SingleFlight(Generic[Result]):
             timeout: Seconds for this caller to wait; None for no limit.
 
         Raises:
-            DeadlineExceededError: ``timeout`` has passed.
-            Exception: Raised by ``work``. Each waiter gets a copy, because a note for one is not for another.
+            DeadlineExceededError: ``timeout`` has passed, and the work knows no better reason.
+            Exception: Raised by ``work``, or its last setback if ``timeout`` has passed. Each waiter gets a copy,
+                because a note for one is not for another.
         """
         if (flight := self._flights.get(key)) is None:
             flight = self._start(key, work)
@@ -71,34 +76,34 @@ class SingleFlight(Generic[Result]):
                 flight.task.cancel()
                 self._forget(key, flight)
         if not flight.task.done():
-            raise DeadlineExceededError("The call took longer than its deadline.")
+            raise _copy_for_waiter(flight.setback or DeadlineExceededError("The call took longer than its deadline."))
         if flight.task.cancelled() and not flight.began:
             return await self.run(key, work, timeout)  # cancelled by a stranger
         if isinstance(shared := flight.task.exception(), Exception):  # `result` would replace its traceback
             raise _copy_for_waiter(shared)
         return flight.task.result()
 
-    def _start(self, key: Hashable, work: Work[Result]) -> _Flight[Result]:
-        flight = self._flights[key] = _Flight()  # known before the task begins, because an eager task begins at once
+    def _start(self, key: Hashable, work: Work[Result]) -> Flight[Result]:
+        flight = self._flights[key] = Flight()  # known before the task begins, because an eager task begins at once
         flight.task = asyncio.create_task(self._fly(key, work, flight))
         flight.task.add_done_callback(partial(self._on_done, key, flight))
         return flight
 
-    async def _fly(self, key: Hashable, work: Work[Result], flight: _Flight[Result]) -> Result:
+    async def _fly(self, key: Hashable, work: Work[Result], flight: Flight[Result]) -> Result:
         flight.began = True
         try:
-            result = await work(flight.joined)
+            result = await work(flight)
             if self._flights.get(key) is flight:  # an abandoned result may be older than the one after it
                 self._keep(key, result)
             return result
         finally:
             self._forget(key, flight)
 
-    def _on_done(self, key: Hashable, flight: _Flight[Result], task: asyncio.Task[Result]) -> None:
+    def _on_done(self, key: Hashable, flight: Flight[Result], task: asyncio.Task[Result]) -> None:
         self._forget(key, flight)  # a task cancelled before its first step has not done so itself
         retrieve_exception(task)
 
-    def _forget(self, key: Hashable, flight: _Flight[Result]) -> None:
+    def _forget(self, key: Hashable, flight: Flight[Result]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
 

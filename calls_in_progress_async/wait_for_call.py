@@ -16,6 +16,7 @@ from .endpoints.current_calls import CurrentCallsRequest
 from .endpoints.wire_format import WireFormat
 from .errors import (
     CallsInProgressError,
+    DeadlineExceededError,
     InvalidRequestError,
     RateLimitedError,
     RateLimitWaitError,
@@ -53,7 +54,7 @@ class FetchCalls(Protocol):
 
 
 class Run(Protocol):
-    """Awaits work until a deadline or until the client is closed: `Pipeline.prepare`."""
+    """Awaits work until a deadline or until the client is closed: `Pipeline.run_until_closed`."""
 
     async def __call__(self, work: Callable[[], Awaitable[object]], timeout: float | None) -> float | None:
         """Await the work, and return the seconds left of ``timeout``."""
@@ -159,8 +160,11 @@ class _Looking:
         try:
             calls = await self._fetch(max_age=max_age, timeout=None if left == math.inf else left)
         except _PASSING as error:
-            self._error = error
+            # A wait that the last error has caused, such as the pause after a 429, does not hide that error.
+            if self._error is None or not isinstance(error, DeadlineExceededError | RateLimitWaitError):
+                self._error = error
         else:
+            self._error = None
             for call in calls:
                 if self._matcher.matches(call):
                     return call

@@ -48,7 +48,7 @@ def check_metadata() -> None:
 
 
 def main(extra: str | None) -> None:
-    """Check that exactly the libraries of the extra are here, and that the package works."""
+    """Check that the package works, with exactly the libraries of the extra."""
     present = {name for name, library in LIBRARIES.items() if importlib.util.find_spec(library)}
     assert present == ({extra} if extra else set()), (
         f"expected the libraries of [{extra}] alone, got those of {present}"

@@ -44,7 +44,7 @@ _OPTIONS: dict[str, Any] = {
 _TRANSIENT = (nats.errors.Error, OSError, TimeoutError)
 """Errors of a first connect that may pass."""
 _PERMANENT = (ValueError, FileNotFoundError, PermissionError)
-"""Those of them that do not pass: wrong certificates, and files that cannot be read."""
+"""The lasting ones among them: wrong certificates and unreadable files."""
 
 
 class MissingError(Exception):

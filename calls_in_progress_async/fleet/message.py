@@ -71,7 +71,7 @@ class LogMessage(Part, frozen=True, kw_only=True):
     calls: dict[str, KnownCall]
     """The calls in progress, by identity."""
     ended: dict[str, int]
-    """Numbers of the last events of calls that have ended lately, for calls that come back."""
+    """Number of the last event of each call ended lately, in case the call comes back."""
 
 
 encode: Callable[[LogMessage], bytes] = encode_json

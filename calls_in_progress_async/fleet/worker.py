@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Any
 
 from .. import clock
 from ..instrumentation import WatchLevels
@@ -20,7 +20,7 @@ from .handover import hand_over
 from .log import Log
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
 from .log_values import Stored
-from .membership import Membership
+from .membership import Membership, ShardNews
 from .shares import RateShares
 from .sink import CommittingSink
 from .state import FleetState
@@ -36,18 +36,6 @@ _VERIFY = 60.0
 _NOTHING = Stored()
 _AT_ONCE = 50
 """Number of organizations after which other tasks run."""
-
-
-class _Seen(NamedTuple):
-    """The last news of another worker's shard."""
-
-    at: float
-    """Time of a beat, on a clock that goes on while the machine sleeps."""
-    stale: float
-    """Age of the oldest last good response then, in seconds."""
-
-
-_NEVER = _Seen(-1e9, 0.0)
 
 
 class Worker:
@@ -78,7 +66,7 @@ class Worker:
         self._organizations: dict[int, list[Organization]] = {}
         self._total = 0
         self._held: dict[int, dict[Organization, FleetState]] = {}
-        self._seen: dict[int, _Seen] = {}
+        self._news = ShardNews()
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_paused = False
         self._now: Callable[[], float] = clock.now
@@ -156,7 +144,7 @@ class Worker:
         is_new = self._membership.hear(member, float(beat["sent"]), now, leaving=bool(beat.get("leaving")))
         for shard, owner in self._membership.owners.items():
             if owner == member and shard not in self._held:
-                self._seen[shard] = _Seen(now, float(beat["stale"]))
+                self._news.note(shard, now, float(beat["stale"]))
         if is_new:
             await self.send_beat()
         self._share_out()
@@ -216,7 +204,7 @@ class Worker:
             held = self._held.pop(shard)
             now = clock.now()
             stale = max((now - each.last_response_at for each in held.values()), default=0.0)
-            self._seen[shard] = _Seen(clock.time_with_sleep(), stale)
+            self._news.note(shard, clock.time_with_sleep(), stale)
             self._drop(list(held.values()))
         for shard in own - self._held.keys():
             self._held[shard] = {}
@@ -237,8 +225,8 @@ class Worker:
         last = await self._log.last_of_shard(shard)
         self._schedule.epoch = at = epoch()
         self._update_shares()  # before the first request
-        now, seen = clock.now(), self._seen.get(shard, _NEVER)
-        silence = clock.time_with_sleep() - seen.at
+        now = clock.now()
+        silence, age = self._news.of(shard, clock.time_with_sleep())
         is_orphan = silence > self._membership.lease / 2
         wanted = self._organizations.get(shard, ())
         for number, organization in enumerate(wanted, 1):
@@ -251,7 +239,7 @@ class Worker:
                 )
                 if subject in last:
                     state.learn(last[subject], at)
-                    state.last_response_at = min(now, max(state.last_response_at, now - silence - seen.stale))
+                    state.last_response_at = min(now, max(state.last_response_at, now - age))
                 held[organization] = state
                 self._poller.add(state, at_once=is_orphan or not state.sequence)
             if number % _AT_ONCE == 0:

@@ -76,12 +76,13 @@ class _NotingHandler(RequestHandler):
 
     def _respond(self, request: Request) -> Response:
         response = super()._respond(request)
-        self._private.update(dict.fromkeys(_private_values_in(response.body)))
+        self._private.update(dict.fromkeys(private_values_in(response.body)))
         return response
 
 
 @lru_cache(maxsize=256)
-def _private_values_in(body: bytes) -> list[str]:
+def private_values_in(body: bytes) -> list[str]:
+    """Return the private values of the calls in a response's body."""
     return [value for fields in _objects_in(json.loads(body or b"{}")) for value in _private_values_of(fields)]
 
 

@@ -10,6 +10,7 @@ from ..attempt import Attempt
 from ..errors import CallsInProgressError, SupersededError
 from ..instrumentation import OperationInfo
 from ..organization import Organization
+from .attempt_result import AttemptResult
 from .redaction import redact
 from .wire import WireRequest
 from .write_order import WriteTicket
@@ -40,6 +41,8 @@ class Operation:
     """The place in the order of writes."""
     has_attempt_timeout: bool = False
     """True if the current attempt ends at its own timeout, before the deadline."""
+    on_setback: Callable[[AttemptResult], None] | None = None
+    """Called with the result of each attempt that another is to follow."""
     info: OperationInfo | None = None
     """The view of the operation for instrumentation; None if there is none."""
 

@@ -129,6 +129,7 @@ class Pipeline:
         organization: Organization,
         timeout: float | None,
         read: Callable[[WireResponse, tuple[Attempt, ...]], T],
+        note_setback: Callable[[CallsInProgressError | None], None] | None = None,
     ) -> Awaitable[T]:
         """Send a request, again if need be, and read its response.
 
@@ -137,6 +138,7 @@ class Pipeline:
             organization: Takes its token and its share of the rate limit.
             timeout: Seconds for everything, reading included; None for no deadline.
             read: Turns the response and the attempts into a result, or raises a `ResponseError`.
+            note_setback: Called with the error of each attempt that another is to follow.
 
         Returns:
             The result of ``read``.
@@ -147,6 +149,8 @@ class Pipeline:
         now = clock.reader()
         began = now()
         operation = Operation(request, organization, now, began, None if timeout is None else began + timeout)
+        if note_setback is not None:
+            operation.on_setback = lambda result: note_setback(_setback(operation, result, read))
         if self._reports.hooks is None:
             return self._run(operation, read)
         return self._run_observed(operation, read, self._reports.hooks)
@@ -260,3 +264,18 @@ class Pipeline:
             if not self._transport_closed:
                 self._transport_closed = True
                 await self._transport.close()
+
+
+def _setback(
+    operation: Operation, result: AttemptResult, read: Callable[[WireResponse, tuple[Attempt, ...]], object]
+) -> CallsInProgressError | None:
+    """Make the error of an attempt as if no other would follow; None if there is none to read from its response."""
+    error = result.error
+    if result.response is not None:
+        try:
+            read(result.response, tuple(operation.attempts))
+        except CallsInProgressError as raised:
+            error = raised
+    if error is not None:
+        operation.annotate(error)
+    return error

@@ -103,6 +103,8 @@ class Recovery:
             operation.stop_reason = decision.reason
         else:
             self._reports.retry(operation, decision.delay)
+            if operation.on_setback is not None:
+                operation.on_setback(result)
         return decision
 
     async def _pause(self, operation: Operation, delay: float) -> None:

@@ -21,8 +21,11 @@ _AFTER = r"(?!\w|['-]\w)"
 _KEPT = re.compile(r"\AHTTP \d{3}\b|error handle \d+|larger than \d+ bytes")
 _MAYBE_DIGIT = re.compile(r"[0-9%\\&]|[^\x00-\x7f]")
 """A digit, or the first character of one that is escaped or of another script."""
-_PHONE_NUMBER = re.compile(rf"0(?: *0){{{_MIN_DIGITS - 1},}}")
-"""A phone number in the alphabet of `_kind`: digits, with any separators between them."""
+_PHONE_NUMBER = re.compile(
+    rf"0(?: *0){{{_MIN_DIGITS - 1},}}|0{{1,5}}(?P<separator>[^0\n]{{1,12}}?)0{{1,5}}(?:(?P=separator)0{{1,5}})+"
+)
+"""What may be a phone number in the alphabet of `_kind`: digits with any separators between them, letters aside, or
+with the same separator between all groups, letters included."""
 _ESCAPED = re.compile(
     r"(?:(?:%(?:25)*|\\+x)(?P<octet>[0-9A-Fa-f]{2})|\\+u(?P<json>[0-9A-Fa-f]{4})"
     r"|&#(?P<decimal>[0-9]{1,7});|&#[xX](?P<html>[0-9A-Fa-f]{1,6});|&[a-z]{2,8};|\\[abfnrtv])"
@@ -36,8 +39,8 @@ def redact(value: Any, token: str, *, digits: bool = True) -> Any:
         value: The text, or a collection of texts.
         token: The token; "" if none was sent. Found as it is, percent-encoded, and escaped as in JSON or HTML. A
             token of fewer than 6 characters is found only as a word of its own.
-        digits: True if the text may hold a phone number: 7 digits or more with any separators between them, each
-            character as it is or escaped.
+        digits: True if the text may hold a phone number: 7 digits or more with any separators between them, or with
+            the same letters between all, each character as it is or escaped.
     """
     if isinstance(value, str):
         text = _token_pattern(token).sub("[token]", value) if token else value
@@ -53,21 +56,23 @@ def _redact_phone_numbers(text: str) -> str:
     kept = [match.span() for match in _KEPT.finditer(text)]
     kinds, starts, ends = "", [], []
     for start, end, character in _characters(text):
-        kinds += "a" if any(first <= start < last for first, last in kept) else _kind(character)
+        kinds += "\n" if any(first <= start < last for first, last in kept) else _kind(character)
         starts.append(start)
         ends.append(end)
     parts, position = [], 0
     for match in _PHONE_NUMBER.finditer(kinds):
+        if match[0].count("0") < _MIN_DIGITS:
+            continue
         parts += [text[position : starts[match.start()]], "[digits]"]
         position = ends[match.end() - 1]
     return "".join(parts) + text[position:]
 
 
 def _kind(character: str) -> str:
-    """Classify a character of any script: "0" for a digit, "a" for a letter, " " for everything that separates."""
+    """Return "0" for a digit of any script, a letter as it is, and " " for everything else."""
     if character.isdigit():
         return "0"
-    return "a" if character.isalpha() else " "
+    return character if character.isalpha() else " "
 
 
 def _characters(text: str) -> Iterator[tuple[int, int, str]]:

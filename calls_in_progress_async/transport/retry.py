@@ -33,7 +33,8 @@ class RetryPolicy:
     """The number, times and causes of retries. All times are in seconds."""
 
     max_attempts: int = field(default=3, validator=validation.count())
-    """Attempts of one call, the first included. 3, as in AWS SDKs' standard mode."""
+    """Attempts of one call, the first included. 3, as in AWS SDKs' standard mode. A 401 that makes a callable or a file
+    give another token allows one more."""
     initial: float = field(default=0.25, validator=validation.number("seconds"))
     """The longest wait after the first attempt. A wait is random between 0 and its longest ("full jitter": AWS
     Architecture Blog, Exponential Backoff And Jitter)."""

@@ -39,16 +39,12 @@ class SessionTransport:
     Args:
         settings: Host, limits, TLS and proxy.
         session: The user's own, never closed here; None to make one without cookies and connection limit.
-
-    Raises:
-        InvalidRequestError: The session's own proxy would see the token in the clear.
     """
 
     def __init__(self, settings: HttpSettings, session: aiohttp.ClientSession | None = None) -> None:
         self._injected = session is not None
         self._session = session if session is not None else _make_session()
-        if session is not None:
-            reject_proxies_of(session, settings)
+        self._settings = settings
         self._used: WeakSet[Any] = WeakSet()
         """The protocols of the connections used so far."""
         self._base = str(settings.url).rstrip("/")
@@ -119,6 +115,8 @@ class SessionTransport:
         if getattr(session, "_loop", loop := asyncio.get_running_loop()) is not loop:
             text = "The aiohttp session passed as session= belongs to another event loop; make one in each."
             raise WrongLoopError(text)
+        if self._injected and self._base.startswith("http:"):
+            reject_proxies_of(session, self._settings)  # aiohttp, too, reads the environment for each request
 
     async def close(self) -> None:
         """Close the session, unless it is the user's own."""

@@ -54,18 +54,18 @@ class ScheduleEntry(Generic[T]):
 class Schedule(Generic[T]):
     """The next poll of every organization.
 
-    Entries whose last poll failed or was slow share a quarter of the places, unless they are the majority: a
+    Entries whose last poll failed or was slow share a quarter of `max_in_flight`, unless they are the majority: a
     hanging organization does not delay the others.
 
     Args:
         interval: Seconds between two polls of one organization.
-        places: Number of polls at once.
+        max_in_flight: Number of polls at once.
         epoch: Unix time minus ``now``.
     """
 
-    def __init__(self, interval: float, places: int, epoch: float = 0.0) -> None:
+    def __init__(self, interval: float, max_in_flight: int, epoch: float = 0.0) -> None:
         self.interval = interval
-        self.places = places
+        self.max_in_flight = max_in_flight
         self.epoch = epoch
         self._lost = 0.0  # the lag of the schedule's own clock in seconds
         self._heap: list[tuple[float, int, ScheduleEntry[T]]] = []
@@ -168,7 +168,7 @@ class Schedule(Generic[T]):
     def _has_room_for_slow(self) -> bool:
         if self._slow * 2 > self._size:
             return True
-        return self._slow_running < max(1, self.places // 4)
+        return self._slow_running < max(1, self.max_in_flight // 4)
 
 
 def position(name: str) -> float:

@@ -26,11 +26,17 @@ def programs(language: str = "python") -> dict[str, str]:
 
     Blocks of ``py`` need a server, and are run by tests of their own.
     """
-    block = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    return {name: source for name, (source, _) in programs_with_output(language).items()}
+
+
+def programs_with_output(language: str = "python") -> dict[str, tuple[str, str]]:
+    """Return the source of every block, and the output shown right below the block; ``""`` if there is none."""
+    block = re.compile(rf"^```{language}\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+    mark = "" if language == "python" else f"{language}_"
     return {
-        f"{page.stem}_{language}_{number}".replace("-", "_"): source
+        f"{page.stem}_{mark}{number}".replace("-", "_"): (source, output)
         for page in PAGES
-        for number, source in enumerate(block.findall(page.read_text(encoding="utf-8")))
+        for number, (source, output) in enumerate(block.findall(page.read_text(encoding="utf-8")))
     }
 
 

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transport.servers import ACME, DONE, NO_CALLS, ONCE, TOKEN, RawServer, reply
+from raw_server import ACME, DONE, NO_CALLS, ONCE, TOKEN, RawServer, reply
 
 from calls_in_progress_async import (
     CallsInProgressClient,

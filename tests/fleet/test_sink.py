@@ -1,4 +1,4 @@
-"""The findings of polls, written to a log in memory that refuses what is out of date."""
+"""The findings of polls, written to a log in memory. The log refuses outdated ones."""
 
 from __future__ import annotations
 

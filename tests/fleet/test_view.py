@@ -185,7 +185,7 @@ async def test_a_view_goes_on_from_the_present_after_a_restart_of_the_server(own
 
 
 async def test_a_view_forgotten_by_the_server_begins_again(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server forgets the consumer of a reader that is busy for long. What the view knows is no event."""
+    """The server forgets the consumer of a long busy reader. The view emits no event twice."""
     monkeypatch.setattr("calls_in_progress_async.fleet.jetstream.WAIT", 0.2)
     async with writer(server, "view_forgotten") as log:
         await log.poll(ONE, A="ringing")

@@ -14,8 +14,8 @@ import attrs
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from raw_server import ACME, RawServer, reply
 from rich.pretty import pretty_repr
-from transport.servers import ACME, RawServer, reply
 
 from calls_in_progress_async import (
     Call,

@@ -15,10 +15,10 @@ import sentry_sdk
 from attrs import define, field
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
 from opentelemetry.trace import SpanKind
+from raw_server import ACME, DONE, NO_CALLS, TOKEN, RawServer, reply
 from sentry_sdk.integrations.aiohttp import AioHttpIntegration
 from sentry_sdk.transport import Transport
 from telemetry.recording import Recording
-from transport.servers import ACME, DONE, NO_CALLS, TOKEN, RawServer, reply
 
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, RetryPolicy
 from calls_in_progress_async.transport import pooled
@@ -77,6 +77,33 @@ async def test_trace_hooks_of_every_session_see_no_query(kind: str, monkeypatch:
         assert "8665551234" in server.seen[0].target
     assert len(hooks.seen) == (4 if kind == "injected" else 0)
     assert not any("?" in each for each in hooks.seen)
+
+
+async def test_hooks_on_the_request_as_sent_see_it_whole() -> None:
+    """A user's own hooks for it, on a session of the user's, get URL and headers as they leave."""
+    sent: list[Any] = []
+    ended: list[Any] = []
+
+    async def note_sent(_: Any, __: Any, details: aiohttp.TraceRequestHeadersSentParams) -> None:
+        sent.append(details)
+
+    async def note_end(_: Any, __: Any, details: aiohttp.TraceRequestEndParams) -> None:
+        ended.append(details)
+
+    config = aiohttp.TraceConfig()
+    config.on_request_headers_sent.append(note_sent)
+    config.on_request_end.append(note_end)
+    async with (
+        RawServer([NO_CALLS]) as server,
+        aiohttp.ClientSession(trace_configs=[config]) as session,
+        server.client(session=session) as client,
+    ):
+        await client.find(ACME, calling_phone_number=CALLER, destination_phone_number="+18005550000")
+    assert "8665551234" in str(sent[0].url)
+    assert sent[0].headers["Authorization"] == TOKEN
+    assert not ended[0].url.query_string
+    assert not ended[0].response.url.query_string
+    assert "8665551234" in str(ended[0].response.request_info.url)
 
 
 async def test_a_session_without_hooks_gets_the_whole_url(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,7 @@ def test_what_is_put_out_is_read(tmp_path: Path) -> None:
     check = PrivacyCheck()
     check.mark(NUMBER, "")
     log, other = logging.getLogger("calls_in_progress_async.somewhere"), logging.getLogger("app")
+    level = logging.getLogger().level
     with warnings.catch_warnings(record=True) as caught, check.observing():
         warnings.simplefilter("always")
         log.debug("call from %s", NUMBER)
@@ -126,7 +127,7 @@ def test_what_is_put_out_is_read(tmp_path: Path) -> None:
     (tmp_path / "dump.bin").write_bytes(b"\x00" + NUMBER.encode().hex().encode())
     check.look_at_files(tmp_path)
     log.warning("after the block: %s", NUMBER)
-    assert (log.isEnabledFor(logging.INFO), other.isEnabledFor(logging.INFO)) == (False, False)
+    assert logging.getLogger().level == level
     value = "+1... (12 characters)"
     record = "a log record of calls_in_progress_async.somewhere"
     assert check.leaks() == [

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from transport.servers import TOKEN
+from raw_server import TOKEN
 
 from calls_in_progress_async.transport.aiohttp_transport import AiohttpTransport
 from calls_in_progress_async.transport.http_settings import HttpSettings

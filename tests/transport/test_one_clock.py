@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 from function_calls import count_function_calls
-from transport.pipelines import FIND, Answer, Rig, rig, write
+from transport.pipelines import FIND, Rig, Scripted, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy, clock
@@ -52,7 +52,7 @@ class Case:
     error: type[Exception] = sdk.DeadlineExceededError
     act: Callable[[Rig], Any] = go
     before: Callable[[Rig], Any] | None = None
-    script: tuple[Any, ...] = (Answer(200, takes=100.0),)
+    script: tuple[Any, ...] = (Scripted(200, takes=100.0),)
     takes: float = 6.0
     """Seconds until the error, by the loop's clock."""
     settings: dict[str, Any] = field(factory=dict)
@@ -63,7 +63,7 @@ CASES = {
     "connection slot": Case(before=Rig.go, settings={"max_connections": 1}),
     "network": Case(),
     "attempt timeout": Case(sdk.RequestTimeoutError, takes=2.0, settings={"attempt_timeout": 2.0}),
-    "backoff": Case(script=(Answer(503, {"Retry-After": "4"}), Answer(200, takes=100.0))),
+    "backoff": Case(script=(Scripted(503, {"Retry-After": "4"}), Scripted(200, takes=100.0))),
     "earlier update": Case(act=update, before=lambda it: it.go(write())),
     "token callable": Case(settings={"token": slow_token}),
     "reading": Case(act=read, script=(200,), takes=100.0),
@@ -136,7 +136,7 @@ def test_a_deadline_that_passes_costs_the_same_among_few_and_many() -> None:
 
     def cost(count: int) -> int:
         async def main() -> None:
-            it = rig(Answer(200, takes=1000.0), max_connections=count, attempt_timeout=None)
+            it = rig(Scripted(200, takes=1000.0), max_connections=count, attempt_timeout=None)
             calls = [it.go(timeout=1 + number / count) for number in range(count)]
             errors = await asyncio.gather(*calls)
             assert {type(error) for error in errors} == {sdk.DeadlineExceededError}

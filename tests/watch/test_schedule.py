@@ -17,8 +17,8 @@ Entry: TypeAlias = ScheduleEntry[int]
 START = 1000.0
 
 
-def make(count: int, *, interval: float = 10.0, places: int = 4) -> tuple[Schedule[int], list[Entry]]:
-    schedule: Schedule[int] = Schedule(interval, places)
+def make(count: int, *, interval: float = 10.0, max_in_flight: int = 4) -> tuple[Schedule[int], list[Entry]]:
+    schedule: Schedule[int] = Schedule(interval, max_in_flight)
     return schedule, [schedule.add(number, f"advertiser:{number}", START) for number in range(count)]
 
 
@@ -227,7 +227,7 @@ def test_slow_entries_are_counted_once() -> None:
 
 
 def test_if_most_are_slow_no_room_is_kept() -> None:
-    """If the server is slow for all, slow entries may take all places."""
+    """If the server is slow for all, slow entries may be all polls in flight."""
     schedule, entries = make(10)
     give_back_all(schedule, take_due(schedule, START), START + 11, entries)
     assert len(take_due(schedule, START + 11)) == 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
@@ -13,18 +14,25 @@ from watch.scripted_server import ACME, on_virtual_loop
 from calls_in_progress_async import (
     AuthenticationError,
     Call,
+    CallsInProgressClient,
     CallsInProgressError,
     ClientClosedError,
+    ConnectionFailedError,
     ConnectionLostError,
     CurrentCalls,
     CurrentCallsRequest,
     DeadlineExceededError,
     InvalidRequestError,
     RateLimitedError,
+    RetryPolicy,
     ServerError,
+    UnexpectedResponseError,
+    WireRequest,
+    WireResponse,
     clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.transport.protocol import SendState
 from calls_in_progress_async.wait_for_call import CallMatcher, wait_for_call
 
 CALLER, DESTINATION = "+18005551234", "+18005559876"
@@ -232,3 +240,70 @@ def test_every_filter_counts() -> None:
     assert matcher(transaction_id="A", external_unique_id="mine").matches(call)
     assert not matcher(transaction_id="A", external_unique_id="other").matches(call)
     assert not matcher(transaction_id="B", external_unique_id="mine").matches(call)
+
+
+@on_virtual_loop
+async def test_a_deadline_does_not_hide_the_error_that_caused_the_wait() -> None:
+    """After a 429, later looks end in the client's own pause: the error is still the rate limit."""
+    waiting = Waiting()
+    limited = RateLimitedError("HTTP 429", status=429)
+    waiting.failures = [(0, 0.4, limited), (0.4, 100, DeadlineExceededError("deadline"))]
+    with pytest.raises(RateLimitedError) as raised:
+        await waiting.wait()
+    assert raised.value is limited
+
+
+@on_virtual_loop
+async def test_a_good_response_clears_an_earlier_error() -> None:
+    """A server that hangs after a good response is an outage of its own."""
+    waiting = Waiting()
+    waiting.failures = [(0, 1, RateLimitedError("HTTP 429", status=429)), (2, 100, DeadlineExceededError("deadline"))]
+    with pytest.raises(DeadlineExceededError):
+        await waiting.wait()
+
+
+class Failing:
+    """A transport with one response or error for every request."""
+
+    def __init__(self, result: WireResponse | Exception) -> None:
+        self.result = result
+
+    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
+        if isinstance(self.result, Exception):
+            raise copy(self.result)
+        return self.result
+
+    async def close(self) -> None:
+        pass
+
+
+THROTTLED = [
+    WireResponse(status, {"Retry-After": seconds}, b"") for status in (429, 503) for seconds in ("1", "5", "99")
+]
+DOWN_RESULTS: list[tuple[WireResponse | Exception, type[Exception]]] = [
+    *((response, RateLimitedError if response.status == 429 else ServerError) for response in THROTTLED),
+    (WireResponse(429, {}, b""), RateLimitedError),
+    (WireResponse(503, {}, b""), ServerError),
+    (WireResponse(401, {}, b""), AuthenticationError),
+    (WireResponse(200, {}, b"x"), UnexpectedResponseError),
+    (ConnectionFailedError("refused"), ConnectionFailedError),
+    (ConnectionLostError("lost"), ConnectionLostError),
+]
+
+
+@pytest.mark.parametrize("timeout", [0.2, 1.0, 3.0, 10.0])
+@pytest.mark.parametrize(("result", "kind"), DOWN_RESULTS)
+@on_virtual_loop
+async def test_the_client_raises_the_error_that_stood_in_the_way(
+    result: WireResponse | Exception, kind: type[Exception], timeout: float
+) -> None:
+    """Whatever the server says until the end is the error of the wait, never the wait's own deadline."""
+    async with CallsInProgressClient(token="t", transport=Failing(result), retry=RetryPolicy(initial=0.1)) as client:
+        with pytest.raises(CallsInProgressError) as raised:
+            await client.wait_for_call(ACME, transaction_id="A", timeout=timeout)
+        assert type(raised.value) is kind
+        assert raised.value.attempts
+    async with CallsInProgressClient(token="t", transport=Failing(result), retry=RetryPolicy(initial=0.1)) as client:
+        with pytest.raises(CallsInProgressError) as raised:
+            await client.find(ACME, max_age=1.0, timeout=timeout)
+        assert type(raised.value) is kind
