@@ -10,7 +10,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "types", "coverage", "tests", "wheel"]
+nox.options.sessions = ["lint", "api", "types", "coverage", "tests", "wheel"]
 
 PACKAGE = "calls_in_progress_async"
 
@@ -24,6 +24,8 @@ def _is_installed(version: str) -> bool:
 PYTHONS = [version for version in ("3.11", "3.12", "3.13", "3.14", "3.15") if _is_installed(version)]
 STABLE = ["3.13"] if "3.13" in PYTHONS else PYTHONS[-1:]
 """The Python of checks on one version only."""
+EXTRAS = {"cli", "otel", "fleet", "speed", "testing"}
+"""The extras for users."""
 PROJECT = nox.project.load_toml("pyproject.toml")["project"]
 
 
@@ -44,8 +46,9 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[:1])
 def oldest(session: nox.Session) -> None:
     """Run the test suite with the oldest allowed dependencies."""
-    extras = PROJECT["optional-dependencies"]
-    required = [*PROJECT["dependencies"], *extras["cli"], *extras["otel"]]
+    required = list(PROJECT["dependencies"])
+    for extra in EXTRAS - {"testing"}:  # pytest's plugins choose its version
+        required += PROJECT["optional-dependencies"][extra]
     session.install("-e", ".[cli,test]", *(requirement.replace(">=", "==") for requirement in required))
     session.run("pytest", *session.posargs)
 
@@ -58,10 +61,25 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session(python=STABLE)
+def examples(session: nox.Session) -> None:
+    """Run the examples and the documentation's programs with the large libraries, which the test extra leaves out."""
+    session.install("-e", ".[cli,test]", "pandas", "pyarrow")
+    session.run("pytest", "tests/examples", "tests/docs", *session.posargs)
+
+
+@nox.session(python=STABLE)
 def prereleases(session: nox.Session) -> None:
     """Run the test suite with aiohttp's newest pre-release."""
     session.install("-e", ".[cli,test]")
     session.install("--pre", "-U", "aiohttp")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python="3.14t")
+def free_threading(session: nox.Session) -> None:
+    """Run the test suite on a free-threaded Python, and require that no dependency switches the GIL on."""
+    session.install("-e", ".[cli,test]")
+    session.run("python", "-W", "error", "-c", f"import {PACKAGE}, sys; assert not sys._is_gil_enabled()")
     session.run("pytest", *session.posargs)
 
 
@@ -74,9 +92,17 @@ def lint(session: nox.Session) -> None:
 
 
 @nox.session
+def api(session: nox.Session) -> None:
+    """Compare the public API with its snapshot; ``-- --accept`` takes a change over."""
+    session.install("griffelib==2.4.1")
+    session.run("python", "tests/api/snapshot.py", *session.posargs)
+
+
+@nox.session
 def types(session: nox.Session) -> None:
     """Type-check the package, its public API, and every Python block of the documentation."""
-    session.install(".[cli,test]", "mypy==2.4.1", "pyright==1.1.414")
+    stubs = ("django-stubs==6.1.2", "pandas-stubs==3.1.0.261029", "pyarrow-stubs==20.0.0.20260819")
+    session.install(".[cli,test]", "mypy==2.4.1", "pyright==1.1.414", *stubs)
     session.run("mypy")
     session.run("pyright")
     blocks = Path(session.create_tmp()).resolve() / "blocks"
@@ -89,19 +115,32 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build the wheel and run the README's first programs in an environment with nothing else in it."""
-    session.install("build")
-    distribution = Path(session.create_tmp()).resolve() / "dist"
-    shutil.rmtree(distribution, ignore_errors=True)
-    session.run("python", "-m", "build", "--outdir", str(distribution), silent=True)
-    (built,) = distribution.glob("*.whl")
-    empty = Path(session.create_tmp()).resolve() / "empty"
-    session.run("python", "-m", "venv", "--clear", str(empty))
-    python = str(empty / "bin" / "python")
-    session.run(python, "-m", "pip", "install", "-q", str(built), external=True)
-    session.run(python, "tests/check_wheel.py", external=True)
-    session.run(python, "-m", "pip", "install", "-q", f"{built}[cli]", external=True)
-    session.run(str(empty / "bin" / "calls-in-progress"), "demo", "--seconds", "2", external=True)
+    """Build wheel and sdist, check both, and use the wheel bare and with each extra in an empty environment."""
+    session.install(
+        "build", "twine==7.0.0", "check-wheel-contents==0.6.3", "cyclonedx-python-lib[json-validation]==11.12.0"
+    )
+    temporary = Path(session.create_tmp()).resolve()
+    distribution, direct = Path("dist").resolve(), temporary / "direct"  # a release uploads dist
+    for folder in (distribution, direct):
+        shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", str(distribution), silent=True)  # the sdist, and a wheel from it
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(direct), silent=True)
+    (built,), (source,), (other,) = distribution.glob("*.whl"), distribution.glob("*.tar.gz"), direct.glob("*.whl")
+    if built.read_bytes() != other.read_bytes():
+        session.error("expected the same wheel from the sdist and from the repository, they differ: see sdist.include")
+    session.run("twine", "check", "--strict", str(built), str(source))
+    session.run("check-wheel-contents", str(built))
+    session.run("python", "tests/check_sbom.py", str(built))
+    for extra in (None, *sorted(EXTRAS)):
+        empty = temporary / f"empty-{extra}"
+        session.run("python", "-m", "venv", "--clear", str(empty))
+        python = str(empty / "bin" / "python")
+        session.run(python, "-m", "pip", "install", "-q", f"{built}[{extra}]" if extra else str(built), external=True)
+        session.run(python, "tests/check_wheel.py", *filter(None, [extra]), external=True)
+        if extra == "cli":
+            session.run(str(empty / "bin" / "calls-in-progress"), "demo", "--seconds", "2", external=True)
+            if not (empty / "share" / "man" / "man1" / "calls-in-progress.1").exists():
+                session.error("expected a man page in the environment, found none: see shared-data in pyproject.toml")
 
 
 @nox.session(python=STABLE)
@@ -116,7 +155,7 @@ def docs(session: nox.Session) -> None:
     """Build the documentation site; a warning is an error."""
     session.install(
         "-e",
-        ".[cli,otel]",
+        ".[cli,fleet,otel,testing]",
         "sphinx==9.2.0",
         "furo==2025.12.19",
         "myst-parser==5.2.0",
@@ -124,6 +163,20 @@ def docs(session: nox.Session) -> None:
         "sphinx-click==6.2.0",
     )
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def workflows(session: nox.Session) -> None:
+    """Audit the workflows of GitHub with zizmor."""
+    session.install("zizmor==1.32.0")
+    session.run("zizmor", "--offline", "--persona", "pedantic", ".github")
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Show the next section of the changelog; ``-- --version 1.2.0`` writes the section and removes its fragments."""
+    session.install("towncrier==26.9.0")
+    session.run("towncrier", "build", "--yes", *(session.posargs or ["--draft", "--version", "next"]))
 
 
 @nox.session
@@ -136,7 +189,7 @@ def cost_guard(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Run every benchmark; ``nox -s benchmarks -- --quick`` is a first look."""
-    session.install("-e", ".[cli,speed,benchmarks]")
+    session.install("-e", ".[cli,fleet,test,speed,benchmarks]")
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 

@@ -1,6 +1,10 @@
-"""The cost of a fleet: CPU a poll, memory an organization, messages and bytes a poll, CPU of the server.
+"""A fleet through its faults: workers, servers and consumers die, freeze and come back, and an audit follows.
 
-python benchmarks/fleet.py --organizations 2000 --seconds 30 --workers 1
+    python benchmarks/fleet.py [--case NAME ...] [--organizations 10000] [--workers 4] [--interval 5] [--json FILE]
+
+Real workers, a real nats-server or three, and the sandbox in a process of its own, whose history is the truth. Every
+case takes 90 s at most and can be run alone: its figures replace those of before in the file. The tests run the same
+cases with 50 organizations.
 """
 
 from __future__ import annotations
@@ -11,17 +15,105 @@ import json
 import os
 import sys
 import tempfile
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-import nats
+from attrs import asdict, field, frozen
 
-sys.path[0] = str(Path(__file__).parents[1] / "tests")  # in place of this directory, whose fleet.py is this file
+HERE = Path(__file__).resolve().parent
+# This file has the name of the tests' package, so its directory joins the path after the package was found.
+sys.path[:] = [str(HERE.parent / "tests"), str(HERE.parent), *(each for each in sys.path if each != str(HERE))]
 
-from fleet.harness import open_fleet  # noqa: E402
+from fleet import cases, measures  # noqa: E402
+from fleet.harness import Processes, open_processes  # noqa: E402
 from fleet.nats_server import NatsServer, find_server, make_cluster  # noqa: E402
 
+sys.path.append(str(HERE))
+
+from fleet_api import ApiProcess  # noqa: E402
+from measuring import Verdict, machine, shown  # noqa: E402
+
+from calls_in_progress_async.errors import CallsInProgressError  # noqa: E402
+from calls_in_progress_async.fleet import EventsLostError, FleetEvents  # noqa: E402
+
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_MEASURED = 20.0
+"""Seconds of a measurement of CPU."""
+
+
+@frozen
+class Stage:
+    """The parts of one run."""
+
+    fleet: Processes
+    workers: tuple[str, ...]
+    directory: Path
+
+    @property
+    def server_pid(self) -> int:
+        process = self.fleet.servers[0].process
+        assert process is not None
+        return process.pid
+
+
+@frozen(kw_only=True)
+class Case:
+    """A case, and what it has to reach."""
+
+    title: str
+    play: Callable[[Stage], Awaitable[cases.Outcome]]
+    targets: dict[str, float] = field(factory=dict)
+    """The highest allowed value of each figure; in intervals for names in `_IN_INTERVALS`."""
+    settings: dict[str, Any] = field(factory=dict)
+    servers: int = 1
+    red: bool = False
+    """True for a control, which has to be red."""
+
+
+_IN_INTERVALS = ("detection p99", "longest gap")
+
+
+async def steady(stage: Stage) -> cases.Outcome:
+    """Measure the workers, then plain watches of the same organizations with the same polls."""
+    fleet = stage.fleet
+    began = asyncio.ensure_future(_cpu(stage, [*stage.workers], lambda: fleet.workers))
+    outcome = await cases.steady(fleet, stage.workers, _MEASURED + fleet.interval)
+    workers, server = await began
+    names = fleet.api.names
+    watches = [f"watch-{number}" for number in range(len(stage.workers))]
+    for number, watch in enumerate(watches):
+        fleet.start(watch, watch=True, organizations=names[number :: len(watches)])
+    since = time.time()
+    await fleet.until_polled(since)
+    await fleet.intervals(2)
+    watching, _ = await _cpu(stage, watches, lambda: fleet.workers)
+    outcome.figures |= {
+        "us a poll": 1e6 * workers,
+        "us a poll of a plain watch": 1e6 * watching,
+        "CPU a poll / plain watch": workers / watching,
+        "server, share of a core": server,
+    }
+    return outcome
+
+
+async def _cpu(stage: Stage, names: list[str], processes: Callable[[], Any]) -> tuple[float, float]:
+    """Return CPU seconds for a poll in some processes, and the server's share of a core."""
+    fleet = stage.fleet
+    await fleet.until(lambda: all(name in processes() for name in names), 60)
+    if "one" in names:
+        await fleet.until_even(*names, seconds=60)
+        await fleet.until_polled()
+        await fleet.intervals(2)
+    pids = [processes()[name].pid for name in names]
+    before, server, since = sum(map(cpu_seconds, pids)), cpu_seconds(stage.server_pid), time.time()
+    await asyncio.sleep(_MEASURED)
+    used, server, until = sum(map(cpu_seconds, pids)) - before, cpu_seconds(stage.server_pid) - server, time.time()
+    polls = sum(since <= each <= until for each in measures.poll_times(fleet.api.truths().values()))
+    return used / polls, server / (until - since)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -29,117 +121,199 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def memory(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+async def consumer_asleep(stage: Stage) -> cases.Outcome:
+    """Let a group sleep until its messages are trimmed."""
+    fleet = stage.fleet
+    await cases.begin(fleet, stage.workers)
+    where = {"servers": fleet.urls, "name": fleet.name, "group": "sleeper"}
+    async with FleetEvents(**where) as events:
+        asleep_at = (await anext(events)).sequence + 1000  # beyond the messages in its hands
+    while (info := await fleet.stream_info()) is None or info.state.first_seq <= asleep_at:
+        await asyncio.sleep(0.5)
+    error: CallsInProgressError | None = None
+    async with FleetEvents(**where) as events:
+        try:
+            await anext(events)
+        except EventsLostError as raised:
+            error = raised
+    return cases.Outcome({}, {"silence": error is None})
 
 
-async def measure(organizations: int, workers: int, interval: float, seconds: float, kill: bool) -> dict[str, object]:
+CASES = {
+    "steady": Case(
+        title="steady",
+        play=steady,
+        targets={
+            "detection p99": 1.1, "messages without an event": 0, "CPU a poll / plain watch": 1.1,
+            "server, share of a core": 0.1,
+        },
+    ),
+    "killed": Case(
+        title="a worker killed, lease 6 s",
+        play=lambda stage: cases.killed(stage.fleet, stage.workers),
+        targets={"taken over": 6},
+    ),
+    "killed-3": Case(
+        title="a worker killed, lease 3 s",
+        play=lambda stage: cases.killed(stage.fleet, stage.workers),
+        targets={"taken over": 3},
+        settings={"lease": 3.0},
+    ),
+    "frozen": Case(
+        title="a worker frozen for 15 s", play=lambda stage: cases.frozen(stage.fleet, stage.workers, 15.0)
+    ),
+    "cut-off": Case(
+        title="a worker cut off for 15 s, its bytes delivered late",
+        play=lambda stage: cases.cut_off(stage.fleet, stage.workers, 15.0),
+    ),
+    "server-frozen": Case(
+        title="the server frozen for 4 s",
+        play=lambda stage: cases.server_frozen(stage.fleet, stage.workers, 4.0),
+        targets={"resumes": 3},
+    ),
+    "server-killed": Case(
+        title="the server killed, back after 3 s",
+        play=lambda stage: cases.server_killed(stage.fleet, stage.workers, 3.0),
+        targets={"resumes": 3},
+    ),
+    "set-back": Case(
+        title="the log set back by 5 s",
+        play=lambda stage: cases.log_set_back(stage.fleet, stage.workers, 5.0, stage.directory / "copy"),
+        targets={"resumes": 3},
+    ),
+    "leader-killed": Case(
+        title="three servers, the leader killed",
+        play=lambda stage: cases.leader_killed(stage.fleet, stage.workers),
+        targets={"full rate after": 10},
+        servers=3,
+    ),
+    "disk-gone": Case(
+        title="three servers, the disk of one gone",
+        play=lambda stage: cases.disk_gone(stage.fleet, stage.workers),
+        targets={"full rate after": 10},
+        servers=3,
+    ),
+    "stopped-in-election": Case(
+        title="three servers, all workers stopped after the leader's death",
+        play=lambda stage: cases.stopped_in_election(stage.fleet, stage.workers),
+        servers=3,
+    ),
+    "moved": Case(
+        title="1 to 4 workers, SIGTERM to one, organizations added and removed",
+        play=lambda stage: cases.moved(stage.fleet, stage.workers, stage.directory / "organizations"),
+        targets={"even after": 2, "handover": 1, "longest gap": 2, "polls of removed": 0},
+    ),
+    "consumer-killed": Case(
+        title="a consumer killed with a batch in its hands",
+        play=lambda stage: cases.consumer_killed(stage.fleet, stage.workers, stage.directory / "ids", 0.005),
+        targets={"not delivered": 0},
+    ),
+    "consumer-asleep": Case(
+        title="a consumer asleep past the trim",
+        play=consumer_asleep,
+        targets={"silence": 0},
+        settings={"max_age": 15.0},
+    ),
+    "rate": Case(
+        title="random kills at 0.7 of the demand",
+        play=lambda stage: cases.kills_at_a_rate(stage.fleet, stage.workers, 5, 7.0),
+        targets={"worst second / rate": 1.05, "p99 / median of mean gaps": 1.25},
+        settings={"rate": 0.7},
+    ),
+    "unfenced": Case(
+        title="control: no compare-and-set, a worker frozen for 15 s",
+        play=lambda stage: cases.frozen(stage.fleet, stage.workers, 15.0),
+        settings={"break_fences": True},
+        red=True,
+    ),
+}  # fmt: skip
+
+
+@asynccontextmanager
+async def open_stage(case: Case, options: argparse.Namespace) -> Any:
     binary = find_server()
     if binary is None:
         raise SystemExit("no nats-server 2.11 or later: install the test extra")
-    with tempfile.TemporaryDirectory() as directory:
-        server = NatsServer(Path(directory), binary).start()
+    settings = {"interval": options.interval, "lease": 6.0, "shards": 64, "uvloop": options.uvloop, **case.settings}
+    if "rate" in settings:
+        settings["rate"] *= options.organizations / options.interval
+    with (
+        tempfile.TemporaryDirectory() as name,
+        ApiProcess(
+            organizations=options.organizations, mean_call_seconds=180.0, calls_per_organization=5, seed=3
+        ) as api,
+    ):
+        directory = Path(name)
+        servers = [NatsServer(directory, binary)] if case.servers == 1 else make_cluster(directory, binary)
         try:
-            settings = {"organizations": organizations, "interval": interval, "lease": 6.0, "shards": 64}
-            async with open_fleet(server, "bench", mean_call_seconds=180.0, **settings) as fleet:
-                names = [f"w{number}" for number in range(workers)]
-                fleet.start(names[0])
-                await fleet.until(lambda: fleet.beats.get("w0"))
-                empty = memory(fleet.workers["w0"].pid)
-                for name in names[1:]:
-                    fleet.start(name)
-                await fleet.until(lambda: len(fleet.polls) == organizations, 60)
-                await asyncio.sleep(2 * interval)
-                assert server.process is not None
-                pids = [fleet.workers[name].pid for name in names]
-                began = [cpu_seconds(pid) for pid in (*pids, server.process.pid)]
-                polls = sum(map(len, fleet.polls.values()))
-                messages = len(await fleet.messages())
-                since = killed_at = fleet.sandbox.now
-                if kill and workers > 1:
-                    fleet.workers[names[0]].kill()
-                    fleet.workers[names[0]].wait()
-                await asyncio.sleep(seconds)
-                living = [name for name in names if fleet.workers[name].poll() is None]
-                ended = [cpu_seconds(fleet.workers[name].pid) for name in living] + [cpu_seconds(server.process.pid)]
-                polled = sum(map(len, fleet.polls.values())) - polls
-                held = memory(fleet.workers[living[-1]].pid) - empty
-                log = await fleet.messages()
-                new = log[messages:]
-                written = sum(len(json.dumps(each)) for each in new)
-                final = await fleet.finish()
-                unsure = (killed_at - 1, killed_at + 0.1) if kill else (0.0, 0.0)
-                used = sum(ended[:-1]) - sum(began[names.index(name)] for name in living)
-                return {
-                    "organizations": organizations,
-                    "polls": polled,
-                    "cpu_us_a_poll": round(1e6 * used / max(1, polled)),
-                    "memory_kb_an_organization": round(held / 1024 / (organizations / len(living)), 1),
-                    "worker_memory_mb": round(memory(os.getpid()) / 2**20)
-                    if not living
-                    else round((empty + held) / 2**20),
-                    "messages_a_poll": round(len(new) / max(1, polled), 3),
-                    "bytes_a_message": round(written / max(1, len(new))),
-                    "server_share_of_a_core": round((ended[-1] - began[-1]) / seconds, 3),
-                    "longest_gap": round(fleet.longest_gap(since), 2),
-                    "audit": fleet.audit(final, unsure),
-                }
-        finally:
-            server.kill()
-
-
-async def kill_leader(organizations: int, interval: float, seconds: float) -> dict[str, object]:
-    """Kill the leader of the stream in a cluster of three, and bring it back."""
-    binary = find_server()
-    if binary is None:
-        raise SystemExit("no nats-server 2.11 or later: install the test extra")
-    with tempfile.TemporaryDirectory() as directory:
-        servers = make_cluster(Path(directory), binary)
-        for server in servers:
-            server.start()
-        try:
-            urls = ",".join(server.url for server in servers)
-            settings = {"organizations": organizations, "interval": interval, "lease": 6.0, "shards": 64}
-            async with open_fleet(servers[0], "bench", servers=urls, replicas=3, **settings) as fleet:
-                fleet.start("w0")
-                fleet.start("w1")
-                await fleet.until(lambda: fleet.holds(w0=32, w1=32), 40)
-                await asyncio.sleep(2 * interval)
-                client = await nats.connect([server.url for server in servers])
-                info = await client.jetstream().stream_info("cip_bench_events")
-                await client.close()
-                leader = next(server for server in servers if server.name == info.cluster.leader)
-                since = fleet.sandbox.now
-                leader.kill()
-                await asyncio.sleep(seconds)
-                leader.start()
-                await asyncio.sleep(max(12.0, 3 * interval))  # a server that comes back may cause another election
-                messages = await fleet.finish()
-                return {
-                    "organizations": organizations,
-                    "messages": len(messages),
-                    "longest_gap": round(fleet.longest_gap(since), 2),
-                    "audit": fleet.audit(messages),
-                }
+            for server in servers:
+                server.start()
+            replicas = {"replicas": case.servers} if case.servers > 1 else {}
+            async with open_processes(servers, api, "bench", **settings, **replicas) as fleet:
+                names = ("one", "two", "three", "four", "five", "six", "seven", "eight")[: options.workers]
+                yield Stage(fleet, names, directory)
         finally:
             for server in servers:
                 server.kill()
 
 
+async def run(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    case, began = CASES[name], time.monotonic()
+    async with open_stage(case, options) as stage:
+        outcome = await case.play(stage)
+    verdicts = [Verdict("faults", sum(outcome.faults.values()), 1 if case.red else 0, more_is_better=case.red)]
+    for figure, target in case.targets.items():
+        bound = target * options.interval if figure in _IN_INTERVALS else target
+        verdicts.append(Verdict(figure, outcome.figures[figure], bound))
+    return {
+        "title": case.title,
+        "organizations": options.organizations,
+        "interval": options.interval,
+        "workers": options.workers,
+        "seconds": round(time.monotonic() - began, 1),
+        "faults": outcome.faults,
+        "figures": {name: round(float(value), 4) for name, value in outcome.figures.items()},
+        "verdicts": [asdict(each) for each in verdicts],
+    }
+
+
+def show(name: str, row: dict[str, Any]) -> None:
+    print(f"\n{name}: {row['title']} ({row['seconds']} s)", flush=True)
+    for each in row["verdicts"]:
+        verdict = Verdict(**each)
+        sign = ">=" if verdict.more_is_better else "<="
+        met = "met" if verdict.met else "NOT MET"
+        print(f"  {verdict.claim:30} {shown(verdict.value):>9}  {sign} {verdict.target:g}  {met}")
+    print(f"  faults: {row['faults']}")
+    print("  " + ", ".join(f"{name} {shown(value)}" for name, value in row["figures"].items()), flush=True)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--organizations", type=int, default=2000)
-    parser.add_argument("--workers", type=int, default=2)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=CASES, help="run this case; all by default")
+    parser.add_argument("--organizations", type=int)
+    parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--interval", type=float, default=5.0)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--kill", action="store_true", help="Kill a worker when the measurement begins.")
-    parser.add_argument("--kill-leader", action="store_true", help="Use three servers, and kill the stream's leader.")
-    options = vars(parser.parse_args())
-    if options.pop("kill_leader"):
-        work = kill_leader(options["organizations"], options["interval"], options["seconds"])
-    else:
-        work = measure(**options)
-    print(json.dumps(asyncio.run(work)))
+    parser.add_argument("--asyncio", dest="uvloop", action="store_false", help="run the workers without uvloop")
+    parser.add_argument("--quick", action="store_true", help="500 organizations")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="add all figures to this file")
+    options = parser.parse_args()
+    options.organizations = options.organizations or (500 if options.quick else 10_000)
+    for name in options.case or CASES:
+        try:
+            row = asyncio.run(run(name, options))
+        except Exception:  # the other cases are worth a run
+            print(f"\n{name}", flush=True)
+            traceback.print_exc()
+            continue
+        show(name, row)
+        if options.json:
+            written: dict[str, Any] = {"cases": {}}
+            with suppress(FileNotFoundError):
+                written = json.loads(options.json.read_text())
+            written["machine"] = machine()
+            written["cases"][name] = row
+            options.json.write_text(json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":

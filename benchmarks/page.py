@@ -1,4 +1,4 @@
-"""Write the tables of ``docs/performance.md`` from the stored figures.
+"""Write the tables of ``docs/performance.md`` and ``docs/wallboard.md`` from the stored figures.
 
     python benchmarks/page.py
 
@@ -14,7 +14,8 @@ from pathlib import Path
 import results
 from measuring import Table, load, shown
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+_DOCUMENTATION = Path(__file__).parents[1] / "docs"
+PAGES = (_DOCUMENTATION / "performance.md", _DOCUMENTATION / "wallboard.md")
 _REGION = re.compile(r"(<!-- results: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _MET = {True: "met", False: "**not met**", None: ""}
 
@@ -28,7 +29,8 @@ def write(directory: Path = results.DIRECTORY) -> None:
         text = "\n".join(lines)
         return f"{found[1]}\n{text}\n\n{found[3]}"
 
-    PAGE.write_text(_REGION.sub(region, PAGE.read_text()))
+    for page in PAGES:
+        page.write_text(_REGION.sub(region, page.read_text()))
 
 
 def _machine(directory: Path) -> Iterator[str]:

@@ -70,4 +70,18 @@ def _watch_many(written: list[dict[str, Any]]) -> list[Table]:
     return [table]
 
 
-_READERS: dict[str, Any] = {"limiter": _limiter, "ticks": _ticks, "watch_many": _watch_many}
+def _fleet(written: dict[str, Any]) -> list[Table]:
+    sizes = {(each["organizations"], each["interval"], each["workers"]) for each in written["cases"].values()}
+    about = "; ".join(f"{a:,} organizations every {b:g} s, {c} workers" for a, b, c in sorted(sizes, reverse=True))
+    table = Table("A fleet through its faults", "s", about)
+    for each in written["cases"].values():
+        for column in ("longest gap", "detection p50", "detection p99"):
+            if column in each["figures"]:
+                table.add(each["title"], column, each["figures"][column])
+        for verdict in each["verdicts"]:
+            claim = f"{each['title']}: {verdict['claim']}"
+            table.verdicts.append(Verdict(**{**verdict, "claim": claim}))
+    return [table]
+
+
+_READERS: dict[str, Any] = {"limiter": _limiter, "ticks": _ticks, "watch_many": _watch_many, "fleet": _fleet}

@@ -1,4 +1,4 @@
-"""Run every benchmark in turn, then write the plots and tables of ``docs/performance.md``.
+"""Run every benchmark in turn, then write the plots and tables of the documentation.
 
     python benchmarks/run.py [--quick] [NAME ...]
 
@@ -18,7 +18,8 @@ import results
 
 BENCHMARKS = {
     "find": [], "organizations": [], "stages": [], "decoding": [], "micro": [], "hooks": [], "limiter": [], "ticks": [],
-    "watch_many": ["--uvloop"], "scaling": [], "latency": [], "startup": [],
+    "watch_many": ["--uvloop"], "scaling": [], "latency": [], "startup": [], "story": [], "wallboard_page": [],
+    "fleet": [],
 }  # fmt: skip
 QUICK = results.DIRECTORY / "quick"
 

@@ -70,7 +70,7 @@ def _log(sandbox: SandboxServer) -> dict[str, Any]:
     for organization in sandbox.organizations:
         live = {call["transaction_id"]: digest(call) for call in sandbox.live(organization)}
         found[str(organization)] = [tuple(event) for event in sandbox.history(organization)], live
-    return {"now": sandbox.now, "refused": sandbox.stats.refused, "organizations": found}
+    return {"now": sandbox.now, "throttled": sandbox.stats.throttled, "organizations": found}
 
 
 class Sandbox:

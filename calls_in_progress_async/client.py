@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
 from weakref import WeakSet
 
+from attrs import evolve
+
 from . import environment, phone_numbers, validation
 from .attempt import Attempt
 from .endpoints.current_calls import CurrentCallsRequest
@@ -18,7 +20,7 @@ from .endpoints.update_call import UpdateCallRequest
 from .endpoints.wire_format import WireFormat
 from .errors import ClientClosedError
 from .find_many import FindMany, FindManySettings
-from .instrumentation import Hooks, Instrumentation
+from .instrumentation import Instrumentation, make_hooks
 from .limits.limiter import RateLimiter
 from .limits.rate_limits import RateLimits
 from .limits.settings import RateLimit
@@ -29,7 +31,7 @@ from .response_cache import ResponseCache
 from .single_flight import Flight
 from .transport.aiohttp_transport import AiohttpTransport, ClientSession, Fingerprint, HttpSettings
 from .transport.pipeline import Pipeline, PipelineSettings
-from .transport.protocol import Transport
+from .transport.protocol import Transport, check_transport
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse
@@ -137,13 +139,13 @@ class CallsInProgressClient:
             rate_limit=rate_limit,
         )
         if transport is not None:
-            _check_transport(transport, session=session, proxy=proxy, trust_env=trust_env, ssl=ssl)
+            check_transport(transport, session=session, proxy=proxy, trust_env=trust_env, ssl=ssl)
         self._base_url = http.base_url
         self._timeout = settings.timeout
         self._retry = settings.retry
         self._transport = AiohttpTransport(http, session) if transport is None else transport
         self._limiter = RateLimiter(settings.rate_limit)
-        self._hooks = _hooks(instrumentation)
+        self._hooks = make_hooks(instrumentation)
         pipeline = self._pipeline = Pipeline(
             self._transport,
             Tokens(token),
@@ -224,9 +226,16 @@ class CallsInProgressClient:
             calling_phone_number=calling_phone_number,
             destination_phone_number=destination_phone_number,
         )
-        if max_age is None:
-            return await self.send(request, timeout=timeout)
+        return await self._find(request, max_age=max_age, timeout=timeout)
 
+    def _find(
+        self, request: CurrentCallsRequest, *, max_age: float | None, timeout: float | None
+    ) -> Awaitable[CurrentCalls]:
+        if max_age is None:
+            return self.send(request, timeout=timeout)
+        return self._find_shared(request, max_age, timeout)
+
+    async def _find_shared(self, request: CurrentCallsRequest, max_age: float, timeout: float | None) -> CurrentCalls:
         validation.check_number("max_age", max_age, "seconds")
         self._check_usable()
         read = partial(_read, request, self._wire_format)
@@ -242,7 +251,7 @@ class CallsInProgressClient:
         """Find the calls of many organizations: an async iterator of an `OrganizationResult` each, as each completes.
 
         Args:
-            organizations: Any iterable or async iterable, however long: it is read as places become free.
+            organizations: Any iterable or async iterable, however long: it is read as finds end.
             max_in_flight: Number of finds at once, and of results held at most.
 
         Raises:
@@ -346,12 +355,9 @@ class CallsInProgressClient:
             destination_phone_number=destination_phone_number,
         )
         validation.check_number("timeout", timeout, "seconds", optional=True)
-        fetch = partial(
-            self.find,
-            organization,
-            calling_phone_number=calling_phone_number,
-            destination_phone_number=destination_phone_number,
-        )
+        # Waiters for other ids, with the same numbers or none, share the response.
+        shared = evolve(request, transaction_id=None, external_unique_id=None)
+        fetch = partial(self._find, shared)
         return await wait_for_call(fetch, request, self._wire_format, timeout, self._pipeline.run_until_closed)
 
     async def update(
@@ -477,30 +483,6 @@ class CallsInProgressClient:
 
     def __repr__(self) -> str:
         return f"<CallsInProgressClient {self._base_url}{' closed' if self._closed else ''}>"
-
-
-def _check_transport(transport: Transport, **others: Any) -> None:
-    """Check a transport, and reject settings of the built-in transport beside it."""
-    if isinstance(transport, type) or not all(callable(getattr(transport, name, None)) for name in ("send", "close")):
-        shown = validation.describe(transport)
-        raise validation.invalid("transport", f"must be an object with send() and close(), got {shown}")
-    defaults = {"session": None, "proxy": None, "trust_env": False, "ssl": True}
-    for name, value in others.items():
-        if value is not defaults[name]:
-            raise validation.invalid("transport", f"comes with {name}, pass one of them: the transport connects")
-
-
-def _hooks(instrumentation: Sequence[Instrumentation]) -> Hooks | None:
-    hooks = tuple(instrumentation) if isinstance(instrumentation, Iterable) else (instrumentation,)
-    if isinstance(instrumentation, str) or not isinstance(instrumentation, Iterable) or any(map(_is_no_hook, hooks)):
-        shown = validation.describe(instrumentation)
-        raise validation.invalid("instrumentation", f"must be a list of Instrumentation objects, got {shown}")
-    return Hooks(hooks) if hooks else None
-
-
-def _is_no_hook(hook: object) -> bool:
-    names = [name for name in vars(Instrumentation) if name.startswith(("on_", "operation", "attempt"))]
-    return isinstance(hook, type) or not any(callable(getattr(hook, name, None)) for name in names)
 
 
 def _read(request: Endpoint[T], wire_format: WireFormat, response: WireResponse, attempts: tuple[Attempt, ...]) -> T:

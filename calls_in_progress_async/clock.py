@@ -47,7 +47,7 @@ def unix_time() -> float:
 
 
 def time_with_sleep() -> float:
-    """Return seconds on a clock that goes on while the machine sleeps, where there is one; else as `now`."""
+    """Return seconds on a clock that counts the sleep of the machine too; without such a clock, the same as `now`."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:

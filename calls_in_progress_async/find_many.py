@@ -116,7 +116,7 @@ class FindMany:
         return None
 
     def _fill(self) -> None:
-        """Start as many finds as there are places and organizations at hand."""
+        """Start finds up to ``max_in_flight``, as far as there are organizations at hand."""
         while len(self._running) + len(self._done) < self._max_in_flight:
             try:
                 organization = self._next_organization()

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, field
 
+from . import validation
 from .attempt import Attempt
 from .organization import Organization
 
@@ -219,6 +220,24 @@ class _Around:
             except Exception as failure:
                 if failure is not error:
                     self._hooks.log_failure(hook, self._method)
+
+
+def make_hooks(instrumentation: Iterable[Instrumentation]) -> Hooks | None:
+    """Make the hooks of a client; None if there are none.
+
+    Raises:
+        InvalidRequestError: It is not a list of objects with methods of `Instrumentation`.
+    """
+    hooks = tuple(instrumentation) if isinstance(instrumentation, Iterable) else (instrumentation,)
+    if isinstance(instrumentation, str) or not isinstance(instrumentation, Iterable) or any(map(_is_no_hook, hooks)):
+        shown = validation.describe(instrumentation)
+        raise validation.invalid("instrumentation", f"must be a list of Instrumentation objects, got {shown}")
+    return Hooks(hooks) if hooks else None
+
+
+def _is_no_hook(hook: object) -> bool:
+    names = [name for name in vars(Instrumentation) if name.startswith(("on_", "operation", "attempt"))]
+    return isinstance(hook, type) or not any(callable(getattr(hook, name, None)) for name in names)
 
 
 def redact_url(base_url: str, target: str) -> str:

@@ -54,7 +54,7 @@ class FetchCalls(Protocol):
 
 
 class Run(Protocol):
-    """Awaits work until a deadline or until the client is closed: `Pipeline.prepare`."""
+    """Awaits work until a deadline or until the client is closed: `Pipeline.run_until_closed`."""
 
     async def __call__(self, work: Callable[[], Awaitable[object]], timeout: float | None) -> float | None:
         """Await the work, and return the seconds left of ``timeout``."""

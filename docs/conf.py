@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
 from sphinx.application import Sphinx
 
 from calls_in_progress_async import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+import inventories
 
 project = "calls-in-progress-async"
 author = "The calls-in-progress-async authors"
 release = version = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_click", "sphinx_copybutton"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+    "sphinx_copybutton",
+]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = project
@@ -32,6 +47,15 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 suppress_warnings = ["ref.python"]  # the same name in two modules, such as a method's and its class's
 
+intersphinx_mapping = inventories.write(Path(tempfile.mkdtemp()))
+nitpicky = True
+nitpick_ignore = [
+    ("py:class", "calls_in_progress_async.client.T"),  # a type variable
+    ("py:class", "calls_in_progress_async.limits.adaptive.Adaptation"),  # made by `RateLimit.adaptive` alone
+    ("py:class", "OrganizationSource"),
+    ("py:class", "Script"),
+]
+
 REPOSITORY_PAGES = {
     "SECURITY.md": "/security.md",
     "CHANGELOG.md": "/changelog.md",
@@ -47,6 +71,14 @@ def rewrite_links(app: Sphinx, page: str, source: list[str]) -> None:
             source[0] = source[0].replace(f"]({up}{file})", f"]({target})")
 
 
+def keep_whole_sentences(*event: Any) -> None:
+    """Keep napoleon from reading the start of an attribute's sentence, up to a colon, as a type."""
+    _, what, _, _, _, lines = event
+    if what in ("attribute", "data", "property"):
+        lines[:0] = ["..", ""]  # an empty comment, in place of the first sentence
+
+
 def setup(app: Sphinx) -> None:
-    """Register the link rewriter."""
+    """Register the changes to sources."""
     app.connect("source-read", rewrite_links)
+    app.connect("autodoc-process-docstring", keep_whole_sentences, priority=400)  # before napoleon, at 500

@@ -22,7 +22,7 @@ NAME = "calls-in-progress"
 
 def page() -> str:
     """Return the page in roff."""
-    context = click.Context(program, info_name=NAME)
+    context = click.Context(program, info_name=NAME, **program.context_settings)
     lines = [
         f'.TH {NAME.upper()} 1 "" "calls-in-progress-async" "User Commands"',
         *(".SH NAME", f"{_text(NAME)} \\- find live phone calls and update them"),

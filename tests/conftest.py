@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+from raw_server import TOKEN
+
+from calls_in_progress_async.sandbox.api import Request, Response
+from calls_in_progress_async.sandbox.handler import RequestHandler
+from calls_in_progress_async.testing import PrivacyCheck
+from calls_in_progress_async.testing.fixture_sandbox import private_values_in
+
+# A property holds on a slow machine too: neither an example nor the making of one has a time limit.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 pytest_plugins = ["pytest_calls_in_progress", "pytester"]
 
@@ -13,3 +24,28 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "session":
         monkeypatch.setattr("calls_in_progress_async.transport.pooled.is_supported", lambda: False)
     return str(request.param)
+
+
+SHOWN = {
+    "test_a_killed_process_goes_on_from_its_file": "the process keeps the events of calls in a file of its own",
+    "test_a_token_from_a_file": "the file holds the token",
+}
+"""Tests with private values in their output or files, and the reasons."""
+
+
+@pytest.fixture(autouse=True)
+def everything_is_private(
+    request: pytest.FixtureRequest, assert_private: PrivacyCheck, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Run every test under the kit's check: no token, and no caller of a sandbox, leaks."""
+    if request.node.name.partition("[")[0] in SHOWN:
+        return
+    assert_private.mark(TOKEN)
+    respond = RequestHandler._respond
+
+    def respond_and_mark(handler: RequestHandler, request: Request) -> Response:
+        response = respond(handler, request)
+        assert_private.mark(handler._settings.token, *private_values_in(response.body))
+        return response
+
+    monkeypatch.setattr(RequestHandler, "_respond", respond_and_mark)

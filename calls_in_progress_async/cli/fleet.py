@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from types import ModuleType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -14,12 +14,18 @@ from ..organization import Organization
 from .exit_codes import ExitCode
 from .options import ORGANIZATION, as_json, organizations_option, show_numbers
 from .organizations_file import organizations_from
-from .output import write_json, write_line
+from .output import say, write_json, write_line
 from .runner import run
 from .settings import ClientSettings, takes_client_settings
 
+if TYPE_CHECKING:  # needs an extra
+    from ..fleet.sizing import FleetPlan
+
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _AT_LEAST_ONE = click.IntRange(min=1)
+_max_age = click.option(
+    "--max-age", type=_POSITIVE, default=7 * 86400.0, show_default=True, metavar="SECONDS", help="Age of the log's end."
+)
 _OPTIONS = (
     click.option(
         "--servers",
@@ -52,6 +58,21 @@ def _taken(options: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: options.pop(name) for name in names}
 
 
+class _Warnings(logging.Handler):
+    """Says the warnings of the fleet on stderr, also behind a live picture."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
+
+
+_WARNINGS = _Warnings(logging.WARNING)
+
+
+def show_warnings() -> None:
+    """Say from now on, for example, that no server responds."""
+    logging.getLogger("calls_in_progress_async.fleet").addHandler(_WARNINGS)
+
+
 def load_fleet() -> ModuleType:
     """Import the fleet, which needs an extra.
 
@@ -80,6 +101,7 @@ def fleet() -> None:
 )
 @click.option("--shards", type=_AT_LEAST_ONE, default=64, show_default=True, help="Fixed with the first worker.")
 @click.option("--replicas", type=_AT_LEAST_ONE, default=1, show_default=True, help="Copies of the log.")
+@_max_age
 @click.option("--worker", metavar="ID", help="The id of this worker; a random one if left out.")
 @takes_client_settings
 def worker(
@@ -117,6 +139,7 @@ def events(*, log: dict[str, Any], group: str, limit: int | None, accept_loss: b
 
     Callers' numbers are in the lines only with --show-numbers.
     """
+    show_warnings()
     return run(_print_events(log, group, limit, accept_loss=accept_loss, show_numbers=show_numbers))
 
 
@@ -155,10 +178,14 @@ def _fields_of(event: Any, *, show_numbers: bool) -> dict[str, Any]:
 @click.option("--rate", type=_POSITIVE, metavar="N", help="Requests per second that the API allows.")
 @click.option("--interval", type=_POSITIVE, default=5.0, show_default=True, metavar="SECONDS", help="Between polls.")
 @click.option("--calls", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Per organization.")
+@_max_age
 @click.option("--call-seconds", type=_POSITIVE, default=180.0, show_default=True, help="Length of a call.")
 @as_json
 def plan(*, as_json: bool, **demands: Any) -> int:
-    """Say which staleness, workers, memory and log a fleet means, from measured figures."""
+    """Say which staleness, workers, memory and log a fleet means.
+
+    The figures behind it were measured by benchmarks/fleet.py.
+    """
     load_fleet()
     from ..fleet.sizing import FleetPlan  # noqa: PLC0415 - needs an extra
 
@@ -177,14 +204,23 @@ def plan(*, as_json: bool, **demands: Any) -> int:
         )
         write_json({name: round(getattr(found, name), 3) for name in names})
         return ExitCode.OK
-    write_line(
-        f"polls       {found.polls_per_second:,.0f} a second; each organization every {found.effective_interval:.1f} s"
-    )
-    write_line(f"staleness   {found.staleness:.1f} s on average, {found.effective_interval:.1f} s at most")
-    write_line(f"workers     {found.workers}, one of them to spare; {found.worker_memory / 2**20:,.0f} MB each")
-    write_line(f"shards      {found.shards}")
-    write_line(
-        f"log         {found.messages_per_second:,.0f} messages a second, {found.log_size / 1e9:,.1f} GB in 7 days"
-    )
-    write_line(f"NATS server {100 * found.server_share:.0f} % of a core")
+    for name, text in _plan_lines(found):
+        write_line(f"{name:12} {text}")
     return ExitCode.OK
+
+
+def _plan_lines(plan: FleetPlan) -> Iterator[tuple[str, str]]:
+    interval, days = plan.effective_interval, plan.max_age / 86400
+    polls = f"{plan.polls_per_second:,.0f} a second; each organization every {interval:.1f} s"
+    if interval > plan.interval:
+        wanted = plan.organizations / plan.interval
+        polls += f", because of the rate (every {plan.interval:g} s needs {wanted:,.0f} a second)"
+    yield "polls", polls
+    yield (
+        "staleness",
+        f"{plan.staleness:.1f} s on average, {interval:.1f} s at most; a lease more after a worker's death",
+    )
+    yield "workers", f"{plan.workers}, one of them to spare; {plan.worker_memory / 1e6:,.0f} MB of memory each"
+    yield "shards", f"{plan.shards}: start the first worker with --shards {plan.shards}"
+    yield "log", f"{plan.messages_per_second:,.1f} messages a second; {plan.log_size / 1e9:,.1f} GB in {days:g} days"
+    yield "NATS server", f"{100 * plan.server_share:.0f} % of a core"

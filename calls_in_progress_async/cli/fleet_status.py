@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import click
-from attrs import define, field
 from rich.console import Group
 from rich.live import Live
 from rich.table import Table
@@ -14,50 +15,122 @@ from rich.text import Text
 
 from .. import clock
 from .exit_codes import ExitCode
-from .fleet import load_fleet, takes_log_settings
+from .fleet import load_fleet, show_warnings, takes_log_settings
 from .options import as_json
-from .output import is_live, stdout_console, write_json
+from .output import count, is_live, stdout_console, write_json
 from .runner import run
+
+if TYPE_CHECKING:  # needs an extra
+    from ..fleet.log_values import Consumer, StreamState
+    from ..fleet.monitor import FleetMonitor
+    from ..fleet.status import FleetStatus, WorkerStatus
 
 _REFRESH = 1.0
 """Seconds between two pictures."""
+_LISTEN = 5.0
+"""Seconds to listen for beats before a single picture: two beats of the default lease."""
+_LATE = 2.0
+"""Number of intervals. An older response of an organization is highlighted."""
+_COLUMNS = ("worker", "shards", "organizations", "share", "staleness", "polls/s", "limit", "events/s")
+_LINES_BESIDE = 8
+"""Lines of a picture beside its workers and consumers."""
 
 
-@define
-class Workers:
-    """The last two beats of each worker."""
+@attrs.frozen(kw_only=True)
+class Picture:
+    """A fleet at one moment."""
 
-    silent: float = 6.0
-    """Seconds without a beat after which a worker is left out."""
-    beats: dict[str, tuple[float, dict[str, Any]]] = field(factory=dict)
-    rates: dict[str, dict[str, float]] = field(factory=dict)
+    name: str
+    """The name of the fleet."""
+    status: FleetStatus
+    log: StreamState | None
+    """The extent of the log; None if the log does not respond."""
+    consumers: Sequence[Consumer]
 
-    async def on_beat(self, beat: dict[str, Any]) -> None:
-        """Take a beat of a worker."""
-        name, now = str(beat["by"]), clock.now()
-        before = self.beats.get(name)
-        self.beats[name] = now, beat
-        if before is not None and now - before[0] > 0.05:
-            self.rates[name] = {
-                each: (beat[each] - before[1][each]) / (now - before[0]) for each in ("polls", "events")
-            }
-        if beat.get("leaving"):
-            del self.beats[name]
+    def to_dict(self) -> dict[str, Any]:
+        """Return the picture as JSON-ready values."""
+        status = self.status
+        totals = ("shards", "organizations", "failing", "staleness", "polls_per_second", "rate", "events_per_second")
+        return {
+            "fleet": self.name,
+            "total": _rounded({"workers": len(status.workers), **{name: getattr(status, name) for name in totals}}),
+            "workers": [_rounded(attrs.asdict(worker)) for worker in status.workers],
+            "log": None if self.log is None else self.log._asdict(),
+            "consumers": [
+                {"group": each.group, "lag": each.pending, "unacknowledged": each.unacknowledged}
+                for each in self.consumers
+            ],
+        }
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the workers that live, by name."""
-        now = clock.now()
-        living = {name: beat for name, (at, beat) in sorted(self.beats.items()) if now - at < self.silent}
-        return [
-            {
-                "worker": name,
-                **{each: beat[each] for each in ("shards", "organizations", "share", "stale")},
-                "polls_per_second": round(self.rates.get(name, {}).get("polls", 0.0), 1),
-                "events_per_second": round(self.rates.get(name, {}).get("events", 0.0), 1),
-                "refused": beat["refused"],
-            }
-            for name, beat in living.items()
+    def draw(self, height: int) -> Group:
+        """Draw the picture.
+
+        Args:
+            height: Lines of the terminal. Workers without room are counted.
+        """
+        status, room = self.status, max(1, height - _LINES_BESIDE - len(self.consumers))
+        hidden = len(status.workers) - room
+        return Group(
+            self._heading(),
+            Text(),
+            _worker_table(status, room) if status.workers else Text("no worker is heard: is one running?", "red"),
+            Text(f"and {count(hidden, 'more worker')}" if hidden > 0 else "", "dim"),
+            _consumer_table(self.consumers) if self.consumers else Text("no consumers", "dim"),
+        )
+
+    def _heading(self) -> Text:
+        status, log = self.status, self.log
+        parts = [
+            Text(f"fleet {self.name}", "bold"),
+            Text(
+                "the log does not respond" if log is None else f"log {log.bytes / 1e6:,.1f} MB", "red" * (log is None)
+            ),
         ]
+        if log is not None and status.shards != log.shards:
+            parts.append(Text(f"{status.shards} of {log.shards} shards polled", "yellow"))
+        if status.failing:
+            parts.append(Text(f"{count(status.failing, 'organization')} failing", "red"))
+        if status.refused:
+            parts.append(Text(f"{count(status.refused, 'stale write')} refused"))
+        return Text("   ").join(parts)
+
+
+def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: round(value, 3) if isinstance(value, float) else value for name, value in fields.items()}
+
+
+def _worker_table(status: FleetStatus, room: int) -> Table:
+    table = Table(box=None, pad_edge=False, show_footer=len(status.workers) > 1, footer_style="bold")
+    totals = _cells(status, count(len(status.workers), "worker"), sum(each.share for each in status.workers))
+    for name, total in zip(_COLUMNS, totals, strict=True):
+        table.add_column(name, total, justify="left" if name == "worker" else "right", overflow="fold")
+    for worker in status.workers[:room]:
+        is_late = worker.staleness > _LATE * (status.interval or 0.0)
+        table.add_row(*_cells(worker, worker.worker, worker.share), style="red" if is_late else "")
+    return table
+
+
+def _cells(figures: FleetStatus | WorkerStatus, name: str, share: float) -> list[str]:
+    return [
+        name,
+        f"{figures.shards:,}",
+        f"{figures.organizations:,}",
+        f"{share:.0%}",
+        f"{figures.staleness:.1f} s",
+        f"{figures.polls_per_second:,.1f}",
+        "none" if figures.rate is None else f"{figures.rate:,.1f}",
+        f"{figures.events_per_second:,.1f}",
+    ]
+
+
+def _consumer_table(consumers: Sequence[Consumer]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("consumers", overflow="fold")
+    table.add_column("lag", justify="right")
+    table.add_column("unacknowledged", justify="right")
+    for each in consumers:
+        table.add_row(each.group, f"{each.pending:,}", f"{each.unacknowledged:,}")
+    return table
 
 
 @click.command(short_help="Show workers, shares, staleness, rates and lags.")
@@ -68,49 +141,39 @@ def status(*, log: dict[str, Any], seconds: float | None, as_json: bool) -> int:
     """Show the workers of a fleet, their shares, staleness and rates, and the lag of each group of consumers.
 
     Live on a terminal, until Ctrl-C. In a pipe, or with --json, one picture after --seconds (5 by default).
+
+    Staleness is the age of the oldest response. A lag is the number of messages not delivered yet.
     """
+    show_warnings()
     return run(_show(log, seconds, as_json=as_json))
 
 
-async def _show(log_options: dict[str, Any], seconds: float | None, *, as_json: bool) -> int:
+async def _show(options: dict[str, Any], seconds: float | None, *, as_json: bool) -> int:
     load_fleet()
-    from ..fleet.log import Log  # noqa: PLC0415 - needs an extra
-    from ..fleet.log_settings import LogSettings  # noqa: PLC0415 - needs an extra
+    from ..fleet.monitor import FleetMonitor  # noqa: PLC0415 - needs an extra
 
-    log, workers, console = Log(LogSettings(**log_options)), Workers(), stdout_console()
-    await log.connect("calls-in-progress status")
-    try:
-        await log.hear_beats(workers.on_beat)
-        if as_json or not is_live(console):
-            await asyncio.sleep(seconds or 5.0)
-            groups = [each._asdict() for each in await log.consumers()]
-            if as_json:
-                write_json({"workers": workers.rows(), "consumers": groups})
-            else:
-                console.print(picture(workers.rows(), groups))
-            return ExitCode.OK
-        until = None if seconds is None else clock.now() + seconds
-        with Live(console=console, auto_refresh=False) as live:
-            while until is None or clock.now() < until:
-                groups = [each._asdict() for each in await log.consumers()]
-                live.update(picture(workers.rows(), groups), refresh=True)
+    console = stdout_console()
+    async with FleetMonitor(**options) as monitor:
+        await monitor.log()  # raises an error for a wrong name at once
+        if not as_json and is_live(console):
+            until = None if seconds is None else clock.now() + seconds
+            with Live(console=console, auto_refresh=False) as live:
+                live.update(Text("listening for the workers' beats"), refresh=True)
                 await asyncio.sleep(_REFRESH)
-    finally:
-        await log.close()
+                while until is None or clock.now() < until:
+                    live.update((await look(monitor, options["name"])).draw(console.height), refresh=True)
+                    await asyncio.sleep(_REFRESH)
+            return ExitCode.OK
+        await asyncio.sleep(seconds or _LISTEN)
+        picture = await look(monitor, options["name"])
+    if as_json:
+        write_json(picture.to_dict())
+    else:
+        console.print(picture.draw(1_000))
     return ExitCode.OK
 
 
-def picture(workers: list[dict[str, Any]], groups: list[dict[str, Any]]) -> Group:
-    """Draw workers and groups of consumers as tables."""
-    if not workers:
-        return Group(Text("no worker is heard: is one running, and is --name right?"))
-    return Group(_table(workers), Text(), _table(groups) if groups else Text("no consumers", "dim"))
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for number, name in enumerate(rows[0]):
-        table.add_column(name.replace("_", " "), justify="left" if number == 0 else "right")
-    for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()))
-    return table
+async def look(monitor: FleetMonitor, name: str) -> Picture:
+    """Return the present picture of a fleet."""
+    log, consumers = await asyncio.gather(monitor.log(), monitor.consumers())
+    return Picture(name=name, status=monitor.status, log=log, consumers=consumers)

@@ -1,4 +1,4 @@
-"""A lively day for ``wallboard --demo``: a sandbox that has run for an hour, and organizations that fail in turn."""
+"""A lively day for ``wallboard --demo``: a sandbox with an hour behind it, and organizations failing in turn."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Fleet:
         interval: Seconds between two polls of an organization.
         rate: Requests per second of the whole fleet, for each token. None takes the client's ``rate_limit``; either
             way each worker uses its share.
-        lease: Seconds of silence after which a worker counts as dead.
+        lease: Seconds within which a dead worker is replaced.
         shards: Number of shards, at most 1,024 organizations each. It is fixed with the fleet's first worker.
         replicas: Number of servers with a copy of the log: 1, or 3 in a cluster.
         max_age: Seconds for which the log keeps messages.
@@ -103,7 +103,7 @@ class Fleet:
         self._source = organizations if callable(organizations) else list(_checked(organizations))
         self._interval = float(interval)
         self._missed = missed_polls_before_end
-        self._places = max_in_flight
+        self._max_in_flight = max_in_flight
         self._membership = Membership(self.worker, shards, float(lease))
         self._stopping = asyncio.Event()
         _limit_rate(client, rate)
@@ -153,7 +153,7 @@ class Fleet:
             is_fresh=lambda: membership.is_fresh(clock.time_with_sleep()),
             on_refused=worker.poll_again,
         )
-        schedule: Schedule[OrganizationState] = Schedule(self._interval, self._places)
+        schedule: Schedule[OrganizationState] = Schedule(self._interval, self._max_in_flight)
         poller = Poller(
             sink.settle_before(make_fetch(client._execute, strict=client._wire_format.strict), worker.state_of),
             schedule,

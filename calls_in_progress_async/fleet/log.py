@@ -17,7 +17,7 @@ from typing import Any
 from .errors import FleetError, LogUnavailableError, SupersededCommitError
 from .jetstream import JetStream
 from .log_settings import LogSettings
-from .log_values import Consumer, Stored, StreamState
+from .log_values import Stored, StreamState
 
 logger: logging.Logger = logging.getLogger("calls_in_progress_async.fleet")
 
@@ -34,12 +34,15 @@ class Log:
 
     def __init__(self, settings: LogSettings) -> None:
         self.settings = settings
+        self.max_age: float = settings.max_age
+        """Seconds for which the stream keeps messages: the settings' at first, then the stream's own."""
         self.on_change: Callable[[bool], object] = bool
         """Called when the log stops or begins to respond, with False; with True after a reconnect."""
         self.jetstream: JetStream = JetStream(settings, lambda: self.on_change(True))
         self._responds = asyncio.Event()
         self._responds.set()
         self._probe: asyncio.Task[None] | None = None
+        self._told = ""  # the last warning about a write
 
     @property
     def responds(self) -> bool:
@@ -84,6 +87,7 @@ class Log:
                 return
 
     def _check(self, state: StreamState) -> None:
+        self.max_age = state.max_age
         name, shards = self.settings.name, self.settings.shards
         if state.shards != shards:
             raise FleetError(
@@ -105,14 +109,19 @@ class Log:
         uncertain = False
         while True:
             try:
-                return await self.jetstream.publish(subject, body, after)
+                sequence = await self.jetstream.publish(subject, body, after)
             except SupersededCommitError:
                 if not uncertain:
                     raise
             except LogUnavailableError as error:
-                logger.warning("a write has no good response: %s; if it is full, raise its limits or disk", error)
                 uncertain = True
+                if (text := str(error)) != self._told:  # a full log refuses every write, again and again
+                    logger.warning("the log does not take writes, which are tried again: %s", text)
+                    self._told = text
                 self._mark_down()
+            else:
+                self._told = ""
+                return sequence
             last = await self.last(subject)
             if last.body == body:
                 return last.sequence
@@ -150,12 +159,6 @@ class Log:
             except LogUnavailableError:
                 self._mark_down()
 
-    async def consumers(self) -> list[Consumer]:
-        """Return the progress of every group; nothing if the log does not respond."""
-        with suppress(LogUnavailableError):
-            return await self.jetstream.consumers()
-        return []
-
     async def send_beat(self, beat: dict[str, Any]) -> None:
         """Publish a beat. A beat is lost while no server is connected."""
         with suppress(LogUnavailableError):
@@ -180,7 +183,7 @@ class Log:
         await asyncio.sleep(_PROBE)
         try:
             await self.ensure_stream()
-        except FleetError:
+        except Exception:
             logger.exception("the stream does not suit this worker any more")
         self._responds.set()
         self.on_change(False)

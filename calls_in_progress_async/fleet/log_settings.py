@@ -89,5 +89,5 @@ class LogSettings:
 
 
 def check_lease(lease: float) -> None:
-    """Check the seconds of silence after which a worker counts as dead."""
+    """Check the seconds within which a dead worker is replaced."""
     validation.check_number("lease", lease, "seconds", minimum=_LEAST_LEASE)

@@ -47,3 +47,5 @@ class StreamState(NamedTuple):
     first: int
     last: int
     bytes: int
+    max_age: float
+    """Seconds for which messages are kept."""

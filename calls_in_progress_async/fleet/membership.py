@@ -16,6 +16,8 @@ _FIRST_WAIT = 0.5
 """Seconds after the start until the others have greeted a new worker."""
 _WAIT_AFTER_FREEZE = 0.3
 """Seconds after a freeze until the others have been heard again."""
+_SILENCE = 0.95
+"""Share of a lease after which a silent worker counts as dead: the rest is for the others to take over."""
 
 
 def assign(members: Collection[str], shards: int) -> dict[int, str]:
@@ -55,7 +57,7 @@ class Membership:
     shards: int
     """Number of shards."""
     lease: float
-    """Seconds of silence after which a worker counts as dead."""
+    """Seconds until a dead worker has been replaced."""
     owners: dict[int, str] = field(factory=dict, init=False)
     """The owner of each shard, as computed last."""
     _heard: dict[str, float] = field(factory=dict, init=False)
@@ -71,7 +73,7 @@ class Membership:
 
     def is_fresh(self, now: float) -> bool:
         """Return True if a beat of this worker has come back lately; else others may have taken over its shards."""
-        return now - self._echoed < self.lease
+        return now - self._echoed < _SILENCE * self.lease
 
     def hear(self, member: str, sent: float, now: float, *, leaving: bool = False) -> bool:
         """Take a beat, and return True if its worker is new here and should be greeted by a beat."""
@@ -109,7 +111,8 @@ class Membership:
         """
         if now - self._echoed > self.lease / 2 or now < self._settled_at or self.me not in self._heard:
             return None
-        self._heard = {each: at for each, at in self._heard.items() if each == self.me or now - at <= self.lease}
+        latest = now - _SILENCE * self.lease
+        self._heard = {each: at for each, at in self._heard.items() if each == self.me or at >= latest}
         if set(self.owners.values()) != set(self._heard) or len(self.owners) != self.shards:
             self.owners = assign(self._heard, self.shards)
         return frozenset(shard for shard, owner in self.owners.items() if owner == self.me)

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import msgspec
-
-from ..records.codec import PayloadError, parse_json
+from ..records.codec import ABSENT, Absent, Json, Part, PayloadError, encode_json, parse_json, try_decode
+from ..records.codec import decode as decode_json
+from .errors import FleetError
 
 VERSION = 1
 """The version of the schema."""
@@ -32,7 +33,7 @@ class KnownCall(NamedTuple):
     """Sequence of the message with the payload; 0 for this message."""
 
 
-class LogEvent(msgspec.Struct, omit_defaults=True, kw_only=True):
+class LogEvent(Part, frozen=False, omit_defaults=True, kw_only=True):  # type: ignore[misc]
     """One event of a message."""
 
     id: str
@@ -41,7 +42,7 @@ class LogEvent(msgspec.Struct, omit_defaults=True, kw_only=True):
     """The `kind` of a watch's event, such as ``"call_started"``."""
     call_id: str = ""
     """Identity of the call: its transaction id, as a rule."""
-    call: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    call: Json | Absent = ABSENT
     """The payload, exactly as the API sent it."""
     call_at: int = 0
     """Sequence of the message with the last payload of a call that has ended unseen."""
@@ -53,7 +54,7 @@ class LogEvent(msgspec.Struct, omit_defaults=True, kw_only=True):
     """Seconds without good responses, at most."""
 
 
-class LogMessage(msgspec.Struct, kw_only=True):
+class LogMessage(Part, frozen=True, kw_only=True):
     """One message: the events of a poll, in order, and the state after them."""
 
     v: int
@@ -70,52 +71,60 @@ class LogMessage(msgspec.Struct, kw_only=True):
     calls: dict[str, KnownCall]
     """The calls in progress, by identity."""
     ended: dict[str, int]
-    """Numbers of the last events of calls that have ended lately, for calls that come back."""
+    """Number of the last event of each call ended lately, in case the call comes back."""
 
 
-encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+encode: Callable[[LogMessage], bytes] = encode_json
 """Return a message as JSON."""
-_decoder = msgspec.json.Decoder(LogMessage)
 
 
 def decode(body: bytes) -> LogMessage:
     """Read a message.
 
     Raises:
-        ValueError: The body is no message, or one of a later version.
+        FleetError: The body is no message, or one of a later version.
     """
     try:
-        message = _decoder.decode(body)
-    except msgspec.DecodeError as error:
-        raise ValueError(f"the log holds something else than a message of a fleet: {error}") from None
+        message = decode_json(LogMessage, body)
+    except PayloadError as error:
+        place = f"{error.path}: {error.reason}" if error.path else error.reason
+        raise FleetError(
+            f"The log holds something else than a message of a fleet ({place}): find out which program writes to it."
+        ) from None
     if message.v != VERSION:
-        raise ValueError(f"the log holds a message of version {message.v}: upgrade calls-in-progress-async")
+        raise FleetError(f"The log holds a message of version {message.v}: upgrade calls-in-progress-async.")
     return message
 
 
-def plain_payload(payload: bytes) -> msgspec.Raw | None:
+def plain_payload(payload: bytes) -> Json | None:
     """Return a payload to put into a message; None if it cannot be told in plain JSON."""
-    try:
-        payload.decode()
-        msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    if try_decode(dict, payload) is None:
         try:
-            payload = json.dumps(parse_json(payload), allow_nan=False).encode()
-        except (PayloadError, ValueError, RecursionError):
+            payload = json.dumps(_finite(parse_json(payload))).encode()
+        except (PayloadError, RecursionError):
             return None
-    return msgspec.Raw(payload)
+    return Json(payload)
+
+
+def _finite(value: Any) -> Any:
+    """Replace NaN and Infinity by null: JSON has no such numbers."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list) else value
 
 
 def payloads(message: LogMessage) -> Iterator[tuple[str, bytes]]:
     """Iterate over the identities and payloads in a message."""
     for event in message.events:
-        if isinstance(event.call, msgspec.Raw):
+        if isinstance(event.call, Json):
             yield event.call_id, bytes(event.call)
 
 
 def size_of(event: LogEvent) -> int:
     """Return about the bytes of an event in a message."""
-    call = len(bytes(event.call)) if isinstance(event.call, msgspec.Raw) else 0
+    call = len(bytes(event.call)) if isinstance(event.call, Json) else 0
     return call + 3 * len(event.call_id) + _BYTES_OF_EVENT
 
 
@@ -135,7 +144,7 @@ def split(events: Iterable[LogEvent], calls: Mapping[str, object], max_payload: 
             yield chunk
             chunk, size = [], 0
         if size_of(event) > room:
-            event.call = msgspec.UNSET  # a payload larger than any message: told without
+            event.call = ABSENT  # a payload larger than any message: told without
         chunk.append(event)
         size += size_of(event)
     yield chunk

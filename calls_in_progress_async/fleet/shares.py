@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 
-from ..errors import CallsInProgressError
 from ..limits.rate_limits import RateLimits
 from ..organization import Organization
 
 _NONE = 1e-12
 """The share of a worker that sends nothing more."""
 
+_AT_ONCE = 64
+"""Number of tokens to ask for at once: the source may be a remote store of secrets."""
 TokenOf = Callable[[Organization], Awaitable[str]]
 """Returns the token of an organization."""
 
@@ -45,12 +48,14 @@ class RateShares:
         """
         if self._token_of is None:
             return
-        found: dict[Organization, str] = {}
-        for organization in organizations:
-            try:
-                found[organization] = await self._token_of(organization)
-            except CallsInProgressError:
-                continue
+        token_of, found, left = self._token_of, dict[Organization, str](), iter(organizations)
+
+        async def ask() -> None:
+            for organization in left:
+                with suppress(Exception):  # of the caller's own source; the organization's polls report it
+                    found[organization] = await token_of(organization)
+
+        await asyncio.gather(*(ask() for _ in range(_AT_ONCE)))
         self._tokens = found
 
     def update(self, held: Collection[Organization], total: int) -> None:

@@ -13,7 +13,7 @@ from ..watch.fetch import FetchCalls
 from ..watch.listing import Listing
 from ..watch.organization_state import OrganizationState
 from .errors import SupersededCommitError
-from .log import Log
+from .log import Log, logger
 from .message import LogEvent, split
 from .state import FleetState
 
@@ -61,7 +61,6 @@ class CommittingSink:
         self._log = log
         self._by = by
         self._interval = interval
-        self._max_age = log.settings.max_age
         self._is_fresh = is_fresh
         self._on_refused = on_refused
 
@@ -94,7 +93,7 @@ class CommittingSink:
         assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
         events = self._gap_events(state, now - state.last_response_at)
         events += [state.event_of(delta) for delta in state.apply(listing, now)]
-        if events or state.must_write or clock.unix_time() - state.written_at > self._max_age / 2:
+        if events or state.must_write or clock.unix_time() - state.written_at > self._log.max_age / 2:
             await self._commit(state, events)
 
     async def on_failure(self, state: OrganizationState, error: Exception, now: float) -> None:
@@ -123,6 +122,9 @@ class CommittingSink:
             for chunk in split(events, all_calls, self._log.max_payload):
                 at = clock.unix_time()
                 draft = state.draft(chunk, self._by, at)
+                if len(draft.body) > self._log.max_payload:
+                    self._refuse(state, len(draft.body))
+                    return
                 sequence = await self._log.commit(state.subject, draft.body, state.sequence)
                 state.accept(draft, sequence, at)
                 self.counters.commits += 1
@@ -134,3 +136,15 @@ class CommittingSink:
             self._on_refused(state)
         finally:
             self.committing -= 1
+
+    def _refuse(self, state: FleetState, size: int) -> None:
+        """Give up the findings of a poll: the next poll finds them again, perhaps with a larger limit."""
+        state.doubt(write=True)
+        logger.error(
+            "The calls in progress of %s (%d) need a message of %d bytes, and the NATS server takes %d: raise its "
+            "max_payload.",
+            state.organization,
+            len(state.calls.calls),
+            size,
+            self._log.max_payload,
+        )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
 from attrs import define, field
 
 from ..organization import Organization  # noqa: F401 - attrs copies the annotation of the base class
@@ -117,8 +116,7 @@ class FleetState(OrganizationState):
                 calls.pop(name, None)
                 ended[name] = number
             else:
-                has_payload = isinstance(event.call, msgspec.Raw)
-                calls[name] = KnownCall(digest, number, 0 if has_payload else event.previous_at)
+                calls[name] = KnownCall(digest, number)
         for name in list(ended)[:-_ENDED_KEPT]:
             del ended[name]
         message = LogMessage(

@@ -9,13 +9,13 @@ from attrs import frozen
 
 from .. import clock
 from .adaptive import AdaptiveRate
-from .attribution import ThrottleAttribution, Verdict
 from .idle_table import IdleTable
 from .learnt_state import LearntLimit, LimitKey, digest, read_state, write_state
 from .rate_limits import RateLimits
 from .settings import RateLimit, default_burst
 from .share import Share
 from .snapshots import LimiterSnapshot
+from .throttle_attribution import ThrottleAttribution, Verdict
 from .token_account import UNLIMITED
 from .token_bucket import TokenBucket
 

@@ -228,17 +228,18 @@ def _fill_all(body: bytes) -> tuple[Call, ...] | None:
             if not body.isascii():
                 body.decode()  # msgspec does not look into what it skips
             found = _list_in(spelling.decode_body(body))
+            return None if found is None else _fill_found(found, spelling, body)
         except UNREADABLE:
             continue
-        if found is None:
-            return None
-        key, rows = found
-        check_number(key, len(rows))
-        if len(rows) > _MAX_LOOSE and spelling is not _SPELLINGS[0]:
-            leave_event_loop(len(body))
-        with suppress(*UNREADABLE):
-            return _fill(rows, spelling, SharedBody(body, _entries_of), key, 0)
     return None
+
+
+def _fill_found(found: tuple[str, list[Any]], spelling: _Spelling, body: bytes) -> tuple[Call, ...]:
+    key, rows = found
+    check_number(key, len(rows))
+    if len(rows) > _MAX_LOOSE and spelling is not _SPELLINGS[0]:
+        leave_event_loop(len(body))
+    return _fill(rows, spelling, SharedBody(body, _entries_of), key, 0)
 
 
 def _fill_run(run: Run, key: str, first: int) -> StructuredCalls | None:

@@ -127,6 +127,10 @@ def try_decode(kind: type[T], payload: bytes) -> T | None:
         return None
 
 
+encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+"""Return a `Part`, or any plain value, as JSON."""
+
+
 def parse_json(body: bytes) -> Any:
     """Parse any JSON into Python values, also with NaN, enormous numbers, lone surrogates or bytes that are not UTF-8.
 

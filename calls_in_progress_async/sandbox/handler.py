@@ -108,7 +108,7 @@ class RequestHandler:
         if rejection is None:
             self.stats.allowed += 1
             return self._api.respond(request)
-        self.stats.refused += rejection.status == 429
+        self.stats.throttled += rejection.status == 429
         return rejection
 
     async def _delay(self, fault: Fault | None) -> None:

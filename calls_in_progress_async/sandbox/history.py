@@ -74,7 +74,7 @@ class SandboxStats:
     Attributes:
         requests: Requests received.
         allowed: Requests with a valid token and within the rate limit.
-        refused: Requests over the rate limit, answered with 429.
+        throttled: Requests over the rate limit, rejected with a 429.
         faults: Requests with an injected fault.
         in_flight: Requests without a complete response now.
         peak_in_flight: The highest number of requests in flight at once.
@@ -84,7 +84,7 @@ class SandboxStats:
 
     requests: int = 0
     allowed: int = 0
-    refused: int = 0
+    throttled: int = 0
     faults: int = 0
     in_flight: int = 0
     peak_in_flight: int = 0

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from ..organization import Organization
 from ..sandbox import Action, SandboxServer
+from ..sandbox.api import Request, Response
+from ..sandbox.handler import RequestHandler
 
 _DEFAULTS: Mapping[str, Any] = {"calls_per_organization": 0, "token": "7Q4M9XKD-fixture-token"}
 _SAME_FOR_MANY = ("address_type_data_append", "carrier_data_append", "line_type_data_append")
@@ -26,6 +30,7 @@ class FixtureSandbox(SandboxServer):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{**_DEFAULTS, "port": _free_port(), **settings})
         self._private: dict[str, None] = {}
+        self._handler = _NotingHandler(self._private, self, self._simulation)
 
     @property
     def url(self) -> str:
@@ -53,15 +58,40 @@ class FixtureSandbox(SandboxServer):
     def private_values(self) -> list[str]:
         """Return the token, and the phone numbers and demographics of the callers.
 
-        Callers are those of scripted calls, and of all calls that are live now.
+        Callers are those of scripted calls, and of all calls in the responses so far.
         """
-        for organization in self.organizations:
-            self._note(organization)
         return [self.token, *self.tokens.values(), *self._private]
 
     def _note(self, organization: Organization) -> None:
         for fields in self.live(organization):
             self._private.update(dict.fromkeys(_private_values_of(fields)))
+
+
+class _NotingHandler(RequestHandler):
+    """Notes the private values of the calls in each response."""
+
+    def __init__(self, private: dict[str, None], *parts: Any) -> None:
+        super().__init__(*parts)
+        self._private = private
+
+    def _respond(self, request: Request) -> Response:
+        response = super()._respond(request)
+        self._private.update(dict.fromkeys(private_values_in(response.body)))
+        return response
+
+
+@lru_cache(maxsize=256)
+def private_values_in(body: bytes) -> list[str]:
+    """Return the private values of the calls in a response's body."""
+    return [value for fields in _objects_in(json.loads(body or b"{}")) for value in _private_values_of(fields)]
+
+
+def _objects_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield all objects in a JSON value."""
+    if isinstance(value, dict):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _objects_in(each)
 
 
 def _private_values_of(fields: Mapping[str, Any]) -> Iterator[str]:

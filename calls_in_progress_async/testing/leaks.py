@@ -6,7 +6,9 @@ import base64
 import binascii
 import html
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from urllib.parse import unquote, unquote_plus
 
 _NATIONAL_DIGITS = 10
@@ -19,25 +21,38 @@ _DEPTH = 3
 """Encodings within each other, such as percent-encoded JSON in base64."""
 
 _SEPARATORS = re.compile(r"(?<=\d)[^0-9A-Za-z]{1,3}(?=\d)")
-_ESCAPE = re.compile(r"\\+(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4}))")
+_ESCAPE = re.compile(r"\\+(?:x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4})|[abfnrtv])")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[ :]?){6,}")
 
 
-def find_leak(text: str, private: str) -> str | None:
-    """Return the encoding in which a text holds a private value; None if it does not.
+def find_leaks(text: str, private: Iterable[str]) -> dict[str, str]:
+    """Return the private values in a text, each with its encoding.
 
-    Encodings are ``plain``, ``percent``, ``html``, ``repr``, ``base64`` and ``hex``. A phone number is found with any
-    separators and without its country code.
+    Encodings are ``plain``, ``percent``, ``html``, ``repr``, ``unicode`` (other forms of a character, such as digits of
+    full width), ``base64`` and ``hex``. A phone number is found with any separators and without its country code.
     """
-    return next((encoding for encoding, decoded in _decoded(text, "plain", _DEPTH) if _holds(decoded, private)), None)
+    numbers, words = {}, {}
+    for value in private:
+        digits = _digits_of_number(value)
+        if digits:
+            numbers[value] = digits
+        else:
+            words[value] = value[:_CUT_OFF].casefold()
+    found: dict[str, str] = {}
+    for encoding, decoded in _decoded(text, "plain", _DEPTH):
+        for wanted, place in ((numbers, _SEPARATORS.sub("", decoded)), (words, decoded.casefold())):
+            held = [value for value, part in wanted.items() if part in place]
+            found = {**dict.fromkeys(held, encoding), **found}
+    return found
 
 
-def _holds(text: str, private: str) -> bool:
-    digits = re.sub(r"\D", "", private)
-    if len(digits) >= _MIN_DIGITS and not re.search(r"[A-Za-z]", private):
-        return digits[-_NATIONAL_DIGITS:] in _SEPARATORS.sub("", text)
-    return private[:_CUT_OFF].casefold() in text.casefold()
+@lru_cache(maxsize=65_536)
+def _digits_of_number(value: str) -> str:
+    """Return the digits of a phone number without its country code; "" if the value is no phone number."""
+    digits = re.sub(r"\D", "", value)
+    is_number = len(digits) >= _MIN_DIGITS and not re.search(r"[A-Za-z]", value)
+    return digits[-_NATIONAL_DIGITS:] if is_number else ""
 
 
 def _decoded(text: str, encoding: str, depth: int) -> Iterator[tuple[str, str]]:
@@ -58,13 +73,19 @@ def _once_decoded(text: str) -> Iterator[tuple[str, str]]:
     if "&" in text:
         yield "html", html.unescape(text)
     if "\\" in text:
-        yield "repr", _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), text)
+        yield "repr", _join_surrogates(_ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or "20", 16)), text))
+    if not text.isascii():
+        yield "unicode", unicodedata.normalize("NFKC", text)
     for run in _BASE64.findall(text):
         yield from (("base64", decoded) for decoded in _base64_decoded(run))
     for run in _HEX.findall(text):
         digits = re.sub(r"[ :]", "", run)
         yield "hex", bytes.fromhex(digits).decode(errors="replace")
         yield "hex", bytes.fromhex(digits[1:-1]).decode(errors="replace")  # a run may begin with a stray digit
+
+
+def _join_surrogates(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _base64_decoded(run: str) -> Iterator[str]:

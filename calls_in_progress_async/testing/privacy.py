@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..instrumentation import logger
-from .leaks import find_leak
+from .leaks import find_leaks
 
 _VISIBLE = 2
 """Characters of a private value that a failure shows, to tell values apart."""
@@ -27,7 +27,8 @@ class PrivacyCheck:
 
     def __init__(self) -> None:
         self._private: dict[str, None] = {}
-        self._texts: list[tuple[str, str]] = []
+        self._texts: dict[tuple[str, str], None] = {}
+        """Places and texts, each once."""
 
     def mark(self, *values: str) -> None:
         """Mark further values as private, such as the numbers of a scripted transport's calls."""
@@ -40,7 +41,7 @@ class PrivacyCheck:
             place: Its name in the failure.
             value: A text, bytes, an exception with its chain, a span, or any object, by its repr.
         """
-        self._texts += [(place, text) for text in _texts_of(value)]
+        self._texts.update(((place, text), None) for text in _texts_of(value))
 
     def look_at_output(self, stdout: str | bytes, stderr: str | bytes) -> None:
         """Look at captured output."""
@@ -61,8 +62,7 @@ class PrivacyCheck:
             dict.fromkeys(
                 f"{value[:_VISIBLE]}... ({len(value)} characters) in {place}, as {encoding}"
                 for place, text in self._texts
-                for value in self._private
-                if (encoding := find_leak(text, value))
+                for value, encoding in find_leaks(text, self._private).items()
             )
         )
 
@@ -78,10 +78,12 @@ class PrivacyCheck:
     @contextlib.contextmanager
     def observing(self) -> Iterator[None]:
         """Collect log records of every level, warnings and the global tracer's spans inside the block."""
-        handler, level = _RecordHandler(self), logger.level
-        root = logging.getLogger()
+        handler, root = _RecordHandler(self), logging.getLogger()
+        asyncio_logger = logging.getLogger("asyncio")  # at DEBUG it names the selector of each loop
+        levels = {each: each.level for each in (root, logger, asyncio_logger)}
         root.addHandler(handler)
-        logger.setLevel(logging.DEBUG)
+        for each in levels:
+            each.setLevel(logging.INFO if each is asyncio_logger else logging.DEBUG)
         show, spans = warnings.showwarning, _observe_spans()
 
         def show_and_look(message: Warning | str, *arguments: Any, **more: Any) -> None:
@@ -93,7 +95,8 @@ class PrivacyCheck:
             yield
         finally:
             root.removeHandler(handler)
-            logger.setLevel(level)
+            for each, level in levels.items():
+                each.setLevel(level)
             warnings.showwarning = show
             for span in spans:
                 self.look_at(f"span {span.name}", span)

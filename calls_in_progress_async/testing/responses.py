@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
+from copy import copy
 from typing import Any
 
 from attrs import field, frozen
 
 from .. import validation
-from ..errors import ConnectionFailedError, ConnectionLostError, TransportError
+from ..errors import ConnectionFailedError, ConnectionLostError
 from ..records import Call
 from ..transport.protocol import SendState
 from ..transport.wire import WireResponse
@@ -43,8 +44,8 @@ class ScriptedResponse:
     body: bytes = field(default=b"", repr=False)
     seconds: float | None = field(default=0.0, validator=validation.number("seconds", optional=True))
     """Seconds until the response; None if it never comes."""
-    error: TransportError | None = None
-    """The failure of the connection, in place of a response."""
+    error: Exception | None = None
+    """The failure of the connection, or of the transport itself, in place of a response."""
 
     async def play(self, state: SendState) -> WireResponse:
         """Wait, and return the response or raise the failure."""
@@ -54,7 +55,7 @@ class ScriptedResponse:
         elif self.seconds:
             await asyncio.sleep(self.seconds)
         if self.error is not None:
-            raise type(self.error)(*self.error.args)
+            raise copy(self.error)  # its traceback and cause are the attempt's own
         return WireResponse(self.status, _Headers(self.headers), self.body)
 
 

@@ -15,8 +15,8 @@ from ..transport.protocol import SendState
 from ..transport.wire import WireRequest, WireResponse
 from .responses import ScriptedResponse, status
 
-Script = ScriptedResponse | int
-"""One response of a script; a number is a status."""
+Script = ScriptedResponse | int | Exception
+"""One response of a script: a number is a status, and an exception a failure of the connection."""
 
 
 class UnexpectedRequestError(CallsInProgressError, AssertionError):
@@ -46,8 +46,9 @@ class ScriptedTransport:
     Retries, rate limits, timeouts and records stay real.
 
     Args:
-        script: Responses in order: a status, or one of `status`, `calls`, `html`, `lost_after_write`, `truncated`,
-            `refused`, `hang`.
+        script: Responses in order: a status, an exception, or one of `status`, `calls`, `html`, `lost_after_write`,
+            `truncated`, `refused`, `hang`.
+        repeat_last: True to respond to further requests as to the last one, for a poll that goes on.
 
     Example:
         transport = ScriptedTransport(503, status(429, retry_after=2), calls(make_call(transaction_id="ABCD-1")))
@@ -57,11 +58,12 @@ class ScriptedTransport:
         closed: True after the client is closed.
     """
 
-    def __init__(self, *script: Script) -> None:
+    def __init__(self, *script: Script, repeat_last: bool = False) -> None:
         self.requests: list[SentRequest] = []
         self.closed: bool = False
         self._script: list[ScriptedResponse] = []
-        self._unexpected = 0
+        self._repeat_last = repeat_last
+        self._used = 0
         self.add(*script)
 
     def add(self, *script: Script) -> None:
@@ -75,16 +77,17 @@ class ScriptedTransport:
     @property
     def unused(self) -> int:
         """Number of responses left in the script."""
-        return len(self._script) - min(len(self.requests), len(self._script))
+        return len(self._script) - self._used
 
     def assert_done(self) -> None:
-        """Fail unless the client sent exactly as many requests as the script has responses.
+        """Fail unless the client sent as many requests as the script has responses, or more if the last is repeated.
 
         Raises:
             AssertionError: The message lists the requests.
         """
-        if len(self.requests) != len(self._script):
-            raise AssertionError(f"expected {len(self._script)} requests, got {len(self.requests)}{self._listing()}")
+        if self.unused or (len(self.requests) > self._used and not self._repeat_last):
+            expected = len(self.requests) + self.unused if self.unused else self._used
+            raise AssertionError(f"expected {expected} requests, got {len(self.requests)}{self._listing()}")
 
     async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
         """Record a request, and play the next response.
@@ -94,11 +97,13 @@ class ScriptedTransport:
             TransportError: The script says so.
         """
         self.requests.append(_sent(request, token))
-        if len(self.requests) > len(self._script):
+        if self.unused:
+            self._used += 1
+        elif not (self._repeat_last and self._script):
             raise UnexpectedRequestError(
                 f"unexpected request: the script has {len(self._script)} responses, add one{self._listing()}"
             )
-        return await self._script[len(self.requests) - 1].play(state)
+        return await self._script[self._used - 1].play(state)
 
     async def close(self) -> None:
         """Set `closed`."""
@@ -119,7 +124,9 @@ def _to_response(value: object) -> ScriptedResponse:
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return status(value)
-    raise validation.unexpected("script", "a status or a response such as calls(...)", value)
+    if isinstance(value, Exception):
+        return ScriptedResponse(error=value)
+    raise validation.unexpected("script", "a status, an exception or a response such as calls(...)", value)
 
 
 def _sent(request: WireRequest, token: str) -> SentRequest:

@@ -1,4 +1,4 @@
-"""Checks of the host and the proxy that requests go to, so that the token never crosses a network in the clear."""
+"""Checks of host and proxy, so that the token never crosses a network in the clear."""
 
 from __future__ import annotations
 

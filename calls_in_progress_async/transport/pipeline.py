@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import TypeVar, cast
 
@@ -204,9 +203,11 @@ class Pipeline:
 
     async def _read_anywhere(self, work: Callable[[], T], deadline: float | None) -> T:
         """Run ``work`` here, or in a thread if the event loop would be held."""
-        with suppress(SlowReadingError):
+        try:
             return work()
-        return cast(T, await self._lifetime.run(deadline, partial(self._readers.run, work)))
+        except SlowReadingError:
+            in_thread = partial(self._readers.run, work)
+        return cast(T, await self._lifetime.run(deadline, in_thread))
 
     async def _send_in_order(self, operation: Operation) -> AttemptResult:
         request = operation.request

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from attrs import define
 
+from .. import validation
 from .wire import WireRequest, WireResponse
 
 
@@ -45,7 +46,7 @@ class Transport(Protocol):
                 repeated.
 
         Returns:
-            The response, whatever its status: 404, 429 and 500 are responses too, and must not be raised. Header names
+            The response with any status. Return 404, 429 and 500 too, and raise none of them. Header names
             are looked up without regard to case, so ``headers`` must be a case-insensitive mapping (aiohttp's, httpx's
             and requests' are). The body is decoded from its Content-Encoding. Interim responses (100 to 199) are
             skipped. A body shorter than its Content-Length is no response: raise.
@@ -64,3 +65,14 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Close all connections. The client calls it once, after the last `send` has ended."""
         ...
+
+
+def check_transport(transport: Transport, **others: Any) -> None:
+    """Check a transport, and reject settings of the built-in transport beside it."""
+    if isinstance(transport, type) or not all(callable(getattr(transport, name, None)) for name in ("send", "close")):
+        shown = validation.describe(transport)
+        raise validation.invalid("transport", f"must be an object with send() and close(), got {shown}")
+    defaults = {"session": None, "proxy": None, "trust_env": False, "ssl": True}
+    for name, value in others.items():
+        if value is not defaults[name]:
+            raise validation.invalid("transport", f"comes with {name}, pass one of them: the transport connects")

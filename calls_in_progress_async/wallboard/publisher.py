@@ -63,7 +63,8 @@ class Publisher:
             reason = "The feed of calls has ended."
         except Exception as error:
             _log.exception("the feed of the wallboard failed")
-            reason = visible(error.message) if isinstance(error, CallsInProgressError) else type(error).__name__
+            told = visible(error.message) if isinstance(error, CallsInProgressError) else type(error).__name__
+            reason = f"The feed failed: {told}"
         self._flush()
         self.board.stopped = reason
         self.broadcast.publish("stopped", {"reason": reason})

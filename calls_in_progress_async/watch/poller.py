@@ -30,7 +30,7 @@ class PollSink(Protocol):
     """Takes the findings of polls.
 
     ``on_listing`` and ``on_failure`` may be coroutine functions. The next poll of the organization waits until they
-    have ended, and they hold one of the places meanwhile. An exception raised by a sink ends all polling.
+    have ended, and each counts as a poll in flight meanwhile. An exception raised by a sink ends all polling.
     """
 
     @property
@@ -88,7 +88,7 @@ class Poller:
         self._sink = sink
         self._check_usable = check_usable
         self._max_retry_after = max_retry_after
-        self._limit = AIMDLimit(schedule.places)
+        self._limit = AIMDLimit(schedule.max_in_flight)
         self._entries: dict[Organization, ScheduleEntry[OrganizationState]] = {}
         self._running: dict[Organization, ScheduleEntry[OrganizationState]] = {}
         self._draining: set[Organization] = set()
@@ -104,7 +104,7 @@ class Poller:
         """Start polling, unless polling has ended already."""
         if self._ended:
             return
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._schedule.places)]
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self._schedule.max_in_flight)]
 
     def add(self, state: OrganizationState) -> None:
         """Poll an organization, at once and then once an interval. Call `wake` after the last of several."""

@@ -54,18 +54,18 @@ class ScheduleEntry(Generic[T]):
 class Schedule(Generic[T]):
     """The next poll of every organization.
 
-    Entries whose last poll failed or was slow share a quarter of the places, unless they are the majority: a
+    Entries whose last poll failed or was slow share a quarter of `max_in_flight`, unless they are the majority: a
     hanging organization does not delay the others.
 
     Args:
         interval: Seconds between two polls of one organization.
-        places: Number of polls at once.
+        max_in_flight: Number of polls at once.
         epoch: Unix time minus ``now``.
     """
 
-    def __init__(self, interval: float, places: int, epoch: float = 0.0) -> None:
+    def __init__(self, interval: float, max_in_flight: int, epoch: float = 0.0) -> None:
         self.interval = interval
-        self.places = places
+        self.max_in_flight = max_in_flight
         self.epoch = epoch
         self._lost = 0.0  # the lag of the schedule's own clock in seconds
         self._heap: list[tuple[float, int, ScheduleEntry[T]]] = []
@@ -77,6 +77,7 @@ class Schedule(Generic[T]):
         """Add an organization, to be polled at once and then at the point of its name."""
         entry = ScheduleEntry(item, position(name))
         self._size += 1
+        self._stop_clock(now)
         self._push(entry, now - self._lost)
         return entry
 
@@ -113,6 +114,15 @@ class Schedule(Generic[T]):
                 return self._run(entry)
         return None
 
+    def _stop_clock(self, now: float) -> None:
+        """Let the own clock stand still while a poll is overdue, so that new entries do not wait for it again."""
+        while self._heap and self._heap[0][2].removed:
+            heapq.heappop(self._heap)
+            self._dead -= 1
+        if self._heap:
+            entry = self._heap[0][2]
+            self._adjust_clock(entry, max(now - self._lost - entry.due, _SLACK * self.interval))
+
     def _adjust_clock(self, entry: ScheduleEntry[T], late: float) -> None:
         if entry.slow or entry.first:
             return
@@ -134,6 +144,7 @@ class Schedule(Generic[T]):
             return
         self._slow += slow - entry.slow
         entry.slow, entry.first = slow, False
+        self._stop_clock(now)
         own = now - self._lost
         self._push(entry, self._next_point(entry, own) if delay is None else own + delay)
 
@@ -155,7 +166,7 @@ class Schedule(Generic[T]):
     def _has_room_for_slow(self) -> bool:
         if self._slow * 2 > self._size:
             return True
-        return self._slow_running < max(1, self.places // 4)
+        return self._slow_running < max(1, self.max_in_flight // 4)
 
 
 def position(name: str) -> float:

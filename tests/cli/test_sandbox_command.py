@@ -38,10 +38,10 @@ async def test_its_options_reach_the_server(command_line) -> None:
             sandbox = json.loads(await process.stdout.readline())
             retry = RetryPolicy(max_attempts=1)
             async with CallsInProgressClient(token=sandbox["token"], base_url=sandbox["url"], retry=retry) as client:
-                answers = [await client.find(Organization.advertiser(2))] if rejection is RateLimitedError else []
+                responses = [await client.find(Organization.advertiser(2))] if rejection is RateLimitedError else []
                 with pytest.raises(rejection):
                     await client.find(Organization.advertiser(2))
-                assert list(map(len, answers)) == [0] * len(answers)
+                assert list(map(len, responses)) == [0] * len(responses)
             process.send_signal(signal.SIGINT)
             assert (await line.finish(process)).code == 130
 

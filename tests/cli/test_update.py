@@ -44,9 +44,9 @@ async def test_json_is_one_line_with_the_exact_payload(command_line) -> None:
     async with command_line() as line:
         call = line.sandbox.start_call(ORGANIZATION)
         done = await line.invoke("update", "advertiser:2", "--transaction-id", call, "--set", "a=b", "--json")
-        answer = json.loads(done.stdout)
-        assert (answer["organization"], answer["accepted_only"]) == ("advertiser:2", False)
-        assert answer["calls"][0]["transaction_id"] == call
+        response = json.loads(done.stdout)
+        assert (response["organization"], response["accepted_only"]) == ("advertiser:2", False)
+        assert response["calls"][0]["transaction_id"] == call
 
 
 async def test_a_dry_run_shows_the_request_and_sends_none(command_line) -> None:

@@ -14,6 +14,8 @@ import attrs
 import pytest
 from cli.conftest import CommandLine
 from click.testing import CliRunner
+from fleet.conftest import binary, own_server
+from wallboard.fleets import working
 
 from calls_in_progress_async import Organization
 from calls_in_progress_async.cli import wallboard_demo
@@ -21,6 +23,8 @@ from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.cli.wallboard import WallboardOptions
 from calls_in_progress_async.cli.wallboard_demo import DemoDay, demo_day, live_counts
 from calls_in_progress_async.sandbox import HistoryEvent
+
+__all__ = ["binary", "own_server"]  # fixtures
 
 module = sys.modules["calls_in_progress_async.cli.wallboard"]  # the package's attribute of that name may be the command
 
@@ -48,9 +52,10 @@ async def served(monkeypatch: pytest.MonkeyPatch, line: CommandLine, *arguments:
     monkeypatch.setattr(module, "run", lambda coroutine: work.append(coroutine) or 0)
     assert CliRunner().invoke(program, ["wallboard", "--port", "0", *arguments]).exit_code == 0
     task = asyncio.create_task(work[0])
-    first, last = await said.get(), await said.get()
-    assert last == "Ctrl-C stops it."
-    yield Served(first.rpartition(" ")[2], warnings)
+    introduced: list[str] = []
+    while introduced[-1:] != ["Ctrl-C stops it."]:
+        introduced.append(await said.get())
+    yield Served(introduced[-2].rpartition(" ")[2], warnings)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -113,6 +118,30 @@ async def test_a_public_address_warns_of_the_exposure(command_line, monkeypatch,
         assert TOKEN not in warning
 
 
+async def test_the_wallboard_of_a_fleet_polls_nothing(own_server, command_line, monkeypatch) -> None:
+    """The page shows the findings of the workers, for the named organizations only, without a token or an account."""
+    async with command_line() as line, aiohttp.ClientSession(read_bufsize=2**20) as session, asyncio.timeout(30):
+        line.sandbox.start_call(Organization.advertiser(2), calling_phone_number="+18055551234")
+        async with working(own_server, line.sandbox, "prod"):
+            line.environment.clear()
+            async with (
+                served(monkeypatch, line, "--fleet", own_server.url, "advertiser:2") as board,
+                session.get(f"{board.url}events") as got,
+            ):
+                seen = await line_with(got, b'"organizations"')
+                assert b'"organizations":["advertiser:2"]' in seen
+                assert b"\\u20261234" in seen
+
+
+@pytest.mark.parametrize(
+    ("credentials", "connection"), [(None, {}), ("fleet.creds", {"user_credentials": "fleet.creds"})]
+)
+def test_credentials_are_for_the_connection_to_the_fleet(credentials, connection) -> None:
+    """They go to nats.connect."""
+    arguments = module._fleet_arguments("nats://one,nats://two", "prod", credentials)
+    assert arguments == {"servers": "nats://one,nats://two", "name": "prod", "connection": connection}
+
+
 async def test_the_demo_needs_no_account(command_line, monkeypatch) -> None:
     """The demo has calls, an hour of history, and columns."""
     async with command_line() as line, aiohttp.ClientSession(read_bufsize=2**20) as session:
@@ -141,6 +170,8 @@ async def test_the_wallboard_runs_until_ctrl_c(command_line) -> None:
     [
         (("wallboard",), "no organization is named"),
         (("wallboard", "advertiser:2", "--demo"), "--demo has organizations of its own"),
+        (("wallboard", "--fleet", "nats://127.0.0.1:1", "--demo"), "--demo has organizations of its own"),
+        (("wallboard", "--fleet", "nats://127.0.0.1:1", "--fleet-name", "a.b"), "name must be 1 to 64 letters"),
         (("wallboard", "advertiser:2", "--title", " "), "--title must be text"),
         (("wallboard", "advertiser:2", "--fields", "a,b,c,d,e,f,g,h,i"), "must hold at most 8 names, got 9"),
         (("wallboard", "advertiser:2", "--token-file", "SHORT"), "--token-file must be None or at least"),
@@ -176,7 +207,7 @@ async def test_an_address_in_use_is_reported(command_line) -> None:
 )
 def test_loopback_is_known_by_address(host, loopback) -> None:
     """Only loopback addresses and localhost count: other names may lead anywhere."""
-    options = WallboardOptions(organizations=[], host=host, port=0, interval=1.0, page={})
+    options = WallboardOptions(organizations=[], host=host, port=0, interval=1.0, fleet=None, page={})
     assert options.is_loopback is loopback
 
 

@@ -18,8 +18,8 @@ from typing import Any, get_type_hints
 import aiohttp
 import pytest
 from attrs import frozen
-from transport.pipelines import Answer, rig
-from transport.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, Seen, hang, reply
+from raw_server import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, Act, Exchange, RawServer, hang, reply
+from transport.pipelines import Scripted, rig
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import (
@@ -125,13 +125,13 @@ async def test_as_many_connections_as_allowed() -> None:
     """More than the 100 of aiohttp's pools: all arrive before the first response."""
     all_there = asyncio.Event()
 
-    async def answer(_: Seen) -> bytes:
+    async def respond(exchange: Exchange) -> None:
         if len(server.seen) == 101:
             all_there.set()
         await all_there.wait()
-        return NO_CALLS
+        await exchange.send(NO_CALLS)
 
-    async with RawServer([answer]) as server, server.client(max_connections=101, retry=ONCE) as client:
+    async with RawServer([respond]) as server, server.client(max_connections=101, retry=ONCE) as client:
         await asyncio.gather(*(client.find(ACME) for _ in range(101)))
 
 
@@ -276,9 +276,9 @@ async def test_closing_may_let_calls_end_first() -> None:
     """close(drain=) waits for them, rejects new ones, and then has nothing to end."""
     gate = asyncio.Event()
 
-    async def slow(_: Seen) -> bytes:
+    async def slow(exchange: Exchange) -> None:
         await gate.wait()
-        return NO_CALLS
+        await exchange.send(NO_CALLS)
 
     async with RawServer([slow]) as server:
         client = server.client()
@@ -375,7 +375,7 @@ def test_a_forked_child_needs_another_client() -> None:
     script = textwrap.dedent("""
         import asyncio, gc, os, sys
         sys.path.insert(0, sys.argv[1])
-        from transport.servers import ACME, RawServer
+        from raw_server import ACME, RawServer
         from calls_in_progress_async import WrongLoopError
 
         def rejected(client):
@@ -472,15 +472,15 @@ def test_a_session_of_another_event_loop_is_a_clear_error() -> None:
 # Tokens.
 
 
-def bearer(good: dict[str, str] | set[str]) -> Any:
-    """Answers by token."""
+def bearer(good: set[str]) -> Act:
+    """Respond by the token of the request."""
 
-    async def answer(seen: Seen) -> bytes:
-        if seen.header("Authorization") in good:
-            return NO_CALLS
-        return reply(401, '{"error": "NotAuthorized"}')
+    async def respond(exchange: Exchange) -> None:
+        assert exchange.request is not None
+        accepted = exchange.request.header("Authorization") in good
+        await exchange.send(NO_CALLS if accepted else reply(401, '{"error": "NotAuthorized"}'))
 
-    return answer
+    return respond
 
 
 @pytest.mark.parametrize("max_attempts", [1, 2])
@@ -524,8 +524,8 @@ async def test_a_callable_gives_each_organization_its_token(sync: bool) -> None:
 
 async def test_a_rejected_token_is_fetched_once_more() -> None:
     """Many requests with a revoked token call the callable once, and each is sent again with the new token."""
-    answers = iter(["old", "new"])
-    async with RawServer([bearer({"new"})]) as server, server.client(token=lambda _: next(answers)) as client:
+    results = iter(["old", "new"])
+    async with RawServer([bearer({"new"})]) as server, server.client(token=lambda _: next(results)) as client:
         results = await asyncio.gather(*(client.find(ACME) for _ in range(20)))
         assert [[each.status for each in result.attempts] for result in results] == [[401, 200]] * 20
         assert [each.status for each in (await client.find(ACME)).attempts] == [200]
@@ -560,8 +560,8 @@ async def test_a_callable_that_has_no_other_token_is_not_tried_again() -> None:
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 async def test_a_rejected_update_is_sent_again_with_the_new_token(method: Any) -> None:
     """A 401 means not carried out, so even a POST is sent again."""
-    answers = iter(["old", "new"])
-    async with RawServer([bearer({"new"})]) as server, server.client(token=lambda _: next(answers)) as client:
+    results = iter(["old", "new"])
+    async with RawServer([bearer({"new"})]) as server, server.client(token=lambda _: next(results)) as client:
         assert len((await update(client, method=method)).attempts) == 2
         assert server.seen[0].body == server.seen[1].body
 
@@ -577,13 +577,13 @@ async def test_a_token_of_a_callable_is_checked(bad: Any) -> None:
 
 async def test_a_failing_callable_is_called_again_by_the_next_request() -> None:
     """The callable's exception reaches the caller unchanged."""
-    answers: list[Any] = [KeyError("vault"), "good"]
+    results: list[Any] = [KeyError("vault"), "good"]
 
     def ask(_: Organization) -> str:
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return str(answer)
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return str(result)
 
     async with RawServer() as server, server.client(token=ask) as client:
         with pytest.raises(KeyError, match="vault"):
@@ -592,7 +592,7 @@ async def test_a_failing_callable_is_called_again_by_the_next_request() -> None:
 
 
 async def test_a_cancelled_call_does_not_take_the_token_from_the_others() -> None:
-    """One question, one cancelled waiter, one answer for the rest."""
+    """One question, one cancelled waiter, one result for the rest."""
     gate = asyncio.Event()
     asked: list[Organization] = []
 
@@ -772,7 +772,7 @@ async def test_numbers_are_loaded_off_the_loop_and_once() -> None:
     script = textwrap.dedent("""
         import asyncio, sys
         sys.path.insert(0, sys.argv[1])
-        from transport.servers import ACME, RawServer
+        from raw_server import ACME, RawServer
         async def main():
             async with RawServer() as server, server.client() as client:
                 await client.find(ACME)
@@ -794,7 +794,7 @@ async def test_numbers_are_loaded_off_the_loop_and_once() -> None:
     ("status", "kind"), [(401, sdk.AuthenticationError), (404, sdk.NotFoundError), (500, sdk.ServerError)]
 )
 async def test_a_session_that_raises_for_status_changes_nothing(status: int, kind: type[Exception]) -> None:
-    """raise_for_status=True of an injected session does not take the answer from us."""
+    """raise_for_status=True of an injected session does not take the response from us."""
     async with RawServer([reply(status)]) as server, aiohttp.ClientSession(raise_for_status=True) as session:  # noqa: SIM117
         async with server.client(session=session, retry=ONCE) as client:
             with pytest.raises(kind):
@@ -834,7 +834,7 @@ def test_a_call_after_closing_raises_client_closed_error() -> None:
     """The error is the same if calls were running at the close (a find may load a library meanwhile)."""
 
     async def main() -> None:
-        it = rig(Answer(200, takes=100.0))
+        it = rig(Scripted(200, takes=100.0))
         running = asyncio.create_task(it.go())
         await asyncio.sleep(1)
         await it.pipeline.close(None)
@@ -1013,11 +1013,11 @@ async def test_a_rejected_token_is_not_used_again(attempts: int) -> None:
     """A token rejected with 401 is forgotten."""
     tokens = iter(["old", "new"])
 
-    async def answer(seen: Seen) -> bytes:
-        return NO_CALLS if seen.header("Authorization") == "new" else reply(401)
-
     retry = RetryPolicy(max_attempts=attempts)
-    async with RawServer([answer]) as server, server.client(token=lambda _: next(tokens), retry=retry) as client:
+    async with (
+        RawServer([bearer({"new"})]) as server,
+        server.client(token=lambda _: next(tokens), retry=retry) as client,
+    ):
         for _ in range(3):
             assert len(await client.find(ACME)) == 0
     assert next(tokens, "none is left") == "none is left"
@@ -1059,10 +1059,7 @@ async def test_a_third_endpoint_is_one_class() -> None:
         status: int = await client.send(HangUpRequest(ACME))
     assert status == 204
 
-    async def lost(_: Seen) -> None:
-        return None
-
-    async with RawServer([lost]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+    async with RawServer([None]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(sdk.ConnectionLostError) as raised:
             await client.send(HangUpRequest(ACME))
     assert raised.value.may_have_been_applied

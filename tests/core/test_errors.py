@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import trustme
 from aiohttp import ClientSession, TraceConfig
-from transport.servers import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, hang, reply
+from raw_server import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, hang, reply
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, CurrentCallsRequest, UpdateCallRequest
@@ -339,8 +339,8 @@ async def test_may_have_been_applied_stays_true_after_a_later_rejection() -> Non
 async def test_an_unreadable_response_to_an_update_may_follow_its_application() -> None:
     """A 200 with HTML, or with too large a body, comes after the fact."""
     async with RawServer([reply(200, "<html>")]) as server, server.client(max_response_size=100) as client:
-        for answer, kind in [("<html>", sdk.UnexpectedResponseError), ("[" * 101, sdk.ResponseTooLargeError)]:
-            server.script = [reply(200, answer)]
+        for response, kind in [("<html>", sdk.UnexpectedResponseError), ("[" * 101, sdk.ResponseTooLargeError)]:
+            server.script = [reply(200, response)]
             with pytest.raises(kind) as raised:
                 await client.update(ACME, transaction_id="T", custom_data={"a": "b"})
             assert raised.value.may_have_been_applied
@@ -419,10 +419,10 @@ FAILURES: list[Any] = [
 
 
 @pytest.mark.parametrize("act", [find, update])
-@pytest.mark.parametrize(("answer", "settings", "kind"), FAILURES)
-async def test_no_failure_carries_a_secret(answer: Any, settings: Any, kind: Any, act: Act) -> None:
+@pytest.mark.parametrize(("response", "settings", "kind"), FAILURES)
+async def test_no_failure_carries_a_secret(response: Any, settings: Any, kind: Any, act: Act) -> None:
     """No error holds aiohttp's exception, the token, the query string or a phone number, wherever one looks."""
-    async with RawServer([answer]) as server, server.client(retry=ONCE, **settings) as client:
+    async with RawServer([response]) as server, server.client(retry=ONCE, **settings) as client:
         with pytest.raises(kind or CallsInProgressError) as raised:
             await act(client)
         error = raised.value
@@ -446,8 +446,8 @@ async def test_no_failure_carries_a_secret(answer: Any, settings: Any, kind: Any
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500])
 async def test_what_the_server_repeats_is_taken_out(act: Act, body: Any, status: int) -> None:
     """A token or a phone number in its own words reaches neither the error's text nor its attributes."""
-    answer = reply(status, json.dumps(body), X_Request_Id=f"for-{TOKEN}", Retry_After="0")
-    async with RawServer([answer]) as server, server.client(retry=ONCE) as client:
+    response = reply(status, json.dumps(body), X_Request_Id=f"for-{TOKEN}", Retry_After="0")
+    async with RawServer([response]) as server, server.client(retry=ONCE) as client:
         with pytest.raises(sdk.ResponseError) as raised:
             list(await act(client))  # type: ignore[call-overload]
         harmless(raised.value, echoed=True)
@@ -502,11 +502,11 @@ async def test_an_untrusted_certificate_is_a_tls_error(act: Act) -> None:
 async def test_a_host_that_does_not_speak_tls_is_a_tls_error(act: Act) -> None:
     """https:// to a port of plain HTTP."""
 
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def respond(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(reply(400))
         writer.close()
 
-    plain = await asyncio.start_server(answer, "127.0.0.1", 0)
+    plain = await asyncio.start_server(respond, "127.0.0.1", 0)
     url = f"https://127.0.0.1:{plain.sockets[0].getsockname()[1]}"
     async with plain, CallsInProgressClient(token=TOKEN, base_url=url) as client:
         with pytest.raises(sdk.TlsError) as raised:

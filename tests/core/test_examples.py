@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from transport.servers import ACME, ONCE, TOKEN
+from raw_server import ACME, ONCE, TOKEN
 
 from calls_in_progress_async import (
     AuthenticationError,
@@ -47,14 +47,14 @@ def files(paths: list[Path]) -> Any:
 async def url() -> AsyncIterator[str]:
     """Serve the file for each request; the API version in the path is its number."""
 
-    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
         number = int(request.path.split("/")[2][:4])
         path = [*RESPONSES, *PRINTED, *sorted(DATA.rglob("*.response-40*.json"))][number]
         status = re.search(r"response-(\d+)", path.name)
         assert status is not None
         return web.Response(status=int(status[1]), body=path.read_bytes(), content_type="application/json")
 
-    runner = web.ServerRunner(web.Server(answer), shutdown_timeout=0.001)
+    runner = web.ServerRunner(web.Server(respond), shutdown_timeout=0.001)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     host, port = runner.addresses[0][:2]

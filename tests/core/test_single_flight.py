@@ -11,8 +11,8 @@ from contextvars import Context, ContextVar
 from typing import Any
 
 import pytest
-from transport.pipelines import FIND, Answer, rig, write
-from transport.servers import ACME
+from raw_server import ACME
+from transport.pipelines import FIND, Scripted, rig, write
 
 from calls_in_progress_async import (
     DeadlineExceededError,
@@ -30,18 +30,18 @@ from calls_in_progress_async.transport.tokens import Tokens
 class Work:
     """Work of 10 s with a count of its beginnings and cancellations; ends with the next of its results."""
 
-    def __init__(self, *answers: Any) -> None:
-        self.answers = list(answers)
+    def __init__(self, *results: Any) -> None:
+        self.results = list(results)
         self.begun = 0
         self.joined: Sequence[Context] = ()
         self.given_up = 0
         self.setback: Exception | None = None
         self.stubborn = False
         self.kept: list[tuple[Any, Any]] = []
-        self.flights: SingleFlight[Any] = SingleFlight(lambda key, answer: self.kept.append((key, answer)))
+        self.flights: SingleFlight[Any] = SingleFlight(lambda key, result: self.kept.append((key, result)))
 
     async def __call__(self, flight: Flight[Any] | None = None) -> Any:
-        answer = self.answers[self.begun]
+        result = self.results[self.begun]
         self.begun += 1
         if flight is not None:
             self.joined, flight.setback = flight.joined, self.setback
@@ -52,9 +52,9 @@ class Work:
             if not self.stubborn:
                 raise
             await asyncio.sleep(1)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def join(self, key: Any = "key", timeout: float | None = None) -> asyncio.Task[Any]:
         return asyncio.create_task(self.flights.run(key, self, timeout))
@@ -83,7 +83,7 @@ def test_a_cancelled_waiter_leaves_the_others_the_result() -> None:
     """The first waiter may be cancelled as any other."""
 
     async def main() -> None:
-        work = Work("answer")
+        work = Work("result")
         waiters = [work.join() for _ in range(3)]
         await asyncio.sleep(1)
         waiters[0].cancel()
@@ -91,7 +91,7 @@ def test_a_cancelled_waiter_leaves_the_others_the_result() -> None:
         waiters[2].cancel()
         done = await asyncio.gather(*waiters, return_exceptions=True)
         assert [type(each) for each in done] == [asyncio.CancelledError, str, asyncio.CancelledError]
-        assert (work.begun, work.given_up, work.kept) == (1, 0, [("key", "answer")])
+        assert (work.begun, work.given_up, work.kept) == (1, 0, [("key", "result")])
 
     virtual_clock.run(main)
 
@@ -100,15 +100,15 @@ def test_the_last_waiter_cancels_the_work() -> None:
     """The work is cancelled at once, and the next caller starts anew."""
 
     async def main() -> None:
-        work = Work("never", "answer")
+        work = Work("never", "result")
         waiters = [work.join() for _ in range(2)]
         await asyncio.sleep(1)
         for waiter in waiters:
             waiter.cancel()
         await asyncio.wait(waiters)
         assert (len(work.flights), work.begun) == (0, 1)
-        assert await work.join() == "answer"
-        assert (work.begun, work.given_up, work.kept) == (2, 1, [("key", "answer")])
+        assert await work.join() == "result"
+        assert (work.begun, work.given_up, work.kept) == (2, 1, [("key", "result")])
 
     virtual_clock.run(main)
 
@@ -124,7 +124,7 @@ def test_the_late_result_of_cancelled_work_is_not_kept() -> None:
         first.cancel()
         await asyncio.wait([first])
         second = work.join()
-        await asyncio.sleep(5)  # the old answer has come by now
+        await asyncio.sleep(5)  # the old result has come by now
         assert (work.kept, "key" in work.flights) == ([], True)
         third = work.join()
         assert await asyncio.gather(second, third) == ["new", "new"]
@@ -147,7 +147,7 @@ def test_work_that_ends_when_nobody_waits_any_more_is_no_complaint(stubborn: boo
         waiter.cancel()
         await asyncio.wait([waiter])
         await asyncio.sleep(5)
-        work.answers.clear()  # the error, with all frames of its traceback
+        work.results.clear()  # the error, with all frames of its traceback
         del waiter  # its cancellation, with the work
         gc.collect()
         return complaints
@@ -161,18 +161,18 @@ def test_each_waiter_has_a_separate_timeout(timeout: float, seconds: float) -> N
 
     async def main() -> None:
         loop = asyncio.get_running_loop()
-        work = Work("answer", "never")
+        work = Work("result", "never")
         patient = work.join()
         began = loop.time()
         with pytest.raises(DeadlineExceededError, match="longer than its deadline"):
             await work.join(timeout=timeout)
         assert loop.time() - began == seconds
-        assert await patient == "answer"
+        assert await patient == "result"
         with pytest.raises(DeadlineExceededError):
             await work.join(timeout=9)
         assert (len(work.flights), work.begun) == (0, 2)
         await asyncio.sleep(0)
-        assert (work.given_up, work.kept) == (1, [("key", "answer")])
+        assert (work.given_up, work.kept) == (1, [("key", "result")])
 
     virtual_clock.run(main)
 
@@ -211,7 +211,7 @@ def test_a_result_within_the_timeout_is_returned() -> None:
     """A timeout longer than the work changes nothing."""
 
     async def main() -> None:
-        assert await Work("answer").join(timeout=11) == "answer"
+        assert await Work("result").join(timeout=11) == "result"
 
     virtual_clock.run(main)
 
@@ -270,8 +270,8 @@ def test_a_late_rejection_does_not_forget_a_newer_token() -> None:
     """Only a rejected token is asked for again; a text needs no asking."""
 
     async def main() -> None:
-        answers = ["first", "second", "third"]
-        tokens = Tokens(lambda _: answers.pop(0))
+        results = ["first", "second", "third"]
+        tokens = Tokens(lambda _: results.pop(0))
         assert await tokens.get(ACME) == "first"
         tokens.forget(ACME, "first")
         assert await tokens.get(ACME) == "second"
@@ -286,11 +286,11 @@ def test_a_late_rejection_does_not_forget_a_newer_token() -> None:
 
 def refreshing(second: Any) -> Any:
     """Make a callable with one token, and with ``second`` 10 s later."""
-    answers = ["first-token"]
+    results = ["first-token"]
 
     async def ask(_: object) -> Any:
-        if answers:
-            return answers.pop()
+        if results:
+            return results.pop()
         await asyncio.sleep(10)
         if isinstance(second, Exception):
             raise second
@@ -301,7 +301,9 @@ def refreshing(second: Any) -> Any:
 
 async def update_and_find(second: Any) -> tuple[Any, Any]:
     """Reject an update, lost once, and a find; both wait for one token."""
-    it = rig(Answer(502), Answer(401, takes=2), Answer(401), token=refreshing(second), retry=RetryPolicy(initial=0))
+    it = rig(
+        Scripted(502), Scripted(401, takes=2), Scripted(401), token=refreshing(second), retry=RetryPolicy(initial=0)
+    )
     updating = asyncio.create_task(it.go(write()))
     await asyncio.sleep(1)
     found = await it.go(FIND)

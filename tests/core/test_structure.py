@@ -66,13 +66,12 @@ def test_the_reader_of_imports_sees_them() -> None:
         ("cattrs", {"records/codec"}),
         ("msgspec", {"records/codec"}),
         ("opentelemetry", {"opentelemetry"}),
-        ("nats", {"fleet/jetstream"}),
+        ("nats", {"fleet/connection"}),
     ],
 )
 def test_an_outside_library_is_imported_in_one_module(library: str, door: set[str]) -> None:
     """Each dependency is imported in one module only."""
-    rooms = ("sandbox/",) if library == "nats" else ("fleet/", "sandbox/")
-    assert {each for each in importers(library) if not each.startswith(rooms)} == door
+    assert {each for each in importers(library) if not each.startswith("sandbox/")} == door
 
 
 @pytest.mark.parametrize("library", ["aiohttp", "yarl", "multidict"])

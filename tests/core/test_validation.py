@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transport.servers import ACME, NO_CALLS, TOKEN, RawServer
+from raw_server import ACME, NO_CALLS, TOKEN, RawServer
 
 from calls_in_progress_async import (
     Call,

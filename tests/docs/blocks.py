@@ -2,7 +2,7 @@
 
     python tests/docs/blocks.py DIRECTORY
 
-writes each block and each example to a file of its own for a type checker.
+writes each block, each example and each notebook to a file of its own for a type checker.
 """
 
 from __future__ import annotations
@@ -10,22 +10,49 @@ from __future__ import annotations
 import json
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
+NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
+_SHOWN = "# pyright: reportUnusedExpression=false\n"
+"""The last expression of a cell is shown below it."""
 
 
-def programs() -> dict[str, str]:
-    """Return the source of every block and example by a name that is a valid module name."""
-    found = {
-        f"{page.stem}_{number}".replace("-", "_"): block
+def programs(language: str = "python") -> dict[str, str]:
+    """Return the source of every block of a language by a name that is a valid module name.
+
+    Blocks of ``py`` need a server, and are run by tests of their own.
+    """
+    return {name: source for name, (source, _) in programs_with_output(language).items()}
+
+
+def programs_with_output(language: str = "python") -> dict[str, tuple[str, str]]:
+    """Return the source of every block, and the output shown right below the block; ``""`` if there is none."""
+    block = re.compile(rf"^```{language}\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+    mark = "" if language == "python" else f"{language}_"
+    return {
+        f"{page.stem}_{mark}{number}".replace("-", "_"): (source, output)
         for page in PAGES
-        for number, block in enumerate(_BLOCK.findall(page.read_text(encoding="utf-8")))
+        for number, (source, output) in enumerate(block.findall(page.read_text(encoding="utf-8")))
     }
-    return found | {f"example_{path.stem}": path.read_text(encoding="utf-8") for path in EXAMPLES}
+
+
+def examples() -> dict[str, str]:
+    """Return the source of every example, and of the cells of every notebook as the body of a coroutine function."""
+    found = {f"example_{path.stem}": path.read_text(encoding="utf-8") for path in EXAMPLES}
+    for path in NOTEBOOKS:
+        body = textwrap.indent("\n".join(cells(path)), "    ")
+        found[f"notebook_{path.stem}"] = f"{_SHOWN}async def notebook() -> None:\n{body}\n"
+    return found
+
+
+def cells(notebook: Path) -> list[str]:
+    """Return the source of each code cell of a notebook."""
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    return ["".join(cell["source"]) for cell in content["cells"] if cell["cell_type"] == "code"]
 
 
 def write(directory: Path) -> None:
@@ -33,7 +60,7 @@ def write(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for stale in directory.glob("*.py"):
         stale.unlink()
-    for name, source in programs().items():
+    for name, source in (programs() | programs("py") | examples()).items():
         (directory / f"{name}.py").write_text(source, encoding="utf-8")
     # Other libraries' partial types, such as aioresponses', are no fault of a program here.
     settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "reportUnknownMemberType": False}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import doctest
+import importlib
 import importlib.util
 import inspect
 import os
@@ -13,7 +15,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from docs.blocks import PAGES, ROOT, programs, write
+from docs.blocks import PAGES, ROOT, examples, programs, programs_with_output, write
 
 import calls_in_progress_async
 from calls_in_progress_async import CallsInProgressClient, RetryPolicy, errors
@@ -22,7 +24,7 @@ from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.sandbox import SandboxServer
 
 PACKAGE = ROOT / "calls_in_progress_async"
-PROGRAMS = [pytest.param(source, id=name) for name, source in programs().items()]
+PROGRAMS = [pytest.param(*program, id=name) for name, program in programs_with_output().items()]
 
 
 PYTEST = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "pytest_calls_in_progress", "-W", "error")
@@ -56,9 +58,12 @@ def missing_libraries(source: str) -> set[str]:
     return {name for name in {each.partition(".")[0] for each in names} if importlib.util.find_spec(name) is None}
 
 
-@pytest.mark.parametrize("source", PROGRAMS)
-async def test_every_program_runs(source: str, tmp_path: Path) -> None:
-    """Each code block and example is a whole program, prints something and exits 0 against the sandbox."""
+@pytest.mark.parametrize(("source", "shown"), PROGRAMS)
+async def test_every_program_runs(source: str, shown: str, tmp_path: Path) -> None:
+    """Each code block is a whole program, exits 0 against the sandbox, and prints the output shown below it.
+
+    Three dots stand for any text, as in doctest.
+    """
     if missing := missing_libraries(source):
         pytest.skip(f"not installed: {', '.join(sorted(missing))}")
     async with SandboxServer(organizations=10, seed=7, mean_call_seconds=20, speed=20) as sandbox:
@@ -70,13 +75,14 @@ async def test_every_program_runs(source: str, tmp_path: Path) -> None:
         )
     assert status == 0, output
     assert output
+    assert not shown or doctest.OutputChecker().check_output(shown, output, doctest.ELLIPSIS), output
 
 
 def test_programs_are_written_for_type_checkers(tmp_path: Path) -> None:
-    """Each program becomes a file of its own, and files of removed programs go."""
+    """Each program and example becomes a file of its own, and files of removed programs go."""
     (tmp_path / "removed_0.py").touch()
     write(tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs())
+    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs() | programs("py") | examples())
     assert "README_0" in programs()
 
 
@@ -127,6 +133,21 @@ def test_commands_and_variables_in_the_readme_exist() -> None:
     assert {re.split(r"[<>=]", each)[0] for each in project["optional-dependencies"]["cli"]} == {"click", "rich"}
 
 
+def test_the_readme_claims_the_measured_speed() -> None:
+    """README.md's "three quarters" is a figure of the performance page, for the find that it names."""
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert "A find of one call, 64 at once, with all of this and typed records, needs three quarters" in readme
+    page = (ROOT / "docs" / "performance.md").read_text()
+    ratios = re.findall(r"^\| ours / plain, \w+, 1 call, 64 at once \| ([\d.]+)", page, re.MULTILINE)
+    assert [f"{float(ratio):.1f}" for ratio in ratios] == ["0.8", "0.8"], "change README.md as well"
+
+
+def test_the_readme_shows_a_picture_within_the_first_screen() -> None:
+    """A picture stands above the first program."""
+    readme = (ROOT / "README.md").read_text()
+    assert "![" in readme.partition("```")[0]
+
+
 def test_relative_links_lead_to_files() -> None:
     """A relative link names a file in the repository."""
     for page in PAGES:
@@ -134,11 +155,13 @@ def test_relative_links_lead_to_files() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_every_public_name_is_in_the_reference() -> None:
+@pytest.mark.parametrize("module", ["", ".fleet", ".opentelemetry", ".records", ".sandbox", ".testing", ".wallboard"])
+def test_every_public_name_is_in_the_reference(module: str) -> None:
     """The reference documents each exported name; errors come with their module."""
     pages = "\n".join(page.read_text() for page in (ROOT / "docs" / "reference").glob("*.md"))
-    documented = set(re.findall(r"auto(?:class|data):: (\w+)$", pages, re.MULTILINE)) | set(vars(errors))
-    assert set(calls_in_progress_async.__all__) - {"__version__"} - documented == set()
+    found = re.findall(r"auto(?:class|data|exception|function):: (?:[\w.]+\.)?(\w+)$", pages, re.MULTILINE)
+    names = set(importlib.import_module(f"{calls_in_progress_async.__name__}{module}").__all__)
+    assert names - {"__version__"} - set(found) - set(vars(errors)) == set()
 
 
 def test_the_table_of_modules_names_existing_files() -> None:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transport.servers import ACME, DONE, NO_CALLS, ONCE, TOKEN, RawServer, reply
+from raw_server import ACME, DONE, NO_CALLS, ONCE, TOKEN, RawServer, reply
 
 from calls_in_progress_async import (
     CallsInProgressClient,
@@ -159,7 +159,7 @@ def test_any_name_and_value_survives_the_body(new: str, custom: dict[str, str]) 
 
 
 @given(external=NAMES, value=VALUES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_hostile_text_reaches_the_socket_as_it_was_built(external: str, value: str) -> None:
     """Nothing between the request and the socket encodes a second time or normalizes."""
 

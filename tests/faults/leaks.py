@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from faults.fault_server import FaultServer
+from raw_server import RawServer
 
 from calls_in_progress_async import CallsInProgressClient
 
@@ -67,7 +67,7 @@ def descriptors() -> int:
 
 
 @asynccontextmanager
-async def nothing_left(server: FaultServer, **settings: Any) -> AsyncIterator[CallsInProgressClient]:
+async def nothing_left(server: RawServer, **settings: Any) -> AsyncIterator[CallsInProgressClient]:
     """Yield a client, and check that it leaves nothing behind, neither before it is closed nor after."""
     tasks, files = asyncio.all_tasks(), descriptors()
     client = server.client(**settings)

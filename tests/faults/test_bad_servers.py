@@ -19,21 +19,21 @@ import pytest
 import trustme
 from aiohttp.compression_utils import HAS_BROTLI, HAS_ZSTD
 from attrs import evolve, field, frozen
-from faults.fault_server import (
+from faults.leaks import nothing_left
+from raw_server import (
     ACME,
     EMPTY_LIST,
     NO_CALLS,
     Act,
-    FaultServer,
-    answer,
+    RawServer,
     drip,
     pour,
+    reply,
     say,
     say_and_close,
     say_and_hang,
     say_and_reset,
 )
-from faults.leaks import nothing_left
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, RetryPolicy
@@ -44,7 +44,7 @@ MIB = 2**20
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 DEEP = 100_000
 TINY_ENTRIES = b'{"current_calls": [' + b",".join([b'{"x":NaN}'] * (4 * MIB // 10)) + b"]}"
-MakeTransport = Callable[[FaultServer], Any]
+MakeTransport = Callable[[RawServer], Any]
 """Makes the transport of a client for a server; None stands for aiohttp's."""
 
 
@@ -83,7 +83,7 @@ def unexpected(name: str, act: Act) -> Fault:
 
 def body(name: str, text: bytes | str) -> Fault:
     """Make the row of a 200 with a body no find accepts; an update succeeds, only its response cannot be read."""
-    return Fault(name, say(answer(200, text)))
+    return Fault(name, say(reply(200, text)))
 
 
 def fine(name: str, act: Act) -> Fault:
@@ -138,8 +138,8 @@ CONNECTION = [
     lost("reset without a response", say_and_reset()),
     lost("closed within the headers", say_and_close(b"HTTP/1.1 200 OK\r\nConte")),
     lost("reset within the headers", say_and_reset(b"HTTP/1.1 200 OK\r\nConte")),
-    lost("closed within the body, short of its Content-Length", say_and_close(answer(200, EMPTY_LIST[:9], length=99))),
-    lost("reset within the body", say_and_reset(answer(200, EMPTY_LIST[:9], length=99))),
+    lost("closed within the body, short of its Content-Length", say_and_close(reply(200, EMPTY_LIST[:9], length=99))),
+    lost("reset within the body", say_and_reset(reply(200, EMPTY_LIST[:9], length=99))),
     lost("chunked body cut off within a chunk", say_and_close(CHUNKED + b"50\r\n{")),
     lost("chunked body cut off between chunks", say_and_close(CHUNKED + b"1\r\n{\r\n")),
     fine("reset after the response", say_and_reset(NO_CALLS)),
@@ -147,9 +147,9 @@ CONNECTION = [
 ]
 TIME = [
     slow("no response at all", say_and_hang()),
-    slow("a response that stops within its body", say_and_hang(answer(200, b"{", length=99))),
+    slow("a response that stops within its body", say_and_hang(reply(200, b"{", length=99))),
     slow("headers dripped without end", drip(b"HTTP/1.1 200 OK\r\n", b"A: b\r\n")),
-    slow("body dripped without end", drip(answer(200, b"{", length=10**6), b" ")),
+    slow("body dripped without end", drip(reply(200, b"{", length=10**6), b" ")),
 ]
 HTTP = [
     Fault(
@@ -159,43 +159,43 @@ HTTP = [
         "GET PUT",
         settings={"attempt_timeout": 0.5},
     ),
-    fine("HTTP/1.0", say_and_close(answer(200, EMPTY_LIST, version="1.0"))),
+    fine("HTTP/1.0", say_and_close(reply(200, EMPTY_LIST, version="1.0"))),
     fine("HTTP/1.0 that ends with the connection", say_and_close(b"HTTP/1.0 200 OK\r\n\r\n" + EMPTY_LIST)),
     fine("100 Continue and then 200", say(b"HTTP/1.1 100 Continue\r\n\r\n" + NO_CALLS)),
     fine("two responses to one request", say(NO_CALLS + NO_CALLS)),
     unexpected("something other than HTTP", say_and_close(b"SSH-2.0-OpenSSH_9.6\r\n")),
     unexpected("TLS where plain HTTP is expected", say_and_close(b"\x15\x03\x01\x00\x02\x02\x28")),
     unexpected("a malformed status", say_and_close(b"HTTP/1.1 abc OK\r\n\r\n")),
-    unexpected("a header of 100 kB", say(answer(200, EMPTY_LIST, "A: " + "x" * 100_000))),
-    unexpected("5,000 headers", say(answer(200, EMPTY_LIST, *(f"A{n}: x" for n in range(5000))))),
-    unexpected("a header name with a space", say(answer(200, EMPTY_LIST, "A b: c"))),
-    unexpected("a header without a colon", say(answer(200, EMPTY_LIST, "Abc"))),
-    unexpected("a NUL in a header", say(answer(200, EMPTY_LIST, "A: b\0c"))),
-    unexpected("two Content-Lengths", say(answer(200, EMPTY_LIST, "Content-Length: 3"))),
-    unexpected("a negative Content-Length", say(answer(200, EMPTY_LIST, length=-3))),
-    unexpected("a Content-Length of 31 digits", say(answer(200, EMPTY_LIST, length=10**30))),
-    unexpected("Content-Length and chunked", say(answer(200, EMPTY_LIST, "Transfer-Encoding: chunked"))),
+    unexpected("a header of 100 kB", say(reply(200, EMPTY_LIST, "A: " + "x" * 100_000))),
+    unexpected("5,000 headers", say(reply(200, EMPTY_LIST, *(f"A{n}: x" for n in range(5000))))),
+    unexpected("a header name with a space", say(reply(200, EMPTY_LIST, "A b: c"))),
+    unexpected("a header without a colon", say(reply(200, EMPTY_LIST, "Abc"))),
+    unexpected("a NUL in a header", say(reply(200, EMPTY_LIST, "A: b\0c"))),
+    unexpected("two Content-Lengths", say(reply(200, EMPTY_LIST, "Content-Length: 3"))),
+    unexpected("a negative Content-Length", say(reply(200, EMPTY_LIST, length=-3))),
+    unexpected("a Content-Length of 31 digits", say(reply(200, EMPTY_LIST, length=10**30))),
+    unexpected("Content-Length and chunked", say(reply(200, EMPTY_LIST, "Transfer-Encoding: chunked"))),
     unexpected("a malformed chunk size", say(CHUNKED + b"zz\r\n{}\r\n0\r\n\r\n")),
     unexpected("101 Switching Protocols", say(b"HTTP/1.1 101 Go\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n")),
 ]
 BODIES = [
     body("not JSON", "Hello"),
     body("HTML with 200", "<!DOCTYPE html><title>Maintenance</title>"),
-    Fault("an empty body", say(answer(200)), update=None),
+    Fault("an empty body", say(reply(200)), update=None),
     body("JSON cut off, with a right Content-Length", EMPTY_LIST[:-2]),
-    fine("a byte order mark", say(answer(200, b"\xef\xbb\xbf" + EMPTY_LIST))),
+    fine("a byte order mark", say(reply(200, b"\xef\xbb\xbf" + EMPTY_LIST))),
     body("invalid UTF-8", b"\xff\xfe\x00{"),
-    fine("invalid UTF-8 in a field", say(answer(200, b'{"current_calls": [{"city": "\xff"}]}'))),
-    fine("NaN and Infinity in a field", say(answer(200, b'{"current_calls": [{"city": NaN, "state": -Infinity}]}'))),
-    fine("an integer of 10,000 digits", say(answer(200, b'{"current_calls": [{"x": %s}]}' % (b"9" * 10_000)))),
-    fine("duplicate keys", say(answer(200, b'{"current_calls": [{"city": "a", "city": "b"}]}'))),
+    fine("invalid UTF-8 in a field", say(reply(200, b'{"current_calls": [{"city": "\xff"}]}'))),
+    fine("NaN and Infinity in a field", say(reply(200, b'{"current_calls": [{"city": NaN, "state": -Infinity}]}'))),
+    fine("an integer of 10,000 digits", say(reply(200, b'{"current_calls": [{"x": %s}]}' % (b"9" * 10_000)))),
+    fine("duplicate keys", say(reply(200, b'{"current_calls": [{"city": "a", "city": "b"}]}'))),
     body("100,000 levels of nesting", b"[" * DEEP + b"]" * DEEP),
     body("100,000 levels of nesting in a field", b'{"current_calls": [{"x": %s}]}' % (b"[" * DEEP + b"]" * DEEP)),
 ]
 SIZES = [
     Fault(
         "a body of 500 MB",
-        pour(answer(200, length=500 * MIB), b" " * 2**16, 8000),
+        pour(reply(200, length=500 * MIB), b" " * 2**16, 8000),
         "ResponseTooLargeError",
         settings={"max_response_size": MIB, "attempt_timeout": 20},
     ),
@@ -211,19 +211,19 @@ SIZES = [
     bomb("zstd", zstd_bomb, decoder=HAS_ZSTD),
     unexpected(
         "4 MiB of tiny entries with NaN, 8 kB of gzip",
-        say(answer(200, gzip.compress(TINY_ENTRIES), "Content-Encoding: gzip")),
+        say(reply(200, gzip.compress(TINY_ENTRIES), "Content-Encoding: gzip")),
     ),
-    unexpected("malformed gzip", say(answer(200, EMPTY_LIST, "Content-Encoding: gzip"))),
-    unexpected("malformed deflate", say(answer(200, EMPTY_LIST, "Content-Encoding: deflate"))),
+    unexpected("malformed gzip", say(reply(200, EMPTY_LIST, "Content-Encoding: gzip"))),
+    unexpected("malformed deflate", say(reply(200, EMPTY_LIST, "Content-Encoding: deflate"))),
     unexpected(
         "gzip cut off, with a right Content-Length",
-        say(answer(200, gzip.compress(EMPTY_LIST * 99)[:40], "Content-Encoding: gzip")),
+        say(reply(200, gzip.compress(EMPTY_LIST * 99)[:40], "Content-Encoding: gzip")),
     ),
 ]
 REDIRECTS = [
     Fault(
         f"a redirect to another host ({status})",
-        say(answer(status, b"", "Location: http://127.0.0.1:9/elsewhere")),
+        say(reply(status, b"", "Location: http://127.0.0.1:9/elsewhere")),
         "RedirectRefusedError",
     )
     for status in (301, 302, 303, 307, 308)
@@ -243,7 +243,7 @@ async def check_fault(row: Fault, method: str, make_transport: MakeTransport = l
     """Check a fault's error class, requests on the wire and may_have_been_applied, and leave nothing behind."""
     expected = row.expected(method)
     attempts = 3 if method in row.again else 1
-    async with FaultServer([row.act or say()], at_connect=row.at_connect) as server:
+    async with RawServer([row.act or say()], at_connect=row.at_connect) as server:
         async with nothing_left(server, transport=make_transport(server), **row.settings) as client:
             if expected is None:
                 await request(client, method)
@@ -269,8 +269,8 @@ async def test_a_fault_comes_to_one_error(row: Fault, method: str, way: str) -> 
 
 async def test_a_connection_is_reused_after_an_error_response() -> None:
     """Neither a 4xx nor a body without JSON ends the connection."""
-    script = [say(answer(400)), say(answer(200, "<html>")), say(NO_CALLS)]
-    async with FaultServer(script) as server, nothing_left(server) as client:
+    script = [say(reply(400)), say(reply(200, "<html>")), say(NO_CALLS)]
+    async with RawServer(script) as server, nothing_left(server) as client:
         for kind in (sdk.RequestRejectedError, sdk.UnexpectedResponseError):
             with pytest.raises(kind):
                 await client.find(ACME)
@@ -285,7 +285,7 @@ async def test_a_body_over_the_limit_takes_flat_memory(row: Fault) -> None:
     """Reading 500 times the cap takes less than three times the cap in memory, server included."""
     cap = MIB
     settings = {**row.settings, "max_response_size": cap}
-    async with FaultServer([row.act or say()]) as server, server.client(**settings) as client:
+    async with RawServer([row.act or say()]) as server, server.client(**settings) as client:
         tracemalloc.start()
         try:
             with pytest.raises(sdk.UnexpectedResponseError):
@@ -347,14 +347,14 @@ def row_of(status: int) -> Row:
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 async def test_every_status_comes_to_its_row(method: str) -> None:
     """Each status from 200 to 599 with an empty body comes to its row; a 429 has Retry-After: 0."""
-    async with FaultServer() as server:
+    async with RawServer() as server:
         settings = {"retry": RetryPolicy(initial=0, max_attempts=2, budget=10**6, organization_budget=10**6)}
         async with nothing_left(server, **settings) as client:
             for status in range(200, 600):
                 server.seen.clear()
                 extra = ["Retry-After: 0"] if status == 429 else []
                 bare = f"HTTP/1.1 {status} Whatever\r\n\r\n".encode()
-                server.script = [say(bare if status in (204, 304) else answer(status, b"", *extra))]
+                server.script = [say(bare if status in (204, 304) else reply(status, b"", *extra))]
                 row = row_of(status)
                 kind = row.error(method)
                 if kind is None:
@@ -371,7 +371,7 @@ async def test_every_status_comes_to_its_row(method: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 async def test_a_1xx_is_never_the_response(method: str) -> None:
     """Each is skipped, except 101: no HTTP follows it."""
-    async with FaultServer() as server, nothing_left(server) as client:
+    async with RawServer() as server, nothing_left(server) as client:
         for status in range(100, 200):
             early = f"HTTP/1.1 {status} Whatever\r\n\r\n".encode()
             server.script = [say(early + NO_CALLS)]
@@ -386,8 +386,8 @@ async def test_a_1xx_is_never_the_response(method: str) -> None:
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 async def test_a_503_with_retry_after_is_retried_for_every_method(method: str) -> None:
     """Even a POST is retried."""
-    script = [say(answer(503, b"", "Retry-After: 0")), say(NO_CALLS)]
-    async with FaultServer(script) as server, nothing_left(server) as client:
+    script = [say(reply(503, b"", "Retry-After: 0")), say(NO_CALLS)]
+    async with RawServer(script) as server, nothing_left(server) as client:
         await request(client, method)
         assert len(server.seen) == 2
 
@@ -418,7 +418,7 @@ async def test_a_wrong_certificate_is_a_tls_error(wrong: str, method: str, autho
     """It is not retried; nothing was sent or applied."""
     until = datetime(2001, 1, 1, tzinfo=UTC) if wrong == "date" else None
     context = serving(authority, "other.example" if wrong == "name" else "127.0.0.1", until)
-    async with FaultServer(ssl=context) as server:
+    async with RawServer(ssl=context) as server:
         trusted = trustme.CA() if wrong == "authority" else authority
         async with nothing_left(server, ssl=trusting(trusted)) as client:
             with pytest.raises(sdk.TlsError) as raised:
@@ -429,7 +429,7 @@ async def test_a_wrong_certificate_is_a_tls_error(wrong: str, method: str, autho
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 async def test_plain_http_where_tls_is_expected_is_a_tls_error(method: str) -> None:
     """With https:// to a port of plain HTTP, nothing of the request is sent."""
-    async with FaultServer(at_connect=say_and_close(answer(400))) as server:
+    async with RawServer(at_connect=say_and_close(reply(400))) as server:
         async with nothing_left(server, base_url=server.url.replace("http", "https")) as client:
             with pytest.raises(sdk.TlsError) as raised:
                 await request(client, method)
@@ -440,7 +440,7 @@ async def test_a_tls_connection_is_kept_and_closed(authority: trustme.CA) -> Non
     """A reset within TLS is a lost connection like any other."""
     script = [say(NO_CALLS), say(NO_CALLS), say_and_reset()]
     settings = {"ssl": trusting(authority), "retry": RetryPolicy(max_attempts=1)}
-    async with FaultServer(script, ssl=serving(authority)) as server, nothing_left(server, **settings) as client:
+    async with RawServer(script, ssl=serving(authority)) as server, nothing_left(server, **settings) as client:
         assert [list(await client.find(ACME)) for _ in range(2)] == [[], []]
         assert server.connections == 1
         with pytest.raises(sdk.ConnectionLostError):
@@ -450,7 +450,7 @@ async def test_a_tls_connection_is_kept_and_closed(authority: trustme.CA) -> Non
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 async def test_a_closed_port_applies_nothing(method: str, unused_tcp_port: int) -> None:
     """Every method is retried after a ConnectionFailedError."""
-    async with FaultServer() as server:
+    async with RawServer() as server:
         async with nothing_left(server, base_url=f"http://127.0.0.1:{unused_tcp_port}") as client:
             with pytest.raises(sdk.ConnectionFailedError) as raised:
                 await request(client, method)
@@ -460,7 +460,7 @@ async def test_a_closed_port_applies_nothing(method: str, unused_tcp_port: int) 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_hanging_handshake_ends_after_connect_timeout(method: str, authority: trustme.CA) -> None:
     """A hanging TLS handshake ends after connect_timeout."""
-    async with FaultServer(at_connect=say_and_hang()) as server:
+    async with RawServer(at_connect=say_and_hang()) as server:
         url = server.url.replace("http", "https")
         async with nothing_left(server, base_url=url, connect_timeout=0.03) as client:
             with pytest.raises(sdk.ConnectionFailedError, match="connect_timeout") as raised:

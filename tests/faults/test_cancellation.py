@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import uvloop
 from attrs import frozen
-from faults.fault_server import ACME, NO_CALLS, TOKEN, Exchange, FaultServer, answer, say, say_and_hang
 from faults.leaks import connector_of, granted, left_behind, settle
+from raw_server import ACME, NO_CALLS, TOKEN, Exchange, RawServer, reply, say, say_and_hang
 
 from calls_in_progress_async import CallsInProgressClient, Organization, RateLimit, RetryPolicy, clock
 
@@ -53,7 +53,7 @@ async def steps(count: int) -> None:
         await asyncio.sleep(0)
 
 
-def others(server: FaultServer) -> set[asyncio.Task[Any]]:
+def others(server: RawServer) -> set[asyncio.Task[Any]]:
     """Return the tasks of others than the server."""
     return {task for task in asyncio.all_tasks() if task not in server._tasks and not task.done()}
 
@@ -72,7 +72,7 @@ def test_a_cancellation_after_any_step_leaves_nothing_behind(act: Any, kept: boo
 
     async def main() -> None:
         limit = RateLimit(rate=1e6, burst=1e6)
-        async with FaultServer([slowly]) as server:
+        async with RawServer([slowly]) as server:
             for count in range(ENOUGH):
                 client = server.client(rate_limit=limit)
                 if kept:
@@ -127,16 +127,16 @@ async def never(_: Organization) -> str:
 
 def stale_token() -> Any:
     """Make a callable with one token, and a search without end for another."""
-    answers = [TOKEN]
+    results = [TOKEN]
 
     async def ask(organization: Organization) -> str:
-        return answers.pop() if answers else await never(organization)
+        return results.pop() if results else await never(organization)
 
     return ask
 
 
 async def prepare(
-    stage: Stage, server: FaultServer, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[CallsInProgressClient, list[asyncio.Task[Any]]]:
     """Make the client of a stage and send its earlier requests; return the client and the running ones of these."""
     settings = {**stage.settings, "attempt_timeout": None}
@@ -158,20 +158,20 @@ PLACES = {
     "limiter of the organization": Stage(
         {"rate_limit": RateLimit(rate=1e6, burst=1e6, per_organization_rate=1e-6)}, [say(NO_CALLS)], before=find
     ),
-    "limiter after a 429": Stage({}, [say(answer(429, b"", "Retry-After: 20"))], sends=True),
+    "limiter after a 429": Stage({}, [say(reply(429, b"", "Retry-After: 20"))], sends=True),
     "gate": Stage({"max_connections": 1}, [say_and_hang()], beside=find),
     "gate after the limiter": Stage(
         {"max_connections": 1, "rate_limit": RateLimit(rate=2000, burst=1)}, [say_and_hang()], beside=find
     ),
-    "backoff": Stage({"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, [say(answer(500))], sends=True),
+    "backoff": Stage({"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, [say(reply(500))], sends=True),
     "backoff of an update": Stage(
-        {"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, [say(answer(500))], update, sends=True
+        {"retry": RetryPolicy(initial=1e6, maximum=1e6), "timeout": None}, [say(reply(500))], update, sends=True
     ),
     "token callable": Stage({"token": never}, [say(NO_CALLS)]),
-    "token callable after a 401": Stage({"token": stale_token}, [say(answer(401))], sends=True),
+    "token callable after a 401": Stage({"token": stale_token}, [say(reply(401))], sends=True),
     "turn": Stage({}, [say_and_hang()], update, beside=update),
     "network": Stage({}, [say_and_hang()], update, sends=True),
-    "body": Stage({}, [say_and_hang(answer(200, b"{", length=99))], sends=True),
+    "body": Stage({}, [say_and_hang(reply(200, b"{", length=99))], sends=True),
 }
 
 
@@ -183,7 +183,7 @@ def test_a_cancellation_in_any_wait_leaves_nothing(place: str, loop: Any, monkey
 
     async def main() -> None:
         for count in [*range(8), 20, 60]:
-            async with FaultServer(list(at.script)) as server:
+            async with RawServer(list(at.script)) as server:
                 client, beside = await prepare(at, server, monkeypatch)
                 tasks, held, taken = others(server), left_behind(client), granted(client)
                 task = asyncio.create_task(at.act(client))
@@ -215,7 +215,7 @@ def test_a_cancellation_wins_over_a_timeout_and_closing(act: Any, other: str, lo
     """In the same step as a timeout or as close(), the task still raises CancelledError."""
 
     async def main() -> None:
-        async with FaultServer([say_and_hang()]) as server:
+        async with RawServer([say_and_hang()]) as server:
             for count in range(20):
                 client = server.client()
                 task = asyncio.create_task(act(client))
@@ -244,7 +244,7 @@ def test_a_users_own_timeout_is_a_timeout(loop: Any) -> None:
     """asyncio.timeout and asyncio.wait_for around a call work as they do anywhere."""
 
     async def main() -> None:
-        async with FaultServer([say_and_hang()]) as server, server.client() as client:
+        async with RawServer([say_and_hang()]) as server, server.client() as client:
             with pytest.raises(TimeoutError) as raised:
                 async with asyncio.timeout(0.01):
                     await client.find(ACME)
@@ -261,7 +261,7 @@ def test_a_cancelled_waiter_for_the_gate_passes_its_slot_on() -> None:
     """A slot freed in the step of its next holder's cancellation goes to the one after."""
 
     async def main() -> None:
-        async with FaultServer([say_and_hang(), say(NO_CALLS)]) as server:
+        async with RawServer([say_and_hang(), say(NO_CALLS)]) as server:
             client = server.client(max_connections=1)
             first = asyncio.create_task(client.find(ACME))
             await server.until(lambda: server.seen)

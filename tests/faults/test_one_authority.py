@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say, say_and_close, say_and_reset
 from faults.leaks import idle_connections, nothing_left
 from faults.test_bad_servers import serving, trusting
+from raw_server import ACME, NO_CALLS, RawServer, reply, say, say_and_close, say_and_reset
 
 from calls_in_progress_async import CallsInProgressClient, ConnectionLostError, RetryPolicy
 
@@ -23,7 +23,7 @@ LOST = [
     pytest.param(say_and_close(), id="closed"),
     pytest.param(say_and_reset(), id="reset"),
     pytest.param(say_and_close(b"HTTP/1.1 200 OK\r\nConte"), id="closed in the head"),
-    pytest.param(say_and_reset(answer(200, b"{", length=99)), id="reset in the body"),
+    pytest.param(say_and_reset(reply(200, b"{", length=99)), id="reset in the body"),
 ]
 
 
@@ -38,7 +38,7 @@ def request(client: CallsInProgressClient, method: Any) -> Awaitable[Any]:
 @pytest.mark.parametrize("method", METHODS)
 async def test_one_attempt_is_one_request(method: str, lost: Any, stale: bool) -> None:
     """It holds on a new connection and on a kept one, lost as it is used again."""
-    async with FaultServer([*([GOOD] if stale else []), lost]) as server:
+    async with RawServer([*([GOOD] if stale else []), lost]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
             if stale:
                 await client.find(ACME)
@@ -57,7 +57,7 @@ async def test_one_attempt_is_one_request(method: str, lost: Any, stale: bool) -
 async def test_n_attempts_are_at_most_n_requests(method: str, attempts: int, stale: bool) -> None:
     """GET and PUT use all attempts; a POST in doubt is repeated only with retry_post=True."""
     for retry_post in (False, True):
-        async with FaultServer([*([GOOD] if stale else []), say_and_close()]) as server:
+        async with RawServer([*([GOOD] if stale else []), say_and_close()]) as server:
             policy = RetryPolicy(max_attempts=attempts, initial=0, retry_post=retry_post)
             async with nothing_left(server, retry=policy) as client:
                 if stale:
@@ -70,7 +70,7 @@ async def test_n_attempts_are_at_most_n_requests(method: str, attempts: int, sta
 
 async def test_a_connection_lost_while_idle_is_not_reused() -> None:
     """The request goes out once, on a new connection."""
-    async with FaultServer([say_and_close(NO_CALLS), GOOD]) as server:
+    async with RawServer([say_and_close(NO_CALLS), GOOD]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
             await client.find(ACME)
             (idle,) = idle_connections(client)
@@ -83,7 +83,7 @@ async def test_a_connection_lost_while_idle_is_not_reused() -> None:
 @pytest.mark.parametrize("method", METHODS)
 async def test_an_injected_session_does_not_repeat_either(method: str) -> None:
     """A session of the user's own puts one request on the wire, too."""
-    async with FaultServer([GOOD, say_and_close()]) as server, aiohttp.ClientSession() as session:
+    async with RawServer([GOOD, say_and_close()]) as server, aiohttp.ClientSession() as session:
         async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
             await client.find(ACME)
             with pytest.raises(ConnectionLostError):
@@ -93,7 +93,7 @@ async def test_an_injected_session_does_not_repeat_either(method: str) -> None:
 
 async def test_aiohttp_by_itself_would_repeat() -> None:
     """With aiohttp alone, the same server sees a PUT twice."""
-    async with FaultServer([GOOD, say_and_close()]) as server, aiohttp.ClientSession() as session:
+    async with RawServer([GOOD, say_and_close()]) as server, aiohttp.ClientSession() as session:
         async with session.get(server.url) as response:
             await response.read()
         with pytest.raises(aiohttp.ServerDisconnectedError):
@@ -103,8 +103,8 @@ async def test_aiohttp_by_itself_would_repeat() -> None:
 
 async def test_a_stray_response_is_not_read() -> None:
     """Bytes from an idle connection are not read as the response to the next request."""
-    other = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
-    async with FaultServer([GOOD]) as server:
+    other = reply(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
+    async with RawServer([GOOD]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
             await client.find(ACME)
             (idle,) = idle_connections(client)
@@ -115,8 +115,8 @@ async def test_a_stray_response_is_not_read() -> None:
 
 async def test_a_second_response_is_not_read() -> None:
     """After two responses to one request the connection ends, and the second is never read."""
-    other = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
-    async with FaultServer([say(NO_CALLS + other), GOOD]) as server:
+    other = reply(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
+    async with RawServer([say(NO_CALLS + other), GOOD]) as server:
         async with nothing_left(server) as client:
             assert [list(await client.find(ACME)) for _ in range(2)] == [[], []]
         assert [each.connection for each in server.seen] == [1, 2]
@@ -134,7 +134,7 @@ async def test_a_connection_lost_as_it_is_made_has_sent_nothing(method: str, mon
             await asyncio.sleep(0)
         return connection
 
-    async with FaultServer() as server, nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
+    async with RawServer() as server, nothing_left(server, retry=RetryPolicy(max_attempts=1)) as client:
         monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_lose)
         with pytest.raises(ConnectionLostError) as raised:
             await request(client, method)

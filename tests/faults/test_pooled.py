@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 import trustme
 from attrs import field, frozen
-from faults.fault_server import ACME, EMPTY_LIST, NO_CALLS, Exchange, FaultServer, answer, say, say_and_reset
 from faults.leaks import connector_of, guards_of, idle_connections, settle
 from faults.test_bad_servers import serving, trusting
 from faults.test_cancellation import LOOPS, find, run, steps, update
+from raw_server import ACME, EMPTY_LIST, NO_CALLS, Exchange, RawServer, reply, say, say_and_reset
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, RetryPolicy
@@ -88,7 +88,7 @@ def test_an_update_given_up_sends_nothing_more(how: str, link: Link, loop: Any) 
                     received.extend(chunk)
             exchange.close()
 
-        async with FaultServer(at_connect=stuck, ssl=link.ssl) as server:
+        async with RawServer(at_connect=stuck, ssl=link.ssl) as server:
             async with server.client(retry=RetryPolicy(max_attempts=1), **link.settings) as client:
                 old = client.update(ACME, transaction_id="T", custom_data={"a": "o" * LARGE + "OLD"})
                 task = asyncio.create_task(old)
@@ -121,7 +121,7 @@ def test_a_connection_given_up_ends_at_once(act: Any, how: str, link: Link, loop
             exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
             await exchange.gone()
 
-        async with FaultServer([hang], ssl=link.ssl) as server:  # noqa: SIM117
+        async with RawServer([hang], ssl=link.ssl) as server:  # noqa: SIM117
             async with server.client(retry=RetryPolicy(max_attempts=1), **link.settings) as client:
                 task = asyncio.create_task(act(client))
                 await server.until(lambda: server.seen)
@@ -145,14 +145,14 @@ def test_a_body_over_the_limit_is_read_no_further(link: Link, loop: Any) -> None
         poured = asyncio.Event()
 
         async def pour_for_ever(exchange: Exchange) -> None:
-            await exchange.send(answer(200, b"", length=10**11))
+            await exchange.send(reply(200, b"", length=10**11))
             with suppress(ConnectionError):
                 while True:
                     await exchange.send(b" " * 2**16)
                     await asyncio.sleep(0)
             poured.set()
 
-        async with FaultServer([pour_for_ever], ssl=link.ssl) as server:  # noqa: SIM117
+        async with RawServer([pour_for_ever], ssl=link.ssl) as server:  # noqa: SIM117
             async with server.client(max_response_size=MIB, **link.settings) as client:
                 with pytest.raises(sdk.ResponseTooLargeError):
                     await client.find(ACME)
@@ -175,12 +175,12 @@ def test_a_connection_with_a_body_over_the_limit_ends_at_once(link: Link, loop: 
         async def say_too_much(exchange: Exchange) -> None:
             exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
             await ready.wait()
-            await exchange.send(answer(200, b" " * 1001, length=10**6))
+            await exchange.send(reply(200, b" " * 1001, length=10**6))
             await on.wait()
             exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
             await exchange.gone()
 
-        async with FaultServer([say_too_much], ssl=link.ssl) as server:  # noqa: SIM117
+        async with RawServer([say_too_much], ssl=link.ssl) as server:  # noqa: SIM117
             async with server.client(max_response_size=1000, **link.settings) as client:
                 task = asyncio.create_task(client.find(ACME))
                 await server.until(lambda: server.seen)
@@ -213,7 +213,7 @@ def test_closing_again_completes_a_cancelled_close(act: Any, link: Link, loop: A
             exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
             await exchange.gone()
 
-        async with FaultServer([hang], ssl=link.ssl) as server:
+        async with RawServer([hang], ssl=link.ssl) as server:
             for count in range(6):
                 server.seen.clear()
                 client = server.client(retry=RetryPolicy(max_attempts=1), **link.settings)
@@ -249,7 +249,7 @@ def test_a_reset_connection_is_not_logged(act: Any, loop: Any) -> None:
     async def main() -> None:
         complaints: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-        async with FaultServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+        async with RawServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
             with suppress(sdk.ConnectionLostError):
                 await client.find(ACME)
             while guards_of(client):
@@ -263,13 +263,13 @@ def test_a_reset_connection_is_not_logged(act: Any, loop: Any) -> None:
 # Bytes between two requests.
 
 
-OTHERS = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
+OTHERS = reply(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
 UNASKED = {
     "a byte": b"H",
     "an empty line": b"\r\n",
     "a part of a head": b"HTTP/1.1 200 OK\r\nX-Pad: ",
     "a head": b"HTTP/1.1 200 OK\r\nContent-Length: 57\r\n\r\n",
-    "an answer": OTHERS,
+    "a response": OTHERS,
     "100 Continue": b"HTTP/1.1 100 Continue\r\n\r\n",
     "a flood of 100 Continue": b"HTTP/1.1 100 Continue\r\n\r\n" * 20_000,
     "no HTTP": b"\x00\xff",
@@ -291,7 +291,7 @@ def test_any_byte_on_an_idle_connection_ends_it(unasked: str, link: Link, loop: 
                 await exchange.send(UNASKED[unasked])
             await exchange.gone()
 
-        async with FaultServer([say_more, say(NO_CALLS)], ssl=link.ssl) as server:  # noqa: SIM117
+        async with RawServer([say_more, say(NO_CALLS)], ssl=link.ssl) as server:  # noqa: SIM117
             async with server.client(retry=RetryPolicy(max_attempts=1), **link.settings) as client:
                 await client.find(ACME)
                 idle.set()
@@ -320,7 +320,7 @@ def test_an_idle_connection_with_input_ends_at_once(link: Link, loop: Any) -> No
             exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
             await exchange.gone()
 
-        async with FaultServer([say_more], ssl=link.ssl) as server, server.client(**link.settings) as client:
+        async with RawServer([say_more], ssl=link.ssl) as server, server.client(**link.settings) as client:
             await client.find(ACME)
             (handler,) = idle_connections(client)
             idle.set()
@@ -339,7 +339,7 @@ def test_an_idle_connection_without_input_is_reused(link: Link, loop: Any) -> No
     """One connection serves five finds, with a guard in place while it is idle."""
 
     async def main() -> None:
-        async with FaultServer(ssl=link.ssl) as server, server.client(**link.settings) as client:
+        async with RawServer(ssl=link.ssl) as server, server.client(**link.settings) as client:
             for _ in range(5):
                 assert list(await client.find(ACME)) == []
                 (handler,) = idle_connections(client)
@@ -361,7 +361,7 @@ async def test_bytes_before_the_first_request_are_not_a_response(monkeypatch: py
         return connection
 
     monkeypatch.setattr(aiohttp.TCPConnector, "connect", connect_and_listen)
-    async with FaultServer(at_connect=say(OTHERS), ssl=link.ssl) as server:
+    async with RawServer(at_connect=say(OTHERS), ssl=link.ssl) as server:
         async with server.client(retry=RetryPolicy(max_attempts=1), **link.settings) as client:
             with pytest.raises(sdk.ConnectionLostError) as raised:
                 await update(client)
@@ -380,7 +380,7 @@ LAST_RESPONSES = {
     "204": (NOTHING + b"\r\n", 1),
     "204 with Content-Length: 0": (NOTHING + b"Content-Length: 0\r\n\r\n", 1),
     "304": (b"HTTP/1.1 304 Not Modified\r\n\r\n", 1),
-    "200 with a body": (answer(200, EMPTY_LIST), 1),
+    "200 with a body": (reply(200, EMPTY_LIST), 1),
     "200, chunked": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 1),
 }
 
@@ -389,7 +389,7 @@ LAST_RESPONSES = {
 async def test_a_response_that_may_continue_is_the_last_of_its_connection(name: str, link: Link) -> None:
     """A body after a 204, or another protocol, would be read as the next response."""
     head, connection = LAST_RESPONSES[name]
-    async with FaultServer([say(head), say(NO_CALLS)], ssl=link.ssl) as server:
+    async with RawServer([say(head), say(NO_CALLS)], ssl=link.ssl) as server:
         async with server.client(retry=RetryPolicy(max_attempts=1), **link.settings) as client:
             with suppress(sdk.UnexpectedResponseError):
                 await update(client)
@@ -401,7 +401,7 @@ async def test_a_response_that_may_continue_is_the_last_of_its_connection(name: 
 async def test_at_most_16_interim_responses_are_read(interim: int, enough: bool) -> None:
     """The limit ends an endless series of them."""
     early = b"HTTP/1.1 103 Early Hints\r\n\r\n" * interim
-    async with FaultServer([say(early + NO_CALLS), say(NO_CALLS)]) as server:
+    async with RawServer([say(early + NO_CALLS), say(NO_CALLS)]) as server:
         async with server.client(retry=RetryPolicy(max_attempts=1)) as client:
             if enough:
                 assert list(await client.find(ACME)) == []
@@ -414,7 +414,7 @@ async def test_at_most_16_interim_responses_are_read(interim: int, enough: bool)
 
 async def test_a_client_whose_pool_was_closed_says_so() -> None:
     """The loop's asynchronous generators were shut down, and the pool with them, but the loop goes on."""
-    async with FaultServer() as server:
+    async with RawServer() as server:
         client = server.client()
         await client.find(ACME)
         await connector_of(client).close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import frozen
-from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say
+from raw_server import ACME, NO_CALLS, RawServer, reply, say
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization
@@ -33,7 +33,7 @@ class Own:
 @pytest.mark.parametrize("method", ["PUT", "POST", "PATCH"])
 async def test_a_write_without_a_body_has_content_length_0(method: str) -> None:
     """It has Content-Length: 0 (RFC 9110, section 8.6), so that no server waits for a body."""
-    async with FaultServer() as server, server.client() as client:
+    async with RawServer() as server, server.client() as client:
         assert await client.send(Own(method)) == 200
     assert b"\r\nContent-Length: 0\r\n" in server.seen[0].head
 
@@ -41,7 +41,7 @@ async def test_a_write_without_a_body_has_content_length_0(method: str) -> None:
 @pytest.mark.parametrize("method", ["GET", "DELETE", "OPTIONS"])
 async def test_a_read_without_a_body_has_no_content_headers(method: str) -> None:
     """It has neither Content-Length nor Content-Type."""
-    async with FaultServer() as server, server.client() as client:
+    async with RawServer() as server, server.client() as client:
         assert await client.send(Own(method)) == 200
     assert b"content-" not in server.seen[0].head.lower()
 
@@ -49,7 +49,7 @@ async def test_a_read_without_a_body_has_no_content_headers(method: str) -> None
 @pytest.mark.usefixtures("way")
 async def test_the_response_to_a_head_has_no_body() -> None:
     """The next response follows at once on the same connection (RFC 9110, section 9.3.2)."""
-    async with FaultServer([say(answer(200, b"", length=10)), say(NO_CALLS)]) as server, server.client() as client:
+    async with RawServer([say(reply(200, b"", length=10)), say(NO_CALLS)]) as server, server.client() as client:
         assert await client.send(Own("HEAD")) == 200
         assert list(await client.find(ACME)) == []
     assert [each.connection for each in server.seen] == [1, 1]
@@ -57,14 +57,14 @@ async def test_the_response_to_a_head_has_no_body() -> None:
 
 async def test_a_body_goes_out_with_any_method() -> None:
     """A DELETE with a body sends the body."""
-    async with FaultServer() as server, server.client() as client:
+    async with RawServer() as server, server.client() as client:
         await client.send(Own("DELETE", body=b"{}"))
     assert server.seen[0].body == b"{}"
 
 
 async def test_a_connection_is_kept_after_at_most_64_kib(way: str) -> None:
     """Up to 64 KiB of a request keep it; of a longer request, some may still be unsent."""
-    async with FaultServer() as server, server.client() as client:
+    async with RawServer() as server, server.client() as client:
         await client.send(Own("PUT", body=b"x" * 10_000))
         most = 2**16 - (len(server.seen[0].head) if way == "pooled" else 0)
         for size in (most, most + 1, 1):
@@ -79,7 +79,7 @@ async def test_a_connection_is_kept_after_at_most_64_kib(way: str) -> None:
 )
 async def test_a_target_must_be_percent_encoded_on_the_wire(target: str, method: str) -> None:
     """The error names the target; nothing is sent, retried or applied."""
-    async with FaultServer() as server, server.client() as client:
+    async with RawServer() as server, server.client() as client:
         with pytest.raises(sdk.InvalidRequestError, match=r"^target is not percent-encoded") as raised:
             await client.send(Own(method, target, None if method == "GET" else b"{}"))
         assert (raised.value.parameter, raised.value.may_have_been_applied) == ("target", False)
@@ -110,7 +110,7 @@ PATHS = {
 @pytest.mark.parametrize("path", PATHS)
 async def test_the_path_of_a_base_url_is_normalized(path: str) -> None:
     """It is normalized (RFC 3986, section 6.2.2) and comes before the endpoint's path."""
-    async with FaultServer() as server, server.client(base_url=f"{server.url}{path}") as client:
+    async with RawServer() as server, server.client(base_url=f"{server.url}{path}") as client:
         await client.find(ACME)
     sent = server.seen[0].head.split(b" ")[1].decode()
     assert sent.partition("/api/")[0] == PATHS[path]

@@ -9,10 +9,9 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say
 from faults.leaks import nothing_left
-from transport.pipelines import FIND, Answer, rig, write
-from transport.servers import ACME as ORGANIZATION
+from raw_server import ACME, NO_CALLS, RawServer, reply, say
+from transport.pipelines import FIND, Scripted, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
@@ -38,7 +37,7 @@ def test_in_an_outage_retries_stop_adding_load() -> None:
 
 async def test_the_error_says_that_the_budget_was_spent() -> None:
     """The text names the spent budget after the status."""
-    async with FaultServer([say(answer(500))]) as server:
+    async with RawServer([say(reply(500))]) as server:
         async with nothing_left(server, retry=RetryPolicy(initial=0, budget=0)) as client:
             with pytest.raises(sdk.ServerError, match=r"^HTTP 500 \(the retry budget is spent\)$"):
                 await client.find(ACME)
@@ -49,12 +48,12 @@ async def test_a_failing_organization_spends_only_its_budget() -> None:
     """Its budget is spent after two retries; another organization still has its retries."""
 
     async def act(exchange: Any) -> None:
-        await (say(answer(500)) if b"id=25&" in exchange.request.head or len(server.seen) % 2 else say(NO_CALLS))(
+        await (say(reply(500)) if b"id=25&" in exchange.request.head or len(server.seen) % 2 else say(NO_CALLS))(
             exchange
         )
 
     policy = RetryPolicy(initial=0, organization_budget=2)
-    async with FaultServer([act]) as server, nothing_left(server, retry=policy) as client:
+    async with RawServer([act]) as server, nothing_left(server, retry=policy) as client:
         for _ in range(5):
             with pytest.raises(sdk.ServerError):
                 await client.find(ACME)
@@ -87,7 +86,7 @@ def test_a_wait_is_never_shorter_than_retry_after(status: int, value: str, wait:
     async def main() -> None:
         for jitter in (0.0, 0.5, 1.0):
             it = rig(
-                Answer(status, {"Retry-After": value, "Date": date(0)}), 200, randomness=lambda jitter=jitter: jitter
+                Scripted(status, {"Retry-After": value, "Date": date(0)}), 200, randomness=lambda jitter=jitter: jitter
             )
             assert await it.go() == 200
             assert it.slept == [round((wait or 0.0) + 0.25 * jitter, 6)]
@@ -103,8 +102,8 @@ LONG = [str(10 * 365 * 86400), date(10 * 365 * 86400), "31", date(31)]
 @pytest.mark.parametrize(("status", "kind"), [(429, sdk.RateLimitedError), (503, sdk.ServerError)])
 async def test_a_wait_beyond_the_cap_raises_at_once(status: int, kind: Any, value: str) -> None:
     """One request raises with `.retry_after`, and the text says why."""
-    reply = answer(status, b"", f"Retry-After: {value}", f"Date: {date(0)}")
-    async with FaultServer([say(reply)]) as server, nothing_left(server) as client:
+    rejection = reply(status, b"", f"Retry-After: {value}", f"Date: {date(0)}")
+    async with RawServer([say(rejection)]) as server, nothing_left(server) as client:
         with pytest.raises(kind, match="longer than max_retry_after") as raised:
             await client.find(ACME)
         assert raised.value.retry_after in (315360000.0, 31.0)
@@ -114,7 +113,7 @@ async def test_a_wait_beyond_the_cap_raises_at_once(status: int, kind: Any, valu
 @pytest.mark.parametrize(("status", "kind"), [(429, sdk.RateLimitedError), (503, sdk.ServerError)])
 async def test_a_wait_beyond_the_deadline_raises_at_once(status: int, kind: Any) -> None:
     """Long before the deadline, with `.retry_after`."""
-    async with FaultServer([say(answer(status, b"", "Retry-After: 20"))]) as server, nothing_left(server) as client:
+    async with RawServer([say(reply(status, b"", "Retry-After: 20"))]) as server, nothing_left(server) as client:
         with pytest.raises(kind, match="after the deadline") as raised:
             await client.find(ACME, timeout=15)
         assert (raised.value.retry_after, len(server.seen)) == (20.0, 1)
@@ -137,9 +136,9 @@ async def test_many_401s_refresh_the_token_once(method: Any) -> None:
 
     async def act(exchange: Any) -> None:
         good = b"Authorization: token-2\r\n" in exchange.request.head
-        await say(NO_CALLS if good else answer(401))(exchange)
+        await say(NO_CALLS if good else reply(401))(exchange)
 
-    async with FaultServer([act]) as server, nothing_left(server, token=ask) as client:
+    async with RawServer([act]) as server, nothing_left(server, token=ask) as client:
         if method == "GET":
             calls: Any = [client.find(ACME) for _ in range(50)]
         else:
@@ -155,7 +154,7 @@ async def test_many_401s_refresh_the_token_once(method: Any) -> None:
 async def test_401_and_404_are_final() -> None:
     """With a static token no policy retries them: `statuses` may not include them."""
     for status in (401, 404):
-        async with FaultServer([say(answer(status))]) as server, nothing_left(server) as client:
+        async with RawServer([say(reply(status))]) as server, nothing_left(server) as client:
             with pytest.raises(sdk.ResponseError):
                 await client.find(ACME)
             assert len(server.seen) == 1
@@ -210,11 +209,15 @@ def test_the_times_of_the_attempts_add_up() -> None:
 
     async def main() -> None:
         for last in (200, 500):
-            script = [Answer(500, takes=2.0), Answer(503, {"Retry-After": "3"}, takes=1.0), Answer(last, takes=4.0)]
+            script = [
+                Scripted(500, takes=2.0),
+                Scripted(503, {"Retry-After": "3"}, takes=1.0),
+                Scripted(last, takes=4.0),
+            ]
             it = rig(*script, rate_limit=RateLimit(rate=0.2, burst=1), max_connections=1, attempt_timeout=None)
             loop = asyncio.get_running_loop()
             began = loop.time()
-            _, attempts = await it.deliver(FIND, ORGANIZATION, None)
+            _, attempts = await it.deliver(FIND, ACME, None)
             took = loop.time() - began
             total = sum(a.rate_limit_wait + a.pool_wait + a.network + a.backoff for a in attempts)
             assert total == pytest.approx(took, abs=1e-3)
@@ -232,7 +235,7 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
 
     async def main() -> None:
         settings: dict[str, Any] = {"attempt_timeout": None}
-        script: list[Any] = [Answer(200, takes=100.0)]
+        script: list[Any] = [Scripted(200, takes=100.0)]
         request, beside = FIND, None
         if place == "limiter":
             settings["rate_limit"] = RateLimit(rate=0.001, burst=1)
@@ -242,7 +245,7 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
             beside = FIND
         elif place == "backoff":
             # The wait ends before the deadline; the response after it takes too long.
-            script = [Answer(503, {"Retry-After": "4"}), Answer(200, takes=100.0)]
+            script = [Scripted(503, {"Retry-After": "4"}), Scripted(200, takes=100.0)]
         elif place == "turn":
             request = beside = write()
         elif place == "token":
@@ -276,7 +279,7 @@ def test_each_attempt_gets_attempt_timeout_or_the_remaining_time() -> None:
     """attempt_timeout=4 and timeout=10, no response: 4 s, 4 s, and the remaining 2 s."""
 
     async def main() -> None:
-        it = rig(Answer(200, takes=99.0), attempt_timeout=4.0, retry=RetryPolicy(initial=0))
+        it = rig(Scripted(200, takes=99.0), attempt_timeout=4.0, retry=RetryPolicy(initial=0))
         error = await it.go(timeout=10.0)
         assert type(error) is sdk.DeadlineExceededError
         assert [round(a.network, 2) for a in error.attempts] == [4.0, 4.0, 2.0]
@@ -286,16 +289,16 @@ def test_each_attempt_gets_attempt_timeout_or_the_remaining_time() -> None:
 
 
 def test_no_call_outlives_its_deadline() -> None:
-    """Five hundred calls with random answers, waits and limits: each is over by its deadline."""
+    """Five hundred calls with random responses, waits and limits: each is over by its deadline."""
 
     async def main() -> None:
         chance = random.Random(11)
-        kinds: list[Any] = [200, 500, Answer(429, {"Retry-After": "1"}), Answer(503, {"Retry-After": "2"})]
+        kinds: list[Any] = [200, 500, Scripted(429, {"Retry-After": "1"}), Scripted(503, {"Retry-After": "2"})]
         script = [
-            Answer(chance.choice([200, 200, 500, sdk.ConnectionLostError()]), takes=chance.random() * 3)
+            Scripted(chance.choice([200, 200, 500, sdk.ConnectionLostError()]), takes=chance.random() * 3)
             for _ in range(900)
         ]
-        script += [each if isinstance(each, Answer) else Answer(each) for each in kinds]
+        script += [each if isinstance(each, Scripted) else Scripted(each) for each in kinds]
         chance.shuffle(script)
         it = rig(*script, rate_limit=RateLimit(rate=40, burst=5), max_connections=30, randomness=chance.random)
         loop = asyncio.get_running_loop()

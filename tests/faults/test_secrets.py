@@ -17,8 +17,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from faults.fault_server import ACME, NO_CALLS, TOKEN, Act, FaultServer, answer, say, say_and_close, say_and_hang
 from faults.test_bad_servers import FAULTS, Fault
+from raw_server import ACME, NO_CALLS, TOKEN, Act, RawServer, reply, say, say_and_close, say_and_hang
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, Organization, RateLimit, RetryPolicy
@@ -63,28 +63,28 @@ def escaped(character: str) -> str:
 
 
 ECHOES = {
-    "error": lambda t: answer(400, json.dumps({"error": f"bad key {t}"})),
-    "error class": lambda t: answer(500, json.dumps({"errors": {"class": t, "invalid_data": f"x{t}y"}})),
-    "field error": lambda t: answer(422, json.dumps({"errors": {"id": [f"{t} is bad"], t: ["is unknown"]}})),
-    "escaped in JSON": lambda t: answer(403, f'{{"error": "{"".join(map(escaped, t))}"}}'),
-    "cut off": lambda t: answer(400, json.dumps({"error": "x" * 190 + t})),
-    "text": lambda t: answer(401, t),
-    "request id": lambda t: answer(503, b"", f"X-Request-Id: {t}"),
-    "retry after": lambda t: answer(503, b"", f"Retry-After: {t}"),
-    "location": lambda t: answer(302, b"", f"Location: http://127.0.0.1/?{t}"),
+    "error": lambda t: reply(400, json.dumps({"error": f"bad key {t}"})),
+    "error class": lambda t: reply(500, json.dumps({"errors": {"class": t, "invalid_data": f"x{t}y"}})),
+    "field error": lambda t: reply(422, json.dumps({"errors": {"id": [f"{t} is bad"], t: ["is unknown"]}})),
+    "escaped in JSON": lambda t: reply(403, f'{{"error": "{"".join(map(escaped, t))}"}}'),
+    "cut off": lambda t: reply(400, json.dumps({"error": "x" * 190 + t})),
+    "text": lambda t: reply(401, t),
+    "request id": lambda t: reply(503, b"", f"X-Request-Id: {t}"),
+    "retry after": lambda t: reply(503, b"", f"Retry-After: {t}"),
+    "location": lambda t: reply(302, b"", f"Location: http://127.0.0.1/?{t}"),
     "reason phrase": lambda t: f"HTTP/1.1 500 {t}\r\nContent-Length: 0\r\n\r\n".encode(),
-    "header name": lambda t: answer(400, b"", f"{t}: x"),
-    "broken header": lambda t: answer(200, b"", f"{t} x"),
+    "header name": lambda t: reply(400, b"", f"{t}: x"),
+    "broken header": lambda t: reply(200, b"", f"{t} x"),
     "broken status line": lambda t: f"HTTP/1.1 {t}\r\n\r\n".encode(),
     "no HTTP": lambda t: f"{t}\r\n\r\n".encode(),
-    "content encoding": lambda t: answer(200, t, f"Content-Encoding: {t}"),
-    "bad gzip": lambda t: answer(200, t, "Content-Encoding: gzip"),
+    "content encoding": lambda t: reply(200, t, f"Content-Encoding: {t}"),
+    "bad gzip": lambda t: reply(200, t, "Content-Encoding: gzip"),
     "chunk": lambda t: f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{t}\r\n".encode(),
-    "200 that is not JSON": lambda t: answer(200, t),
-    "200 without a list": lambda t: answer(200, json.dumps({t: t})),
-    "200 with a bad list": lambda t: answer(200, json.dumps({"current_calls": t})),
-    "200 with a bad call": lambda t: answer(200, json.dumps({"current_calls": [{"start_time": t}]})),
-    "too large": lambda t: answer(200, t * 500),
+    "200 that is not JSON": lambda t: reply(200, t),
+    "200 without a list": lambda t: reply(200, json.dumps({t: t})),
+    "200 with a bad list": lambda t: reply(200, json.dumps({"current_calls": t})),
+    "200 with a bad call": lambda t: reply(200, json.dumps({"current_calls": [{"start_time": t}]})),
+    "too large": lambda t: reply(200, t * 500),
 }
 
 
@@ -112,7 +112,7 @@ async def test_an_echoed_token_reaches_no_error_and_no_log(
     """Any part of the response may echo it, for a strict client and for every kind of request."""
     script = [say_and_close(ECHOES[where](TOKEN))]
     settings = {"strict": True, "max_response_size": 8000, "retry": RetryPolicy(max_attempts=2, initial=0)}
-    async with FaultServer(script) as server, server.client(**settings) as client:
+    async with RawServer(script) as server, server.client(**settings) as client:
         try:
             await act(client)
         except CallsInProgressError as error:
@@ -136,7 +136,7 @@ async def test_no_fault_brings_a_secret_into_an_error(
     row: Fault, act: Any, everything_logged: pytest.LogCaptureFixture
 ) -> None:
     """Neither the token nor the query string, a number or an id of the request is in its error or in a log."""
-    async with FaultServer([row.act or say()], at_connect=row.at_connect) as server, server.client() as client:
+    async with RawServer([row.act or say()], at_connect=row.at_connect) as server, server.client() as client:
         try:
             await act(client)
         except CallsInProgressError as error:
@@ -154,7 +154,7 @@ async def test_no_fault_brings_a_secret_into_an_error(
 async def test_no_timeout_error_holds_a_secret(act: Any, settings: Any) -> None:
     """RequestTimeoutError and DeadlineExceededError hold neither the token nor the query."""
     settings = {"retry": RetryPolicy(max_attempts=1), **settings}
-    async with FaultServer([say_and_hang()]) as server, server.client(**settings) as client:
+    async with RawServer([say_and_hang()]) as server, server.client(**settings) as client:
         with pytest.raises(sdk.RequestTimeoutError) as raised:
             await act(client)
     for text in [*said(raised.value), *our_locals(raised.value)]:
@@ -166,7 +166,7 @@ async def test_no_timeout_error_holds_a_secret(act: Any, settings: Any) -> None:
 
 async def test_no_repr_shows_a_token() -> None:
     """The client's and its parts', at rest and while a request runs; nor the exported state's."""
-    async with FaultServer([say_and_hang()]) as server, server.client(rate_limit=RateLimit.adaptive()) as client:
+    async with RawServer([say_and_hang()]) as server, server.client(rate_limit=RateLimit.adaptive()) as client:
         task = asyncio.create_task(update(client))
         await server.until(lambda: server.seen)
         delivery = client._pipeline
@@ -188,7 +188,7 @@ def test_no_repr_shows_wire_contents() -> None:
 
 async def test_the_token_is_in_no_url() -> None:
     """The request line never holds the token, for any arguments."""
-    async with FaultServer([say(NO_CALLS)]) as server, server.client() as client:
+    async with RawServer([say(NO_CALLS)]) as server, server.client() as client:
         await find(client)
         await update(client)
     for request in server.seen:
@@ -205,9 +205,9 @@ async def test_tokens_of_a_callable_reach_no_error() -> None:
 
     async def echo(exchange: Any) -> None:
         token = exchange.request.head.decode().split("Authorization: ")[1].split("\r\n")[0]
-        await exchange.send(answer(401, json.dumps({"error": token})))
+        await exchange.send(reply(401, json.dumps({"error": token})))
 
-    async with FaultServer([echo]) as server, server.client(token=ask) as client:
+    async with RawServer([echo]) as server, server.client(token=ask) as client:
         with pytest.raises(sdk.AuthenticationError) as raised:
             await client.find(ACME)
         assert len(server.seen) == 2
@@ -224,7 +224,7 @@ async def test_a_slow_token_callable_does_not_get_its_token_into_the_debug_log(
         await asyncio.sleep(0)
         return "first-secret-token"
 
-    async with FaultServer([say(NO_CALLS)]) as server, server.client(token=ask) as client:
+    async with RawServer([say(NO_CALLS)]) as server, server.client(token=ask) as client:
         await asyncio.gather(client.find(ACME), client.find(ACME))
     assert "Executing" in logged(everything_logged)
     assert "secret-token" not in logged(everything_logged)
@@ -232,12 +232,12 @@ async def test_a_slow_token_callable_does_not_get_its_token_into_the_debug_log(
 
 HOSTILE = "\x1b[31m\x1b]0;title\x07 \r\n2026-01-01 ERROR forged\u2028line\x85\u202ereversed\x00\ud800 é"
 PAYLOADS: list[bytes] = [
-    answer(400, json.dumps({"error": HOSTILE})),
-    answer(422, json.dumps({"errors": {HOSTILE: [HOSTILE]}})),
-    answer(500, json.dumps({"errors": {"class": HOSTILE, "invalid_data": HOSTILE}})),
-    answer(503, b"", "X-Request-Id: a\x1b[31mb"),
-    answer(200, json.dumps({"current_calls": HOSTILE})),
-    answer(200, json.dumps({HOSTILE: 1})),
+    reply(400, json.dumps({"error": HOSTILE})),
+    reply(422, json.dumps({"errors": {HOSTILE: [HOSTILE]}})),
+    reply(500, json.dumps({"errors": {"class": HOSTILE, "invalid_data": HOSTILE}})),
+    reply(503, b"", "X-Request-Id: a\x1b[31mb"),
+    reply(200, json.dumps({"current_calls": HOSTILE})),
+    reply(200, json.dumps({HOSTILE: 1})),
     b"HTTP/1.1 500 \x1b[31mred\r\nContent-Length: 0\r\n\r\n",
 ]
 
@@ -246,7 +246,7 @@ PAYLOADS: list[bytes] = [
 async def test_a_payload_cannot_inject_into_a_log(payload: bytes, everything_logged: pytest.LogCaptureFixture) -> None:
     """An error is one printable ASCII line, and so are the texts it has as attributes; nothing of it is logged."""
     settings = {"retry": RetryPolicy(max_attempts=1)}
-    async with FaultServer([say(payload)]) as server, server.client(**settings) as client:
+    async with RawServer([say(payload)]) as server, server.client(**settings) as client:
         with pytest.raises(sdk.ResponseError) as raised:
             await client.find(ACME)
     error = raised.value
@@ -260,22 +260,22 @@ async def test_a_payload_cannot_inject_into_a_log(payload: bytes, everything_log
 
 
 NUMBERS: list[tuple[Act, str]] = [
-    (say(answer(400, json.dumps({"error": "no call from 5309991234 now"}))), "HTTP 400: no call from [digits] now"),
-    (say(answer(422, json.dumps({"errors": {"calling": [f"{PHONE} is bad"]}}))), "HTTP 422: calling: +[digits] is bad"),
-    (say(answer(403, json.dumps({"errors": {"5309991234": ["bad"]}}))), "HTTP 403: [digits]: bad"),
+    (say(reply(400, json.dumps({"error": "no call from 5309991234 now"}))), "HTTP 400: no call from [digits] now"),
+    (say(reply(422, json.dumps({"errors": {"calling": [f"{PHONE} is bad"]}}))), "HTTP 422: calling: +[digits] is bad"),
+    (say(reply(403, json.dumps({"errors": {"5309991234": ["bad"]}}))), "HTTP 403: [digits]: bad"),
     (
-        say(answer(500, json.dumps({"errors": {"invalid_data": "refer to error handle 1228118400 for 5309991234"}}))),
+        say(reply(500, json.dumps({"errors": {"invalid_data": "refer to error handle 1228118400 for 5309991234"}}))),
         "HTTP 500: refer to error handle 1228118400 for [digits]",
     ),
-    (say(answer(404, json.dumps({"error": "id 123456 of 1234567"}))), "HTTP 404: id 123456 of [digits]"),
-    (say(answer(400, json.dumps({"error": "(530) 999-1234 is busy"}))), "HTTP 400: ([digits] is busy"),
+    (say(reply(404, json.dumps({"error": "id 123456 of 1234567"}))), "HTTP 404: id 123456 of [digits]"),
+    (say(reply(400, json.dumps({"error": "(530) 999-1234 is busy"}))), "HTTP 400: ([digits] is busy"),
 ]
 
 
 @pytest.mark.parametrize(("act", "text"), NUMBERS)
 async def test_a_phone_number_in_a_servers_text_is_not_passed_on(act: Act, text: str) -> None:
     """Seven digits in a row or more are redacted, except an error handle for the vendor's support."""
-    async with FaultServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+    async with RawServer([act]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(sdk.ResponseError) as raised:
             await client.find(ACME)
     assert str(raised.value) == text
@@ -327,7 +327,7 @@ async def test_a_phone_number_is_redacted_in_any_grouping(number: str) -> None:
     """The text and the field errors, names and values alike, hold no digits of it."""
     assert redact(f"{number} is bad", "") == f"{GROUPED[number]} is bad"
     body = json.dumps({"errors": {"calling_phone_number": [f"{number} is bad"], number: ["unknown"]}})
-    async with FaultServer([say(answer(422, body))]) as server, server.client() as client:
+    async with RawServer([say(reply(422, body))]) as server, server.client() as client:
         with pytest.raises(sdk.RequestRejectedError) as raised:
             await client.find(ACME)
     masked = GROUPED[number]
@@ -394,8 +394,8 @@ def test_what_is_no_phone_number_is_left(text: str) -> None:
 async def test_what_support_asks_for_is_kept() -> None:
     """request_id and error_handle keep their digits."""
     body = json.dumps({"errors": {"invalid_data": "refer to error handle 1228118400"}})
-    script = [say(answer(500, body, "X-Request-Id: 98765432109"))]
-    async with FaultServer(script) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+    script = [say(reply(500, body, "X-Request-Id: 98765432109"))]
+    async with RawServer(script) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(sdk.ServerError) as raised:
             await client.find(ACME)
     assert (raised.value.request_id, raised.value.error_handle) == ("98765432109", "1228118400")
@@ -468,9 +468,9 @@ SHORT_ECHOES: dict[str, Callable[[str], bytes]] = {
         *("200 that is not JSON", "200 without a list", "200 with a bad list", "200 with a bad call"),
     )
 } | {
-    "error handle": lambda t: answer(500, json.dumps({"errors": {"invalid_data": f"error handle {t}", "class": t}})),
-    "a field with a note": lambda t: answer(400, json.dumps({"errors": {"organization_type": [t], t: [t]}})),
-    "path": lambda t: answer(200, json.dumps({"current_calls": [{t: t, "start_time": {t: t}}, t]})),
+    "error handle": lambda t: reply(500, json.dumps({"errors": {"invalid_data": f"error handle {t}", "class": t}})),
+    "a field with a note": lambda t: reply(400, json.dumps({"errors": {"organization_type": [t], t: [t]}})),
+    "path": lambda t: reply(200, json.dumps({"current_calls": [{t: t, "start_time": {t: t}}, t]})),
 }
 
 
@@ -481,7 +481,7 @@ async def test_a_short_token_reaches_no_error(token: str, where: str, act: Any) 
     """request_id, error_handle, field_errors, path and the notes hold no short token."""
     script = [say_and_close(SHORT_ECHOES[where](token))]
     settings = {"strict": True, "retry": RetryPolicy(max_attempts=2, initial=0)}
-    async with FaultServer(script) as server, server.client(token=token, **settings) as client:
+    async with RawServer(script) as server, server.client(token=token, **settings) as client:
         try:
             await act(client)
         except CallsInProgressError as error:
@@ -507,7 +507,7 @@ def test_notes_and_attributes_are_redacted() -> None:
 
 async def test_a_large_update_is_no_warning() -> None:
     """A body above 1 MiB goes out as any other: aiohttp's own payload would warn, with the payload in hand."""
-    async with FaultServer([say(answer(202))]) as server, server.client() as client:
+    async with RawServer([say(reply(202))]) as server, server.client() as client:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             done = await client.update(ACME, transaction_id="T", custom_data={"a": "b" * 2**21})

@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 import vcr
 from aiohttp.abc import AbstractResolver
-from faults.fault_server import ACME, NO_CALLS, TOKEN, Exchange, FaultServer, answer, say, say_and_close
 from faults.test_bad_servers import request
 from faults.test_cancellation import find, update
 from faults.test_pooled import LAST_RESPONSES
+from raw_server import ACME, NO_CALLS, TOKEN, Exchange, RawServer, reply, say, say_and_close
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import RetryPolicy
@@ -74,7 +74,7 @@ async def test_an_error_of_a_connector_is_a_connection_that_failed(kind: type[Ex
         async def connect(self, *_: Any, **__: Any) -> Any:
             raise make_error(kind)
 
-    async with FaultServer() as server, aiohttp.ClientSession(connector=Connector()) as session:  # noqa: SIM117
+    async with RawServer() as server, aiohttp.ClientSession(connector=Connector()) as session:  # noqa: SIM117
         async with server.client(session=session) as client:
             with pytest.raises(sdk.TransportError) as raised:
                 await request(client, method)
@@ -96,7 +96,7 @@ async def test_an_error_of_a_resolver_is_a_connection_that_failed(kind: type[Exc
             """Hold nothing."""
 
     connector = aiohttp.TCPConnector(resolver=Resolver())
-    async with FaultServer() as server, aiohttp.ClientSession(connector=connector) as session:
+    async with RawServer() as server, aiohttp.ClientSession(connector=connector) as session:
         url = server.url.replace("127.0.0.1", "localhost")
         async with server.client(session=session, base_url=url, retry=ONCE) as client:
             with pytest.raises(sdk.TransportError) as raised:
@@ -118,7 +118,7 @@ async def test_an_error_of_a_middleware_says_if_an_update_may_have_left(
             await handler(request)
         raise make_error(kind)
 
-    async with FaultServer() as server, aiohttp.ClientSession(middlewares=[middleware]) as session:
+    async with RawServer() as server, aiohttp.ClientSession(middlewares=[middleware]) as session:
         async with server.client(session=session, retry=ONCE) as client:
             with pytest.raises(sdk.TransportError) as raised:
                 await request(client, method)
@@ -140,7 +140,7 @@ async def test_an_error_of_a_trace_hook_says_if_an_update_may_have_left(
 
     config = aiohttp.TraceConfig()
     getattr(config, hook).append(fail)
-    async with FaultServer() as server, aiohttp.ClientSession(trace_configs=[config]) as session:  # noqa: SIM117
+    async with RawServer() as server, aiohttp.ClientSession(trace_configs=[config]) as session:  # noqa: SIM117
         async with server.client(session=session, retry=ONCE) as client:
             with pytest.raises(sdk.TransportError) as raised:
                 await request(client, method)
@@ -154,7 +154,7 @@ async def test_a_middleware_may_raise_an_error_of_this_package() -> None:
     async def reject(*_: Any) -> Any:
         raise sdk.TlsError("Not today.")
 
-    async with FaultServer() as server, aiohttp.ClientSession(middlewares=[reject]) as session:  # noqa: SIM117
+    async with RawServer() as server, aiohttp.ClientSession(middlewares=[reject]) as session:  # noqa: SIM117
         async with server.client(session=session) as client:
             with pytest.raises(sdk.TlsError, match="Not today") as raised:
                 await client.find(ACME)
@@ -178,7 +178,7 @@ async def test_a_session_that_does_not_go_with_a_token_is_rejected(
         "auth": {"auth": aiohttp.BasicAuth("me", "secret")},
         "netrc": {"trust_env": True},
     }
-    async with FaultServer() as server, aiohttp.ClientSession(**settings[how]) as session:
+    async with RawServer() as server, aiohttp.ClientSession(**settings[how]) as session:
         async with server.client(session=session) as client:
             with pytest.raises(sdk.InvalidRequestError, match=r"^session.*credentials") as raised:
                 await request(client, method)
@@ -204,7 +204,7 @@ async def test_a_rejected_tunnel_keeps_its_status(
     status: int, kind: type[sdk.CallsInProgressError], attempts: int, method: str
 ) -> None:
     """CONNECT's 407 comes again with the same credentials, so it is not retried; a 502 may pass."""
-    async with FaultServer([say_and_close(answer(status))]) as proxy:
+    async with RawServer([say_and_close(reply(status))]) as proxy:
         async with proxy.client(
             base_url="https://127.0.0.1:1", proxy=proxy.url.replace("//", "//me:secret@")
         ) as client:
@@ -218,7 +218,7 @@ async def test_a_rejected_tunnel_keeps_its_status(
 
 async def test_a_407_to_plain_http_keeps_its_status() -> None:
     """A proxy on this machine may ask for credentials, too."""
-    async with FaultServer([say(answer(407))]) as proxy:
+    async with RawServer([say(reply(407))]) as proxy:
         async with proxy.client(base_url="http://localhost:1", proxy=proxy.url) as client:
             with pytest.raises(sdk.UnexpectedResponseError) as raised:
                 await client.find(ACME)
@@ -232,7 +232,7 @@ async def test_a_407_to_plain_http_keeps_its_status() -> None:
 async def test_an_update_can_be_recorded_and_played_back(tmp_path: Path) -> None:
     """Vcrpy copies and writes down the body of a request, so the body is plain bytes."""
     cassette = tmp_path / "cassette.yaml"
-    async with FaultServer([say(answer(200, b"{}")), say(NO_CALLS)]) as server, aiohttp.ClientSession() as session:
+    async with RawServer([say(reply(200, b"{}")), say(NO_CALLS)]) as server, aiohttp.ClientSession() as session:
         async with server.client(session=session) as client:
             for _ in range(2):
                 with vcr.use_cassette(str(cassette), filter_headers=["authorization"]):
@@ -253,7 +253,7 @@ async def test_what_a_session_is_given_can_be_copied_and_pickled(monkeypatch: py
         return await send(session, method, url, **options)
 
     monkeypatch.setattr(aiohttp.ClientSession, "_request", note)
-    async with FaultServer() as server, aiohttp.ClientSession() as session, server.client(session=session) as client:
+    async with RawServer() as server, aiohttp.ClientSession() as session, server.client(session=session) as client:
         for size in (10, 2**21):
             await client.update(ACME, transaction_id="T", custom_data={"a": "b" * size})
         small, large = bodies
@@ -288,7 +288,7 @@ async def test_the_middlewares_of_an_injected_session_run(act: Any) -> None:
         else:
             exchange.close()
 
-    async with FaultServer([good_then_lost]) as server:
+    async with RawServer([good_then_lost]) as server:
         async with aiohttp.ClientSession(middlewares=(middleware("outer"), middleware("inner"))) as session:  # noqa: SIM117
             async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
                 await act(client)
@@ -305,7 +305,7 @@ async def test_a_response_that_may_continue_is_closed() -> None:
     loop = asyncio.get_running_loop()
     loop.set_debug(True)
     loop.set_exception_handler(lambda _, context: complaints.append(context))
-    async with FaultServer([say(LAST_RESPONSES["101"][0])]) as server, aiohttp.ClientSession() as session:  # noqa: SIM117
+    async with RawServer([say(LAST_RESPONSES["101"][0])]) as server, aiohttp.ClientSession() as session:  # noqa: SIM117
         async with server.client(session=session, retry=RetryPolicy(max_attempts=1)) as client:
             with pytest.raises(sdk.UnexpectedResponseError, match="HTTP 101"):
                 await client.find(ACME)
@@ -318,7 +318,7 @@ async def test_a_response_that_may_continue_is_closed() -> None:
 
 async def test_the_client_closes_its_session_and_no_injected_one() -> None:
     """Each session is closed by its owner."""
-    async with FaultServer() as server, aiohttp.ClientSession() as session:
+    async with RawServer() as server, aiohttp.ClientSession() as session:
         async with server.client(session=session) as client:
             await client.find(ACME)
         assert not session.closed
@@ -348,7 +348,7 @@ async def test_headers_of_a_request_go_out(way: str) -> None:
         def read(self, response: Any, *_: Any) -> int:
             return response.status
 
-    async with FaultServer() as server, server.client() as client:
+    async with RawServer() as server, server.client() as client:
         assert await client.send(WithHeaders({"traceparent": "00-1-2-01"})) == 200
         assert re.search(rb"\r\ntraceparent: 00-1-2-01\r\n", server.seen[0].head)
         for bad in ("a\r\nX-Evil: 1", "\u00e9", "\x00"):

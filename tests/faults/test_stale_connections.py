@@ -20,9 +20,9 @@ import aiohttp
 import pytest
 import trustme
 from attrs import define, field
-from faults.fault_server import ACME, NO_CALLS, TOKEN, answer
 from faults.test_bad_servers import serving, trusting
 from faults.test_cancellation import LOOPS, run, steps
+from raw_server import ACME, NO_CALLS, TOKEN, reply
 
 from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy
 from calls_in_progress_async.transport import unread_input
@@ -30,7 +30,7 @@ from calls_in_progress_async.transport import unread_input
 pytestmark = pytest.mark.usefixtures("way")
 
 OTHER = Organization.advertiser(26)
-SOMEBODY_ELSES = answer(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
+SOMEBODY_ELSES = reply(200, b'{"current_calls": [{"transaction_id": "SOMEBODY-ELSES"}]}')
 Act = Callable[[socket.socket], None]
 """Does something with the server's side of a connection."""
 ON_EVERY_LOOP = pytest.mark.parametrize("loop", LOOPS)

@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
-from faults.fault_server import ACME, EMPTY_LIST, Exchange, FaultServer, answer, say
 from faults.leaks import nothing_left
 from faults.test_bad_servers import request, serving, trusting
 from faults.test_cancellation import LOOPS, run
+from raw_server import ACME, EMPTY_LIST, Exchange, RawServer, reply, say
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient
@@ -38,7 +38,7 @@ def test_a_pinned_certificate_is_accepted(method: str, loop: Any, pinned: Any) -
     """With ``ssl=aiohttp.Fingerprint(...)``, no authority needs to be trusted."""
 
     async def main() -> None:
-        async with FaultServer(ssl=pinned[0]) as server, nothing_left(server, ssl=pinned[1]) as client:
+        async with RawServer(ssl=pinned[0]) as server, nothing_left(server, ssl=pinned[1]) as client:
             await request(client, method)
             await request(client, method)
             assert len(server.seen) == 2
@@ -52,7 +52,7 @@ def test_another_certificate_is_a_tls_error_once(method: str, loop: Any, pinned:
     """Nothing is sent, retried or applied."""
 
     async def main() -> None:
-        async with FaultServer(ssl=serving(trustme.CA())) as server:
+        async with RawServer(ssl=serving(trustme.CA())) as server:
             async with nothing_left(server, ssl=pinned[1]) as client:
                 with pytest.raises(sdk.TlsError, match="fingerprint") as raised:
                     await request(client, method)
@@ -80,7 +80,7 @@ def test_anything_else_is_rejected_by_name(value: Any) -> None:
 )
 async def test_headers_over_a_limit_of_aiohttp_name_the_limit(headers: list[str], limit: str, method: str) -> None:
     """The message calls the limit aiohttp's, and shows nothing of the header."""
-    async with FaultServer([say(answer(200, EMPTY_LIST, *headers))]) as server, nothing_left(server) as client:
+    async with RawServer([say(reply(200, EMPTY_LIST, *headers))]) as server, nothing_left(server) as client:
         with pytest.raises(sdk.UnexpectedResponseError, match=f"aiohttp's limit of {limit}") as raised:
             await request(client, method)
     assert len(raised.value.attempts) == 1
@@ -90,7 +90,7 @@ async def test_headers_over_a_limit_of_aiohttp_name_the_limit(headers: list[str]
 async def test_headers_below_the_limit_are_read() -> None:
     """A header of 8,000 bytes and 120 headers are fine."""
     headers = ["A: " + "x" * 8000, *(f"A{n}: x" for n in range(120))]
-    async with FaultServer([say(answer(200, EMPTY_LIST, *headers))]) as server, nothing_left(server) as client:
+    async with RawServer([say(reply(200, EMPTY_LIST, *headers))]) as server, nothing_left(server) as client:
         assert list(await client.find(ACME)) == []
 
 
@@ -127,7 +127,7 @@ def test_a_server_that_wants_a_client_certificate_is_a_tls_error(
     authority.configure_trust(context)
 
     async def main() -> None:
-        async with FaultServer(at_connect=lambda exchange: reject_the_client(exchange, context)) as server:
+        async with RawServer(at_connect=lambda exchange: reject_the_client(exchange, context)) as server:
             url = server.url.replace("http", "https")
             async with server.client(base_url=url, ssl=trusting(authority)) as client:
                 with pytest.raises(sdk.TlsError) as raised:

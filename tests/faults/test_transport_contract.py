@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from faults.fault_server import FaultServer, answer, say
 from faults.leaks import nothing_left
 from faults.streams_transport import StreamsTransport
 from faults.test_bad_servers import CONTRACT, STATUSES, Fault, MakeTransport, check_fault, request
+from raw_server import RawServer, reply, say
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import RetryPolicy
@@ -45,7 +45,7 @@ async def test_a_status_comes_to_the_same_error(row: Any, method: str, make_tran
     """The first status of each row of the table comes to the row's error."""
     kind, status = row.error(method), min(row.numbers)
     headers = ["Retry-After: 0"] if "Retry-After" in row.statuses or status == 429 else []
-    async with FaultServer([say(answer(status, b"", *headers))]) as server:
+    async with RawServer([say(reply(status, b"", *headers))]) as server:
         policy = RetryPolicy(initial=0, max_attempts=2)
         async with nothing_left(server, transport=make_transport(server), retry=policy) as client:
             if kind is None:
@@ -63,8 +63,8 @@ async def test_a_connection_that_is_refused_applies_nothing(
     method: str, make_transport: MakeTransport, unused_tcp_port: int
 ) -> None:
     """Every method is tried again, because the request surely did not reach the server."""
-    async with FaultServer() as server:
-        closed = FaultServer(port=unused_tcp_port)
+    async with RawServer() as server:
+        closed = RawServer(port=unused_tcp_port)
         settings = {"transport": make_transport(closed), "base_url": closed.url}
         async with nothing_left(server, **settings) as client:
             with pytest.raises(sdk.ConnectionFailedError) as raised:
@@ -75,7 +75,7 @@ async def test_a_connection_that_is_refused_applies_nothing(
 @METHODS
 async def test_the_request_arrives_unchanged(method: str, make_transport: MakeTransport) -> None:
     """Target, token and JSON body are on the wire."""
-    async with FaultServer() as server, nothing_left(server, transport=make_transport(server)) as client:
+    async with RawServer() as server, nothing_left(server, transport=make_transport(server)) as client:
         await request(client, method)
     (sent,) = server.seen
     assert b"Authorization: top-secret-token-9b2f\r\n" in sent.head

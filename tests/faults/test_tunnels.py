@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import trustme
-from faults.fault_server import ACME, NO_CALLS, Exchange, FaultServer
 from faults.leaks import settle
 from faults.test_bad_servers import serving, trusting
 from faults.test_cancellation import run
 from faults.test_pooled import HOWS, ON_EVERY_LOOP, given_up, socket_of
+from raw_server import ACME, NO_CALLS, Exchange, RawServer
 
 from calls_in_progress_async import RetryPolicy
 
@@ -49,7 +49,7 @@ def test_a_connection_in_a_tunnel_is_reused_and_ends_at_once(how: str, loop: Any
     async def main() -> None:
         hangs, on = asyncio.Event(), asyncio.Event()
 
-        async def answer_twice_and_hang(exchange: Exchange) -> None:
+        async def respond_twice_and_hang(exchange: Exchange) -> None:
             if len(server.seen) < 3:
                 return await exchange.send(NO_CALLS)
             exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ def test_a_connection_in_a_tunnel_is_reused_and_ends_at_once(how: str, loop: Any
             exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
             return await exchange.gone()
 
-        async with FaultServer([answer_twice_and_hang], ssl=serving(authority)) as server, tunnel() as (proxy, asked):
+        async with RawServer([respond_twice_and_hang], ssl=serving(authority)) as server, tunnel() as (proxy, asked):
             settings = {"ssl": trusting(authority), "proxy": proxy, "retry": RetryPolicy(max_attempts=1)}
             async with server.client(**settings) as client:
                 for _ in range(2):

@@ -8,9 +8,9 @@ import random
 from typing import Any
 
 import pytest
-from faults.fault_server import ACME, NO_CALLS, FaultServer, answer, say, say_and_close
 from faults.leaks import nothing_left
-from transport.pipelines import FIND, Answer, Rig, rig, write
+from raw_server import ACME, NO_CALLS, RawServer, reply, say, say_and_close
+from transport.pipelines import FIND, Rig, Scripted, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import RateLimit, RetryPolicy
@@ -33,9 +33,9 @@ def fresh(what: Any) -> Any:
 RENAME = {"external_unique_id": "a", "new_external_unique_id": "b"}
 
 Rejected_AT_THE_DOOR: list[Any] = [
-    NEVER, 408, 425, Answer(429, {"Retry-After": "0"}), Answer(503, {"Retry-After": "0"}),
+    NEVER, 408, 425, Scripted(429, {"Retry-After": "0"}), Scripted(503, {"Retry-After": "0"}),
 ]  # fmt: skip
-MAYBE_DONE: list[Any] = [LOST, SLOW, 500, 502, 503, 504, Answer(503, {"Retry-After": "soon"})]
+MAYBE_DONE: list[Any] = [LOST, SLOW, 500, 502, 503, 504, Scripted(503, {"Retry-After": "soon"})]
 
 
 @pytest.mark.parametrize("first", Rejected_AT_THE_DOOR, ids=str)
@@ -81,12 +81,12 @@ async def test_a_rename_that_was_applied_is_no_false_404() -> None:
 
     async def rename(exchange: Any) -> None:
         if "old" not in names:
-            await exchange.send(answer(404, '{"error": "RecordNotFound"}'))
+            await exchange.send(reply(404, '{"error": "RecordNotFound"}'))
             return
         names.remove("old")
         exchange.close()
 
-    async with FaultServer([rename]) as server, nothing_left(server) as client:
+    async with RawServer([rename]) as server, nothing_left(server) as client:
         with pytest.raises(sdk.ConnectionLostError) as raised:
             await client.update(ACME, external_unique_id="old", new_external_unique_id="new")
         assert raised.value.may_have_been_applied
@@ -104,12 +104,12 @@ LATER: list[tuple[Any, type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("status", "kind"), LATER)
-@pytest.mark.parametrize("first", [say_and_close(), say(answer(500))], ids=["lost", "500"])
+@pytest.mark.parametrize("first", [say_and_close(), say(reply(500))], ids=["lost", "500"])
 async def test_what_may_have_been_applied_stays_so_whatever_a_later_attempt_says(
     first: Any, status: int, kind: Any
 ) -> None:
     """The second response is about the second attempt."""
-    async with FaultServer([first, say(answer(status, b"", "Retry-After: 0"))]) as server:
+    async with RawServer([first, say(reply(status, b"", "Retry-After: 0"))]) as server:
         async with nothing_left(server, retry=RetryPolicy(max_attempts=2, initial=0)) as client:
             with pytest.raises(kind) as raised:
                 await client.update(ACME, transaction_id="T", custom_data={"a": "b"})
@@ -124,7 +124,7 @@ def test_may_have_been_applied_stays_true_if_the_client_gives_up() -> None:
         task = asyncio.create_task(closed.go(write()))
         await asyncio.sleep(1)
         await closed.pipeline.close(None)
-        late = rig(Answer(LOST(), takes=1), Answer(200, takes=100), retry=RetryPolicy(initial=0))
+        late = rig(Scripted(LOST(), takes=1), Scripted(200, takes=100), retry=RetryPolicy(initial=0))
         limited = rig(LOST(), 200, retry=RetryPolicy(initial=0), rate_limit=RateLimit(rate=0.1, burst=1, max_wait=1))
         tokens: list[Any] = ["token", ""]
         tokenless = rig(LOST(), 401, token=lambda _: tokens.pop(0), retry=RetryPolicy(initial=0))
@@ -146,10 +146,10 @@ def test_may_have_been_applied_is_false_if_nothing_was_sent() -> None:
 
     async def main() -> None:
         outcomes = []
-        for first in (NEVER(), Answer(429, {"Retry-After": "99"}), 401, 403):
+        for first in (NEVER(), Scripted(429, {"Retry-After": "99"}), 401, 403):
             it = rig(first)
             outcomes.append((await it.fail(write())).may_have_been_applied)
-        waiting = rig(Answer(200, takes=50), max_connections=1)
+        waiting = rig(Scripted(200, takes=50), max_connections=1)
         tasks = [asyncio.create_task(waiting.go(write())) for _ in range(2)]
         tasks.append(asyncio.create_task(waiting.go(write(transaction_id="other"))))
         await asyncio.sleep(1)
@@ -178,9 +178,9 @@ async def test_updates_of_one_call_reach_the_wire_in_order_one_at_a_time() -> No
         for _ in range(chance.randrange(5)):
             await asyncio.sleep(0)
         running.discard(call)
-        await (say(NO_CALLS) if chance.random() < 0.8 else say(answer(429, b"", "Retry-After: 0")))(exchange)
+        await (say(NO_CALLS) if chance.random() < 0.8 else say(reply(429, b"", "Retry-After: 0")))(exchange)
 
-    async with FaultServer([act]) as server:
+    async with RawServer([act]) as server:
         settings = {"retry": RetryPolicy(initial=0, max_attempts=50, budget=10**6, organization_budget=10**6)}
         async with nothing_left(server, **settings) as client:
             await asyncio.gather(
@@ -203,11 +203,11 @@ def waiting_rig(place: str) -> Rig:
     """Make a rig for an update: its first attempt is lost after 1 s, and its second waits 100 s somewhere."""
     quick = RetryPolicy(initial=0)
     if place == "backoff":
-        return rig(Answer(LOST(), takes=1), 200, retry=RetryPolicy(initial=100, maximum=100))
+        return rig(Scripted(LOST(), takes=1), 200, retry=RetryPolicy(initial=100, maximum=100))
     if place == "limiter":
-        return rig(Answer(LOST(), takes=1), 200, retry=quick, rate_limit=RateLimit(rate=0.01, burst=1))
+        return rig(Scripted(LOST(), takes=1), 200, retry=quick, rate_limit=RateLimit(rate=0.01, burst=1))
     return rig(
-        Answer(LOST(), takes=1), Answer(200, takes=99), 200, retry=quick, max_connections=1, attempt_timeout=None
+        Scripted(LOST(), takes=1), Scripted(200, takes=99), 200, retry=quick, max_connections=1, attempt_timeout=None
     )
 
 
@@ -228,8 +228,8 @@ def test_a_newer_update_ends_the_repetition_of_an_older_one_in_any_wait(place: s
         assert await newer == 200
         if beside is not None:
             assert await beside == 200
-        writes = [request.body for request in it.transport.requests if request.body]
-        assert [b"old" in each for each in writes] == [True, False]
+        writes = [request.json for request in it.transport.requests if request.json]
+        assert ["old" in str(each) for each in writes] == [True, False]
 
     virtual_clock.run(main)
 
@@ -252,16 +252,17 @@ def test_the_last_value_on_the_wire_is_the_newest() -> None:
 
     async def main() -> None:
         chance = random.Random(3)
-        answers = [Answer(chance.choice([200, 500, LOST(), LOST()]), takes=chance.random()) for _ in range(2000)]
-        it = rig(*answers, 200, retry=RetryPolicy(budget=10**6, organization_budget=10**6), randomness=chance.random)
+        script = [Scripted(chance.choice([200, 500, LOST(), LOST()]), takes=chance.random()) for _ in range(2000)]
+        it = rig(*script, 200, retry=RetryPolicy(budget=10**6, organization_budget=10**6), randomness=chance.random)
         tasks = []
         for n in range(200):
             tasks.append(asyncio.create_task(it.go(write(custom_data={"n": f"{n:03}"}))))
             await asyncio.sleep(chance.random())
         outcomes = await asyncio.gather(*tasks)
-        sent = [request.body.split(b'"value":"')[1][:3] for request in it.transport.requests if request.body]
+        writes = [request.json["call_in_progress"] for request in it.transport.requests if request.json]
+        sent = [each["custom_data"][0]["value"] for each in writes]
         assert sent == sorted(sent)
-        assert sent[-1] == b"199"
+        assert sent[-1] == "199"
         kinds = {type(each) for each in outcomes}
         assert {int, sdk.SupersededError} <= kinds <= {int, sdk.SupersededError, LOST, sdk.DeadlineExceededError}
 

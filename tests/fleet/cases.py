@@ -11,7 +11,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ async def finish(
     fleet: Processes,
     since: float,
     unsure: Sequence[tuple[float, float]] = (),
+    names: Collection[str] = (),
     **figures: float,
 ) -> Outcome:
     """Stop all workers and hold the log against the API.
@@ -56,11 +57,13 @@ async def finish(
         fleet: The fleet.
         since: Time of the event that the case is about.
         unsure: Spans of time whose findings may be lost.
+        names: The organizations of the figures; all by default.
         **figures: Further figures.
     """
     until = time.time()
     messages = await fleet.finish()
     truths = fleet.api.truths()
+    truths = {name: truths[name] for name in names or truths}
     seconds = measures.detection(messages, truths, since)
     figures |= {
         "longest gap": measures.longest_gap(truths.values(), since, until),
@@ -209,6 +212,15 @@ async def disk_gone(fleet: Processes, workers: Sequence[str]) -> Outcome:
     return full_rate(fleet, outcome, at)
 
 
+async def stopped_in_election(fleet: Processes, workers: Sequence[str]) -> Outcome:
+    """Kill the leader of three servers, and stop all workers before there is another one."""
+    await begin(fleet, workers)
+    at = time.time()
+    (await leader_of(fleet)).kill()
+    await fleet.intervals(1)  # by now polls have found news that cannot be written yet
+    return await finish(fleet, at)
+
+
 async def kill_leader(fleet: Processes) -> NatsServer:
     """Kill the leader of the log, wait until polls go on behind another one, and return the dead one."""
     killed = await leader_of(fleet)
@@ -278,13 +290,11 @@ async def moved(fleet: Processes, workers: Sequence[str], listed: Path) -> Outco
     await fleet.until_polled(names=names[:tenth])
     removed_at = max(fleet.api.last_polls()[each] for each in names[-tenth:])
     await fleet.until_polled(removed_at + 2 * fleet.interval, names=after)
-    outcome = await finish(fleet, since)
+    outcome = await finish(fleet, since, names=names[tenth:-tenth])
     truths = fleet.api.truths()
-    stayed = [truths[each] for each in names[tenth:-tenth]]
     outcome.figures |= {
         "even after": even_at - max(fleet.heard[each] for each in workers),
         "handover": handed_over_at - stopped_at,
-        "longest gap": measures.longest_gap(stayed, since, stayed[0].polls[-1]),
         "polls of removed": sum(truths[each].polls[-1] > removed_at for each in names[-tenth:]),
     }
     return outcome

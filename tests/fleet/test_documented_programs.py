@@ -16,10 +16,10 @@ PAGE = Path(__file__).parents[2] / "docs" / "fleet.md"
 
 
 async def test_the_documented_programs_run(server: NatsServer) -> None:
-    """The worker polls and ends with 0 at SIGTERM; the consumer prints its events."""
+    """The worker polls and ends with 0 at SIGTERM; the consumer prints its events, and the view the present."""
     text = re.sub(r"nats://10[^\"]*", server.url, PAGE.read_text(encoding="utf-8"))
     text = text.replace("replicas=3", "replicas=1").replace("10_001", "11")
-    worker, consumer = re.findall(r"^```py\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    worker, consumer, view = re.findall(r"^```py\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     async with SandboxServer(organizations=10) as sandbox:
         variables = {"CALLS_IN_PROGRESS_BASE_URL": sandbox.url, "CALLS_IN_PROGRESS_TOKEN": sandbox.token}
         working = await start(worker, **variables)
@@ -29,6 +29,12 @@ async def test_the_documented_programs_run(server: NatsServer) -> None:
         assert consuming.stdout is not None
         assert b"call_started" in await asyncio.wait_for(consuming.stdout.readline(), 20)
         consuming.kill()
+        viewing = await start(view)
+        assert viewing.stdout is not None
+        assert b"calls in progress" in await asyncio.wait_for(viewing.stdout.readline(), 20)
+        assert b"s old" in await asyncio.wait_for(viewing.stdout.readline(), 20)
+        viewing.kill()
+        await viewing.communicate()
         working.terminate()
         await consuming.communicate()
         assert await asyncio.wait_for(working.wait(), 20) == 0

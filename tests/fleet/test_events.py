@@ -112,7 +112,7 @@ async def test_a_call_with_a_trimmed_payload_has_its_id(server: NatsServer) -> N
 async def progress(log: Log, unacknowledged: int) -> int:
     """Wait until a number of messages is unacknowledged, and return the last sequence of the acknowledged ones."""
     while True:
-        (group,) = await log.consumers()
+        (group,) = await log.jetstream.consumers()
         if group.unacknowledged == unacknowledged:
             return group.acknowledged
 

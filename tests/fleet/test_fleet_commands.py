@@ -1,9 +1,8 @@
-"""The commands ``fleet status``, ``fleet events`` and ``fleet demo``, with fakes of the log and of the nats-server."""
+"""The commands ``fleet events`` and ``fleet demo``, with fakes of the fleet and of the nats-server."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import shutil
 import sys
@@ -14,127 +13,17 @@ from typing import Any, Self
 
 import click
 import pytest
-from rich.console import Console
+from fleet.fake_monitor import FakeMonitor, live_console
+from fleet.test_status import beat
 
 import calls_in_progress_async
-import calls_in_progress_async.fleet.log
 from calls_in_progress_async import Organization
-from calls_in_progress_async.cli import fleet_demo, fleet_status
+from calls_in_progress_async.cli import fleet_demo
 from calls_in_progress_async.cli.program import program
 from calls_in_progress_async.fleet import FleetEvent
-from calls_in_progress_async.fleet.log_values import Consumer
+from calls_in_progress_async.fleet.status import Workers
 from calls_in_progress_async.records.call import structure_call
 from calls_in_progress_async.testing import virtual_clock
-
-
-def beat(by: str, polls: int, **more: Any) -> dict[str, Any]:
-    """Return a beat of a worker."""
-    figures = {"shards": 4, "organizations": 1200, "share": 0.5, "stale": 1.5, "refused": 0}
-    return {"by": by, "polls": polls, "events": 10 * polls, **figures, **more}
-
-
-class FakeLog:
-    """A log with beats of two workers, of which one leaves."""
-
-    beats = (beat("one", 0), beat("two", 0), beat("one", 20), beat("two", 20, leaving=True))
-    groups = (Consumer("billing", 1000, 2, 3, 1),)
-    is_open = False
-
-    def __init__(self, settings: Any) -> None:
-        assert settings.name == "prod"
-
-    async def connect(self, _: str) -> None:
-        FakeLog.is_open = True
-
-    async def close(self) -> None:
-        FakeLog.is_open = False
-
-    async def hear_beats(self, on_beat: Any) -> None:
-        """Pass on two beats, and two more after 2 seconds."""
-        for number, each in enumerate(self.beats):
-            if number == 2:
-                await asyncio.sleep(2)
-            await on_beat(each)
-
-    async def consumers(self) -> list[Consumer]:
-        return list(self.groups)
-
-
-@pytest.fixture
-def log(monkeypatch: pytest.MonkeyPatch) -> type[FakeLog]:
-    """Put the fake log in place of the log, and run ``fleet status`` in virtual time."""
-    monkeypatch.setattr(calls_in_progress_async.fleet.log, "Log", FakeLog)
-    monkeypatch.setattr(fleet_status, "run", virtual_clock.run)
-    return FakeLog
-
-
-def live_console(monkeypatch: pytest.MonkeyPatch, module: Any) -> io.StringIO:
-    """Give a module a terminal, and return the text of the terminal."""
-    shown = io.StringIO()
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(module, "stdout_console", lambda: Console(file=shown, force_terminal=True, width=150))
-    return shown
-
-
-def test_status_in_json_has_workers_and_consumers(log: type[FakeLog], capsys: pytest.CaptureFixture[str]) -> None:
-    """A rate is the growth between two beats, and a worker that leaves is left out."""
-    assert program.run(["fleet", "status", "--json"]) == 0
-    status = json.loads(capsys.readouterr().out)
-    assert status["workers"] == [
-        {
-            "worker": "one",
-            "shards": 4,
-            "organizations": 1200,
-            "share": 0.5,
-            "stale": 1.5,
-            "polls_per_second": 10.0,
-            "events_per_second": 100.0,
-            "refused": 0,
-        }
-    ]
-    assert status["consumers"] == [log.groups[0]._asdict()]
-    assert not log.is_open
-
-
-@pytest.mark.parametrize(
-    ("groups", "text"), [(FakeLog.groups, "billing    1,000"), ((), "no consumers")], ids=["a group", "no group"]
-)
-def test_status_in_a_pipe_is_one_picture(
-    log: type[FakeLog],
-    groups: tuple[Consumer, ...],
-    text: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """The picture has a table of workers, and a table of consumers if there are consumers."""
-    monkeypatch.setattr(log, "groups", groups)
-    assert program.run(["fleet", "status", "--seconds", "1"]) == 0
-    shown = capsys.readouterr().out
-    assert shown.count("polls per second") == 1
-    assert "1,200" in shown
-    assert text in shown
-
-
-def test_status_leaves_out_a_silent_worker(log: type[FakeLog], capsys: pytest.CaptureFixture[str]) -> None:
-    """A worker is silent after 6 seconds without a beat."""
-    assert program.run(["fleet", "status", "--seconds", "6"]) == 0
-    assert "no worker is heard" in capsys.readouterr().out
-    assert not log.is_open
-
-
-def test_status_on_a_terminal_is_drawn_each_second(log: type[FakeLog], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The consumers are asked for at each picture, until the seconds are over."""
-    shown, times = live_console(monkeypatch, fleet_status), []
-
-    async def consumers(_: FakeLog) -> list[Consumer]:
-        times.append(asyncio.get_running_loop().time())
-        return list(log.groups)
-
-    monkeypatch.setattr(log, "consumers", consumers)
-    assert program.run(["fleet", "status", "--seconds", "3"]) == 0
-    assert [each - times[0] for each in times] == [0.0, 1.0, 2.0]
-    assert "billing" in shown.getvalue()
-    assert not log.is_open
 
 
 class FakeEvents:
@@ -249,20 +138,20 @@ def test_a_demo_gives_up_on_a_server_that_tells_no_port(code: int | None, second
     assert virtual_clock.run(main) == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(("shards", "seconds"), [(4, 3.0), (0, 20.0)], ids=["all hold shards", "one holds none"])
+@pytest.mark.parametrize(("shards", "seconds"), [(4, 3.0), (0, 40.0)], ids=["all hold shards", "one holds none"])
 def test_a_demo_begins_once_all_workers_hold_shards(shards: int, seconds: float) -> None:
-    """A slow start of the workers takes nothing from the length, and a worker is waited for 20 seconds at most."""
-    heard = fleet_status.Workers(silent=3600)
+    """A slow start of the workers takes nothing from the length, and a worker is waited for 40 seconds at most."""
+    workers = Workers()
 
     async def main() -> float:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        await heard.on_beat(beat("one", 0))
-        await heard.on_beat(beat("two", 0))
-        await heard.on_beat({**beat("three", 0), "shards": 0})
-        starting = asyncio.create_task(fleet_demo._start(heard))
+        for name in ("one", "two", "three"):
+            workers.hear(beat(name, lease=3600, shards=0 if name == "three" else 4), began)
+        monitor: Any = FakeMonitor("nats://log", name="demo", workers=workers)
+        starting = asyncio.create_task(fleet_demo._start(monitor))
         await asyncio.sleep(2.75)
-        await heard.on_beat({**beat("three", 0), "shards": shards})
+        workers.hear(beat("three", lease=3600, shards=shards), loop.time())
         await starting
         return loop.time() - began
 
@@ -272,16 +161,11 @@ def test_a_demo_begins_once_all_workers_hold_shards(shards: int, seconds: float)
 def test_a_demo_on_a_terminal_is_drawn_twice_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pictures have the title, and end after the seconds."""
     shown = live_console(monkeypatch, fleet_demo)
-    pictures: list[float] = []
-
-    class Workers(fleet_status.Workers):
-        def rows(self) -> list[dict[str, Any]]:
-            pictures.append(asyncio.get_running_loop().time())
-            return super().rows()
-
-    virtual_clock.run(fleet_demo._draw(Workers(), 1.5, "three workers"))
-    assert [each - pictures[0] for each in pictures] == [0.0, 0.5, 1.0]
-    assert "three workers" in shown.getvalue()
+    monitor: Any = FakeMonitor("nats://log", name="demo")
+    virtual_clock.run(fleet_demo._draw(monitor, 1.5, "Three workers."))
+    assert [each - monitor.looks[0] for each in monitor.looks] == [0.0, 0.5, 1.0]
+    assert "Three workers." in shown.getvalue()
+    assert "fleet demo" in shown.getvalue()
 
 
 class AuditedEvents:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from calls_in_progress_async import Organization
+from calls_in_progress_async.fleet import FleetError
 from calls_in_progress_async.fleet.log_values import Stored
 from calls_in_progress_async.fleet.message import LogEvent, LogMessage, decode, plain_payload, split
 from calls_in_progress_async.fleet.state import FleetState
@@ -111,18 +112,16 @@ def test_the_counts_of_sixteen_ended_calls_are_kept() -> None:
     ("payload", "expected"),
     [
         (b'{"a": 1}', b'{"a": 1}'),
-        (b'{"a": NaN}', None),
+        (b'{"a": [NaN, 1.5, -Infinity, {"b": 1e999}]}', b'{"a": [null, 1.5, null, {"b": null}]}'),
         (b'{"a": "\\ud800"}', b'{"a": "\\ud800"}'),
-        (b'{"a": "\xff"}', b'{"a": "\\udcff"}'),
+        (b'{"a": "\xff"}', b'{"a": "\\ufffd"}'),
+        (b'{"a": ', None),
     ],
 )
 def test_payloads_are_plain_json(payload: bytes, expected: bytes | None) -> None:
     """A message can be read by any JSON parser, whatever the API sent."""
     found = plain_payload(payload)
-    assert found is None if expected is None else found is not None
-    if found is not None:
-        json.loads(bytes(found))
-        bytes(found).decode()
+    assert (None if found is None else bytes(found)) == expected
 
 
 def event_of_size(size: int, name: str = "1") -> LogEvent:
@@ -146,14 +145,14 @@ def test_a_large_poll_is_split() -> None:
 @pytest.mark.parametrize("body", [b"", b"{}", b"[1]", b'{"v": 1}'])
 def test_something_else_in_the_log_is_an_error(body: bytes) -> None:
     """A message of another program is named as such."""
-    with pytest.raises(ValueError, match="something else than a message"):
+    with pytest.raises(FleetError, match="something else than a message"):
         decode(body)
 
 
 def test_a_later_version_is_an_error() -> None:
     """An old consumer does not misread a new log."""
     message = commit(new_state(), 1, call("A"))
-    with pytest.raises(ValueError, match="upgrade"):
+    with pytest.raises(FleetError, match="upgrade"):
         decode(json.dumps({**message, "v": 2}).encode())
 
 

@@ -19,7 +19,7 @@ async def ignore() -> None:
     """Acknowledge nothing."""
 
 
-STATE = StreamState(1, first=7, last=7, bytes=2)
+STATE = StreamState(1, first=7, last=7, bytes=2, max_age=60.0)
 DELIVERY = Delivery(7, b"{}", 0, 0, ignore)
 
 

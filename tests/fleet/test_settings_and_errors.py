@@ -115,36 +115,6 @@ async def test_more_replicas_than_servers_is_an_error(server: NatsServer) -> Non
         await run_briefly(make_fleet(servers=server.url, name="replicas", replicas=3))
 
 
-async def test_an_old_server_is_refused(server: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare-and-set of older servers had races."""
-    monkeypatch.setattr("calls_in_progress_async.fleet.jetstream.OLDEST_SERVER", (99, 0))
-    with pytest.raises(FleetError, match=r"must be version 2\.11 or later, got 2\."):
-        await run_briefly(make_fleet(servers=server.url, name="old"))
-
-
-async def test_a_server_without_jetstream_is_named(binary: str, tmp_path: Path) -> None:
-    """The message says how to turn it on."""
-    server = NatsServer(tmp_path, binary, jetstream=False).start()
-    try:
-        with pytest.raises(FleetError, match="JetStream off"):
-            await run_briefly(make_fleet(servers=server.url))
-    finally:
-        server.kill()
-
-
-async def test_wrong_credentials_are_an_error(binary: str, tmp_path: Path) -> None:
-    """A worker does not try for ever with a wrong password; the right one works."""
-    server = NatsServer(tmp_path, binary, 'authorization { user: "u", password: "p" }').start()
-    try:
-        with pytest.raises(FleetError, match="pass the right user, token or credentials file"):
-            await run_briefly(make_fleet(servers=server.url))
-        fleet = make_fleet(servers=server.url, connection={"user": "u", "password": "p"})
-        fleet.stop()
-        await run_briefly(fleet)
-    finally:
-        server.kill()
-
-
 async def test_a_worker_that_waits_for_a_server_can_be_stopped() -> None:
     """There may be no server at all for now."""
     fleet = make_fleet()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from calls_in_progress_async import Organization
-from calls_in_progress_async.errors import CallsInProgressError
 from calls_in_progress_async.fleet.shares import RateShares
 
 ORGANIZATIONS = [Organization.advertiser(number) for number in range(1, 5)]
@@ -23,7 +22,7 @@ class Recorder:
 
 async def token_of(organization: Organization) -> str:
     if organization == ORGANIZATIONS[3]:
-        raise CallsInProgressError("no token for now")
+        raise KeyError(organization)
     return "one" if organization == ORGANIZATIONS[0] else "two"
 
 

@@ -1,4 +1,4 @@
-"""The findings of polls, written to a log in memory that refuses what is out of date."""
+"""The findings of polls, written to a log in memory. The log refuses outdated ones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from attrs import define, field
 
 from calls_in_progress_async import Organization
@@ -30,6 +31,7 @@ class MemoryLog:
     messages: list[bytes] = field(factory=list)
     responds: bool = True
     max_payload: int = 2000
+    max_age: float = 7 * 86400.0
     on_commit: Callable[[], object] = bool
     settings: LogSettings = field(factory=lambda: LogSettings(servers="nats://127.0.0.1:1", name="t", shards=1))
 
@@ -92,7 +94,7 @@ async def test_a_quiet_organization_is_written_before_its_last_message_is_trimme
     """A message older than half of the log's age is followed by another without events."""
     world = World()
     await world.poll(1.0, "A")
-    world.state.written_at -= world.log.settings.max_age / 2 + 1
+    world.state.written_at -= world.log.max_age / 2 + 1
     await world.poll(2.0, "A")
     await world.poll(3.0, "A")
     assert world.kinds == [["call_started"], []]
@@ -237,3 +239,18 @@ async def test_the_error_that_ends_polling_is_kept() -> None:
     error = RuntimeError("bug")
     world.sink.on_end(error)
     assert world.sink.error is error
+
+
+async def test_a_poll_too_large_for_any_message_is_an_error_in_the_log_file(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is written; once the server takes more, the next poll is written."""
+    world = World()
+    world.log.max_payload = 50
+    await world.poll(1.0, "A")
+    assert world.log.messages == []
+    (record,) = caplog.records
+    assert "The calls in progress of advertiser:25 (1) need a message of" in record.message
+    assert "raise its max_payload" in record.message
+    world.log.max_payload = 2000
+    await world.sink.settle(world.state)
+    await world.poll(2.0, "A")
+    assert [each.kind for each in decode(world.log.messages[0]).events] == ["call_started"]

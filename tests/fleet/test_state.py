@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from calls_in_progress_async import Organization
 from calls_in_progress_async.fleet.log_values import Stored
 from calls_in_progress_async.fleet.state import FleetState
+from calls_in_progress_async.records.codec import Json
 from calls_in_progress_async.watch.listing import read
 
 
@@ -19,16 +22,23 @@ def events_of(state: FleetState, sequence: int, *calls: bytes) -> list[dict[str,
     return events
 
 
-def test_a_call_with_a_number_that_is_no_json_is_told_without_payload() -> None:
-    """The start, the change and the end of the call are all told; the end names the last message with a payload."""
+def test_a_call_with_a_payload_that_is_no_json_is_told_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start, changes and end are all told, and no later event takes an older payload for the last one."""
+
+    def plain_payload(payload: bytes) -> Json | None:
+        return None if b"x" in payload else Json(payload)
+
+    monkeypatch.setattr("calls_in_progress_async.fleet.state.plain_payload", plain_payload)
     state = FleetState(organization=Organization.advertiser(25), added_at=0.0, subject="cip.t.events.0.advertiser.25")
     (started,) = events_of(state, 10, b'{"transaction_id": "A", "call_status": "ringing"}')
-    (changed,) = events_of(state, 11, b'{"transaction_id": "A", "call_status": "bridged", "x": NaN}')
-    (ended,) = events_of(state, 12)
-    assert [each["kind"] for each in (started, changed, ended)] == ["call_started", "call_changed", "call_ended"]
-    assert ["call" in each for each in (started, changed, ended)] == [True, False, False]
-    assert changed["previous_at"] == ended["call_at"] == 10
-    assert "call_at" not in changed
+    (changed,) = events_of(state, 11, b'{"transaction_id": "A", "call_status": "bridged", "x": 1}')
+    (again,) = events_of(state, 12, b'{"transaction_id": "A", "call_status": "bridged", "x": 2}')
+    (ended,) = events_of(state, 13)
+    events = (started, changed, again, ended)
+    assert [each["kind"] for each in events] == ["call_started", "call_changed", "call_changed", "call_ended"]
+    assert ["call" in each for each in events] == [True, False, False, False]
+    assert [each.get("previous_at") for each in events] == [None, 10, 11, None]
+    assert [each.get("call_at") for each in events] == [None, None, None, 12]
 
 
 def test_a_reload_keeps_the_time_of_the_last_poll_of_this_process() -> None:

@@ -291,7 +291,7 @@ def test_a_worker_that_leaves_waits_for_an_election(
 
 @pytest.mark.parametrize(("sent", "seconds"), [(0, 0.0), (1, 2.0)])
 def test_a_worker_that_leaves_waits_for_responses(sent: int, seconds: float) -> None:
-    """Polls that wait for the rate limit are given up at once, and polls that hang soon."""
+    """Cancel polls in the queue of the rate limit at once, and hanging polls soon."""
 
     async def main() -> None:
         async with open_bench() as bench:

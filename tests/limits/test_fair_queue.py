@@ -69,7 +69,7 @@ def apply(queue: FairQueue, model: Model, action: str, what: Any, expiry: Any) -
             model.remove(expired)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(actions, max_size=150))
 def test_the_queue_is_fair_and_expires_in_order(steps):
     """Keys take turns, each in order of arrival; the earliest expiry is known after any departure."""

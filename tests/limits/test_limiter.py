@@ -185,7 +185,7 @@ async def test_max_wait_is_kept_if_the_rate_falls_during_the_wait(own):
     assert await rejected_after(limiter) == pytest.approx(0.5, abs=0.002)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     requests=st.lists(st.tuples(st.floats(0, 0.3), st.sampled_from("abc")), min_size=1, max_size=25),
     pauses=st.lists(st.tuples(st.floats(0, 3), st.floats(0, 4), st.sampled_from("abc")), max_size=4),
@@ -444,7 +444,7 @@ async def test_a_reserved_grant_takes_room_in_both_buckets_until_the_wait_ends()
     await limiter.reserve(("unknown", ""), "b", ready.wait())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     requests=st.lists(
         st.tuples(st.floats(0, 0.3), st.sampled_from("ab"), st.floats(0, 2), st.floats(0.01, 3)),

@@ -120,7 +120,7 @@ actions = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     actions=st.lists(st.tuples(st.floats(0, 0.4), actions), min_size=1, max_size=60),
     lateness=st.lists(st.floats(0, 0.3), min_size=1, max_size=10),
@@ -157,7 +157,7 @@ def test_no_window_sees_more_than_burst_and_rate_allow(actions, lateness, catch_
     assert_bounded(grants, burst=3, rate=10, catch_up=catch_up)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     rate=st.floats(50, 5_000),
     lateness=st.lists(st.floats(0, 0.001), min_size=1, max_size=20),
@@ -180,7 +180,7 @@ def test_two_milliseconds_of_catch_up_make_good_timers_a_millisecond_late(rate, 
     assert len(grants) <= 1 + count + rate * 0.002
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(keys=st.lists(st.sampled_from("abcd"), min_size=1, max_size=40))
 def test_keys_take_turns_each_in_its_own_order(keys):
     """With everybody queued, the order is a round robin over the keys in their order of arrival."""
@@ -212,7 +212,7 @@ async def test_a_late_key_does_not_wait_for_another_keys_queue():
     await cancel(tasks)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     count=st.integers(2, 40),
     cancellations=st.lists(st.tuples(st.floats(0, 0.2), st.integers(0, 38), st.booleans()), max_size=30),
@@ -425,7 +425,6 @@ async def test_a_reserved_token_given_back_lets_the_next_go():
     st.lists(st.tuples(st.sampled_from(["take", "use", "give back", "wait"]), st.floats(0, 2)), max_size=60),
     st.sampled_from([1.0, 1.5, 4.0]),
 )
-@settings(deadline=None)
 def test_the_bound_holds_for_the_use_of_tokens_however_long_they_are_reserved(actions, burst):
     """The moment of use counts for the bound, not the moment of the grant."""
 
@@ -558,7 +557,7 @@ async def test_a_foreseeable_wait_longer_than_allowed_is_rejected_before_queuein
     assert caught.value.estimated_wait == pytest.approx(60)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(keys=st.lists(st.sampled_from("abcd"), max_size=30), key=st.sampled_from("abcde"))
 def test_the_estimate_is_never_below_the_wait_and_exact_for_a_key_without_waiters(keys, key):
     """With everybody queued, the wait is at most the estimate."""

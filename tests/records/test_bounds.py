@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
+from function_calls import count_function_calls
 
 from calls_in_progress_async import UnexpectedResponseError
 from calls_in_progress_async.endpoints.current_calls import CurrentCallsRequest
@@ -37,21 +37,14 @@ MOST_IN_LOOP = 600_000
 """Functions called in one step of the event loop."""
 
 
-def count_function_calls(read: Callable[[], object]) -> int:
-    """Return the number of functions called, built-in ones included, while a body is read or refused."""
-    called = 0
+def count_calls_of(read: Callable[[], object]) -> int:
+    """Return the number of functions called while a body is read, refused or left."""
 
-    def count(_: object, event: str, __: object) -> None:
-        nonlocal called
-        called += event in ("call", "c_call")
-
-    sys.setprofile(count)
-    try:
+    def try_to_read() -> None:
         with suppress(PayloadError, SlowReadingError):
             read()
-    finally:
-        sys.setprofile(None)
-    return called
+
+    return count_function_calls(try_to_read)
 
 
 FLOODS: list[tuple[str, bytes, int]] = [
@@ -77,7 +70,7 @@ async def test_a_flood_leaves_the_event_loop(entry: bytes, size: int, strict: bo
     """In the event loop, a body of any content takes few calls of functions until it is read, refused or left."""
     for body in (listing(entry, size), *(listing(entry, 2**n - 100) for n in (14, 15, 17, 19))):
         for read in READERS:
-            assert count_function_calls(partial(read, body, strict)) < MOST_IN_LOOP
+            assert count_calls_of(partial(read, body, strict)) < MOST_IN_LOOP
 
 
 READERS: list[Callable[[bytes, bool], object]] = [

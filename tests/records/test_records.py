@@ -14,8 +14,8 @@ import attrs
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from raw_server import ACME, RawServer, reply
 from rich.pretty import pretty_repr
-from transport.servers import ACME, RawServer, reply
 
 from calls_in_progress_async import (
     Call,
@@ -402,7 +402,6 @@ def test_loose_json_loses_nothing(before: bytes, inside: bytes, after: bytes, ci
 
 
 @given(JSON, st.sampled_from(DOCUMENTED) | st.text())
-@settings(deadline=None)
 def test_no_value_in_any_field_costs_another(value: Any, name: str) -> None:
     """Lenient mode never raises, and loses neither the other fields nor the other calls nor the payload."""
     payload = {"transaction_id": "T", "city": "x", "start_time": "2023-04-03T16:02:36Z", name: value}
@@ -450,7 +449,7 @@ _WHOLE = json.dumps(
         st.tuples(st.integers(0, len(_WHOLE) - 1), st.binary(max_size=3), st.integers(0, 3)), min_size=1, max_size=3
     )
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_a_damaged_body_is_an_error_or_readable_to_the_last_attribute(cuts: list[tuple[int, bytes, int]]) -> None:
     """Once a call is returned, none of its attributes can fail."""
     body = _WHOLE

@@ -1,6 +1,5 @@
 """A sandbox on a loop whose clock tests turn by hand, and a plain aiohttp session to send requests with."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -8,10 +7,10 @@ from typing import Any
 import aiohttp
 import attrs
 import pytest
-from sandbox.hand_turned import HandTurnedClock
 
 from calls_in_progress_async import Organization
 from calls_in_progress_async.sandbox import SandboxServer
+from calls_in_progress_async.testing import VirtualClock
 
 ORGANIZATION = Organization(2, "advertiser")
 
@@ -53,14 +52,13 @@ class Asker:
 
 
 @pytest.fixture
-async def clock() -> AsyncIterator[HandTurnedClock]:
+def clock(calls_in_progress_clock: VirtualClock) -> VirtualClock:
     """Turn the running loop's clock by hand."""
-    with HandTurnedClock().of(asyncio.get_running_loop()) as hand_turned:
-        yield hand_turned
+    return calls_in_progress_clock
 
 
 @pytest.fixture
-def asking(clock: HandTurnedClock) -> Callable[..., AbstractAsyncContextManager[Asker]]:
+def asking(clock: VirtualClock) -> Callable[..., AbstractAsyncContextManager[Asker]]:
     """Open a sandbox with these settings: three organizations and scripted calls only, by default."""
 
     @asynccontextmanager

@@ -173,7 +173,7 @@ async def test_a_token_of_one_organization_is_no_good_for_another(asking):
 
 async def test_calls_are_listed_newest_bridge_start_first(asking, clock):
     async with asking(calls_per_organization=20) as asker:
-        clock.seconds += 500
+        clock.advance(500)
         calls = (await asker.find()).json["current_calls"]
     starts = [call["bridge_start_time"] for call in calls]
     assert len(starts) > 5
@@ -268,7 +268,7 @@ async def test_updated_custom_data_is_kept_but_never_shown(asking, clock):
     async with asking() as asker:
         transaction_id = asker.sandbox.start_call(ORGANIZATION, external_unique_id="mine")
         before = (await asker.find()).json
-        clock.seconds += 5
+        clock.advance(5)
         changes = {"custom_data": [{"name": "Call Disposition", "value": "A"}, {"name": "channel", "value": "B"}]}
         reply = await asker.update(changes, external_unique_id="mine")
         assert reply.json["current_calls"][0]["custom_data"] == before["current_calls"][0]["custom_data"]
@@ -308,7 +308,7 @@ async def test_updates_can_be_accepted_with_an_empty_202(asking):
 
 async def test_requests_are_remembered_without_the_token(asking, clock):
     async with asking() as asker:
-        clock.seconds += 3
+        clock.advance(3)
         transaction_id = asker.sandbox.start_call(ORGANIZATION)
         await asker.update({"external_unique_id": "x"}, transaction_id=transaction_id)
         await asker.find(headers={"X-Extra": "yes"})

@@ -15,10 +15,10 @@ import sentry_sdk
 from attrs import define, field
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
 from opentelemetry.trace import SpanKind
+from raw_server import ACME, DONE, NO_CALLS, TOKEN, RawServer, reply
 from sentry_sdk.integrations.aiohttp import AioHttpIntegration
 from sentry_sdk.transport import Transport
 from telemetry.recording import Recording
-from transport.servers import ACME, DONE, NO_CALLS, TOKEN, RawServer, reply
 
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, RetryPolicy
 from calls_in_progress_async.transport import pooled

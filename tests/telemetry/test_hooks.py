@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
-from transport.pipelines import FIND, Answer, rig, write
-from transport.servers import ACME, TOKEN
+from raw_server import ACME, TOKEN
+from transport.pipelines import FIND, Scripted, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import (
@@ -103,7 +103,7 @@ def test_a_retry_is_told_before_it_is_waited_for() -> None:
 
 def test_throttling_and_the_wait_after_it_are_told() -> None:
     """Retry-After in seconds, and the time in the queue of the rate limit."""
-    notes = told(Answer(429, {"Retry-After": "3"}), 200, rate_limit=RateLimit(rate=0.1, burst=1))
+    notes = told(Scripted(429, {"Retry-After": "3"}), 200, rate_limit=RateLimit(rate=0.1, burst=1))
     assert ("throttled", 3.0) in notes
     (waited,) = [note for note in notes if note[0] == "waited"]
     assert waited[1] == pytest.approx(6.75)
@@ -126,7 +126,7 @@ def test_a_refreshed_token_is_told() -> None:
 )
 def test_an_attempt_that_times_out_has_the_name_of_its_error(settings: Any, timeout: Any, error: str) -> None:
     """`AttemptInfo.error` is `Attempt.error`."""
-    notes = told(Answer(200, takes=9.0), timeout=timeout, **settings)
+    notes = told(Scripted(200, takes=9.0), timeout=timeout, **settings)
     assert notes[1:] == [(1, None, error), ("end", error, 1)]
 
 
@@ -141,7 +141,7 @@ def test_a_cancelled_call_ends_its_attempt_and_its_operation() -> None:
 
     async def main() -> list[Any]:
         diary = Diary()
-        task = asyncio.create_task(rig(Answer(200, takes=9.0), instrumentation=[diary]).go())
+        task = asyncio.create_task(rig(Scripted(200, takes=9.0), instrumentation=[diary]).go())
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait([task])
@@ -225,9 +225,8 @@ def test_a_hook_that_fails_breaks_nothing_and_is_logged_once(where: str, caplog:
 
     async def main() -> None:
         diary = Diary()
-        it = rig(500, 200, instrumentation=[Broken(where), diary], retry=RetryPolicy(initial=0))
+        it = rig(*[500, 200] * 3, instrumentation=[Broken(where), diary], retry=RetryPolicy(initial=0))
         for _ in range(3):
-            it.transport.script[:] = [Answer(500), Answer(200)]
             assert await it.go() == 200
         assert len(diary.notes) == 3 * 5
 
@@ -241,7 +240,7 @@ CALLBACKS = [name for name in vars(Instrumentation) if name.startswith("on_")]
 
 
 def names_told(*before: Any) -> list[str]:
-    """Run requests with everything that hooks are told of; return the callbacks that the last hook got."""
+    """Run requests with every kind of event; return the callbacks of the last hook."""
     told: list[str] = []
     tokens = ["old", "new"]
 
@@ -291,7 +290,7 @@ def test_a_hook_that_inherits_every_method_does_nothing(caplog: pytest.LogCaptur
 def test_a_hook_without_a_context_manager_breaks_nothing(
     method: str, returned: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """None stands for nothing to enter; anything else is a failure of the hook."""
+    """A hook without a context manager returns None; anything else is a failure of the hook."""
     hook = type("Odd", (), {method: lambda *_: returned})()
 
     async def main() -> None:

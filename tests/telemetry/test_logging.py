@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import pytest
-from transport.pipelines import FIND, Answer, rig, write
+from transport.pipelines import FIND, Scripted, rig, write
 from watch.scripted_server import ACME, ScriptedServer, call, turn
 
 import calls_in_progress_async as sdk
@@ -56,7 +56,7 @@ def test_a_wait_of_more_than_a_second_is_logged(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize(("headers", "said"), [({}, "absent"), ({"Retry-After": "2"}, "2 s")])
 def test_throttling_is_a_warning(headers: Any, said: str, caplog: pytest.LogCaptureFixture) -> None:
     """With the server's Retry-After."""
-    records = records_of(caplog, Answer(429, headers), 200)
+    records = records_of(caplog, Scripted(429, headers), 200)
     (record,) = [each for each in records if each.levelno == logging.WARNING]
     assert record.getMessage() == f"Throttled: HTTP 429 for find, Retry-After {said}"
 

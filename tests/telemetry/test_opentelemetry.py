@@ -16,9 +16,9 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from raw_server import ACME, NO_CALLS, RawServer
 from telemetry.recording import Recording
-from transport.pipelines import FIND, Answer, rig, write
-from transport.servers import ACME, NO_CALLS, RawServer
+from transport.pipelines import FIND, Scripted, rig, write
 from watch.scripted_server import GLOBEX, ScriptedServer, call, turn
 
 from calls_in_progress_async import (
@@ -115,7 +115,7 @@ def test_the_operation_tells_of_throttling_waits_and_a_refreshed_token() -> None
     """Each is an event, with its seconds."""
     tokens = ["old", "new"]
     recording = record(
-        *(401, Answer(429, {"Retry-After": "3"}), 429, 200),
+        *(401, Scripted(429, {"Retry-After": "3"}), 429, 200),
         token=lambda _: tokens.pop(0) if len(tokens) > 1 else tokens[0],
         rate_limit=RateLimit(rate=0.1, burst=1),
         retry=RetryPolicy(max_attempts=4),
@@ -139,18 +139,18 @@ def test_the_operation_tells_that_the_budget_is_spent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "settings", "timeout", "attempt_error", "error"),
+    ("response", "settings", "timeout", "attempt_error", "error"),
     [
-        (Answer(takes=9.0), {"attempt_timeout": 1.0}, None, "RequestTimeoutError", "RequestTimeoutError"),
-        (Answer(takes=9.0), {}, 1.0, "DeadlineExceededError", "DeadlineExceededError"),
+        (Scripted(takes=9.0), {"attempt_timeout": 1.0}, None, "RequestTimeoutError", "RequestTimeoutError"),
+        (Scripted(takes=9.0), {}, 1.0, "DeadlineExceededError", "DeadlineExceededError"),
         (LookupError("a caller"), {}, None, "ConnectionLostError", "ConnectionLostError"),
     ],
 )
 def test_a_failed_operation_names_its_error(
-    answer: Any, settings: Any, timeout: Any, attempt_error: str, error: str
+    response: Any, settings: Any, timeout: Any, attempt_error: str, error: str
 ) -> None:
     """The status is ERROR, and neither a message nor a traceback is recorded."""
-    recording = record(answer, timeout=timeout, retry=RetryPolicy(max_attempts=1), **settings)
+    recording = record(response, timeout=timeout, retry=RetryPolicy(max_attempts=1), **settings)
     operation, attempt = recording.spans
     assert (operation.attributes["error.type"], attempt.attributes["error.type"]) == (error, attempt_error)
     for span in (operation, attempt):
@@ -162,7 +162,7 @@ def test_a_cancelled_operation_ends_its_spans() -> None:
 
     async def main() -> Recording:
         recording = Recording()
-        task = asyncio.create_task(rig(Answer(takes=9.0), instrumentation=[recording.hooks]).go())
+        task = asyncio.create_task(rig(Scripted(takes=9.0), instrumentation=[recording.hooks]).go())
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait([task])
@@ -297,7 +297,7 @@ def test_shared_work_without_a_span_around_it_has_no_link() -> None:
 
 def test_the_duration_of_requests_has_the_buckets_and_attributes_of_the_convention() -> None:
     """Seconds of each attempt, by method, server, status and error."""
-    recording = record(Answer(500, takes=0.2), Answer(takes=0.03), attempt_timeout=None)
+    recording = record(Scripted(500, takes=0.2), Scripted(takes=0.03), attempt_timeout=None)
     metric = recording.metrics()["http.client.request.duration"]
     assert (metric.unit, len(metric.data.data_points)) == ("s", 2)
     failed, succeeded = sorted(metric.data.data_points, key=lambda point: -point.sum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import warnings
@@ -73,6 +74,23 @@ async def test_what_is_private_stays_private(
     print("all is well")
     assert capsys.readouterr().out == "all is well\n"
     assert assert_private.leaks() == []
+
+
+@pytest.mark.calls_in_progress_sandbox(calls_per_organization=3, mean_call_seconds=60)
+async def test_callers_of_calls_that_have_ended_are_marked(
+    calls_in_progress_sandbox: FixtureSandbox,
+    calls_in_progress_client: CallsInProgressClient,
+    calls_in_progress_clock: VirtualClock,
+) -> None:
+    """Simulated calls come and go; every call that a response has shown stays private."""
+    seen = await calls_in_progress_client.find(ACME)
+    await asyncio.sleep(3600)
+    await calls_in_progress_client.update(
+        ACME, transaction_id=(await calls_in_progress_client.find(ACME))[0].transaction_id, custom_data={"a": "b"}
+    )
+    shown = [call.calling_phone_number for call in (*seen, *(await calls_in_progress_client.find(ACME)))]
+    assert len(shown) > 3
+    assert not {*shown} - {*calls_in_progress_sandbox.private_values()}
 
 
 def test_values_of_the_test_are_marked(assert_private: PrivacyCheck) -> None:

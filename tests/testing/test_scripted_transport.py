@@ -149,8 +149,8 @@ def test_unused_responses_fail_the_test() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: ScriptedTransport("503"), "script must be a status or a response"),
-        (lambda: ScriptedTransport(True), "script must be a status or a response"),
+        (lambda: ScriptedTransport("503"), "script must be a status, an exception or a response"),
+        (lambda: ScriptedTransport(True), "script must be a status, an exception or a response"),
         (lambda: ScriptedTransport(99), "code must be a status from 200 to 599"),
         (lambda: status(True), "code must be a status from 200 to 599"),
         (lambda: status("503"), "code must be a status from 200 to 599"),
@@ -182,3 +182,36 @@ def test_headers_are_found_in_any_case() -> None:
 
     headers = run(main).headers
     assert (headers["RETRY-AFTER"], list(headers), len(headers)) == ("1", ["retry-after"], 1)
+
+
+def test_an_exception_is_raised_anew_each_time() -> None:
+    """A failure of the connection is retried, and the attempts' tracebacks do not add up in the script's exception."""
+    lost = sdk.ConnectionLostError("the cable was cut")
+    transport = ScriptedTransport(lost, lost, calls())
+    assert len(play(transport)) == 0
+    assert lost.__traceback__ is None
+    with pytest.raises(sdk.ConnectionLostError, match="The transport failed: LookupError"):
+        play(ScriptedTransport(LookupError("a bug"), repeat_last=True))
+
+
+def test_the_last_response_can_be_repeated() -> None:
+    """Further requests get the last response; responses added later come next."""
+
+    async def main() -> None:
+        transport = ScriptedTransport(503, calls(make_call()), repeat_last=True)
+        async with CallsInProgressClient(token="t", transport=transport) as client:
+            assert [len(await client.find(ACME)) for _ in range(3)] == [1, 1, 1]
+            assert (len(transport.requests), transport.unused) == (4, 0)
+            transport.assert_done()
+            transport.add(calls(), calls(make_call()))
+            assert [len(await client.find(ACME)) for _ in range(1)] == [0]
+            with pytest.raises(AssertionError, match=r"^expected 6 requests, got 5"):
+                transport.assert_done()
+
+    run(main)
+
+
+def test_nothing_cannot_be_repeated() -> None:
+    """An empty script has no response."""
+    with pytest.raises(UnexpectedRequestError, match="the script has 0 responses, add one"):
+        play(ScriptedTransport(repeat_last=True))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from random import Random
 from typing import Any
 
 from attrs import define, field
-from transport.servers import ACME, TOKEN
+from raw_server import ACME, TOKEN
 
 from calls_in_progress_async import (
     Attempt,
@@ -22,6 +21,7 @@ from calls_in_progress_async import (
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.instrumentation import Hooks
 from calls_in_progress_async.limits.limiter import RateLimiter
+from calls_in_progress_async.testing import ScriptedResponse, ScriptedTransport, virtual_clock
 from calls_in_progress_async.transport.pipeline import Pipeline, PipelineSettings
 from calls_in_progress_async.transport.protocol import SendState
 from calls_in_progress_async.transport.tokens import Tokens
@@ -37,47 +37,40 @@ def write(**changes: Any) -> WireRequest:
     return UpdateCallRequest(organization=ACME, **changes).wire(WireFormat())
 
 
-@define
-class Answer:
+class Scripted(ScriptedResponse):
     """The status or error of one attempt, and its length in seconds."""
 
-    what: int | Exception = 200
-    headers: dict[str, str] = field(factory=dict)
-    takes: float = 0.0
+    def __init__(self, outcome: int | Exception = 200, headers: Any = (), takes: float = 0.0) -> None:
+        if isinstance(outcome, Exception):
+            super().__init__(error=outcome, seconds=takes)
+        else:
+            super().__init__(status=outcome, headers=dict(headers), seconds=takes)
 
 
-@define
-class ScriptedTransport:
-    """Responds with the next entry of its script; the last one is repeated."""
+class CountingTransport(ScriptedTransport):
+    """Repeats the last response of its script, and counts the attempts that run."""
 
-    script: list[Answer]
-    sent: list[tuple[float, str]] = field(factory=list)
-    requests: list[WireRequest] = field(factory=list)
-    running: int = 0
-    most: int = 0
-    closed: bool = False
+    def __init__(self, *script: Any) -> None:
+        super().__init__(*script, repeat_last=True)
+        self.running = self.most = 0
 
     async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
-        self.sent.append((asyncio.get_running_loop().time() - 1_000_000.0, token))
-        self.requests.append(request)
-        answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
-        state.may_have_been_sent = request.body is not None
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            await asyncio.sleep(answer.takes)
+            return await super().send(request, token, state)
         finally:
             self.running -= 1
-        if isinstance(answer.what, Exception):
-            raise answer.what
-        return WireResponse(answer.what, answer.headers, b"")
 
     @property
     def times(self) -> list[float]:
-        return [round(time, 6) for time, _ in self.sent]
+        """The times of the requests in seconds."""
+        return [round(each.time - virtual_clock.START, 6) for each in self.requests]
 
-    async def close(self) -> None:
-        self.closed = True
+    @property
+    def sent(self) -> list[tuple[float, str]]:
+        """The times and tokens of the requests."""
+        return [(time, each.token) for time, each in zip(self.times, self.requests, strict=True)]
 
 
 class Jitter(Random):
@@ -95,21 +88,21 @@ class Jitter(Random):
 class Rig:
     """A pipeline and its transport, on a virtual clock."""
 
-    script: list[Answer]
+    script: list[Any]
     token: Any = TOKEN
     randomness: Callable[[], float] = lambda: 1.0
     settings: dict[str, Any] = field(factory=dict)
     instrumentation: Any = ()
     attempts: tuple[Attempt, ...] = ()
     """The attempts of the last call."""
-    transport: ScriptedTransport = field(init=False)
+    transport: CountingTransport = field(init=False)
     limiter: RateLimiter = field(init=False)
     pipeline: Pipeline = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         settings = PipelineSettings(**{"retry": RetryPolicy(), **self.settings})
         clock.randomness = Jitter(self.randomness)
-        self.transport = ScriptedTransport(self.script)
+        self.transport = CountingTransport(*self.script)
         self.limiter = RateLimiter(settings.rate_limit)
         hooks = Hooks(self.instrumentation) if self.instrumentation else None
         self.pipeline = Pipeline(
@@ -156,7 +149,7 @@ class Rig:
 
 
 def rig(*script: Any, token: Any = TOKEN, randomness: Callable[[], float] = lambda: 1.0, **settings: Any) -> Rig:
-    """Make a rig; a script entry is an `Answer`, a status or an exception."""
-    answers = [each if isinstance(each, Answer) else Answer(each) for each in script or (200,)]
+    """Make a rig; a script entry is a `Scripted`, a status or an exception."""
+    steps = [each if isinstance(each, Scripted) else Scripted(each) for each in script or (200,)]
     instrumentation = settings.pop("instrumentation", ())
-    return Rig(answers, token=token, randomness=randomness, settings=settings, instrumentation=instrumentation)
+    return Rig(steps, token=token, randomness=randomness, settings=settings, instrumentation=instrumentation)

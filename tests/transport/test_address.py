@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from transport.servers import ACME, TOKEN
+from raw_server import ACME, TOKEN
 
 from calls_in_progress_async import CallsInProgressClient, InvalidRequestError
 from calls_in_progress_async.transport import address

@@ -15,7 +15,7 @@ from unittest.mock import Mock
 import aiohttp
 import pytest
 from aioresponses import aioresponses
-from transport.servers import TOKEN, RawServer
+from raw_server import TOKEN, RawServer
 
 from calls_in_progress_async import (
     CallNotFoundError,

@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from transport.servers import ACME, DONE, NO_CALLS, RawServer
+from raw_server import ACME, DONE, NO_CALLS, RawServer
 
 from calls_in_progress_async import CallsInProgressClient
 from calls_in_progress_async.transport import pooled
@@ -171,7 +171,7 @@ async def test_without_the_hook_on_send_an_update_that_failed_may_have_been_appl
 
 SCRIPT = """
 import asyncio, logging
-from transport.servers import ACME, DONE, NO_CALLS, RawServer
+from raw_server import ACME, DONE, NO_CALLS, RawServer
 logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 async def main():

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import os
 import socket
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from transport.servers import TOKEN
+from raw_server import TOKEN
 
 from calls_in_progress_async.transport.aiohttp_transport import AiohttpTransport
 from calls_in_progress_async.transport.http_settings import HttpSettings
@@ -40,17 +39,38 @@ class _Handler(BaseHTTPRequestHandler):
         """Print nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    """A server in threads, apart from the event loops."""
+
+    connections: list[Thread]
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve one connection in a thread."""
+        thread = Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        self.connections.append(thread)
+        thread.start()
+
+    def wait_for_hang_ups(self) -> None:
+        """Wait until every connection is closed at both ends."""
+        for thread in self.connections:
+            thread.join()
+
+
 @pytest.fixture
-def url() -> Iterator[str]:
-    """Return the URL of a server in a thread, apart from the event loops."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.daemon_threads = True
-    thread = Thread(target=server.serve_forever)
+def server() -> Iterator[_Server]:
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.connections = []
+    thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    yield server
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def url(server: _Server) -> str:
+    return f"http://127.0.0.1:{server.server_port}"
 
 
 async def ask(transport: AiohttpTransport) -> int:
@@ -93,7 +113,7 @@ def no_complaint(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     ],
 )
 def test_new_connections_are_opened_in_the_next_loop(
-    run: Any, make_loop: Any, url: str, caplog: pytest.LogCaptureFixture
+    run: Any, make_loop: Any, server: _Server, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Three loops in a row work with one transport, without a warning, a log line or a descriptor left behind."""
     transport = AiohttpTransport(HttpSettings(base_url=url))
@@ -108,10 +128,8 @@ def test_new_connections_are_opened_in_the_next_loop(
             await transport.close()
 
         run(ask_and_close, make_loop)
-    deadline = time.monotonic() + 5
-    while len(os.listdir("/proc/self/fd")) > before:  # the server's threads close their ends
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    server.wait_for_hang_ups()
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 @pytest.mark.usefixtures("way")

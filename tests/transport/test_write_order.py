@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
-from transport.pipelines import Answer, rig, write
-from transport.servers import ACME, DONE, RawServer, reply
+from raw_server import ACME, DONE, RawServer, reply
+from transport.pipelines import Scripted, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Attempt, Organization, RetryPolicy, UpdateCallRequest
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import SentRequest, virtual_clock
 from calls_in_progress_async.transport.wire import WireRequest
 
 
-def value_of(request: Any) -> str:
-    custom = json.loads(request.body)["call_in_progress"]["custom_data"]
-    return str(custom[0]["value"])
+def value_of(request: SentRequest) -> str:
+    return str(request.json["call_in_progress"]["custom_data"][0]["value"])
 
 
 def change(value: str, **names: Any) -> Any:
@@ -30,7 +28,7 @@ def test_updates_of_one_call_keep_their_order() -> None:
     """However long each takes, one is over before the next begins."""
 
     async def main() -> None:
-        it = rig(Answer(200, takes=3.0), Answer(200, takes=1.0))
+        it = rig(Scripted(200, takes=3.0), Scripted(200, takes=1.0))
         results = await asyncio.gather(*(it.go(change(str(n))) for n in range(5)))
         assert results == [200] * 5
         assert [value_of(each) for each in it.transport.requests] == list("01234")
@@ -58,7 +56,7 @@ def test_only_updates_that_share_a_name_wait_for_each_other(first: Any, second: 
     """The id a call is given counts as its name."""
 
     async def main() -> None:
-        it = rig(Answer(200, takes=1.0))
+        it = rig(Scripted(200, takes=1.0))
         assert await asyncio.gather(it.go(change("1", **first)), it.go(change("2", **second))) == [200, 200]
         assert it.transport.most == (2 if together else 1)
         assert [value_of(each) for each in it.transport.requests] == ["1", "2"]
@@ -85,7 +83,7 @@ def test_finds_do_not_wait_for_updates() -> None:
     """Neither finds wait for updates nor updates for finds."""
 
     async def main() -> None:
-        it = rig(Answer(200, takes=1.0))
+        it = rig(Scripted(200, takes=1.0))
         assert await asyncio.gather(it.go(change("1")), it.go(), it.go()) == [200] * 3
         assert it.transport.most == 3
 
@@ -96,7 +94,7 @@ def test_an_update_in_two_queues_waits_for_both() -> None:
     """T and E are both being written to. An update of both follows both, and precedes every later one."""
 
     async def main() -> None:
-        it = rig(Answer(200, takes=1.0), Answer(200, takes=5.0), Answer(200, takes=1.0))
+        it = rig(Scripted(200, takes=1.0), Scripted(200, takes=5.0), Scripted(200, takes=1.0))
         await asyncio.gather(
             it.go(change("1", transaction_id="T")),
             it.go(change("2", external_unique_id="E")),
@@ -114,7 +112,7 @@ def test_a_cancelled_update_leaves_its_queue() -> None:
     """The queue goes on, whether the update was waiting or running."""
 
     async def main() -> None:
-        it = rig(Answer(200, takes=1.0))
+        it = rig(Scripted(200, takes=1.0))
         tasks = [asyncio.create_task(it.go(change(str(n)))) for n in range(4)]
         await asyncio.sleep(0.5)
         tasks[1].cancel()
@@ -129,7 +127,7 @@ def test_the_wait_for_earlier_updates_is_reported() -> None:
     """`queued` precedes the attempt, and counts towards no timeout of it."""
 
     async def main() -> None:
-        it = rig(Answer(200, takes=4.0), attempt_timeout=5.0)
+        it = rig(Scripted(200, takes=4.0), attempt_timeout=5.0)
         first = asyncio.create_task(it.go(write()))
         await asyncio.sleep(1)
         _, attempts = await it.deliver(write(), ACME, None)
@@ -143,7 +141,7 @@ def test_a_deadline_covers_the_wait_for_earlier_writes() -> None:
     """The error says that nothing was sent and nothing applied."""
 
     async def main() -> None:
-        it = rig(Answer(200, takes=10.0), attempt_timeout=None)
+        it = rig(Scripted(200, takes=10.0), attempt_timeout=None)
         first = asyncio.create_task(it.go(change("1")))
         await asyncio.sleep(0)
         error = await it.go(change("2"), timeout=4.0)
@@ -211,7 +209,7 @@ def test_newer_updates_supersede_only_what_they_overwrite(
     """Otherwise the older update is repeated, and no field is lost."""
 
     async def main() -> None:
-        it = rig(Answer(500, takes=2.0), 200, retry=sdk.RetryPolicy(initial=10.0))
+        it = rig(Scripted(500, takes=2.0), 200, retry=sdk.RetryPolicy(initial=10.0))
         first = asyncio.create_task(it.go(write(**older)))
         await asyncio.sleep(1 if waits_already else 5)
         others = [asyncio.create_task(it.go(write(**changes))) for changes in newer]
@@ -244,7 +242,7 @@ def test_a_newer_update_that_waits_already_does_so_too() -> None:
     """The older one is not even begun to be waited for."""
 
     async def main() -> None:
-        it = rig(Answer(500, takes=1.0), 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+        it = rig(Scripted(500, takes=1.0), 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
         older = asyncio.create_task(it.go(change("old")))
         await asyncio.sleep(0.5)
         assert await it.go(change("new")) == 200
@@ -277,7 +275,7 @@ def test_an_update_surely_not_applied_is_not_superseded() -> None:
     """After a 429 the update goes out again, before the newer one."""
 
     async def main() -> None:
-        it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
+        it = rig(Scripted(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
         assert await asyncio.gather(it.go(change("old")), it.go(change("new"))) == [200, 200]
         assert [value_of(each) for each in it.transport.requests] == ["old", "old", "new"]
 
@@ -288,7 +286,7 @@ def test_a_newer_update_does_not_shorten_a_retry_after() -> None:
     """An update surely not applied waits the whole Retry-After."""
 
     async def main() -> None:
-        it = rig(Answer(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
+        it = rig(Scripted(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
         older = asyncio.create_task(it.deliver(change("old"), ACME, None))
         await asyncio.sleep(1)
         assert await it.go(change("new")) == 200

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_MISSING = [
+MISSING = [
     name
     for name, there in (("chromium", CHROMIUM), ("playwright", importlib.util.find_spec("playwright")))
     if not there
 ]
-needs_browser = pytest.mark.skipif(bool(_MISSING), reason=f"{' and '.join(_MISSING)} missing")
+needs_browser = pytest.mark.skipif(bool(MISSING), reason=f"{' and '.join(MISSING)} missing")
 _PATIENCE = 15_000  # milliseconds
 
 

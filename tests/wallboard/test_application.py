@@ -161,8 +161,8 @@ async def test_the_chart_and_the_rate_are_published() -> None:
     ("end", "reason"),
     [
         (None, "The feed of calls has ended."),
-        (ClientClosedError("The client was closed."), "The client was closed."),
-        (ValueError("secret"), "ValueError"),
+        (ClientClosedError("The client was closed."), "The feed failed: The client was closed."),
+        (ValueError("secret"), "The feed failed: ValueError"),
     ],
 )
 async def test_the_end_of_the_feed_is_published(

@@ -118,7 +118,7 @@ def test_events_become_one_update() -> None:
 
 
 def test_events_that_the_board_knows_already_change_nothing() -> None:
-    """A feed may tell again of calls that its snapshot includes, and end calls that the board never had."""
+    """A feed may start calls of its snapshot again, and end calls unknown to the board."""
     board = make_board()
     call = make_call(1)
     board.load({ACME: [call]})

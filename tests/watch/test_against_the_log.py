@@ -140,7 +140,7 @@ async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
             sandbox.rate_limit, sandbox.rate_burst = rate, rate and 8
             story.go_on()
             await catch_up(log, watch, sandbox)
-        assert sandbox.stats.refused > 0
+        assert sandbox.stats.throttled > 0
     log.assert_is_what_happened(sandbox)
     assert log.others == []
 

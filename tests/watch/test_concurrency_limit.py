@@ -7,24 +7,24 @@ from calls_in_progress_async.watch.concurrency_limit import AIMDLimit
 
 def test_a_round_of_rejections_halves_the_limit_once() -> None:
     """Rejections within a second count once, and the limit never falls below one."""
-    places = AIMDLimit(64)
+    limit = AIMDLimit(64)
     for moment in (0.0, 0.1, 0.9):
-        places.on_rejection(moment)
-    assert places.limit == 32
-    places.on_rejection(1.0)
-    assert places.limit == 16
+        limit.on_rejection(moment)
+    assert limit.limit == 32
+    limit.on_rejection(1.0)
+    assert limit.limit == 16
     for moment in range(2, 20):
-        places.on_rejection(float(moment))
-    assert places.limit == 1
+        limit.on_rejection(float(moment))
+    assert limit.limit == 1
 
 
 def test_good_responses_raise_the_limit() -> None:
     """A round of good responses raises the limit by about one, and never beyond the maximum."""
-    places = AIMDLimit(8)
-    places.on_rejection(0.0)
+    limit = AIMDLimit(8)
+    limit.on_rejection(0.0)
     for _ in range(5):
-        places.on_response()
-    assert places.limit == 5
+        limit.on_response()
+    assert limit.limit == 5
     for _ in range(100):
-        places.on_response()
-    assert places.limit == 8
+        limit.on_response()
+    assert limit.limit == 8

@@ -108,7 +108,7 @@ async def test_results_come_as_they_complete(finder: Finder) -> None:
 
 
 async def test_only_finds_in_flight_are_held(finder: Finder) -> None:
-    """An endless source is read only as places become free; a consumer that sleeps stops it."""
+    """An endless source is read only as finds end; a consumer that sleeps stops it."""
     read = 0
 
     def endless() -> Iterator[Organization]:
@@ -269,11 +269,11 @@ def test_wrong_organizations_are_rejected_at_once(finder: Finder, organizations:
     assert caught.value.parameter == "organizations"
 
 
-@pytest.mark.parametrize("places", [0, 1.5, True])
-def test_max_in_flight_is_checked(finder: Finder, places: Any) -> None:
-    """A number of places out of its range is rejected at the call."""
+@pytest.mark.parametrize("number", [0, 1.5, True])
+def test_max_in_flight_is_checked(finder: Finder, number: Any) -> None:
+    """A number out of its range is rejected at the call."""
     with pytest.raises(InvalidRequestError) as caught:
-        finder.many([], places)
+        finder.many([], number)
     assert caught.value.parameter == "max_in_flight"
 
 
@@ -383,7 +383,7 @@ async def test_a_source_that_waits_does_not_hold_up_a_closed_client() -> None:
     assert ended == [True]
 
 
-async def test_results_that_nobody_takes_hold_places(finder: Finder) -> None:
+async def test_results_that_nobody_takes_count_as_in_flight(finder: Finder) -> None:
     """A slow consumer has no more results waiting than may be in flight."""
     many = finder.many(some(100), 7)
     for taken in range(1, 30):

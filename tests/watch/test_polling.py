@@ -124,7 +124,7 @@ async def test_a_rate_limit_is_not_the_failure_of_one(server: ScriptedServer) ->
 
 @on_virtual_loop
 async def test_rejections_lower_the_concurrency(server: ScriptedServer) -> None:
-    """While the server rejects, fewer polls run at once; when it accepts again, all places are used."""
+    """While the server rejects, fewer polls run at once; when it accepts again, `max_in_flight` polls run."""
     limited = True
 
     async def fetch(organization: Any, last: Any) -> Any:
@@ -197,7 +197,7 @@ async def test_a_hanging_organization_delays_nobody(server: ScriptedServer) -> N
 
 @on_virtual_loop
 async def test_slow_organizations_delay_nobody(server: ScriptedServer) -> None:
-    """Organizations that respond slowly share a quarter of the places; the others keep the interval."""
+    """Organizations that respond slowly share a quarter of the polls in flight; the others keep the interval."""
     organizations = some(50)
 
     async def fetch(organization: Any, last: Any) -> Any:
@@ -308,8 +308,8 @@ class Log:
         self.ended = error
 
 
-def poller_of(server: ScriptedServer, log: Log, places: int = 4) -> Poller:
-    schedule: Schedule[OrganizationState] = Schedule(5.0, places)
+def poller_of(server: ScriptedServer, log: Log, max_in_flight: int = 4) -> Poller:
+    schedule: Schedule[OrganizationState] = Schedule(5.0, max_in_flight)
     return Poller(server.fetch, schedule, log, check_usable=check_usable, max_retry_after=30.0)
 
 
@@ -413,7 +413,7 @@ async def test_a_sink_that_raises_ends_the_polling(server: ScriptedServer, monke
 async def test_a_sink_may_end_the_polling(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """`end`, called by a sink during a poll, ends all polling after that poll."""
     log = Log()
-    poller = poller_of(server, log, places=1)
+    poller = poller_of(server, log, max_in_flight=1)
     monkeypatch.setattr(log, "on_listing", lambda *_: poller.end(DOWN))
     poller.add(OrganizationState(ACME, clock.now()))
     poller.start()

@@ -17,8 +17,8 @@ Entry: TypeAlias = ScheduleEntry[int]
 START = 1000.0
 
 
-def make(count: int, *, interval: float = 10.0, places: int = 4) -> tuple[Schedule[int], list[Entry]]:
-    schedule: Schedule[int] = Schedule(interval, places)
+def make(count: int, *, interval: float = 10.0, max_in_flight: int = 4) -> tuple[Schedule[int], list[Entry]]:
+    schedule: Schedule[int] = Schedule(interval, max_in_flight)
     return schedule, [schedule.add(number, f"advertiser:{number}", START) for number in range(count)]
 
 
@@ -124,6 +124,22 @@ def test_after_a_standstill_no_burst_makes_up_for_it() -> None:
     assert sum(moment < START + 501 for moment in times) < 30
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_standstill_is_over_for_polls_that_end_with_it(removed: bool) -> None:
+    """Polls that hung in a standstill of 60 s, and organizations added at its end, are polled an interval later."""
+    schedule, _ = make(100)
+    run(schedule, START, 20.0, 0.001)
+    hung = next(filter(None, (schedule.take(START + 20 + tenth / 10) for tenth in range(10))))
+    now = START + 80
+    if removed:  # the longest overdue one leaves meanwhile
+        schedule.remove(schedule._heap[0][2])
+    new = schedule.add(1000, "advertiser:1000", now)
+    schedule.give_back(hung, now, slow=False)
+    taken = run(schedule, now, 15.0, 0.001)
+    assert times_of(taken, new.item)[0] <= now + 1
+    assert times_of(taken, hung.item)[0] <= now + 11
+
+
 def test_a_missed_point_is_missed() -> None:
     """A poll that takes longer than the interval is followed by the next point, not by the points it missed."""
     schedule, (entry,) = make(1)
@@ -203,7 +219,7 @@ def test_slow_entries_are_counted_once() -> None:
 
 
 def test_if_most_are_slow_no_room_is_kept() -> None:
-    """If the server is slow for all, slow entries may take all places."""
+    """If the server is slow for all, slow entries may be all polls in flight."""
     schedule, entries = make(10)
     give_back_all(schedule, take_due(schedule, START), START + 11, entries)
     assert len(take_due(schedule, START + 11)) == 10

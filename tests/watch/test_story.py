@@ -156,7 +156,7 @@ class Story:
             self.consumer.take(await anext(watch))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     steps=st.lists(step, min_size=20, max_size=60),  # without min_size most lists have five steps
     absent=st.integers(1, 2),

@@ -26,7 +26,7 @@ export class Chart {
 
   draw(points, live, now) {
     const drawn = [...points, [now, live]].filter(([at]) => at >= now - SPAN);
-    const peak = Math.max(1, ...drawn.map(([, count]) => count));
+    const peak = Math.max(...drawn.map(([, count]) => count));
     const top = scale(peak);
     const line = drawn
       .map(([at, count]) => `${round(WIDTH * (1 - (now - at) / SPAN))} ${round(HEIGHT - (HEIGHT * count) / top)}`)
@@ -57,6 +57,6 @@ function round(number) {
 
 /** The top of the scale: some room above the peak, in steps that do not change with every call. */
 function scale(peak) {
-  const step = 10 ** Math.max(0, Math.floor(Math.log10(peak * 1.1)));
+  const step = 10 ** Math.floor(Math.log10(Math.max(1, peak * 1.1)));
   return Math.max(4, Math.ceil((peak * 1.1) / step) * step);
 }

@@ -159,7 +159,7 @@ export class Grid {
     const key = keyOf(item);
     let view = this.#views.get(key);
     if (!view) this.#views.set(key, (view = this.#make(item, key)));
-    view.bind(item.call ?? item, item.call ? item.call.row.organization in this.#store.failures : false);
+    view.bind(item.call ?? item, item.call ? this.#store.isOutdated(item.call.row.organization) : false);
     view.tick(now);
     this.#move(view, this.#offsets[index], height);
     if (view.index !== index) view.element.setAttribute("aria-rowindex", (view.index = index) + 2);

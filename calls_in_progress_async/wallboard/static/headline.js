@@ -1,7 +1,7 @@
 // Everything above the list: the count, the connection, the alarm; and the notice in place of an empty list.
 
 import { element, write } from "./row_view.js";
-import { ago, reasonOf } from "./organizations.js";
+import { ago, names as byName, reasonOf } from "./organizations.js";
 
 const SHOWN_IN_ALARM = 3;
 const time = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
@@ -50,20 +50,27 @@ export class Headline {
   }
 
   #drawAlarm({ counts }) {
-    const names = Object.keys(this.#store.failures);
-    const outdated = names.reduce((sum, name) => sum + (counts.get(name) ?? 0), 0);
-    const key = JSON.stringify([this.#store.failures, outdated]);
+    const { failing, late } = this.#store.outdated();
+    const names = [...failing.sort(byName.compare), ...late.sort(byName.compare)];
+    const calls = names.reduce((sum, name) => sum + (counts.get(name) ?? 0), 0);
+    const key = JSON.stringify([this.#store.failures, late, calls]);
     if (key === this.#alarmed) return;
     this.#alarmed = key;
     const alarm = id("alarm");
     alarm.hidden = !names.length;
     alarm.replaceChildren();
     if (!names.length) return;
-    alarm.append(text("strong", "", `${names.length} ${names.length === 1 ? "organization is" : "organizations are"} failing`));
+    alarm.append(text("strong", "", [told(failing, "failing"), told(late, "late")].filter(Boolean).join(", ")));
     const list = alarm.appendChild(element("ul"));
-    for (const name of names.slice(0, SHOWN_IN_ALARM)) list.append(failureItem(name, this.#store.failures[name]));
+    for (const name of names.slice(0, SHOWN_IN_ALARM)) list.append(alarmItem(name, this.#reason(name)));
     if (names.length > SHOWN_IN_ALARM) list.append(text("li", "", `and ${names.length - SHOWN_IN_ALARM} more`));
-    if (outdated) alarm.append(text("span", "outdated", `${outdated} ${outdated === 1 ? "call" : "calls"} below may be out of date`));
+    if (calls) alarm.append(text("span", "", `${count(calls, "call")} below may be out of date`));
+  }
+
+  /** No running age, because a screen reader reads the alarm anew with every change. */
+  #reason(name) {
+    const { failures, patience } = this.#store;
+    return name in failures ? reasonOf(failures[name]) : `no response for more than ${ago(patience)}`;
   }
 
   #drawNotice(view) {
@@ -75,30 +82,42 @@ export class Headline {
     notice.replaceChildren(text("p", "big", headline), text("p", "note", detail));
   }
 
-  #watching() {
+  #watching(outdated) {
     const { organizations } = this.#store;
-    const watched = `Watching ${organizations.length} ${organizations.length === 1 ? "organization" : "organizations"}`;
+    const watched = `Watching ${count(organizations.length, "organization")}`;
+    if (!organizations.length) return watched;
+    if (outdated) return `${watched}, ${outdated} of them failing or late`;
     const oldest = Math.max(...organizations.map((_, index) => this.#store.age(index)));
-    return organizations.length ? `${watched}, all checked within ${ago(Math.max(1, oldest))}` : watched;
+    return `${watched}, all checked within ${ago(Math.max(1, oldest))}`;
   }
 
   #notice({ link, listed, filtered, total, heard }) {
-    const { loaded, stopped, organizations, failures } = this.#store;
+    const { loaded, stopped, organizations } = this.#store;
     if (link === "lost") return ["No connection", loaded ? `Everything here is as of ${time.format(heard)}. Trying to reconnect.` : "Trying to reach the server."];
     if (!loaded) return ["Connecting", ""];
-    if (stopped !== null) return ["No feed", `The server no longer gets calls: ${stopped}`];
+    if (stopped !== null) return ["No feed", `The server no longer gets calls. ${stopped}`];
     if (listed) return ["", ""];
     if (filtered && total) return ["No call matches", "Esc clears the filter."];
-    const failing = Object.keys(failures).length;
-    if (failing && failing === organizations.length) return ["Calls are not known", "Every organization is failing."];
-    return ["No calls right now", this.#watching()];
+    const { failing, late } = this.#store.outdated();
+    const outdated = failing.length + late.length;
+    if (outdated && outdated === organizations.length) return ["Calls are not known", late.length ? "No organization has responded lately." : "Every organization is failing."];
+    return ["No calls right now", this.#watching(outdated)];
   }
 }
 
-function failureItem(name, failure) {
+function alarmItem(name, reason) {
   const item = element("li");
-  item.append(text("bdi", "name", name), text("bdi", "reason", reasonOf(failure)));
+  item.append(text("bdi", "name", name), text("bdi", "reason", reason));
   return item;
+}
+
+function count(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** Such as "2 organizations are late"; nothing for none. */
+function told(names, state) {
+  return names.length && `${count(names.length, "organization")} ${names.length === 1 ? "is" : "are"} ${state}`;
 }
 
 function text(tag, className, content) {

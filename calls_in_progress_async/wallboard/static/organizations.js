@@ -2,7 +2,7 @@
 
 import { element, write } from "./row_view.js";
 
-const names = new Intl.Collator("en", { numeric: true });
+export const names = new Intl.Collator("en", { numeric: true });
 
 export class Organizations {
   #panel = document.getElementById("organizations");
@@ -55,11 +55,11 @@ export class Organizations {
   }
 
   #update(name, count, index, chosen) {
-    const { failures, status } = this.#store;
+    const { failures } = this.#store;
     const view = this.#views.get(name);
     const failure = failures[name];
     const age = this.#store.age(index);
-    const late = age !== null && age > 3 * (status?.interval ?? 5) + 5;
+    const late = age !== null && age > this.#store.patience;
     const shown = [count.toLocaleString("en"), age === null ? "" : late ? `${ago(age)} old` : ago(age), failure ? reasonOf(failure) : ""];
     const key = [...shown, chosen].join("\n");
     if (view.key === key) return;

@@ -32,7 +32,7 @@ export class CallRow {
     });
   }
 
-  bind(call, failing) {
+  bind(call, outdated) {
     this.call = call;
     const moment = call.happened ? `${call.row.key} ${call.happened} ${call.at}` : "";
     for (const { column, cell, value, extra } of this.cells) {
@@ -42,7 +42,7 @@ export class CallRow {
     }
     if (this.moment !== moment) this.#mark(call, moment);
     this.element.classList.toggle("ended", Boolean(call.endedAt));
-    this.element.classList.toggle("stale", failing);
+    this.element.classList.toggle("stale", outdated);
   }
 
   #mark(call, moment) {

@@ -8,6 +8,8 @@ export class Store {
   organizations = [];
   failures = {};
   ages = [];
+  late = new Set(); // organizations without a good response for longer than `patience`
+  patience = 20; // seconds
   statusAt = 0;
   status = null;
   points = [];
@@ -36,6 +38,7 @@ export class Store {
     const known = new Set(data.calls.map((call) => call.key));
     for (const key of this.calls.keys()) if (!known.has(key)) this.calls.delete(key);
     for (const row of data.calls) this.#upsert(row, false);
+    this.#findLate();
   }
 
   _update(data) {
@@ -59,10 +62,26 @@ export class Store {
     this.status = data;
     this.ages = data.ages;
     this.statusAt = this.#clock.now();
+    this.patience = 3 * data.interval + 5;
+    this.#findLate();
   }
 
   _stopped(data) {
     this.stopped = data.reason;
+  }
+
+  #findLate() {
+    this.late = new Set(this.organizations.filter((_, index) => this.ages[index] > this.patience));
+  }
+
+  /** The organizations with calls that may have changed unseen: the failing ones, and the others that are late. */
+  outdated() {
+    const failing = Object.keys(this.failures);
+    return { failing, late: [...this.late].filter((name) => !(name in this.failures)) };
+  }
+
+  isOutdated(name) {
+    return name in this.failures || this.late.has(name);
   }
 
   #upsert(row, tell) {

@@ -1,4 +1,4 @@
-"""A server with scripted faults at the level of bytes; it keeps every request."""
+"""A server over bare sockets: a script of bytes and faults, and every request byte by byte."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from attrs import define, field, frozen
 
@@ -17,21 +18,37 @@ TOKEN = "top-secret-token-9b2f"
 ACME = Organization.advertiser(25)
 
 
-def answer(
-    status: int = 200, body: bytes | str = b"", *headers: str, version: str = "1.1", length: Any = None
+ONCE = RetryPolicy(max_attempts=1)
+AT_ONCE = RetryPolicy(initial=0)
+"""Retries without a wait."""
+
+
+def reply(
+    status: int = 200, body: bytes | str = b"", *lines: str, version: str = "1.1", length: Any = None, **headers: str
 ) -> bytes:
-    """Return the bytes of a response; ``length`` lies about the body's."""
+    """Return the bytes of a whole response.
+
+    Args:
+        status: The status.
+        body: The body.
+        *lines: Further lines of the head, as they are.
+        version: The version of HTTP.
+        length: The value of Content-Length, if it is to lie about the body.
+        **headers: Further headers; ``_`` in a name stands for ``-``.
+    """
     body = body.encode() if isinstance(body, str) else body
-    lines = [
+    head = [
         f"HTTP/{version} {status} Whatever",
         f"Content-Length: {len(body) if length is None else length}",
-        *headers,
+        *lines,
+        *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items()),
     ]
-    return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape") + body
+    return "\r\n".join([*head, "", ""]).encode("utf-8", "surrogateescape") + body
 
 
 EMPTY_LIST = b'{"current_calls": []}'
-NO_CALLS = answer(200, EMPTY_LIST)
+NO_CALLS = reply(200, EMPTY_LIST)
+DONE = reply(202)
 
 
 @frozen
@@ -49,6 +66,32 @@ class Request:
     @property
     def text(self) -> str:
         return (self.head + self.body).decode()
+
+    @property
+    def line(self) -> str:
+        return self.head.partition(b"\r\n")[0].decode()
+
+    @property
+    def target(self) -> str:
+        return self.line.split(" ")[1]
+
+    @property
+    def query(self) -> str:
+        return urlsplit(self.target).query
+
+    @property
+    def arguments(self) -> dict[str, list[str]]:
+        return parse_qs(self.query, keep_blank_values=True, strict_parsing=True)
+
+    @property
+    def headers(self) -> list[tuple[str, str]]:
+        lines = self.head.decode().strip().split("\r\n")[1:]
+        return [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+
+    def header(self, name: str) -> str | None:
+        found = [value for each, value in self.headers if each.lower() == name.lower()]
+        assert len(found) < 2, f"{name} is there {len(found)} times"
+        return found[0] if found else None
 
 
 @define(eq=False)
@@ -82,6 +125,11 @@ class Exchange:
 
 Act = Callable[[Exchange], Awaitable[None]]
 """The server's reaction to one request."""
+
+
+async def hang(exchange: Exchange) -> None:
+    """Send nothing, for as long as the client stays."""
+    await exchange.gone()
 
 
 def say(*pieces: bytes) -> Act:
@@ -151,18 +199,21 @@ def pour(head: bytes, chunk: bytes, times: int) -> Act:
 
 
 @define(eq=False)
-class FaultServer:
-    """Treats each request by the next act of its script, and repeats the last.
+class RawServer:
+    """Treats each request by the next entry of its script, and repeats the last.
 
+    An entry is the bytes to send, None to hang up, or an act. Bytes with ``Connection: close`` hang up too.
     ``at_connect`` acts before a request is read, and may leave none to read.
     """
 
-    script: list[Act] = field(factory=lambda: [say(NO_CALLS)])
+    script: list[Act | bytes | None] = field(factory=lambda: [NO_CALLS])
     at_connect: Act | None = None
     ssl: Any = None
     seen: list[Request] = field(factory=list)
     connections: int = 0
     open: int = 0
+    writers: list[asyncio.StreamWriter] = field(factory=list)
+    """The server's end of each connection."""
     port: int = 0
     _server: Any = None
     _tasks: set[asyncio.Task[None]] = field(factory=set)
@@ -174,8 +225,7 @@ class FaultServer:
 
     def client(self, **settings: Any) -> CallsInProgressClient:
         """Make a client for this server; it makes three attempts without a wait."""
-        defaults = {"token": TOKEN, "base_url": self.url, "retry": RetryPolicy(initial=0)}
-        return CallsInProgressClient(**{**defaults, **settings})
+        return CallsInProgressClient(**{"token": TOKEN, "base_url": self.url, "retry": AT_ONCE, **settings})
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until a condition holds; it is checked as connections and requests come and go."""
@@ -184,7 +234,7 @@ class FaultServer:
                 self._changed.clear()
                 await self._changed.wait()
 
-    async def __aenter__(self) -> FaultServer:
+    async def __aenter__(self) -> RawServer:
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0, ssl=self.ssl, limit=2**22)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -201,6 +251,7 @@ class FaultServer:
         self._tasks.add(task)
         self.connections += 1
         self.open += 1
+        self.writers.append(writer)
         self._changed.set()
         try:
             with suppress(asyncio.CancelledError, asyncio.IncompleteReadError, ConnectionError):
@@ -216,10 +267,18 @@ class FaultServer:
             await self.at_connect(exchange)
         while not exchange.writer.is_closing():
             head = await exchange.reader.readuntil(b"\r\n\r\n")
-            length = next(
-                (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
-            )
+            length = int(Request(head, b"", connection).header("Content-Length") or 0)
             exchange.request = Request(head, await exchange.reader.readexactly(length), connection)
             self.seen.append(exchange.request)
             self._changed.set()
-            await (self.script.pop(0) if len(self.script) > 1 else self.script[0])(exchange)
+            await _treat(exchange, self.script.pop(0) if len(self.script) > 1 else self.script[0])
+
+
+async def _treat(exchange: Exchange, entry: Act | bytes | None) -> None:
+    if callable(entry):
+        await entry(exchange)
+        return
+    if entry is not None:
+        await exchange.send(entry)
+    if entry is None or b"connection: close" in entry.lower():
+        exchange.close()

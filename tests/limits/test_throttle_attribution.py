@@ -8,9 +8,9 @@ import pytest
 from timer_loop import now, on_timer_loop, passes, the_loop
 
 from calls_in_progress_async.errors import RateLimitWaitError
-from calls_in_progress_async.limits.attribution import ThrottleAttribution, Verdict
 from calls_in_progress_async.limits.limiter import RateLimiter
 from calls_in_progress_async.limits.settings import RateLimit
+from calls_in_progress_async.limits.throttle_attribution import ThrottleAttribution, Verdict
 
 KEY = ("host", "token")
 
