@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from calls_in_progress_async import Organization
+from calls_in_progress_async import Call, Organization
+from calls_in_progress_async.cli.call_table import Layout, Row, call_table
+from calls_in_progress_async.cli.columns import View
 from calls_in_progress_async.sandbox import Fault
 
 ORGANIZATION = Organization(2, "advertiser")
@@ -121,7 +123,7 @@ async def test_an_operator_sees_who_since_when_and_which_campaign(command_line, 
 
 
 async def test_the_longest_ids_leave_room_for_the_utm_values(command_line, monkeypatch) -> None:
-    """At 80 columns the only organization gives way to the utm values; one of several organizations does not."""
+    """At 80 columns the utm values are there: one organization is left out, several stand above their calls."""
     async with command_line(calls_per_organization=0) as line:
 
         def start(organization: Organization) -> None:
@@ -141,7 +143,12 @@ async def test_the_longest_ids_leave_room_for_the_utm_values(command_line, monke
         assert "organization  " not in shown.output
         start(Organization.network(1))
         shown = await line.on_terminal(monkeypatch, "list", "advertiser:2", "network:1", columns=80)
-        assert "advertiser:2  ABCDEFGH-ABCDEFGH-ABCDEFGH-ABCDE  ...1234" in _plain(shown.output)
+        lines = [line.split() for line in _plain(shown.output).splitlines()]
+        (above, first, between, second) = (line for line in lines if len(line) == 1 or "...1234" in line)
+        assert (above, between) == (["advertiser:2"], ["network:1"])
+        for row in (first, second):
+            assert row[0] == "ABCDEFGH-ABCDEFGH-ABCDEFGH-ABCDE"
+            assert row[-1] == "google"
 
 
 def _plain(text: str) -> str:
@@ -157,8 +164,57 @@ async def test_ids_are_whole_at_every_width(command_line, monkeypatch, columns) 
         default = await line.on_terminal(monkeypatch, "list", "advertiser:2", columns=columns)
         assert identity in default.output
         names = ("--columns", "external_id,transaction_id")
-        chosen = await line.on_terminal(monkeypatch, "list", "advertiser:2", *names, columns=columns)
-        assert f"{own}  {identity}" in chosen.output
+        chosen = _plain((await line.on_terminal(monkeypatch, "list", "advertiser:2", *names, columns=columns)).output)
+        if columns >= 80:
+            assert f"{own}  {identity}" in chosen
+        else:
+            record = [f"external id     {own}", f"transaction id  {identity}", ""]
+            assert "\n".join(record) in "\n".join(chosen.splitlines())
+
+
+async def test_wide_shows_one_column_below_the_other_where_they_do_not_fit(command_line, monkeypatch) -> None:
+    """On a terminal of 80 columns no line of --wide is longer, so that no id is folded; a file gets one line a call."""
+    async with command_line(calls_per_organization=0) as line:
+        for organization in (ORGANIZATION, Organization.network(1)):
+            line.sandbox.start_call(
+                organization,
+                transaction_id="A" * 32,
+                external_unique_id="B" * 32,
+                call_status="bridged",
+                custom_data={"utm_source": {"value": "google"}},
+            )
+        wide = ("list", "advertiser:2", "network:1", "--wide")
+        shown = await line.on_terminal(monkeypatch, *wide, columns=80)
+        lines = _plain(shown.output).splitlines()
+        assert "transaction id  " + "A" * 32 in lines
+        assert "external id     " + "B" * 32 in lines
+        assert "utm             google" in lines
+        assert sum(each.startswith("organization    ") for each in lines) == 2
+        assert max(map(len, lines)) <= 80
+        for piped in (await line.invoke(*wide), await line.on_terminal(monkeypatch, *wide, columns=400)):
+            assert re.search(rf"advertiser:2  {'A' * 32}  {'B' * 32} .* google .* bridged", _plain(piped.output))
+
+
+def test_a_live_table_keeps_the_utm_values() -> None:
+    """Each line is a call of an organization, and the campaign gives way to the utm values."""
+    rows = [
+        Row(
+            Organization.advertiser(number),
+            Call.from_payload(
+                {
+                    "transaction_id": "A" * 32,
+                    "calling_phone_number": "+18055551234",
+                    "bridge_start_time": "2024-02-01T09:00:00-07:00",
+                    "advertiser_campaign_name": "Spring Sale of Shoes",
+                    "custom_data": {"utm_source": {"value": "google"}},
+                }
+            ),
+        )
+        for number in (100_000, 200_000)
+    ]
+    table = call_table(rows, View(now=datetime.now(UTC)), Layout(width=80, is_cut=True))
+    assert [column.header for column in table.columns] == ["organization", "transaction id", "caller", "utm"]
+    assert table.row_count == 2
 
 
 async def test_columns_can_be_chosen(command_line) -> None:
