@@ -196,7 +196,7 @@ def _read_streams(url: str, number: int, ready: Any) -> None:
 
 async def measure_weeks(calls: int, samples: int) -> Table:
     """Let calls come and go in one page, and measure what stays behind."""
-    about = f"Memory after garbage collections. 500 calls at a time start, change and end: {3 * calls:,} events in all."
+    about = f"memory after garbage collections. 500 calls at a time start, change and end: {3 * calls:,} events in all."
     table = Table("A page that stays open", "as named", about)
     async with launch() as browser:
         traffic = Traffic(0)
