@@ -183,13 +183,15 @@ async def test_a_remote_proxy_that_comes_later_never_sees_the_token_in_the_clear
     base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session reads the environment for each request: a proxy set after the client was made is rejected then."""
-    async with aiohttp.ClientSession(trust_env=True) as session:
-        async with CallsInProgressClient(token=TOKEN, base_url=base, session=session) as client:
-            monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
-            for send in (client.find(ACME), client.update(ACME, transaction_id="T", custom_data={"a": "b"})):
-                with rejected("session", "in the clear") as raised:
-                    await send
-                assert not raised.value.may_have_been_applied
+    async with (
+        aiohttp.ClientSession(trust_env=True) as session,
+        CallsInProgressClient(token=TOKEN, base_url=base, session=session) as client,
+    ):
+        monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+        for send in (client.find(ACME), client.update(ACME, transaction_id="T", custom_data={"a": "b"})):
+            with rejected("session", "in the clear") as raised:
+                await send
+            assert not raised.value.may_have_been_applied
 
 
 @pytest.mark.parametrize("base", LOOPBACK)
