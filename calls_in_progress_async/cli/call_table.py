@@ -20,11 +20,11 @@ _GAP = 2
 _SHORTEST, _COMFORTABLE = 7, 14
 """Characters of a description: at least, and before other columns give way."""
 _ALONE = ("lasts", "organization", "external_id", "campaign", "utm", "since", "caller")
-"""Columns of a default table to leave out, in this order, while its width is too small: of one organization."""
+"""Columns of a default table to leave out, in this order, while the width is too small: for one organization."""
 _HEADED = ("lasts", "external_id", "organization", "campaign", "utm", "since", "caller")
-"""The same of several organizations, if each may have a line of its own above its calls."""
+"""The order for several organizations, if each may have a line of its own above its calls."""
 _SEVERAL = ("lasts", "external_id", "campaign", "since", "utm", "caller", "organization")
-"""The same of several organizations otherwise."""
+"""The order for several organizations otherwise."""
 
 Widths = Mapping[Column, int]
 """Characters of each column."""
