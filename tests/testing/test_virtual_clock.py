@@ -13,7 +13,7 @@ from calls_in_progress_async.testing import virtual_clock
 
 
 def test_an_hour_takes_no_time() -> None:
-    """Both clocks move by the hour within the timeout of a test."""
+    """Both clocks move by the hour; in real time the test would reach its timeout."""
 
     async def main() -> tuple[float, float]:
         now, unix_time = clock.now(), clock.unix_time()
