@@ -38,7 +38,7 @@ class TestAnHour:
         calls_in_progress_client: CallsInProgressClient,
         calls_in_progress_clock: VirtualClock,
     ) -> None:
-        """A watch of an hour over real sockets ends at once, and the clocks have moved by an hour."""
+        """A watch of an hour over real sockets ends within the timeout of a test, and the clocks move by an hour."""
         assert (len(calls_in_progress_sandbox.organizations), calls_in_progress_sandbox.latency) == (2, 0.5)
         play(calls_in_progress_sandbox, ACME, "starts at 0", "ends at 3600")
         began, unix_time = calls_in_progress_clock.now, clock.unix_time()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -12,7 +14,6 @@ RUNNERS = pytest.mark.parametrize(
     "marker", ["pytest.mark.asyncio", "pytest.mark.anyio"], ids=["pytest-asyncio", "anyio"]
 )
 TESTS = """
-
 import pytest
 
 from calls_in_progress_async import CallEnded, CallStarted, Organization
@@ -41,8 +42,7 @@ class TestInAClass:
     @pytest.mark.calls_in_progress_client(timeout=60)
     @pytest.mark.calls_in_progress_sandbox(organizations=2)
     async def test_an_hour(self, calls_in_progress_client, calls_in_progress_sandbox, calls_in_progress_clock):
-        seen = []
-        before = calls_in_progress_clock.now
+        before, seen = calls_in_progress_clock.now, []
         calls_in_progress_sandbox.start_call(ACME, seconds=3600)
         async with calls_in_progress_client.watch([ACME], interval=60) as watch:
             async for event in watch:
@@ -176,6 +176,15 @@ def test_an_empty_run_imports_nothing_heavy(pytester: pytest.Pytester) -> None:
             assert not heavy
     """
     run(pytester, source, "-p", "no:anyio").assert_outcomes(passed=1)
+
+
+def test_the_plugin_imports_pytest_alone() -> None:
+    """Each run of pytest loads the plugin, with the fixtures or without."""
+    program = (
+        "import sys, pytest; before = {*sys.modules}; import pytest_calls_in_progress; print({*sys.modules} - before)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout == "{'pytest_calls_in_progress'}\n"
 
 
 def test_the_plugin_is_registered() -> None:
