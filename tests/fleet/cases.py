@@ -347,14 +347,17 @@ async def kills_at_a_rate(fleet: Processes, workers: Sequence[str], kills: int, 
         fleet.start(living[living.index(f"new-{number}")])
         await asyncio.sleep(pause / 2)
     await fleet.until_even(*living)
+    stretched = len(fleet.api.names) / rate
+    await asyncio.sleep(1.5 * stretched)
+    calm_since = time.time()
+    await asyncio.sleep(2 * stretched)
     until = time.time()
     outcome = await finish(fleet, since, unsure)
     truths = fleet.api.truths().values()
     times = measures.poll_times(truths)
-    gaps = measures.mean_gaps(truths, since, until)
     outcome.figures |= {
         "worst second / rate": measures.worst_second(times, since, until) / rate,
         "mean / rate": sum(since <= each <= until for each in times) / (until - since) / rate,
-        "p99 / median of mean gaps": measures.percentile(gaps, 0.99) / measures.percentile(gaps, 0.5),
+        "longest gap afterwards / mean": measures.longest_gap(truths, calm_since, until) / stretched,
     }
     return outcome

@@ -27,15 +27,6 @@ def longest_gap(truths: Iterable[Truth], since: float, until: float) -> float:
     return max(gaps, default=0.0)
 
 
-def mean_gaps(truths: Iterable[Truth], since: float, until: float) -> list[float]:
-    """Return the mean time between two polls of each organization."""
-    found = []
-    for truth in truths:
-        polls = truth.polls[bisect_left(truth.polls, since) : bisect_right(truth.polls, until)]
-        found.append((until - since) / max(1, len(polls)))
-    return found
-
-
 def poll_times(truths: Iterable[Truth]) -> list[float]:
     """Return the times of all polls, in order."""
     return sorted(itertools.chain.from_iterable(truth.polls for truth in truths))

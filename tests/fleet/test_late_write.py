@@ -35,6 +35,10 @@ async def late_write(server: NatsServer, name: str, monkeypatch: pytest.MonkeyPa
         return await publish(self, subject, body, after)
 
     monkeypatch.setattr(JetStream, "publish", hold)
+
+    async def die(*_: Any) -> None: ...
+
+    monkeypatch.setattr("calls_in_progress_async.fleet.worker.hand_over", die)
     # Telling of a long gap would be a write too, and hide the hole.
     monkeypatch.setattr("calls_in_progress_async.fleet.sink._LONG_GAP", 1e9)
     async with SandboxServer(organizations=1, calls_per_organization=0) as sandbox:
