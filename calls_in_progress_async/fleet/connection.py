@@ -154,7 +154,8 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connection, in 4 seconds at most: nats-py may hang while the server is away."""
-        for step in (lambda: self.client.flush(1), self.client.close):
+        flush = [lambda: self.client.flush(1)] if self.client.is_connected else []
+        for step in (*flush, self.client.close):
             # nats-py asserts that a connection has begun; wrong arguments prevent the beginning.
             with suppress(nats.errors.Error, AssertionError, TimeoutError, OSError):
                 await asyncio.wait_for(step(), WAIT)

@@ -141,11 +141,8 @@ async def test_tls(
             await log.ensure_stream()
 
 
-async def test_a_server_of_an_unknown_authority_is_refused(
-    authority: trustme.CA, binary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_server_of_an_unknown_authority_is_refused(authority: trustme.CA, binary: str, tmp_path: Path) -> None:
     """Nothing is sent to it, and nothing is tried for ever."""
-    monkeypatch.setattr("calls_in_progress_async.fleet.connection.WAIT", 0.1)
     with run_server(binary, tmp_path, tls_settings(authority, tmp_path)) as server:
         await check_refusal("CERTIFICATE_VERIFY_FAILED.*its certificates and files", server.url)
 
