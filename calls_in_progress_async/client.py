@@ -422,6 +422,7 @@ class CallsInProgressClient:
         operation: str | None = None,
         shared: bool = False,
         flight: Flight[Any] | None = None,
+        wanted: Callable[[], bool] | None = None,
     ) -> T:
         """Send a request, and read its response, of any status, with ``read``."""
         self._check_usable()
@@ -433,7 +434,7 @@ class CallsInProgressClient:
         wire = request.wire(self._wire_format)
         if operation is not None:
             wire.operation = operation
-        wire.shared = shared
+        wire.shared, wire.wanted = shared, wanted
         if flight is None:
             return await self._pipeline.execute(wire, request.organization, seconds, read)
         wire.joined = flight.joined

@@ -186,6 +186,7 @@ class Hooks:
                 kind.__qualname__,
                 method,
                 exc_info=True,
+                extra={"hook": kind.__qualname__, "method": method},
             )
 
     def __iter__(self) -> Any:

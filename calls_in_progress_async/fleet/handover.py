@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from .. import clock
 from ..organization import Organization
 from ..watch.poller import Poller
-from .shares import RateShares
 from .sink import CommittingSink
 
 logger: logging.Logger = logging.getLogger("calls_in_progress_async.fleet")
@@ -25,25 +24,23 @@ _LOOK = 0.02
 async def hand_over(
     poller: Poller,
     sink: CommittingSink,
-    shares: RateShares,
     organizations: Iterable[Organization],
     sent: Callable[[], int],
 ) -> None:
-    """Stop polling, and wait until the findings of running polls are in the log.
+    """Stop polling, and wait until the findings of requests already sent are in the log.
+
+    Requests that wait for the rate limit are not waited for: one by one they could take longer than there is time.
 
     Args:
         poller: Polls the organizations.
         sink: Writes the findings.
-        shares: Stops the requests that wait for the rate limit: one by one they could take longer than there is time.
         organizations: All organizations of this worker.
         sent: Returns the number of requests without a response.
     """
-    shares.stop()
     draining = asyncio.ensure_future(poller.drain(organizations))
     await _until(lambda: draining.done() or not sent(), _LAST_RESPONSES)
     await _until(lambda: not sink.committing, _LAST_COMMITS)
     draining.cancel()
-    shares.resume()
     if sink.committing:
         logger.warning(
             "the log did not respond for %g s: the last findings about %d organizations are lost, but for what the "

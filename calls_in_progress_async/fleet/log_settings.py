@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -33,7 +34,21 @@ def _servers(value: str | Iterable[str]) -> tuple[str, ...]:
     servers = tuple(each.strip() if isinstance(each, str) else each for each in found)
     if not servers or not all(isinstance(each, str) and each for each in servers):
         raise validation.unexpected("servers", 'an address such as "nats://127.0.0.1:4222", or several', value)
+    if not all(map(_is_address, servers)):
+        raise validation.invalid(
+            "servers",
+            'must be addresses such as "nats://user:password@host:4222": percent-encode / and @ in a password',
+        )
     return servers
+
+
+def _is_address(text: str) -> bool:
+    """Return True if the parts of an address can be told apart. An error never shows it: it may hold a password."""
+    try:
+        parts = urlsplit(text if "://" in text else f"nats://{text}")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # of a port that is no number
+        return False
 
 
 def _name(value: str) -> str:

@@ -46,6 +46,22 @@ def _weight(member: str, shard: int) -> bytes:
 
 
 @define
+class ShardNews:
+    """The last news of the shards of other workers."""
+
+    _noted: dict[int, tuple[float, float]] = field(factory=dict, init=False)
+
+    def note(self, shard: int, now: float, stale: float) -> None:
+        """Take note of the age of the oldest last good response of a shard."""
+        self._noted[shard] = now, now - stale
+
+    def of(self, shard: int, now: float) -> tuple[float, float]:
+        """Return the seconds since the last news of a shard, and since its oldest last good response."""
+        noted, responded = self._noted.get(shard, (-math.inf, -math.inf))
+        return now - noted, now - responded
+
+
+@define
 class Membership:
     """The workers heard of lately, as one worker knows them.
 

@@ -10,9 +10,6 @@ from contextlib import suppress
 from ..limits.rate_limits import RateLimits
 from ..organization import Organization
 
-_NONE = 1e-12
-"""The share of a worker that sends nothing more."""
-
 _AT_ONCE = 64
 """Number of tokens to ask for at once: the source may be a remote store of secrets."""
 TokenOf = Callable[[Organization], Awaitable[str]]
@@ -31,7 +28,6 @@ class RateShares:
         self._rate_limits = rate_limits
         self._token_of = token_of
         self._tokens: dict[Organization, str] = {}
-        self._shares: dict[str | None, float] = {}
         self.share: float = 1.0
         """This worker's share of all organizations."""
 
@@ -68,19 +64,8 @@ class RateShares:
         if not held:
             return
         self.share = min(1.0, len(held) / max(1, total))
-        self._shares = {None: self.share}
+        self._rate_limits.set_share(self.share)
         own = Counter(self._tokens[each] for each in held if each in self._tokens)
         every = Counter(self._tokens.values())
         for token, number in own.items():
-            self._shares[token] = min(1.0, number / every[token])
-        self.resume()
-
-    def stop(self) -> None:
-        """Let no more requests pass until `resume`."""
-        for token in self._shares:
-            self._rate_limits.set_share(_NONE, token=token)
-
-    def resume(self) -> None:
-        """Let requests pass at the rate of the last `update`."""
-        for token, share in self._shares.items():
-            self._rate_limits.set_share(share, token=token)
+            self._rate_limits.set_share(min(1.0, number / every[token]), token=token)

@@ -9,7 +9,7 @@ from attrs import define
 from .. import clock
 from ..organization import Organization
 from ..watch.checkpoint import epoch
-from ..watch.fetch import FetchCalls
+from ..watch.fetch import FetchCalls, FetchIfWanted
 from ..watch.listing import Listing
 from ..watch.organization_state import OrganizationState
 from .errors import SupersededCommitError
@@ -76,15 +76,18 @@ class CommittingSink:
             state.is_doubtful = False
             state.learn(await self._log.last(state.subject), epoch())
 
-    def settle_before(self, fetch: FetchCalls, state_of: Callable[[Organization], FleetState | None]) -> FetchCalls:
-        """Return a function that settles an organization, and then fetches its calls."""
+    def settle_before(self, fetch: FetchIfWanted, state_of: Callable[[Organization], FleetState | None]) -> FetchCalls:
+        """Return a function that settles an organization, and then fetches its calls if it is still held.
+
+        A poll after another worker's could see news that no message may tell any more.
+        """
 
         async def settle_and_fetch(organization: Organization, last: Listing | None) -> Listing:
             state = state_of(organization)
             if state is not None and state.is_doubtful:
                 await self.settle(state)
                 last = state.calls.listing
-            return await fetch(organization, last)
+            return await fetch(organization, last, lambda: state_of(organization) is state)
 
         return settle_and_fetch
 

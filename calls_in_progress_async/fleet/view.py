@@ -168,10 +168,13 @@ class FleetView:
     async def _next_messages(self) -> list[Delivery]:
         if self._fetch is None:
             await self._open()
-        elif found := await self._fetch(_BATCH):
+            return []
+        found = await self._fetch(_BATCH)
+        if found:
             self._pending = found[-1].pending
             return found
-        elif (consumer := await self._log.jetstream.consumer(self._consumer)) is None:
+        consumer = await self._log.jetstream.consumer(self._consumer)
+        if consumer is None:
             self._fetch = None
         else:
             self._pending = consumer.pending

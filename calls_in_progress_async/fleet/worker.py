@@ -20,7 +20,7 @@ from .handover import hand_over
 from .log import Log
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
 from .log_values import Stored
-from .membership import Membership
+from .membership import Membership, ShardNews
 from .shares import RateShares
 from .sink import CommittingSink
 from .state import FleetState
@@ -66,7 +66,7 @@ class Worker:
         self._organizations: dict[int, list[Organization]] = {}
         self._total = 0
         self._held: dict[int, dict[Organization, FleetState]] = {}
-        self._seen: dict[int, float] = {}  # time_with_sleep of the last good responses in others' shards
+        self._news = ShardNews()
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_paused = False
         self._now: Callable[[], float] = clock.now
@@ -89,7 +89,9 @@ class Worker:
     # Organizations.
 
     def state_of(self, organization: Organization) -> FleetState | None:
-        """Return the state of an organization held by this worker."""
+        """Return the state of an organization to poll; None if another worker polls it, or is about to."""
+        if self._leaving:
+            return None
         return self._held.get(self._log.settings.shard_of(organization), {}).get(organization)
 
     def states(self) -> list[FleetState]:
@@ -142,7 +144,7 @@ class Worker:
         is_new = self._membership.hear(member, float(beat["sent"]), now, leaving=bool(beat.get("leaving")))
         for shard, owner in self._membership.owners.items():
             if owner == member and shard not in self._held:
-                self._seen[shard] = now - float(beat["stale"])
+                self._news.note(shard, now, float(beat["stale"]))
         if is_new:
             await self.send_beat()
         self._share_out()
@@ -202,7 +204,7 @@ class Worker:
             held = self._held.pop(shard)
             now = clock.now()
             stale = max((now - each.last_response_at for each in held.values()), default=0.0)
-            self._seen[shard] = clock.time_with_sleep() - stale
+            self._news.note(shard, clock.time_with_sleep(), stale)
             self._drop(list(held.values()))
         for shard in own - self._held.keys():
             self._held[shard] = {}
@@ -216,12 +218,16 @@ class Worker:
         self._spawn(self._poller.drain([state.organization for state in states]))
 
     async def _take(self, shard: int, held: dict[Organization, FleetState]) -> None:
-        """Read the last message of each organization of a shard, and go on from there."""
+        """Read the last message of each organization of a shard, and go on from there.
+
+        An organization of a worker that still lives keeps its rhythm: a poll at once would take its rate from others.
+        """
         last = await self._log.last_of_shard(shard)
         self._schedule.epoch = at = epoch()
         self._update_shares()  # before the first request
         now = clock.now()
-        seen = now - (clock.time_with_sleep() - self._seen.get(shard, clock.time_with_sleep() - 1e9))
+        silence, age = self._news.of(shard, clock.time_with_sleep())
+        is_orphan = silence > self._membership.lease / 2
         wanted = self._organizations.get(shard, ())
         for number, organization in enumerate(wanted, 1):
             if self._held.get(shard) is not held or self._organizations.get(shard) is not wanted:  # changed meanwhile
@@ -233,9 +239,9 @@ class Worker:
                 )
                 if subject in last:
                     state.learn(last[subject], at)
-                    state.last_response_at = min(now, max(state.last_response_at, seen))
+                    state.last_response_at = min(now, max(state.last_response_at, now - age))
                 held[organization] = state
-                self._poller.add(state)
+                self._poller.add(state, at_once=is_orphan or not state.sequence)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._poller.wake()
@@ -250,7 +256,7 @@ class Worker:
         asyncio.get_running_loop().call_later(_AGAIN, self._poll_again, state)
 
     def _poll_again(self, state: FleetState) -> None:
-        if self.state_of(state.organization) is state and state.is_doubtful and not self._leaving:
+        if self.state_of(state.organization) is state and state.is_doubtful:
             self._poller.remove(state.organization)
             self._poller.add(state)
             self._poller.wake()
@@ -275,9 +281,7 @@ class Worker:
         self._leaving = True
         stale = self.staleness()
         self._spawn(self.beat_regularly())
-        await hand_over(
-            self._poller, self._sink, self._shares, [each.organization for each in self.states()], self._sent
-        )
+        await hand_over(self._poller, self._sink, [each.organization for each in self.states()], self._sent)
         await self._poller.close()
         self._held.clear()
         for task in self._tasks:

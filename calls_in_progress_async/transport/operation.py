@@ -48,12 +48,16 @@ class Operation:
 
     @property
     def superseded(self) -> bool:
-        """True if a repetition would only write values that newer writes overwrite."""
+        """True if nobody wants the response any more, or a repetition would only write values to be overwritten."""
+        if (wanted := self.request.wanted) is not None:
+            return not wanted()
         return self.may_have_been_applied and self.ticket is not None and self.ticket.superseded
 
     def raise_if_superseded(self) -> None:
-        """Raise SupersededError if repeating a write would only overwrite newer ones."""
+        """Raise SupersededError if sending is of no use any more."""
         if self.superseded:
+            if self.request.wanted is not None:
+                raise SupersededError("Nobody waits for the response any more.")
             raise SupersededError("A newer update of the same call is waiting; this one may have been applied.")
 
     def is_late(self) -> bool:

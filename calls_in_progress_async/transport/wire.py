@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import Context
 from functools import cached_property
 
@@ -35,6 +35,8 @@ class WireRequest:
     written_fields: tuple[Hashable, ...] = field(default=(), repr=False)
     """Names of the overwritten fields. Newer writes supersede an older one only if they overwrite all of its fields; a
     write without names is never superseded."""
+    wanted: Callable[[], bool] | None = field(default=None, repr=False)
+    """Asked after each wait before the request is sent; False drops it. None for a request wanted in any case."""
 
 
 @define

@@ -84,7 +84,10 @@ def equivalent(one: CallState, other: CallState) -> bool:
 
 
 class _Texts(Part, frozen=True, gc=False):
-    """The fields likely to change during a call. Decoding them takes a quarter of the time of a whole call."""
+    """The fields likely to change during a call. Decoding them takes a quarter of the time of a whole call.
+
+    ``keypresses`` is not one of them, because a revision of the API writes it as ``key presses``.
+    """
 
     external_unique_id: str | int | None = None
     call_status: str | int | None = None
@@ -92,7 +95,6 @@ class _Texts(Part, frozen=True, gc=False):
     keypress_2: str | int | None = None
     keypress_3: str | int | None = None
     keypress_4: str | int | None = None
-    keypresses: str | int | None = None
 
 
 _TEXTS = tuple(_Texts.__annotations__)

@@ -27,17 +27,30 @@ class Execute(Protocol):
         *,
         operation: str,
         shared: bool,
+        wanted: Callable[[], bool] | None,
     ) -> Listing:
         """Send the request."""
         ...
 
 
-def make_fetch(execute: Execute, *, strict: bool) -> FetchCalls:
+class FetchIfWanted(Protocol):
+    """Fetches the calls of an organization, or raises `SupersededError` if ``wanted`` returns False after a wait."""
+
+    async def __call__(
+        self, organization: Organization, last: Listing | None, wanted: Callable[[], bool] | None = None
+    ) -> Listing:
+        """Send the request."""
+        ...
+
+
+def make_fetch(execute: Execute, *, strict: bool) -> FetchIfWanted:
     """Make the function that fetches calls through a client."""
 
-    async def fetch(organization: Organization, last: Listing | None) -> Listing:
+    async def fetch(
+        organization: Organization, last: Listing | None, wanted: Callable[[], bool] | None = None
+    ) -> Listing:
         request = CurrentCallsRequest(organization=organization)
-        return await execute(request, partial(_read, last, strict), operation="poll", shared=True)
+        return await execute(request, partial(_read, last, strict), operation="poll", shared=True, wanted=wanted)
 
     return fetch
 

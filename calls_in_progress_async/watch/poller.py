@@ -11,7 +11,7 @@ from attrs import define
 
 from .. import clock
 from ..cancellation import CheckUsable, result_or_error
-from ..errors import CallsInProgressError, RateLimitedError, ServerError
+from ..errors import CallsInProgressError, RateLimitedError, ServerError, SupersededError
 from ..organization import Organization
 from . import reports
 from .concurrency_limit import AIMDLimit
@@ -106,12 +106,15 @@ class Poller:
             return
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._schedule.max_in_flight)]
 
-    def add(self, state: OrganizationState) -> None:
-        """Poll an organization, at once and then once an interval. Call `wake` after the last of several."""
+    def add(self, state: OrganizationState, *, at_once: bool = True) -> None:
+        """Poll an organization, at once or at its next point, and then once an interval.
+
+        Call `wake` after the last of several.
+        """
         organization = state.organization
         if organization in self._entries:
             raise ValueError(f"{organization} is polled already")
-        self._entries[organization] = self._schedule.add(state, str(organization), clock.now())
+        self._entries[organization] = self._schedule.add(state, str(organization), clock.now(), at_once=at_once)
 
     def remove(self, organization: Organization) -> OrganizationState | None:
         """Stop polling an organization. The sink gets nothing more, not even from a running poll.
@@ -214,7 +217,9 @@ class Poller:
             began = clock.now()
             self.counters.requests += 1
             found = await result_or_error(self._fetch(organization, state.calls.listing), self._check_usable)
-            if isinstance(found, Exception):
+            if isinstance(found, SupersededError):  # removed while the poll waited, and never sent
+                self._give_back(entry, slow=False)
+            elif isinstance(found, Exception):
                 await self._take_failure(entry, found)
             else:
                 await self._take_listing(entry, found, began)

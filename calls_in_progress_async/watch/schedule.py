@@ -46,7 +46,7 @@ class ScheduleEntry(Generic[T]):
     waiting: bool = field(default=False, init=False)
     """True while the entry waits for its time; False while a poll runs, and after removal."""
     first: bool = field(default=True, init=False)
-    """True until the first poll."""
+    """True until the first poll, if that is due at once."""
     removed: bool = field(default=False, init=False)
     """True after removal."""
 
@@ -73,12 +73,14 @@ class Schedule(Generic[T]):
         self._held: OrderedDict[ScheduleEntry[T], None] = OrderedDict()  # due, but slow
         self._size = self._dead = self._slow = self._slow_running = 0
 
-    def add(self, item: T, name: str, now: float) -> ScheduleEntry[T]:
-        """Add an organization, to be polled at once and then at the point of its name."""
+    def add(self, item: T, name: str, now: float, *, at_once: bool = True) -> ScheduleEntry[T]:
+        """Add an organization, to be polled at once and then at the point of its name, or only at the point."""
         entry = ScheduleEntry(item, position(name))
         self._size += 1
         self._stop_clock(now)
-        self._push(entry, now - self._lost)
+        own = now - self._lost
+        entry.first = at_once
+        self._push(entry, own if at_once else self._next_point(entry, own))
         return entry
 
     def remove(self, entry: ScheduleEntry[T]) -> None:

@@ -47,8 +47,9 @@ async def open_client(app: web.Application) -> AsyncIterator[None]:
 
 async def find_customer(app: web.Application, call: Call) -> str | None:
     """Return the name of the caller from the CRM; None if the CRM does not know the number, or fails."""
+    asked = {"phone": call.calling_phone_number}  # not in the query string, which servers log
     try:
-        async with app[SESSION].get(app[CRM_URL], params={"phone": call.calling_phone_number or ""}) as response:
+        async with app[SESSION].post(app[CRM_URL], json=asked) as response:
             name: str | None = (await response.json()).get("name") if response.ok else None
             return name
     except (aiohttp.ClientError, TimeoutError):

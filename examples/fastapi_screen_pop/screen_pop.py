@@ -60,6 +60,7 @@ def get_organization(organization: str) -> Organization:
 
 Client = Annotated[CallsInProgressClient, Depends(get_client)]
 Owner = Annotated[Organization, Depends(get_organization)]
+Number = Annotated[str, Body(embed=True)]
 
 
 def screen(call: Call) -> dict[str, Any]:
@@ -79,9 +80,12 @@ async def live_calls(organization: Owner, client: Client) -> list[dict[str, Any]
     return [screen(call) for call in await client.find(organization, max_age=0.5)]
 
 
-@app.get("/calls/{organization}/{caller}/{destination}")
-async def ringing(organization: Owner, caller: str, destination: str, client: Client) -> JSONResponse:
-    """Wait for the call of a ringing phone: the API lists a call only after its transfer."""
+@app.post("/calls/{organization}/ringing")
+async def ringing(organization: Owner, caller: Number, destination: Number, client: Client) -> JSONResponse:
+    """Wait for the call of a ringing phone: the API lists a call only after its transfer.
+
+    The numbers come in the body, because servers log paths.
+    """
     try:
         call = await client.wait_for_call(
             organization, calling_phone_number=caller, destination_phone_number=destination, timeout=5.0

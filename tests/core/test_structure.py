@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ def parts(module: Path) -> tuple[str, ...]:
     return module.relative_to(ROOT).with_suffix("").parts
 
 
-def imports(module: Path) -> set[str]:
+@functools.cache
+def imports(module: Path) -> frozenset[str]:
     """Return the full names of a module's imports, `if TYPE_CHECKING` aside."""
     package = (NAME, *parts(module)[:-1])
     found: set[str] = set()
@@ -37,7 +39,7 @@ def imports(module: Path) -> set[str]:
             origin = (*origin, *filter(None, [node.module]))
             found |= {".".join((*origin, alias.name)) for alias in node.names}
         queue += ast.iter_child_nodes(node)
-    return found
+    return frozenset(found)
 
 
 def importers(library: str) -> set[str]:

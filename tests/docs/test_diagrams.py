@@ -19,7 +19,8 @@ def test_the_files_are_those_of_the_script() -> None:
     assert spec.loader is not None
     draw = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(draw)
-    assert {path.name: path.read_text(encoding="utf-8") for path in DIAGRAMS.glob("*.svg")} == draw.pictures()
+    files = {path.name: path.read_text(encoding="utf-8") for path in DIAGRAMS.glob("*.svg")}
+    assert files == draw.pictures(), "run python docs/diagrams/draw.py"
 
 
 def test_the_error_tree_is_the_tree_of_classes() -> None:

@@ -1,4 +1,4 @@
-"""Skip an example by name, if a library of its is not installed."""
+"""The examples are stopped with signals."""
 
 from __future__ import annotations
 
@@ -6,5 +6,9 @@ import sys
 
 import pytest
 
-if sys.platform == "win32":
-    pytest.skip("the examples are stopped with signals, which Windows lacks", allow_module_level=True)
+
+@pytest.fixture(autouse=True)
+def signals() -> None:
+    """Skip a test on Windows, which has no SIGTERM to handle."""
+    if sys.platform == "win32":
+        pytest.skip("the examples are stopped with signals, which Windows lacks")

@@ -24,13 +24,14 @@ async def crm() -> AsyncIterator[str]:
     """Serve a CRM that knows one number, and fails for another."""
 
     async def customer(request: web.Request) -> web.Response:
-        if request.query["phone"] == "+18055550000":
+        phone = (await request.json())["phone"]
+        if phone == "+18055550000":
             return web.Response(status=500)
         names = {"+18055551234": "Ann Lee"}
-        return web.json_response({"name": names.get(request.query["phone"])})
+        return web.json_response({"name": names.get(phone)})
 
     app = web.Application()
-    app.router.add_get("/customers", customer)
+    app.router.add_post("/customers", customer)
     async with TestServer(app) as server:
         yield str(server.make_url("/customers"))
 

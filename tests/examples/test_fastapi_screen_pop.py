@@ -75,7 +75,8 @@ async def test_a_screen_pops_for_a_call_and_the_disposition_is_written() -> None
         SandboxServer(organizations=2, calls_per_organization=0, seed=7) as sandbox,
         serving(sandbox) as (_, browser),
     ):
-        ringing = asyncio.ensure_future(browser.get("/calls/advertiser:2/805-555-1234/855-555-5599"))
+        numbers = {"caller": "805-555-1234", "destination": "855-555-5599"}
+        ringing = asyncio.ensure_future(browser.post("/calls/advertiser:2/ringing", json=numbers))
         await until(lambda: sandbox.stats.requests > 0)
         fields = {"calling_phone_number": "+18055551234", "destination_phone_number": "855-555-5599"}
         call = sandbox.start_call(ACME, city="Boston", **fields)

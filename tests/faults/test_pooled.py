@@ -21,7 +21,7 @@ import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, RetryPolicy
 
 MIB = 2**20
-LARGE = 40 * MIB
+LARGE = 24 * MIB
 """Bytes of a body, more than the buffers between client and server hold."""
 
 

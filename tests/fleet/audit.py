@@ -74,12 +74,13 @@ def _audit_truth(
     born = {name: time for time, kind, name in truth.history if kind == "started"}
     died = {name: time for time, kind, name in truth.history if kind == "ended"}
     last = truth.polls[-1]
+    last_sure = max((time for time in truth.polls if not any(a <= time <= b for a, b in unsure)), default=0.0)
     for name, began in born.items():
         ended = died.get(name, float("inf"))
         polls = truth.polls[bisect_left(truth.polls, began) : bisect_right(truth.polls, ended)]
         surely = [time for time in polls if not any(a <= time <= b for a, b in unsure) and time < ended]
         found["start lost"] += bool(surely) and not told["call_started", name]
-        found["end lost"] += ended < last and told["call_started", name] > told["call_ended", name]
+        found["end lost"] += ended < last_sure and told["call_started", name] > told["call_ended", name]
     for (kind, name), count in told.items():
         found["of no call"] += name not in born
         found["doubled"] += kind != "call_changed" and count > 1

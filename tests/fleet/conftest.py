@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from fleet.nats_server import NatsServer, find_server
@@ -28,8 +27,8 @@ def server(binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Na
 
 
 @pytest.fixture
-def own_server(binary: str, tmp_path: Path) -> Iterator[NatsServer]:
+def own_server(binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """Run a nats-server for one test that kills or freezes it."""
-    server = NatsServer(tmp_path / "nats", binary).start()
+    server = NatsServer(tmp_path_factory.mktemp("nats"), binary).start()
     yield server
     server.kill()

@@ -161,6 +161,7 @@ def test_the_stream_is_created_if_there_is_none(state: StreamState | None) -> No
     log, jetstream, _ = scripted(stream=[DOWN, state], create_stream=[None])
     assert timed(log.ensure_stream()) == (None, 0.3)
     assert jetstream.calls == ["stream", "stream", "create_stream"][: 3 if state is None else 2]
+    assert log.max_age == (log.settings.max_age if state is None else 60.0)  # the stream's own, if there is one
 
 
 def commit(log: Log, after: int = 4) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +38,8 @@ def make_fleet(**settings: Any) -> Fleet:
         ({"worker": "a >"}, "worker must be 1 to 64 letters"),
         ({"servers": ""}, "servers must be an address"),
         ({"servers": 5}, "servers must be an address"),
+        ({"servers": "nats://user:pa/ss@host:4222"}, "percent-encode / and @ in a password$"),
+        ({"servers": "nats://:4222"}, "servers must be addresses such as"),
         ({"shards": 0}, "shards must be a whole number"),
         ({"replicas": 1.5}, "replicas must be a whole number"),
         ({"max_age": 0}, "max_age must be a finite number"),
@@ -172,9 +173,11 @@ async def test_a_consumer_that_slept_past_the_trim_is_told_so(server: NatsServer
             await jetstream.close()
 
 
-async def test_a_poll_larger_than_a_message_is_committed_in_parts(binary: str, tmp_path: Path) -> None:
+async def test_a_poll_larger_than_a_message_is_committed_in_parts(
+    binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Each part is a whole message with a state of its own; nothing is lost."""
-    server = NatsServer(tmp_path, binary, "max_payload: 8192").start()
+    server = NatsServer(tmp_path_factory.mktemp("nats"), binary, "max_payload: 8192").start()
     try:
         async with SandboxServer(organizations=1, calls_per_organization=0) as sandbox:
             (organization,) = sandbox.organizations

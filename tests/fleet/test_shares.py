@@ -45,17 +45,3 @@ async def test_with_one_token_only_the_common_share_is_set() -> None:
     assert recorder.shares == {}
     shares.update(ORGANIZATIONS[:1], 4)
     assert recorder.shares == {None: 0.25}
-
-
-async def test_a_worker_that_leaves_sends_nothing_more_at_any_token() -> None:
-    """All shares become next to nothing, and come back for other users of the client."""
-    recorder: Any = Recorder()
-    shares = RateShares(recorder, token_of)
-    await shares.learn(ORGANIZATIONS)
-    shares.update(ORGANIZATIONS[:2], len(ORGANIZATIONS))
-    before = dict(recorder.shares)
-    shares.stop()
-    assert recorder.shares.keys() == before.keys() == {None, "one", "two"}
-    assert all(0 < share < 1e-9 for share in recorder.shares.values())
-    shares.resume()
-    assert recorder.shares == before

@@ -217,7 +217,9 @@ async def test_a_doubtful_organization_is_settled_before_its_poll() -> None:
     world = World()
     fetched: list[tuple[bool, Listing | None]] = []
 
-    async def fetch(organization: Organization, last: Listing | None) -> Listing:
+    async def fetch(
+        organization: Organization, last: Listing | None, wanted: Callable[[], bool] | None = None
+    ) -> Listing:
         fetched.append((world.state.is_doubtful, last))
         return listing_of("A")
 
@@ -231,6 +233,27 @@ async def test_a_doubtful_organization_is_settled_before_its_poll() -> None:
     await settled_fetch(ORGANIZATION, old)
     assert fetched == [(False, old), (False, old), (False, None)]
     assert world.sink.counters.reloads == 1
+
+
+async def test_a_poll_is_unwanted_once_its_organization_is_given_up() -> None:
+    """It must not follow another worker's poll, not even after its organization was taken back."""
+    world = World()
+    states: dict[Organization, FleetState] = {ORGANIZATION: world.state}
+    wanted_while: list[bool] = []
+
+    async def fetch(
+        organization: Organization, last: Listing | None, wanted: Callable[[], bool] | None = None
+    ) -> Listing:
+        assert wanted is not None
+        for state in (world.state, None, new_state()):
+            states.clear()
+            if state is not None:
+                states[ORGANIZATION] = state
+            wanted_while.append(wanted())
+        return listing_of()
+
+    await world.sink.settle_before(fetch, states.get)(ORGANIZATION, None)
+    assert wanted_while == [True, False, False]
 
 
 async def test_the_error_that_ends_polling_is_kept() -> None:

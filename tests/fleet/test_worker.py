@@ -39,6 +39,7 @@ class RecordingPoller:
         self.counters = PollCounters()
         self.polled: dict[Organization, FleetState] = {}
         self.added: list[FleetState] = []
+        self.at_once: set[Organization] = set()
         self.wakes = 0
         self.on_add: Callable[[], object] = bool
         self.drained = asyncio.Event()
@@ -48,8 +49,10 @@ class RecordingPoller:
 
     async def close(self) -> None: ...
 
-    def add(self, state: FleetState) -> None:
+    def add(self, state: FleetState, *, at_once: bool = True) -> None:
         assert state.organization not in self.polled
+        if at_once:
+            self.at_once.add(state.organization)
         self.polled[state.organization] = state
         self.added.append(state)
         self.on_add()
@@ -221,6 +224,7 @@ def test_a_shard_is_taken_where_the_log_ends() -> None:
             written_at = clock.now() - 30.0
             await asyncio.sleep(SETTLED)
             known, new = (bench.state_of(each) for each in ORGANIZATIONS[:2])
+            assert bench.poller.at_once == {known.organization, new.organization}
             assert (known.sequence, known.rev, known.last_response_at) == (7, 1, pytest.approx(written_at, abs=0.01))
             assert (new.sequence, new.rev) == (0, 0)
 
@@ -245,6 +249,27 @@ def test_a_shard_comes_back_from_a_worker_that_leaves() -> None:
             assert bench.held == set(ORGANIZATIONS)
             for organization in given_up:
                 assert bench.state_of(organization).last_response_at == pytest.approx(polled_at, abs=0.01)
+
+    run(main)
+
+
+@pytest.mark.parametrize("leaving", [True, False])
+def test_an_organization_of_a_living_worker_keeps_its_rhythm(leaving: bool) -> None:
+    """The organizations of a worker that leaves are polled at their points, those of a dead one at once."""
+
+    async def main() -> None:
+        async with open_bench(shards=2) as bench:
+            await asyncio.sleep(SETTLED)
+            await bench.hear("other")
+            await asyncio.sleep(0.1)
+            given_up = set(ORGANIZATIONS) - bench.held
+            bench.log.stored = dict(bench.message(each, age=30.0) for each in given_up)
+            bench.poller.at_once.clear()
+            if leaving:
+                await bench.hear("other", leaving=True)
+            await asyncio.sleep(4.0)
+            assert bench.held == set(ORGANIZATIONS)
+            assert bench.poller.at_once == (set() if leaving else given_up)
 
     run(main)
 

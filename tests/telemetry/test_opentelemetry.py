@@ -7,7 +7,10 @@ import gc
 import importlib
 import json
 import os
+import re
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -471,3 +474,11 @@ async def test_without_a_provider_nothing_is_recorded_and_requests_go_out() -> N
     async with RawServer([NO_CALLS]) as server, server.client(instrumentation=[OpenTelemetry()]) as client:
         await client.find(ACME)
         assert server.seen[0].header("traceparent") is None
+
+
+def test_the_documented_story_is_printed() -> None:
+    """The first program of docs/telemetry.md prints the lines below it, in any SDK's console exporter."""
+    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    program, story = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("python", "text"))
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.stdout, result.stderr) == (story, "")

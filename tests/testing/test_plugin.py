@@ -12,7 +12,6 @@ RUNNERS = pytest.mark.parametrize(
     "marker", ["pytest.mark.asyncio", "pytest.mark.anyio"], ids=["pytest-asyncio", "anyio"]
 )
 TESTS = """
-import time
 
 import pytest
 
@@ -42,7 +41,7 @@ class TestInAClass:
     @pytest.mark.calls_in_progress_client(timeout=60)
     @pytest.mark.calls_in_progress_sandbox(organizations=2)
     async def test_an_hour(self, calls_in_progress_client, calls_in_progress_sandbox, calls_in_progress_clock):
-        began, seen = time.monotonic(), []
+        seen = []
         before = calls_in_progress_clock.now
         calls_in_progress_sandbox.start_call(ACME, seconds=3600)
         async with calls_in_progress_client.watch([ACME], interval=60) as watch:
@@ -52,7 +51,6 @@ class TestInAClass:
                     break
         assert seen == [CallStarted, CallEnded]
         assert 3600 <= calls_in_progress_clock.now - before < 3700
-        assert time.monotonic() - began < 10
         assert len(calls_in_progress_sandbox.organizations) == 2
 """
 

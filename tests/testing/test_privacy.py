@@ -175,18 +175,25 @@ def as_html(text: str, form: str = "&#{};") -> str:
     return "".join(form.format(ord(character)) for character in text)
 
 
+def in_turns(text: str, *forms: str) -> str:
+    """Write characters in several forms, so that no two separators in a row are the same."""
+    return "".join(forms[at % len(forms)].format(ord(character)) for at, character in enumerate(text))
+
+
 ECHOES: dict[str, Any] = {
     "a number": f"no call from {NUMBER}",
     "a number with separators": "no call from (805) 555-0142",
-    "a number in lines": r"no call from 805\n555\n0142",
-    "a number with named separators": "no call from 805&nbsp;555&nbsp;0142",
+    "a number in lines": r"no call from 805\n555\t0142",
+    "a number with named separators": "no call from 805&nbsp;555&ensp;0142",
     "a number in percent": as_octets(NUMBER),
     "a number in percent, twice": as_octets(NUMBER, "%25"),
-    "a number in octets": as_octets(NUMBER, r"\x"),
+    "a number in octets": in_turns(NUMBER, r"\x{:x}", r"\\x{:x}"),
     "a number in JSON": as_json(NUMBER),
     "a number in HTML": as_html(NUMBER),
-    "a number in hexadecimal HTML": as_html(NUMBER, "&#x{:x};"),
-    "digits of full width in percent": as_octets(FULL_WIDTH),
+    "a number in hexadecimal HTML": in_turns(NUMBER, "&#x{:x};", "&#X{:x};"),
+    "digits of full width in percent": as_octets(
+        "".join(FULL_WIDTH[at] if at % 2 else NUMBER[at + 1] for at in range(11))
+    ),
     "mathematical digits in JSON": as_json(MATHEMATICAL),
     "a number in a list": {"errors": {"id": [f"not {NUMBER}"]}},
     "a number as a name": {"errors": {NUMBER: ["is unknown"]}},
@@ -249,7 +256,7 @@ WEAKER = [
     ("return end, octets.decode()", "return match.end(), chr(octets[0])"),
     ("code = int(decimal)", """return end, "a" """),
     ("code = int(digits, 16)", """return end, "a" """),
-    ("""return end, " " """, """return end, "a" """),
+    ("""return end, " " """, "return end, chr(97 + end % 26)"),
     ("code = 0x10000 +", "code +"),
     ("(?<![\\w\\\\])(?<!\\w['-])", "(?!)"),
     ("(?<=%[0-9A-Fa-f]{2})", "(?!)"),

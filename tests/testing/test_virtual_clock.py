@@ -13,16 +13,14 @@ from calls_in_progress_async.testing import virtual_clock
 
 
 def test_an_hour_takes_no_time() -> None:
-    """Both clocks move by the hour, and the real one does not."""
+    """Both clocks move by the hour; in real time the test would reach its timeout."""
 
     async def main() -> tuple[float, float]:
         now, unix_time = clock.now(), clock.unix_time()
         await asyncio.sleep(3600)
         return clock.now() - now, clock.unix_time() - unix_time
 
-    began = time.monotonic()
     assert virtual_clock.run(main) == (3600.0, 3600.0)
-    assert time.monotonic() - began < 1
 
 
 def test_a_seed_repeats_a_run() -> None:

@@ -6,8 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from attrs import evolve
 from raw_server import ACME, DONE, RawServer, reply
-from transport.pipelines import Scripted, rig, write
+from transport.pipelines import FIND, Scripted, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Attempt, Organization, RetryPolicy, UpdateCallRequest
@@ -267,6 +268,26 @@ def test_a_superseded_update_gives_back_its_place_in_the_rate_limit() -> None:
         assert it.transport.times == [0.0, 10.0]
         (bucket,) = it.limiter.snapshot().shared.values()
         assert bucket.granted == 2
+
+    virtual_clock.run(main)
+
+
+def test_a_request_that_nobody_wants_any_more_is_not_sent() -> None:
+    """It gives back its place in the rate limit; a request without a wait is sent without a question."""
+
+    async def main() -> None:
+        it = rig(200, rate_limit=sdk.RateLimit(rate=0.1, burst=1))
+        wanted = False
+        ask = evolve(FIND, wanted=lambda: wanted)
+        assert await it.go(ask) == 200
+        dropped, sent = (asyncio.create_task(it.go(each)) for each in (ask, FIND))
+        error = await dropped
+        assert type(error) is sdk.SupersededError
+        assert str(error) == "Nobody waits for the response any more."
+        assert await sent == 200
+        wanted = True
+        assert await it.go(ask) == 200
+        assert it.transport.times == [0.0, 10.0, 20.0]
 
     virtual_clock.run(main)
 

@@ -7,6 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
+from records.test_meaning import DIFFERENT, SAME
 
 from calls_in_progress_async.watch import call_state
 from calls_in_progress_async.watch.call_identity import identities_of, identity_of
@@ -60,6 +61,21 @@ def test_calls_without_ids_keep_their_identity() -> None:
 def test_calls_without_any_trait() -> None:
     """A call without ids, numbers and times is known by all of its JSON."""
     assert identity(city="Goleta") == identity(city="Goleta") != identity(city="Ventura")
+
+
+@pytest.mark.parametrize(("one", "other"), SAME, ids=range(len(SAME)))
+def test_calls_with_the_same_meaning_are_equivalent(one: bytes, other: bytes) -> None:
+    """The short cut for likely changes knows both spellings of a field."""
+    assert equivalent(ListedCall("A", one), ListedCall("A", other))
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT, ids=range(len(DIFFERENT)))
+def test_calls_with_another_meaning_are_not_equivalent(one: bytes, other: bytes) -> None:
+    """Compared by JSON, and by digest."""
+    calls = ListedCall("A", one), ListedCall("A", other)
+    assert not equivalent(*calls)
+    assert calls[0].digest != calls[1].digest
+    assert not equivalent(*calls)
 
 
 @pytest.mark.parametrize("payload", [b"1", b"null", b'"text"', b"[]", b"{", b"[{}]"])

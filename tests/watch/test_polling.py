@@ -28,6 +28,7 @@ from calls_in_progress_async import (
     OrganizationFailed,
     RateLimitedError,
     ServerError,
+    SupersededError,
     clock,
 )
 from calls_in_progress_async.watch.organization_state import OrganizationState
@@ -420,6 +421,28 @@ async def test_a_sink_may_end_the_polling(server: ScriptedServer, monkeypatch: p
     await turn(60)
     assert log.ended is DOWN
     assert server.requests[ACME] == 1
+    await poller.close()
+
+
+@on_virtual_loop
+async def test_a_poll_that_was_not_sent_is_no_failure(server: ScriptedServer) -> None:
+    """The fetch of a removed organization may end without a request; a new state is polled as ever."""
+    log, gate = Log(), asyncio.Event()
+    server.gates[ACME], server.errors[ACME] = gate, SupersededError("not sent")
+    poller = poller_of(server, log)
+    poller.add(OrganizationState(ACME, clock.now()))
+    poller.start()
+    await turn(1)
+    draining = asyncio.create_task(poller.drain([ACME]))
+    gate.set()
+    await draining
+    assert log.failures == []
+    server.errors.clear()
+    poller.add(OrganizationState(ACME, clock.now()))
+    poller.wake()
+    await turn(6)
+    assert server.requests[ACME] >= 2
+    assert log.committed
     await poller.close()
 
 

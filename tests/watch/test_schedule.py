@@ -50,6 +50,14 @@ def test_every_first_poll_is_due_at_once() -> None:
     assert [item for _, item in run(schedule, START, 0.5, 0.0001)][:1000] == list(range(1000))
 
 
+def test_a_first_poll_may_wait_for_its_point() -> None:
+    """An organization that another process polled until now keeps its rhythm."""
+    schedule: Schedule[int] = Schedule(10.0, 4)
+    schedule.add(1, "advertiser:1", START, at_once=False)
+    (taken, *_) = times_of(run(schedule, START, 20.0, 0.001), 1)
+    assert taken % 10.0 == pytest.approx(10.0 * position("advertiser:1"), abs=0.01)
+
+
 def test_later_polls_are_spread_over_the_interval() -> None:
     """From the second poll on, a thousand organizations are spread evenly."""
     schedule, _ = make(1000)

@@ -60,11 +60,14 @@ export class Organizations {
     const failure = failures[name];
     const age = this.#store.age(index);
     const late = age !== null && age > this.#store.patience;
-    const shown = [count.toLocaleString("en"), age === null ? "" : late ? `${ago(age)} old` : ago(age), failure ? reasonOf(failure) : ""];
-    const key = [...shown, chosen].join("\n");
+    const checked = age === null ? "" : late ? `${ago(age)} old` : ago(age);
+    const reason = failure ? reasonOf(failure) : "";
+    const key = `${count}\n${checked}\n${reason}\n${chosen}`;
     if (view.key === key) return;
     view.key = key;
-    [view.count, view.age, view.reason].forEach((node, at) => write(node, shown[at]));
+    write(view.count, count.toLocaleString("en"));
+    write(view.age, checked);
+    write(view.reason, reason);
     view.button.classList.toggle("failing", Boolean(failure));
     view.button.classList.toggle("late", late);
     view.button.classList.toggle("idle", count === 0 && !failure);
