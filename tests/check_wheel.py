@@ -47,7 +47,7 @@ def check_metadata() -> None:
     assert {each["name"] + each["properties"][0]["value"] for each in bill["components"]} == required, bill
 
 
-def main(extra: str | None) -> None:
+def main(extra: str | None = None) -> None:
     """Check that the package works, with exactly the libraries of the extra."""
     present = {name for name, library in LIBRARIES.items() if importlib.util.find_spec(library)}
     assert present == ({extra} if extra else set()), (
@@ -61,4 +61,4 @@ def main(extra: str | None) -> None:
     print(f"the wheel with the extra {extra} found {found} calls")
 
 
-main(*sys.argv[1:] or [None])
+main(*sys.argv[1:])

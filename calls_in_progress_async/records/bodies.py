@@ -24,6 +24,7 @@ from .codec import (
     make_part,
 )
 from .pieces import MAX_ENTRIES, PIECE, Run, check_number, cut
+from .reader import Maker
 from .record import SharedBody
 
 T = TypeVar("T")
@@ -223,8 +224,9 @@ def _structure_entries(key: str, entries: list[Any], first: int, *, strict: bool
 
 def _fill_all(body: bytes) -> tuple[Call, ...] | None:
     """Decode the list of calls in one go; return None if there is no list, or if any field is unreadable."""
-    for spelling in _SPELLINGS:
+    for make_spelling in _SPELLINGS:
         try:
+            spelling = make_spelling()
             if not body.isascii():
                 body.decode()  # msgspec does not look into what it skips
             found = _list_in(spelling.decode_body(body))
@@ -237,15 +239,16 @@ def _fill_all(body: bytes) -> tuple[Call, ...] | None:
 def _fill_found(found: tuple[str, list[Any]], spelling: _Spelling, body: bytes) -> tuple[Call, ...]:
     key, rows = found
     check_number(key, len(rows))
-    if len(rows) > _MAX_LOOSE and spelling is not _SPELLINGS[0]:
+    if len(rows) > _MAX_LOOSE and spelling is not _plain():
         leave_event_loop(len(body))
     return _fill(rows, spelling, SharedBody(body, _entries_of), key, 0)
 
 
 def _fill_run(run: Run, key: str, first: int) -> StructuredCalls | None:
     """Decode the calls of a run in one go; return None if any field is unreadable."""
-    for spelling in _SPELLINGS:
+    for make_spelling in _SPELLINGS:
         with suppress(*UNREADABLE):
+            spelling = make_spelling()
             run.json.decode()  # msgspec does not look into what it skips
             rows = spelling.decode_list(run.json)
             source = SharedBody(run.json, decoder(list[Json]), first)
@@ -262,13 +265,22 @@ class _Spelling(NamedTuple):
     """Makes a call of a row."""
 
 
-_SPELLINGS = tuple(
-    _Spelling(decoder(_lists_of(cast(Any, row))), decoder(cast(Any, list[row])), fill)  # type: ignore[valid-type]
-    for row, fill in (
-        (CALL_FORMAT.plain_row, CALL_FORMAT.fill_plain),
-        (CALL_FORMAT.loose_row, CALL_FORMAT.fill_loose),
-    )
-)
+@cache
+def _plain() -> _Spelling:
+    return _spelling_of(CALL_FORMAT.plain)
+
+
+@cache
+def _loose() -> _Spelling:
+    return _spelling_of(CALL_FORMAT.loose)
+
+
+def _spelling_of(maker: Maker[Call]) -> _Spelling:
+    return _Spelling(decoder(_lists_of(maker.row)), decoder(cast(Any, list[maker.row])), maker.fill)  # type: ignore[name-defined,arg-type]
+
+
+_SPELLINGS = (_plain, _loose)
+"""In the order of their speed."""
 
 
 def _fill(rows: list[Any], spelling: _Spelling, source: SharedBody, key: str, first: int) -> tuple[Call, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from .codec import (
@@ -74,6 +75,17 @@ _NAMES = {
 """The names in the expressions."""
 
 
+class Maker(NamedTuple, Generic[T]):
+    """Compiled functions to make a record."""
+
+    row: type[Any]
+    """The struct for msgspec to decode into."""
+    fill: Callable[..., T]
+    """Makes a record of a row."""
+    make: Make[T]
+    """Makes a record of its JSON."""
+
+
 class RecordFormat(Generic[T]):
     """The ways to read one class of records.
 
@@ -84,20 +96,22 @@ class RecordFormat(Generic[T]):
     """
 
     def __init__(self, kind: type[T], hints: Mapping[str, Any], spare: Mapping[str, str]) -> None:
+        self._kind = kind
         self._hints = hints
         self._spare = spare
-        plain, loose = self._compile(kind, _PLAIN), self._compile(kind, _LOOSE)
-        self.plain_row: type[Any] = plain[0]
-        self.fill_plain: Callable[..., T] = plain[1]
-        self.make_plain: Make[T] = plain[2]
-        self.loose_row: type[Any] = loose[0]
-        self.fill_loose: Callable[..., T] = loose[1]
-        self.make_loose: Make[T] = loose[2]
 
-    def _compile(
-        self, kind: type[T], spellings: Mapping[Any, _Spelling]
-    ) -> tuple[type[Any], Callable[..., T], Make[T]]:
-        """Make the row for msgspec to decode into, and the functions to make a record of a row and of JSON."""
+    @cached_property  # compiled on first use, because it is a sixth of the package's import
+    def plain(self) -> Maker[T]:
+        """The maker of records whose fields have their documented types."""
+        return self._compile(_PLAIN)
+
+    @cached_property
+    def loose(self) -> Maker[T]:
+        """The maker of records whose fields have any types with the same meaning."""
+        return self._compile(_LOOSE)
+
+    def _compile(self, spellings: Mapping[Any, _Spelling]) -> Maker[T]:
+        kind = self._kind
         chosen = {key: next(each for hint, each in spellings.items() if wanted in (hint, hint | None))
                   for key, wanted in self._hints.items()}  # fmt: skip
         row = make_part(f"{kind.__name__}Row", {_name(key): each.kind for key, each in chosen.items()},
@@ -108,7 +122,8 @@ class RecordFormat(Generic[T]):
         values |= {"_json": "json", "_place": "place", "_index": "index", "_custom": "None"}
         names = {**_NAMES, "decode": decoder(row)}
         fill = make_filler(kind, values, names, ("row", "json", "place", "index"))
-        return row, fill, make_filler(kind, values, names, ("json", "place", "index"), row="decode(json)")
+        make = make_filler(kind, values, names, ("json", "place", "index"), row="decode(json)")
+        return Maker(row=row, fill=fill, make=make)
 
     def structure(self, payload: bytes, place: str, index: int | None) -> T:
         """Read each field by itself; an unreadable field is None and becomes a problem.
@@ -118,8 +133,8 @@ class RecordFormat(Generic[T]):
         """
         path = place if index is None else f"{place}[{index}]"
         values, problems = structure_fields(self._hints, payload, path)
-        row = self.plain_row(**{_name(key): value for key, value in values.items()})
-        record = self.fill_plain(row, payload, place, index)
+        row = self.plain.row(**{_name(key): value for key, value in values.items()})
+        record = self.plain.fill(row, payload, place, index)
         if problems:
             object.__setattr__(record, "_problems", problems)
         return record
@@ -138,7 +153,7 @@ class Reader(Generic[T]):
 
     def __init__(self, record_format: RecordFormat[T]) -> None:
         self._format = record_format
-        self._make = record_format.make_plain
+        self._make = record_format.plain.make
 
     def read(self, payload: bytes, place: str, index: int | None = None) -> T:
         """Read one record.
@@ -161,7 +176,7 @@ class Reader(Generic[T]):
     def _read_otherwise(self, payload: bytes, place: str, index: int | None) -> T:
         with suppress(*UNREADABLE):
             payload.decode()
-            record = self._format.make_loose(payload, place, index)
-            self._make = self._format.make_loose
+            record = self._format.loose.make(payload, place, index)
+            self._make = self._format.loose.make
             return record
         return self._format.structure(payload, place, index)

@@ -29,6 +29,7 @@ def public_api() -> Iterator[str]:
     loader = griffe.GriffeLoader(search_paths=[ROOT])
     package, plugin = loader.load(PACKAGE), loader.load(PLUGIN)
     loader.resolve_aliases()
+    assert isinstance(package, griffe.Module)
     for module in sorted(_modules(package), key=lambda each: each.path):
         for name in sorted(map(str, module.exports or ())):
             yield from _lines(f"{module.path}.{name}", module[name])
