@@ -81,7 +81,7 @@ async def steady(stage: Stage) -> cases.Outcome:
     """Measure the workers, then plain watches of the same organizations with the same polls."""
     fleet = stage.fleet
     began = asyncio.ensure_future(_cpu(stage, [*stage.workers], lambda: fleet.workers))
-    outcome = await cases.steady(fleet, stage.workers, _MEASURED + fleet.interval)
+    outcome = await cases.steady(fleet, stage.workers, asyncio.sleep(_MEASURED + fleet.interval))
     workers, server = await began
     names = fleet.api.names
     watches = [f"watch-{number}" for number in range(len(stage.workers))]

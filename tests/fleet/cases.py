@@ -11,7 +11,7 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,11 @@ async def finish(
     return Outcome(fleet.audit(messages, unsure), figures, messages)
 
 
-async def steady(fleet: Processes, workers: Sequence[str], seconds: float) -> Outcome:
-    """Let nothing happen."""
+async def steady(fleet: Processes, workers: Sequence[str], meanwhile: Awaitable[object]) -> Outcome:
+    """Let nothing happen until something else is over."""
     await begin(fleet, workers)
     since = time.time()
-    await asyncio.sleep(seconds)
+    await meanwhile
     until = time.time()
     outcome = await finish(fleet, since)
     new = [each for each in outcome.messages if since <= each["logged"] <= until]

@@ -65,13 +65,17 @@ async def command(*arguments: str) -> bytes:
 async def test_two_workers_tell_every_event_once(server: NatsServer, opened: Open) -> None:
     """The log holds each event once and in order; a consumer gets all of them; unchanged polls write nothing."""
     fleet = await opened(server)
-    shown = asyncio.ensure_future(_status(fleet))
-    outcome = await cases.steady(fleet, BOTH, 2.5)
+    where = ("--servers", server.url, "--name", fleet.name)
+    status: dict[str, Any] = {}
+
+    async def look() -> None:
+        status.update(json.loads(await command("status", "--json", "--seconds", "1.5", *where)))
+
+    outcome = await cases.steady(fleet, BOTH, look())
     assert outcome.faults == {}
     assert outcome.figures["messages without an event"] == 0
     assert 0 < outcome.figures["messages a poll"] < 0.9
     assert {each["by"] for each in outcome.messages} == {"one", "two"}
-    status = await shown
     assert [(each["worker"], each["shards"]) for each in status["workers"]] == [("one", 4), ("two", 4)]
     assert all(each["polls_per_second"] > 0 for each in status["workers"])
     expected = [event["id"] for each in outcome.messages for event in each["events"]]
@@ -84,16 +88,10 @@ async def test_two_workers_tell_every_event_once(server: NatsServer, opened: Ope
                 changes.append(event.changes)
             await event.ack()
     assert got == expected
-    lines = await command("events", "--limit", "5", "--servers", server.url, "--name", fleet.name, "--group", "cli")
+    lines = await command("events", "--limit", "5", *where, "--group", "cli")
     assert [json.loads(line)["id"] for line in lines.splitlines()] == expected[:5]
     assert changes
     assert all(changes)
-
-
-async def _status(fleet: Processes) -> Any:
-    await fleet.until_even(*BOTH)
-    where = ("--servers", fleet.servers[0].url, "--name", fleet.name)
-    return json.loads(await command("status", "--json", "--seconds", "1.5", *where))
 
 
 async def test_a_killed_worker_is_replaced(server: NatsServer, opened: Open) -> None:
