@@ -1,13 +1,13 @@
 """Async Python SDK for Invoca's Calls In Progress API: find the phone calls in progress, and update them."""
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 from .attempt import Attempt
 from .client import CallsInProgressClient
 from .endpoints.current_calls import CurrentCallsRequest
 from .endpoints.protocol import Endpoint
-from .endpoints.update_call import UpdateCallRequest
 from .errors import (
     AuthenticationError,
     CallNotFoundError,
@@ -34,7 +34,6 @@ from .errors import (
     UnexpectedResponseError,
     WrongLoopError,
 )
-from .find_many import FindMany, OrganizationResult
 from .instrumentation import (
     AttemptInfo,
     ClientLevels,
@@ -53,17 +52,21 @@ from .transport.protocol import SendState, Transport
 from .transport.retry import RetryPolicy
 from .transport.tokens import TokenSource
 from .transport.wire import WireRequest, WireResponse
-from .watch.events import (
-    CallChanged,
-    CallEnded,
-    CallEvent,
-    CallStarted,
-    OrganizationFailed,
-    OrganizationRecovered,
-    OrganizationResumed,
-)
-from .watch.stats import WatchStats
-from .watch.watch import Watch
+
+if TYPE_CHECKING:
+    from .endpoints.update_call import UpdateCallRequest
+    from .find_many import FindMany, OrganizationResult
+    from .watch.events import (
+        CallChanged,
+        CallEnded,
+        CallEvent,
+        CallStarted,
+        OrganizationFailed,
+        OrganizationRecovered,
+        OrganizationResumed,
+    )
+    from .watch.stats import WatchStats
+    from .watch.watch import Watch
 
 __all__ = [
     "Attempt",
@@ -132,17 +135,34 @@ __all__ = [
     "__version__",
 ]
 
-_LAZY = ("Fleet", "FleetEvents", "FleetView")
-"""Names that need an extra: imported on first use."""
+_LAZY = {
+    **dict.fromkeys(("Fleet", "FleetEvents", "FleetView"), "fleet"),
+    **dict.fromkeys(("FindMany", "OrganizationResult"), "find_many"),
+    **dict.fromkeys(
+        (
+            "CallChanged",
+            "CallEnded",
+            "CallEvent",
+            "CallStarted",
+            "OrganizationFailed",
+            "OrganizationRecovered",
+            "OrganizationResumed",
+        ),
+        "watch.events",
+    ),
+    "UpdateCallRequest": "endpoints.update_call",
+    "Watch": "watch.watch",
+    "WatchStats": "watch.stats",
+}
+"""The modules of names imported on first use: the fleet needs an extra, and not every program watches or updates."""
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
-        from . import fleet  # noqa: PLC0415 - needs nats-py
-
-        return getattr(fleet, name)
+        value = globals()[name] = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY} - {"Any"})
+    return sorted({*globals(), *_LAZY} - {"TYPE_CHECKING", "Any", "import_module"})

@@ -12,14 +12,14 @@ from weakref import WeakSet
 
 from attrs import evolve
 
+import calls_in_progress_async as package
+
 from . import environment, phone_numbers, validation
 from .attempt import Attempt
 from .endpoints.current_calls import CurrentCallsRequest
 from .endpoints.protocol import Endpoint
-from .endpoints.update_call import UpdateCallRequest
 from .endpoints.wire_format import WireFormat
 from .errors import ClientClosedError
-from .find_many import FindMany, FindManySettings
 from .instrumentation import Instrumentation, make_hooks
 from .limits.limiter import RateLimiter
 from .limits.rate_limits import RateLimits
@@ -35,11 +35,6 @@ from .transport.protocol import Transport, check_transport
 from .transport.retry import RetryPolicy
 from .transport.tokens import Tokens, TokenSource
 from .transport.wire import WireResponse
-from .wait_for_call import wait_for_call
-from .watch.fetch import make_fetch
-from .watch.recorder import Numbers, Recorder
-from .watch.settings import WatchSettings
-from .watch.watch import Watch
 
 T = TypeVar("T")
 
@@ -159,7 +154,7 @@ class CallsInProgressClient:
         self._affinity = LoopAffinity(may_move=lambda: pipeline.idle)
         self._closed = False
         self._cache: ResponseCache[CurrentCalls] = ResponseCache()
-        self._ongoing: WeakSet[Watch | FindMany] = WeakSet()
+        self._ongoing: WeakSet[package.Watch | package.FindMany] = WeakSet()
 
     @classmethod
     def from_env(cls, **settings: Unpack[environment.ClientSettings]) -> Self:
@@ -247,7 +242,7 @@ class CallsInProgressClient:
 
     def find_many(
         self, organizations: Iterable[Organization] | AsyncIterable[Organization], max_in_flight: int = 64
-    ) -> FindMany:
+    ) -> package.FindMany:
         """Find the calls of many organizations: an async iterator of an `OrganizationResult` each, as each completes.
 
         Args:
@@ -258,6 +253,8 @@ class CallsInProgressClient:
             InvalidRequestError: ``organizations`` is not an iterable of `Organization`. What an iterator yields is
                 checked as it is read, and ends the iteration.
         """
+        from .find_many import FindMany, FindManySettings  # noqa: PLC0415 - imported on first use
+
         settings = FindManySettings(max_in_flight=max_in_flight)
         many = FindMany(self.find, organizations, settings, check_usable=self._check_usable)
         self._ongoing.add(many)
@@ -273,8 +270,8 @@ class CallsInProgressClient:
         max_in_flight: int = 64,
         max_pending: int = 100_000,
         record: str | os.PathLike[str] | None = None,
-        record_numbers: Numbers = "hashed",
-    ) -> Watch:
+        record_numbers: Literal["hashed", "masked", "plain"] = "hashed",
+    ) -> package.Watch:
         """Watch organizations: ``async with client.watch(...) as watch``, then ``async for event in watch``.
 
         Every organization is polled at once, and then once an interval.
@@ -296,21 +293,21 @@ class CallsInProgressClient:
             InvalidRequestError: An argument is out of its range, ``organizations`` is not an iterable of
                 `Organization`, or ``resume_from`` is not a checkpoint.
         """
-        settings = WatchSettings(
+        from .watch.opening import make_watch  # noqa: PLC0415 - imported on first use, like `Watch`
+
+        watch = make_watch(
+            self._execute,
+            organizations,
+            resume_from,
+            strict=self._wire_format.strict,
+            check_usable=self._check_usable,
+            record=record,
+            record_numbers=record_numbers,
             interval=interval,
             missed_polls_before_end=missed_polls_before_end,
             max_in_flight=max_in_flight,
             max_pending=max_pending,
             max_retry_after=self._retry.max_retry_after,
-        )
-        fetch = make_fetch(self._execute, strict=self._wire_format.strict)
-        watch = Watch(
-            fetch,
-            organizations,
-            settings,
-            check_usable=self._check_usable,
-            resume_from=resume_from,
-            recorder=None if record is None else Recorder(record, record_numbers),
         )
         self._ongoing.add(watch)
         if self._hooks is not None:
@@ -346,6 +343,8 @@ class CallsInProgressClient:
             CallsInProgressError: The error that stood in the way until the end, or an error that will not pass by
                 waiting. `DeadlineExceededError` is a TimeoutError too: catch CallsInProgressError first.
         """
+        from .wait_for_call import wait_for_call  # noqa: PLC0415 - imported on first use
+
         self._check_usable()
         request = CurrentCallsRequest(
             organization=organization,
@@ -391,7 +390,7 @@ class CallsInProgressClient:
             SupersededError: A newer update of the same call was waiting.
             CallsInProgressError: Anything else of the tree; ``may_have_been_applied`` says whether it may have been.
         """
-        request = UpdateCallRequest(
+        request = package.UpdateCallRequest(
             organization=organization,
             transaction_id=transaction_id,
             external_unique_id=external_unique_id,

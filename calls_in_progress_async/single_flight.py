@@ -16,7 +16,7 @@ from .errors import DeadlineExceededError
 Result = TypeVar("Result")
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Flight(Generic[Result]):
     """One shared task and its number of waiters."""
 

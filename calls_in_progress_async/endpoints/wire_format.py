@@ -30,7 +30,7 @@ def _to_region(value: Any) -> str:
     raise validation.unexpected("default_region", f'the two letters of a region, such as "US"{hint}', value)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class WireFormat:
     """The client's settings for the form of a request."""
 

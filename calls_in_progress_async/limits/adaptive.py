@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf
+from typing import NamedTuple
 
 import attrs
 
@@ -61,8 +62,7 @@ class Adaptation:
             raise validation.unexpected("decrease", "below 1", self.decrease)
 
 
-@attrs.frozen
-class _BeforeCut:
+class _BeforeCut(NamedTuple):
     rate: float
     limit: float | None
     base: float

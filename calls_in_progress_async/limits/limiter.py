@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any
-
-from attrs import frozen
+from typing import Any, NamedTuple
 
 from .. import clock
 from .adaptive import AdaptiveRate
@@ -26,8 +24,7 @@ _WOKEN_AT_ONCE = 64.0
 _UNLIMITED = RateLimit(rate=UNLIMITED, burst=UNLIMITED)
 
 
-@frozen(eq=False)
-class _TokenLimit:
+class _TokenLimit(NamedTuple):
     """The limit of one host and token."""
 
     bucket: TokenBucket

@@ -33,7 +33,7 @@ class Verdict(Enum):
     ALONE = "the organization is limited alone, as before"
 
 
-@define
+@define(eq=False, repr=False)
 class _Suspect:
     """An organization with 429s."""
 

@@ -269,16 +269,18 @@ def _read_extra(call: Call) -> tuple[FrozenDict[str, Any]]:
 
 _READ_LATER = ("custom_data", "demographics_data", "extra")
 _PLAIN = tuple(each.name for each in fields(Call) if each.name not in _READ_LATER)
-_HINTS = get_type_hints(Call, include_extras=True)
-_JSON = {
-    **{name: _HINTS[name] for name in _PLAIN},
-    "repeat_calling_phone_number": JsonFlag,
-    "key presses": TextOrList,
-    "custom_data": Json,
-}
-"""The type of each key in JSON."""
-CALL_FORMAT = RecordFormat(Call, _JSON, spare={"keypresses": "key presses"})
-_KNOWN: frozenset[str] = frozenset(_JSON)
+_SPELT_OTHERWISE = {"repeat_calling_phone_number": JsonFlag, "key presses": TextOrList, "custom_data": Json}
+"""The keys in JSON that differ from the fields, in name or type."""
+
+
+def _types() -> dict[str, Any]:
+    """Return the type of each key in JSON."""
+    hints = get_type_hints(Call, include_extras=True)
+    return {name: hints[name] for name in _PLAIN} | _SPELT_OTHERWISE
+
+
+CALL_FORMAT = RecordFormat(Call, _types, spare={"keypresses": "key presses"})
+_KNOWN = frozenset({*_PLAIN, *_SPELT_OTHERWISE})
 CALL_KEYS: frozenset[str] = _KNOWN - {"custom_data"}
 """The keys in JSON of a call's fields, custom data aside."""
 

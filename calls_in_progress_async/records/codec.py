@@ -13,7 +13,6 @@ from datetime import datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, TypeVar, cast
 
-import cattrs
 import msgspec
 from attrs import frozen
 
@@ -219,18 +218,6 @@ def _keep(value: Any, _: object) -> Any:
     return value
 
 
-_converter = cattrs.Converter()
-for _hint, _hook in (
-    (Text, _structure_text),
-    (TextOrList, _structure_text_or_list),
-    (JsonFlag, structure_flag),
-    (Time, structure_time),
-    (Json, _keep),
-):
-    for _kind in (_hint, _hint | None):
-        _converter.register_structure_hook_func(partial(operator.eq, _kind), _hook)
-
-
 def structure_fields(hints: Mapping[str, Any], payload: bytes, path: str) -> tuple[dict[str, Any], tuple[Problem, ...]]:
     """Structure the fields of one object one by one.
 
@@ -266,4 +253,21 @@ def structure_fields(hints: Mapping[str, Any], payload: bytes, path: str) -> tup
 
 @cache
 def _hook_of(hint: Any) -> Callable[[Any, Any], Any]:
-    return _converter.get_structure_hook(hint)
+    return _hooks()(hint)
+
+
+@cache
+def _hooks() -> Callable[[Any], Callable[[Any, Any], Any]]:
+    import cattrs  # noqa: PLC0415 - imported for the first record that msgspec refuses
+
+    converter = cattrs.Converter()
+    for hint, hook in (
+        (Text, _structure_text),
+        (TextOrList, _structure_text_or_list),
+        (JsonFlag, structure_flag),
+        (Time, structure_time),
+        (Json, _keep),
+    ):
+        for kind in (hint, hint | None):
+            converter.register_structure_hook_func(partial(operator.eq, kind), hook)
+    return converter.get_structure_hook

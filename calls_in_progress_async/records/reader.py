@@ -91,14 +91,18 @@ class RecordFormat(Generic[T]):
 
     Args:
         kind: A frozen slotted class, a `Record`.
-        hints: The type of each key in JSON: a type of `_PLAIN`, or its union with None.
+        types: Returns the type of each key in JSON: a type of `_PLAIN`, or its union with None.
         spare: The key to read in place of another one without a value, by that other key.
     """
 
-    def __init__(self, kind: type[T], hints: Mapping[str, Any], spare: Mapping[str, str]) -> None:
+    def __init__(self, kind: type[T], types: Callable[[], Mapping[str, Any]], spare: Mapping[str, str]) -> None:
         self._kind = kind
-        self._hints = hints
+        self._types = types
         self._spare = spare
+
+    @cached_property
+    def _hints(self) -> Mapping[str, Any]:
+        return self._types()
 
     @cached_property  # compiled on first use, because it is a sixth of the package's import
     def plain(self) -> Maker[T]:

@@ -14,7 +14,7 @@ from .wire import WireResponse
 _NOT_CARRIED_OUT = frozenset({408, 425, 429})
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class AttemptTimeline:
     """The times, by the loop's clock, at which an attempt passed its stages; None for a stage not reached."""
 

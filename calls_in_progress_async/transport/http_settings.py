@@ -15,7 +15,7 @@ from .._version import __version__
 from . import address
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class HttpSettings:
     """The settings of the aiohttp transports."""
 
@@ -32,7 +32,7 @@ class HttpSettings:
         ),
     )
     """Certificates to trust, or the SHA-256 fingerprint of the only one to trust."""
-    proxy: str | None = field(default=None, repr=False, converter=address.proxy)
+    proxy: str | None = field(default=None, converter=address.proxy)
     """The URL of an HTTP proxy."""
     trust_env: bool = field(default=False, validator=validation.flag)
     """True to take the proxy from the environment."""

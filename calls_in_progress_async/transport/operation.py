@@ -16,7 +16,7 @@ from .wire import WireRequest
 from .write_order import WriteTicket
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class Operation:
     """One call of the client on its way."""
 
@@ -31,7 +31,7 @@ class Operation:
     attempts: list[Attempt] = field(factory=list)
     may_have_been_applied: bool = False
     """True from the first attempt on that may have been carried out."""
-    token: str = field(default="", repr=False)
+    token: str = ""
     """The token of the last attempt."""
     token_refreshed: bool = False
     """True once the token callable was asked again after a 401. It is asked again only once."""

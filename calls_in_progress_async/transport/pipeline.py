@@ -37,7 +37,7 @@ _CLOSING_GRACE = 1.0
 """Seconds for connections to close after a cancellation."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class PipelineSettings:
     """Timeouts, retries and limits of a client."""
 

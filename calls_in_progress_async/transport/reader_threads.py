@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -18,12 +18,12 @@ class ReaderThreads:
     """Threads of one client, started for the first large response."""
 
     def __init__(self) -> None:
-        self._executor: ThreadPoolExecutor | None = None
+        self._executor: concurrent.futures.ThreadPoolExecutor | None = None
 
     async def run(self, work: Callable[[], T]) -> T:
         """Run ``work`` in a thread. If the caller is cancelled, the thread still ends by itself."""
         if self._executor is None:
-            self._executor = ThreadPoolExecutor(_MOST_THREADS, "calls-in-progress-reader")
+            self._executor = concurrent.futures.ThreadPoolExecutor(_MOST_THREADS, "calls-in-progress-reader")
         return await asyncio.get_running_loop().run_in_executor(self._executor, copy_context().run, work)
 
     def close(self) -> None:

@@ -12,7 +12,6 @@ from .lifetime import Lifetime
 from .operation import Operation
 from .reports import Reports
 from .retry import Retry, RetryBudgets, RetryPolicy, Stop, decide
-from .retry_loop import repeat
 from .tokens import Tokens
 
 
@@ -51,6 +50,8 @@ class Recovery:
         decision = self._decide(operation, result)
         if isinstance(decision, Stop):
             return result
+        from .retry_loop import repeat  # noqa: PLC0415 - tenacity is imported for the first retry
+
         return await repeat(
             decision,
             partial(self._attempt_again, operation),

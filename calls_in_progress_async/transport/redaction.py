@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 import sys
 from collections.abc import Iterator
@@ -16,6 +15,9 @@ _MIN_PREFIX = 6
 # A shorter token counts as a word only: not the t of "the", "can't" or "t-shirt", but the t of "%20t" and "\nt".
 _BEFORE = r"(?:(?<![\w\\])(?<!\w['-])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\[a-z]))"
 _AFTER = r"(?!\w|['-]\w)"
+
+_HTML_NAMES = {"&": "amp", "<": "lt", ">": "gt", '"': "quot"}
+"""The characters that HTML escapes by name."""
 
 # The package's own words. The vendor's support asks for an error handle.
 _KEPT = re.compile(r"\AHTTP \d{3}\b|error handle \d+|larger than \d+ bytes")
@@ -135,5 +137,5 @@ def _written(character: str) -> str:
     code = ord(character)
     as_hex = f"(?i:{code:02x})"
     itself = re.escape(character) if character.isalnum() else rf"\\*{re.escape(character)}"
-    named = re.escape(html.escape(character))
+    named = f"&{name};" if (name := _HTML_NAMES.get(character)) else itself
     return rf"(?:{itself}|{named}|%(?:25)*{as_hex}|\\+u00{as_hex}|\\+x{as_hex}|&#(?:0*{code}|[xX]0*{as_hex});)"

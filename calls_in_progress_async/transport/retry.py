@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Hashable
+from typing import NamedTuple
 
 from attrs import field, frozen
 
@@ -69,15 +70,13 @@ class RetryPolicy:
         return jitter * longest
 
 
-@frozen
-class Retry:
+class Retry(NamedTuple):
     """Try again after ``delay`` seconds."""
 
     delay: float
 
 
-@frozen
-class Stop:
+class Stop(NamedTuple):
     """Do not try again."""
 
     reason: str = ""
