@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,11 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 pytest_plugins = ["pytest_calls_in_progress", "pytester"]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run at least four tests at once: those of the fleet wait for clocks, servers and processes most of the time."""
+    return max(4, os.cpu_count() or 1)
 
 
 def pytest_collection_finish() -> None:

@@ -26,7 +26,7 @@ from .. import clock
 from ..sandbox import SandboxServer
 from .exit_codes import ExitCode
 from .fleet import load_fleet
-from .fleet_status import look
+from .fleet_status import draw
 from .output import is_live, stdout_console, write_line
 from .runner import run
 
@@ -175,13 +175,13 @@ async def _draw(monitor: FleetMonitor, seconds: float, title: str) -> None:
     console = stdout_console()
     if not is_live(console):
         await asyncio.sleep(seconds)
-        console.print(Text(title), (await look(monitor, "demo")).draw(console.height), sep="\n")
+        console.print(Text(title), draw(await monitor.look(), console.height), sep="\n")
         return
     until = clock.now() + seconds
     with Live(console=console, auto_refresh=False) as live:
         while clock.now() < until:
-            picture = await look(monitor, "demo")
-            live.update(Group(Text(title, "bold"), Text(), picture.draw(console.height - 2), Text()), refresh=True)
+            picture = await monitor.look()
+            live.update(Group(Text(title, "bold"), Text(), draw(picture, console.height - 2), Text()), refresh=True)
             await asyncio.sleep(_PICTURE)
 
 

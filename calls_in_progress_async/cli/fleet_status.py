@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import attrs
 import click
 from rich.console import Group
 from rich.live import Live
@@ -21,8 +20,8 @@ from .output import count, is_live, stdout_console, write_json
 from .runner import run
 
 if TYPE_CHECKING:  # needs an extra
-    from ..fleet.log_values import Consumer, StreamState
-    from ..fleet.monitor import FleetMonitor
+    from ..fleet.log_values import Consumer
+    from ..fleet.picture import FleetPicture
     from ..fleet.status import FleetStatus, WorkerStatus
 
 _REFRESH = 1.0
@@ -36,67 +35,38 @@ _LINES_BESIDE = 8
 """Lines of a picture beside its workers and consumers."""
 
 
-@attrs.frozen(kw_only=True)
-class Picture:
-    """A fleet at one moment."""
+def draw(picture: FleetPicture, height: int) -> Group:
+    """Draw the picture of a fleet.
 
-    name: str
-    """The name of the fleet."""
-    status: FleetStatus
-    log: StreamState | None
-    """The extent of the log; None if the log does not respond."""
-    consumers: Sequence[Consumer]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the picture as JSON-ready values."""
-        status = self.status
-        totals = ("shards", "organizations", "failing", "staleness", "polls_per_second", "rate", "events_per_second")
-        return {
-            "fleet": self.name,
-            "total": _rounded({"workers": len(status.workers), **{name: getattr(status, name) for name in totals}}),
-            "workers": [_rounded(attrs.asdict(worker)) for worker in status.workers],
-            "log": None if self.log is None else self.log._asdict(),
-            "consumers": [
-                {"group": each.group, "lag": each.pending, "unacknowledged": each.unacknowledged}
-                for each in self.consumers
-            ],
-        }
-
-    def draw(self, height: int) -> Group:
-        """Draw the picture.
-
-        Args:
-            height: Lines of the terminal. Workers without room are counted.
-        """
-        status, room = self.status, max(1, height - _LINES_BESIDE - len(self.consumers))
-        hidden = len(status.workers) - room
-        return Group(
-            self._heading(),
-            Text(),
-            _worker_table(status, room) if status.workers else Text("no worker is heard: is one running?", "red"),
-            Text(f"and {count(hidden, 'more worker')}" if hidden > 0 else "", "dim"),
-            _consumer_table(self.consumers) if self.consumers else Text("no consumers", "dim"),
-        )
-
-    def _heading(self) -> Text:
-        status, log = self.status, self.log
-        parts = [
-            Text(f"fleet {self.name}", "bold"),
-            Text(
-                "the log does not respond" if log is None else f"log {log.bytes / 1e6:,.1f} MB", "red" * (log is None)
-            ),
-        ]
-        if log is not None and status.shards != log.shards:
-            parts.append(Text(f"{status.shards} of {log.shards} shards polled", "yellow"))
-        if status.failing:
-            parts.append(Text(f"{count(status.failing, 'organization')} failing", "red"))
-        if status.refused:
-            parts.append(Text(f"{count(status.refused, 'stale write')} refused"))
-        return Text("   ").join(parts)
+    Args:
+        picture: The fleet at one moment.
+        height: Lines of the terminal. Workers without room are counted.
+    """
+    status, consumers = picture.status, picture.consumers
+    room = max(1, height - _LINES_BESIDE - len(consumers))
+    hidden = len(status.workers) - room
+    return Group(
+        _heading(picture),
+        Text(),
+        _worker_table(status, room) if status.workers else Text("no worker is heard: is one running?", "red"),
+        Text(f"and {count(hidden, 'more worker')}" if hidden > 0 else "", "dim"),
+        _consumer_table(consumers) if consumers else Text("no consumers", "dim"),
+    )
 
 
-def _rounded(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in fields.items()}
+def _heading(picture: FleetPicture) -> Text:
+    status, log = picture.status, picture.log
+    parts = [
+        Text(f"fleet {picture.name}", "bold"),
+        Text("the log does not respond" if log is None else f"log {log.bytes / 1e6:,.1f} MB", "red" * (log is None)),
+    ]
+    if log is not None and status.shards != log.shards:
+        parts.append(Text(f"{status.shards} of {log.shards} shards polled", "yellow"))
+    if status.failing:
+        parts.append(Text(f"{count(status.failing, 'organization')} failing", "red"))
+    if status.refused:
+        parts.append(Text(f"{count(status.refused, 'stale write')} refused"))
+    return Text("   ").join(parts)
 
 
 def _worker_table(status: FleetStatus, room: int) -> Table:
@@ -161,19 +131,13 @@ async def _show(options: dict[str, Any], seconds: float | None, *, as_json: bool
                 live.update(Text("listening for the workers' beats"), refresh=True)
                 await asyncio.sleep(_REFRESH)
                 while until is None or clock.now() < until:
-                    live.update((await look(monitor, options["name"])).draw(console.height), refresh=True)
+                    live.update(draw(await monitor.look(), console.height), refresh=True)
                     await asyncio.sleep(_REFRESH)
             return ExitCode.OK
         await asyncio.sleep(seconds or _LISTEN)
-        picture = await look(monitor, options["name"])
+        picture = await monitor.look()
     if as_json:
         write_json(picture.to_dict())
     else:
-        console.print(picture.draw(1_000))
+        console.print(draw(picture, 1_000))
     return ExitCode.OK
-
-
-async def look(monitor: FleetMonitor, name: str) -> Picture:
-    """Return the present picture of a fleet."""
-    log, consumers = await asyncio.gather(monitor.log(), monitor.consumers())
-    return Picture(name=name, status=monitor.status, log=log, consumers=consumers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -13,6 +14,7 @@ from .errors import LogUnavailableError
 from .log import Log
 from .log_settings import LogSettings
 from .log_values import Consumer, StreamState
+from .picture import FleetPicture
 from .status import FleetStatus, Workers
 
 
@@ -26,6 +28,7 @@ class FleetMonitor:
     """
 
     def __init__(self, servers: str | Iterable[str], *, name: str, connection: Mapping[str, Any] | None = None) -> None:
+        self._name = name
         self._log = Log(LogSettings(servers=servers, name=name, connection=connection or {}))
         self._workers = Workers()
 
@@ -50,6 +53,15 @@ class FleetMonitor:
     def status(self) -> FleetStatus:
         """The living workers now, and their totals."""
         return self._workers.status(clock.now())
+
+    async def look(self) -> FleetPicture:
+        """Return the fleet at this moment.
+
+        Raises:
+            FleetError: There is no such fleet.
+        """
+        log, consumers = await asyncio.gather(self.log(), self.consumers())
+        return FleetPicture(name=self._name, status=self.status, log=log, consumers=consumers)
 
     async def log(self) -> StreamState | None:
         """Return the extent of the log; None if the log does not respond.

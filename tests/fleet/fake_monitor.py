@@ -11,6 +11,7 @@ from fleet.test_status import beat
 from rich.console import Console
 
 from calls_in_progress_async.fleet.log_values import Consumer, StreamState
+from calls_in_progress_async.fleet.picture import FleetPicture
 from calls_in_progress_async.fleet.status import FleetStatus, Workers
 
 
@@ -23,6 +24,7 @@ class FakeMonitor:
     is_open = False
 
     def __init__(self, servers: str, *, name: str, connection: Any = None, workers: Workers | None = None) -> None:
+        self._name = name
         self._workers = workers or Workers()
         FakeMonitor.looks = []
 
@@ -45,6 +47,9 @@ class FakeMonitor:
     @property
     def status(self) -> FleetStatus:
         return self._workers.status(asyncio.get_running_loop().time())
+
+    async def look(self) -> FleetPicture:
+        return FleetPicture(name=self._name, status=self.status, log=await self.log(), consumers=await self.consumers())
 
     async def log(self) -> StreamState:
         self.looks.append(asyncio.get_running_loop().time())

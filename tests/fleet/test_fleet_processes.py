@@ -41,9 +41,9 @@ async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
 
 
 @pytest.fixture
-def cluster(binary: str, tmp_path: Path) -> Iterator[list[NatsServer]]:
+def cluster(binary: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[NatsServer]]:
     """Run three servers for one test."""
-    servers = make_cluster(tmp_path / "nats", binary)
+    servers = make_cluster(tmp_path_factory.mktemp("nats"), binary)
     try:
         for server in servers:
             server.start()
@@ -141,10 +141,10 @@ async def test_work_goes_on_after_the_server_was_away(own_server: NatsServer, op
 
 
 async def test_no_call_is_left_without_an_end_after_the_log_was_set_back(
-    own_server: NatsServer, opened: Open, tmp_path: Path
+    own_server: NatsServer, opened: Open, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The server comes back with an old disk: workers go on from there, and tell what they told before once more."""
-    outcome = await cases.log_set_back(await opened(own_server), BOTH, 2.0, tmp_path / "copy")
+    outcome = await cases.log_set_back(await opened(own_server), BOTH, 2.0, tmp_path_factory.mktemp("nats") / "copy")
     assert outcome.faults == {}
 
 

@@ -35,6 +35,7 @@ from calls_in_progress_async.fleet.log import Log
 from calls_in_progress_async.fleet.log_settings import LogSettings
 from calls_in_progress_async.fleet.log_values import Consumer, StreamState
 from calls_in_progress_async.fleet.monitor import FleetMonitor
+from calls_in_progress_async.fleet.picture import FleetPicture
 from calls_in_progress_async.testing import virtual_clock
 
 
@@ -100,11 +101,11 @@ def drawn(
 ) -> list[str]:
     """Return the lines of a picture."""
     log = None if shards is None else StreamState(shards, 1, 9, size, 604800.0)
-    picture = fleet_status.Picture(
+    picture = FleetPicture(
         name="prod", status=FleetStatus(workers=workers, interval=5.0, polls=0), log=log, consumers=consumers
     )
     console = Console(file=io.StringIO(), width=width, record=True)
-    console.print(picture.draw(height))
+    console.print(fleet_status.draw(picture, height))
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 
@@ -167,8 +168,8 @@ def test_a_worker_with_late_polls_is_highlighted(monkeypatch: pytest.MonkeyPatch
     status = FleetStatus(
         workers=(worker_status("a", staleness=9.9), worker_status("b", staleness=10.1)), interval=5.0, polls=0
     )
-    picture = fleet_status.Picture(name="prod", status=status, log=None, consumers=())
-    (table,) = [each for each in picture.draw(24).renderables if isinstance(each, Table)]
+    picture = FleetPicture(name="prod", status=status, log=None, consumers=())
+    (table,) = [each for each in fleet_status.draw(picture, 24).renderables if isinstance(each, Table)]
     assert [row.style for row in table.rows] == ["", "red"]
 
 

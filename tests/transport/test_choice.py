@@ -185,14 +185,17 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("renamed", ["set_response_params", "ResponseHandler", "POST_METHODS"])
-async def test_an_aiohttp_that_renames_a_name_everywhere_works(renamed: str, tmp_path: Path) -> None:
+async def test_an_aiohttp_that_renames_a_name_everywhere_works(
+    renamed: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """A copy of aiohttp's source, with one name replaced in all its modules."""
     source = Path(aiohttp.__file__).parent
-    shutil.copytree(source, tmp_path / "aiohttp", ignore=shutil.ignore_patterns("__pycache__"))
-    for module in (tmp_path / "aiohttp").glob("*.py"):
+    directory = tmp_path_factory.mktemp("renamed")
+    shutil.copytree(source, directory / "aiohttp", ignore=shutil.ignore_patterns("__pycache__"))
+    for module in (directory / "aiohttp").glob("*.py"):
         text = module.read_text(encoding="utf-8")
         module.write_text(re.sub(rf"\b{renamed}\b", f"{renamed}_2", text), encoding="utf-8")
-    path = os.pathsep.join(map(str, (tmp_path, ROOT, ROOT / "tests")))
+    path = os.pathsep.join(map(str, (directory, ROOT, ROOT / "tests")))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", SCRIPT),
         env={**os.environ, "PYTHONPATH": path},
