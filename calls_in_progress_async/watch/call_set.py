@@ -22,7 +22,7 @@ class Delta(NamedTuple):
     """The state after; None for an end."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class CallSet:
     """The calls in progress of one organization, as the good responses tell them."""
 

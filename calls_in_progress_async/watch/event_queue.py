@@ -87,7 +87,7 @@ class QueuedGap:
         return self.kind(self.organization, self.gap)
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class _Pending:
     """The entries of one organization."""
 

@@ -42,21 +42,21 @@ class _OfCall:
         return f"{type(self).__name__}({str(self.organization)!r}, {self.call!r})"
 
 
-@define(match_args=False, repr=False, unsafe_hash=True, on_setattr=setters.frozen)
 class CallStarted(_OfCall):
     """A call has started: the last good response did not list it, this one does."""
 
+    __slots__ = ()
     kind: ClassVar[str] = "call_started"
     __match_args__ = ("organization", "call")
 
 
-@define(match_args=False, repr=False, unsafe_hash=True, on_setattr=setters.frozen)
 class CallEnded(_OfCall):
     """A call has ended: good responses no longer list it.
 
     ``call`` is its last known state, or its id alone if the call was only known from a checkpoint.
     """
 
+    __slots__ = ()
     kind: ClassVar[str] = "call_ended"
     __match_args__ = ("organization", "call")
 

@@ -48,7 +48,7 @@ class Snapshot(NamedTuple):
         return {"seen": self.seen, "calls": dict(self.digests)}
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class OrganizationState:
     """The knowledge about one organization: its calls, its last good response, its failures."""
 

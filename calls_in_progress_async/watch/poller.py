@@ -51,7 +51,7 @@ class PollSink(Protocol):
         ...
 
 
-@define
+@define(eq=False, repr=False)
 class PollCounters:
     """Counts since polling began."""
 

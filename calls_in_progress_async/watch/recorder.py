@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import logging
 import os
-import secrets
 from collections.abc import Callable
 from io import FileIO
 from typing import Any, Literal, get_args
@@ -51,7 +49,7 @@ class Recorder:
             raise validation.unexpected("record_numbers", "hashed, masked or plain", numbers)
         self._path = path
         self._numbers = numbers
-        self._key = secrets.token_bytes(32)
+        self._key = os.urandom(32)
         self._file: FileIO | None = None
 
     def open(self) -> None:
@@ -121,7 +119,7 @@ class Recorder:
         return f"+1555{int.from_bytes(self._digest(digits)) % 10**_HASH_DIGITS:0{_HASH_DIGITS}}"
 
     def _digest(self, text: str) -> bytes:
-        return hmac.digest(self._key, text.encode(errors="surrogatepass"), hashlib.sha256)
+        return hashlib.blake2b(text.encode(errors="surrogatepass"), key=self._key).digest()
 
 
 def _write(file: FileIO, line: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ _LONGEST_BACKOFF = 60.0
 """Seconds of backoff at most, unless the interval is longer."""
 
 
-@define(eq=False)
+@define(eq=False, repr=False)
 class ScheduleEntry(Generic[T]):
     """The place of one organization in a schedule."""
 
