@@ -43,7 +43,7 @@ def _modules(module: griffe.Module) -> Iterator[griffe.Module]:
     if module.exports is not None:
         yield module
     for name, member in module.modules.items():
-        if not name.startswith("_"):
+        if not name.startswith("_") and not member.is_alias:
             yield from _modules(member)
 
 

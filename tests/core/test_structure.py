@@ -155,14 +155,25 @@ def test_the_core_does_not_stand_on_polling() -> None:
             assert not [name for name in own_imports(module) if name.startswith(("watch", "client"))], module
 
 
+def loaded_by(statement: str) -> list[str]:
+    """Return the modules that a new process has after a statement."""
+    script = f"import sys; {statement}; print(*sorted(sys.modules))"
+    return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+
+
 def test_importing_the_package_is_light() -> None:
-    """Extras, phonenumbers, the sandbox, the testing kit and the command line are imported on first use."""
-    script = f"import sys, {NAME}; print(*sorted(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    """Extras, watches, the sandbox, the command line, and libraries for rare cases are imported on first use."""
+    loaded = loaded_by(f"import {NAME}")
     assert f"{NAME}.client" in loaded
-    unwanted = ("phonenumbers", "rich", "click", "pytest", "opentelemetry", "nats")
-    unwanted += (f"{NAME}.sandbox", f"{NAME}.testing", f"{NAME}.cli", f"{NAME}.fleet")
+    unwanted = ("phonenumbers", "rich", "click", "pytest", "opentelemetry", "nats", "cattrs", "tenacity")
+    own = ("sandbox", "testing", "cli", "fleet", "watch", "find_many", "wait_for_call", "endpoints.update_call")
+    unwanted += tuple(f"{NAME}.{each}" for each in own)
     assert [name for name in loaded if f"{name}.".startswith(tuple(f"{each}." for each in unwanted))] == []
+
+
+def test_a_program_that_imports_an_event_has_the_watch() -> None:
+    """Its first watch imports nothing in the event loop."""
+    assert f"{NAME}.watch.opening" in loaded_by(f"from {NAME} import CallStarted")
 
 
 def test_the_public_names_are_there() -> None:
