@@ -50,7 +50,7 @@ OrganizationResult: TypeAlias = OrganizationCalls | OrganizationError
 """The result of one find. ``result.error is None`` tells the two apart, for type checkers as well."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class FindManySettings:
     """The number of finds at once."""
 

@@ -7,7 +7,7 @@ from attrs import field, frozen
 from .. import validation
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, eq=False, repr=False)
 class WatchSettings:
     """Rates and limits of polling. `CallsInProgressClient.watch` has the defaults."""
 
