@@ -47,6 +47,11 @@ def find_leaks(text: str, private: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def join_texts(texts: Iterable[str]) -> str:
+    """Join texts to be searched at once. No value, and no encoding of one, is found across two of them."""
+    return "\nx\n".join(texts)
+
+
 @lru_cache(maxsize=65_536)
 def _digits_of_number(value: str) -> str:
     """Return the digits of a phone number without its country code; "" if the value is no phone number."""
@@ -76,16 +81,20 @@ def _once_decoded(text: str) -> Iterator[tuple[str, str]]:
         yield "repr", _join_surrogates(_ESCAPE.sub(lambda found: chr(int(found[1] or found[2] or "20", 16)), text))
     if not text.isascii():
         yield "unicode", unicodedata.normalize("NFKC", text)
-    for run in _BASE64.findall(text):
-        yield from (("base64", decoded) for decoded in _base64_decoded(run))
-    for run in _HEX.findall(text):
-        digits = re.sub(r"[ :]", "", run)
-        yield "hex", bytes.fromhex(digits).decode(errors="replace")
-        yield "hex", bytes.fromhex(digits[1:-1]).decode(errors="replace")  # a run may begin with a stray digit
+    if runs := set(_BASE64.findall(text)):
+        yield "base64", join_texts(decoded for run in runs for decoded in _base64_decoded(run))
+    if runs := set(_HEX.findall(text)):
+        yield "hex", join_texts(decoded for run in runs for decoded in _hex_decoded(run))
 
 
 def _join_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _hex_decoded(run: str) -> Iterator[str]:
+    digits = re.sub(r"[ :]", "", run)
+    yield bytes.fromhex(digits).decode(errors="replace")
+    yield bytes.fromhex(digits[1:-1]).decode(errors="replace")  # a run may begin with a stray digit
 
 
 def _base64_decoded(run: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..instrumentation import logger
-from .leaks import find_leaks
+from .leaks import find_leaks, join_texts
 
 _VISIBLE = 2
 """Characters of a private value that a failure shows, to tell values apart."""
@@ -58,11 +58,14 @@ class PrivacyCheck:
 
     def leaks(self) -> list[str]:
         """Describe each leak so far: the place, the encoding, and the first characters of the value."""
+        texts: dict[str, list[str]] = {}
+        for place, text in self._texts:
+            texts.setdefault(place, []).append(text)
         return list(
             dict.fromkeys(
                 f"{value[:_VISIBLE]}... ({len(value)} characters) in {place}, as {encoding}"
-                for place, text in self._texts
-                for value, encoding in find_leaks(text, self._private).items()
+                for place, found in texts.items()
+                for value, encoding in find_leaks(join_texts(found), self._private).items()
             )
         )
 

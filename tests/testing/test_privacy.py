@@ -136,8 +136,8 @@ def test_what_is_put_out_is_read(tmp_path: Path) -> None:
         f"{value} in the exception of {record}, as plain",
         f"{value} in a warning, as plain",
         f"{value} in stderr, as plain",
-        f"{value} in file dump.bin, as hex",
         f"{value} in the name of a file, as plain",
+        f"{value} in file dump.bin, as hex",
     ]
     with pytest.raises(AssertionError, match="private values leaked:"):
         check.check()
