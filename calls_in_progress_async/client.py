@@ -227,7 +227,7 @@ class CallsInProgressClient:
         self, request: CurrentCallsRequest, *, max_age: float | None, timeout: float | None
     ) -> Awaitable[CurrentCalls]:
         if max_age is None:
-            return self.send(request, timeout=timeout)
+            return self._execute(request, partial(_read, request, self._wire_format), timeout)
         return self._find_shared(request, max_age, timeout)
 
     async def _find_shared(self, request: CurrentCallsRequest, max_age: float, timeout: float | None) -> CurrentCalls:

@@ -189,9 +189,14 @@ class Pipeline:
             raise result.error
         assert result.response is not None  # noqa: S101 - for the type checker: there is an error or a response
         work = partial(read, result.response, tuple(operation.attempts))
-        error = None
+        error = slow_reading = None
         try:
-            value = await self._read_anywhere(work, operation.deadline)
+            try:
+                value = work()
+            except SlowReadingError:  # the event loop would be held
+                slow_reading = self._lifetime.run(operation.deadline, partial(self._readers.run, work))
+            if slow_reading is not None:
+                value = cast(T, await slow_reading)
         except CallsInProgressError as raised:
             error = raised
         # Raised out here, because the context of an exception is neither annotated nor redacted.
@@ -200,14 +205,6 @@ class Pipeline:
         if error is not None:
             raise error
         return value
-
-    async def _read_anywhere(self, work: Callable[[], T], deadline: float | None) -> T:
-        """Run ``work`` here, or in a thread if the event loop would be held."""
-        try:
-            return work()
-        except SlowReadingError:
-            in_thread = partial(self._readers.run, work)
-        return cast(T, await self._lifetime.run(deadline, in_thread))
 
     async def _send_in_order(self, operation: Operation) -> AttemptResult:
         request = operation.request
