@@ -109,9 +109,10 @@ def make_decoder(kind: type[T]) -> Callable[[bytes | Json], T | None]:
 
     def decode_or_none(payload: bytes | Json) -> T | None:
         try:
-            return cast(T, decode_json(payload))
+            found: T = decode_json(payload)  # a cast() would be a call
         except UNREADABLE:
             return None
+        return found
 
     return decode_or_none
 
