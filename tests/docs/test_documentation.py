@@ -134,12 +134,15 @@ def test_commands_and_variables_in_the_readme_exist() -> None:
 
 
 def test_the_readme_claims_the_measured_speed() -> None:
-    """README.md's "three quarters" is a figure of the performance page, for the find that it names."""
+    """README.md's "two thirds" and "less" are figures of the performance page, for the finds that it names."""
     readme = " ".join((ROOT / "README.md").read_text().split())
-    assert "A find of one call, 64 at once, with all of this and typed records, needs three quarters" in readme
+    assert "A find of 200 calls, 64 at once, with all of this and typed records, needs two thirds" in readme
+    assert "a find of one call needs less" in readme
     page = (ROOT / "docs" / "performance.md").read_text()
-    ratios = re.findall(r"^\| ours / plain, \w+, 1 call, 64 at once \| ([\d.]+)", page, re.MULTILINE)
-    assert [f"{float(ratio):.1f}" for ratio in ratios] == ["0.8", "0.8"], "change README.md as well"
+    ratio = re.compile(r"^\| ours / plain, \w+, (1|200) calls?, 64 at once \| ([\d.]+)", re.MULTILINE)
+    measured = {size: max(float(each) for found, each in ratio.findall(page) if found == size) for size in ("1", "200")}
+    assert measured["200"] <= 0.7, "change README.md as well"
+    assert measured["1"] < 0.9, "change README.md as well"
 
 
 def test_the_readme_shows_a_picture_within_the_first_screen() -> None:
