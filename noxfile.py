@@ -189,7 +189,7 @@ def cost_guard(session: nox.Session) -> None:
 @nox.session
 def benchmarks(session: nox.Session) -> None:
     """Run every benchmark; ``nox -s benchmarks -- --quick`` is a first look."""
-    session.install("-e", ".[cli,fleet,test,speed,benchmarks]")
+    session.install("-e", ".[cli,fleet,speed,test,benchmarks]")
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
