@@ -249,9 +249,9 @@ def meaning(payload: bytes) -> object:
 
 def _read_custom(call: Call) -> CustomData:
     unread = _get_custom_data(call)
-    custom = (
-        refuse_custom_data(unread, call.path) or read_plain_custom_data(unread) if isinstance(unread, Json) else None
-    )
+    custom = read_plain_custom_data(unread) if isinstance(unread, Json) else None
+    if custom is None and isinstance(unread, Json):
+        custom = refuse_custom_data(unread, call.path)
     if custom is None:
         value = parse_json(bytes(unread)) if isinstance(unread, Json) else unread
         custom = read_custom_data(value, f"{call.path}.custom_data")

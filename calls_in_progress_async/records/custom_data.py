@@ -15,7 +15,7 @@ Demographic: TypeAlias = str | bool | None
 """The value of one demographic key."""
 
 MAX_VALUES = 20_000
-"""Values of the custom data of one call. Each takes about a microsecond."""
+"""Values of the custom data of one call, unless they are plain. Each takes about a microsecond."""
 DEMOGRAPHICS = "demographics_data"
 """The key of the demographics, among the custom fields."""
 

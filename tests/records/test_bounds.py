@@ -134,18 +134,29 @@ def test_an_error_in_a_long_response_is_found(structure: Callable[..., object]) 
     assert structure_update(b'{"x": "%b"}' % (b"y" * 2**18), strict=False).calls == ()
 
 
-def test_custom_data_of_too_many_values_are_a_problem() -> None:
-    """The fields are not read, be they readable or not; strict mode refuses the call."""
-    for value in (b"[]", b'{"value":"x"}'):
-        fields = b",".join(b'"%d":%b' % (n, value) for n in range(20_001))
-        body = ONE_CALL % b'{"custom_data":{%b}}' % fields
-        (call,) = structure_calls(body, strict=False).calls
-        assert not call.custom_data
-        assert [(each.path, each.reason) for each in call.problems] == [
-            ("current_calls[0].custom_data", "has more than 20,000 values")
-        ]
-        with pytest.raises(PayloadError, match="has more than 20,000 values"):
-            structure_calls(body, strict=True)
+def many_fields(value: bytes) -> bytes:
+    """Make the body of a call with 20,001 custom fields."""
+    return ONE_CALL % b'{"custom_data":{%b}}' % b",".join(b'"%d":%b' % (n, value) for n in range(20_001))
+
+
+def test_custom_data_of_too_many_unreadable_values_are_a_problem() -> None:
+    """The fields are not read; strict mode refuses the call."""
+    body = many_fields(b"[]")
+    (call,) = structure_calls(body, strict=False).calls
+    assert not call.custom_data
+    assert [(each.path, each.reason) for each in call.problems] == [
+        ("current_calls[0].custom_data", "has more than 20,000 values")
+    ]
+    with pytest.raises(PayloadError, match="has more than 20,000 values"):
+        structure_calls(body, strict=True)
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_plain_custom_data_are_read_however_many(strict: bool) -> None:
+    """Plain fields take a tenth of the time."""
+    (call,) = structure_calls(many_fields(b'{"value":"x"}'), strict=strict).calls
+    assert call.custom_data is not None
+    assert (len(call.custom_data), call.problems) == (20_001, ())
 
 
 @pytest.mark.parametrize("strict", [False, True])
