@@ -160,7 +160,7 @@ class _Looking:
         try:
             calls = await self._fetch(max_age=max_age, timeout=None if left == math.inf else left)
         except _PASSING as error:
-            # A wait that the last error has caused, such as the pause after a 429, does not hide that error.
+            # A timeout in the pause after a 429 must not hide the 429.
             if self._error is None or not isinstance(error, DeadlineExceededError | RateLimitWaitError):
                 self._error = error
         else:

@@ -38,9 +38,11 @@ async def hand_over(
         sent: Returns the number of requests without a response.
     """
     draining = asyncio.ensure_future(poller.drain(organizations))
-    await _until(lambda: draining.done() or not sent(), _LAST_RESPONSES)
-    await _until(lambda: not sink.committing, _LAST_COMMITS)
-    draining.cancel()
+    try:
+        await _until(lambda: draining.done() or not sent(), _LAST_RESPONSES)
+        await _until(lambda: not sink.committing, _LAST_COMMITS)
+    finally:
+        draining.cancel()
     if sink.committing:
         logger.warning(
             "the log did not respond for %g s: the last findings about %d organizations are lost, but for what the "

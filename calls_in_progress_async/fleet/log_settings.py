@@ -47,7 +47,7 @@ def _is_address(text: str) -> bool:
     try:
         parts = urlsplit(text if "://" in text else f"nats://{text}")
         return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # of a port that is no number
+    except ValueError:  # the port is no number
         return False
 
 
@@ -70,7 +70,7 @@ class LogSettings:
     max_age: float = field(
         default=7 * 86400.0, converter=validation.plain_number, validator=validation.number("seconds", minimum=1.0)
     )
-    """Seconds for which messages are kept."""
+    """Seconds until a message is trimmed."""
     connection: Mapping[str, Any] = field(factory=dict, repr=False)
     """Further arguments of ``nats.connect``, such as ``user_credentials`` and ``tls``."""
 

@@ -48,4 +48,4 @@ class StreamState(NamedTuple):
     last: int
     bytes: int
     max_age: float
-    """Seconds for which messages are kept."""
+    """Seconds until a message is trimmed."""

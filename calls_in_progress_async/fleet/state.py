@@ -58,7 +58,7 @@ class FleetState(OrganizationState):
             stored: The last message of the subject.
             epoch: The Unix time at which the loop's clock read 0.
         """
-        watched: OrganizationState = self  # whose attributes these are, for type checkers
+        watched: OrganizationState = self  # type checkers find the attributes there
         before, missed = self.calls.calls, self.calls.missed_polls_before_end
         self.must_write = self.must_write or stored.sequence != self.sequence
         self.is_doubtful, self.sequence = False, stored.sequence

@@ -169,7 +169,7 @@ class TokenBucket(TokenAccount):
         return waiter
 
     def _on_resume(self, queue: FairQueue) -> None:
-        """Note that a granted waiter's task runs. Until then newcomers must queue, so that nobody overtakes it."""
+        """Count a granted waiter as resumed. Until then newcomers must queue, so that nobody overtakes it."""
         queue.granted_not_resumed -= 1
         if queue.timer is None:
             self._refill()

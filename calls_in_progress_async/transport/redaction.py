@@ -26,8 +26,8 @@ _MAYBE_DIGIT = re.compile(r"[0-9%\\&]|[^\x00-\x7f]")
 _PHONE_NUMBER = re.compile(
     rf"0(?: *0){{{_MIN_DIGITS - 1},}}|0{{1,5}}(?P<separator>[^0\n]{{1,12}}?)0{{1,5}}(?:(?P=separator)0{{1,5}})+"
 )
-"""What may be a phone number in the alphabet of `_kind`: digits with any separators between them, letters aside, or
-with the same separator between all groups, letters included."""
+"""A possible phone number in the alphabet of `_kind`: digits with any separators except letters between them, or groups
+of digits with the same separator between all of them, letters included."""
 _ESCAPED = re.compile(
     r"(?:(?:%(?:25)*|\\+x)(?P<octet>[0-9A-Fa-f]{2})|\\+u(?P<json>[0-9A-Fa-f]{4})"
     r"|&#(?P<decimal>[0-9]{1,7});|&#[xX](?P<html>[0-9A-Fa-f]{1,6});|&[a-z]{2,8};|\\[abfnrtv])"

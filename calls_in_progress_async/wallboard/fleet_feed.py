@@ -51,10 +51,14 @@ class FleetFeed:
             FleetError: There is no such fleet, or the server rejects the connection.
         """
         await self._view.__aenter__()
-        for _ in range(_CHECKS):
-            if self._view.status.workers:
-                break
-            await asyncio.sleep(_CHECK)
+        try:
+            for _ in range(_CHECKS):
+                if self._view.status.workers:
+                    break
+                await asyncio.sleep(_CHECK)
+        except BaseException:
+            await self._view.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(

@@ -195,7 +195,7 @@ def test_the_work_knows_the_contexts_of_the_callers_who_join() -> None:
 
 
 def test_a_timeout_raises_the_last_setback_of_the_work() -> None:
-    """Each waiter whose timeout passes gets its own copy of the error that keeps the work from its end."""
+    """At its timeout each waiter gets its own copy of the last error behind the delay."""
 
     async def main() -> None:
         work = Work("result")

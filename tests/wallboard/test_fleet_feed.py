@@ -87,6 +87,22 @@ async def test_a_fleet_without_workers_is_shown_after_a_while(
             assert (feed.status().interval, feed.status().rate) == (0, None)
 
 
+async def test_a_cancelled_wait_for_a_worker_closes_the_connection(own_server: NatsServer) -> None:
+    """A board that stops while it starts leaves no connection open."""
+    async with SandboxServer(organizations=1, calls_per_organization=0) as sandbox, asyncio.timeout(30):
+        async with working(own_server, sandbox):
+            pass
+        feed = FleetFeed(own_server.url, name="wall")
+        entering = asyncio.ensure_future(feed.__aenter__())
+        while not feed.calls:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2 * fleet_feed._CHECK)
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        assert not feed._view._log.jetstream.is_connected
+
+
 async def test_a_fleet_that_does_not_exist_is_an_error(own_server: NatsServer) -> None:
     """The error names the fleet."""
     with pytest.raises(FleetError, match="'absent'"):

@@ -92,6 +92,15 @@ def test_only_what_has_changed_is_parsed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(parsed) == 2
 
 
+@pytest.mark.parametrize(("calls", "made"), [(200, False), (1_001, True)])
+def test_digests_are_made_for_many_changed_calls_only(calls: int, made: bool) -> None:
+    """A digest costs several comparisons, so that usual responses do without."""
+    before = [call(f"CALL-{number}") for number in range(calls)]
+    first = read(body_of(*before), None, strict=False)
+    later = read(body_of(*({**each, "city": "y"} for each in before)), first, strict=False)
+    assert {entry.has_digest for entry in (*first.entries, *later.entries)} == {made}
+
+
 def test_the_walk_is_given_up_if_most_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading the whole body costs less than looking for forty changed entries."""
     looked: list[int] = []
