@@ -69,6 +69,8 @@ class Case:
     targets: dict[str, float] = field(factory=dict)
     """The highest allowed value of each figure; in intervals for names in `_IN_INTERVALS`."""
     settings: dict[str, Any] = field(factory=dict)
+    call_seconds: float = 180.0
+    """Mean length of a call. An organization has five at a time: every third poll has news of calls of 180 s."""
     servers: int = 1
     red: bool = False
     """True for a control, which has to be red."""
@@ -78,42 +80,47 @@ _IN_INTERVALS = ("detection p99", "longest gap")
 
 
 async def steady(stage: Stage) -> cases.Outcome:
-    """Measure the workers, then plain watches of the same organizations with the same polls."""
-    fleet = stage.fleet
-    began = asyncio.ensure_future(_cpu(stage, [*stage.workers], lambda: fleet.workers))
-    outcome = await cases.steady(fleet, stage.workers, asyncio.sleep(_MEASURED + fleet.interval))
-    workers, server = await began
-    names = fleet.api.names
-    watches = [f"watch-{number}" for number in range(len(stage.workers))]
-    for number, watch in enumerate(watches):
-        fleet.start(watch, watch=True, organizations=names[number :: len(watches)])
-    since = time.time()
-    await fleet.until_polled(since)
-    await fleet.intervals(2)
-    watching, _ = await _cpu(stage, watches, lambda: fleet.workers)
-    outcome.figures |= {
-        "us a poll": 1e6 * workers,
-        "us a poll of a plain watch": 1e6 * watching,
-        "CPU a poll / plain watch": workers / watching,
-        "server, share of a core": server,
-    }
+    """Let nothing happen for a while, then measure workers beside plain watches."""
+    seconds = _MEASURED + stage.fleet.interval
+    used = 0.0
+
+    async def look_at_server() -> None:
+        nonlocal used
+        before = cpu_seconds(stage.server_pid)
+        await asyncio.sleep(seconds)
+        used = cpu_seconds(stage.server_pid) - before
+
+    outcome = await cases.steady(stage.fleet, stage.workers, look_at_server())
+    outcome.figures |= {"server, share of a core": used / seconds, **await _costs_of_polls(stage)}
     return outcome
 
 
-async def _cpu(stage: Stage, names: list[str], processes: Callable[[], Any]) -> tuple[float, float]:
-    """Return CPU seconds for a poll in some processes, and the server's share of a core."""
-    fleet = stage.fleet
-    await fleet.until(lambda: all(name in processes() for name in names), 60)
-    if "one" in names:
-        await fleet.until_even(*names, seconds=60)
-        await fleet.until_polled()
-        await fleet.intervals(2)
-    pids = [processes()[name].pid for name in names]
-    before, server, since = sum(map(cpu_seconds, pids)), cpu_seconds(stage.server_pid), time.time()
+async def _costs_of_polls(stage: Stage) -> dict[str, float]:
+    """Return the CPU time for a poll of workers, and of as many plain watches of other organizations beside them."""
+    fleet, since = stage.fleet, time.time()
+    halves = fleet.api.names[::2], fleet.api.names[1::2]
+    workers = [f"{worker}-again" for worker in stage.workers]
+    watches = [f"watch-{number}" for number in range(len(workers))]
+    for number, (worker, watch) in enumerate(zip(workers, watches, strict=True)):
+        fleet.start(worker, organizations=halves[0])
+        fleet.start(watch, watch=True, organizations=halves[1][number :: len(watches)])
+    await fleet.until_even(*workers, seconds=60)
+    await fleet.until_polled(since)
+    await fleet.intervals(2)
+    groups = [[fleet.workers[each].pid for each in group] for group in (workers, watches)]
+    before, since = [sum(map(cpu_seconds, group)) for group in groups], time.time()
     await asyncio.sleep(_MEASURED)
-    used, server, until = sum(map(cpu_seconds, pids)) - before, cpu_seconds(stage.server_pid) - server, time.time()
-    polls = sum(since <= each <= until for each in measures.poll_times(fleet.api.truths().values()))
-    return used / polls, server / (until - since)
+    used, until = [sum(map(cpu_seconds, group)) for group in groups], time.time()
+    truths = fleet.api.truths()
+    polls = [
+        sum(since <= each <= until for each in measures.poll_times([truths[name] for name in half])) for half in halves
+    ]
+    of_worker, of_watch = ((after - start) / number for after, start, number in zip(used, before, polls, strict=True))
+    return {
+        "us a poll": 1e6 * of_worker,
+        "us a poll of a plain watch": 1e6 * of_watch,
+        "CPU a poll / plain watch": of_worker / of_watch,
+    }
 
 
 def cpu_seconds(pid: int) -> float:
@@ -141,7 +148,16 @@ async def consumer_asleep(stage: Stage) -> cases.Outcome:
 
 CASES = {
     "steady": Case(
-        title="steady",
+        title="steady, 2 % of the polls with news",
+        play=steady,
+        targets={
+            "detection p99": 1.1, "messages without an event": 0, "CPU a poll / plain watch": 1.1,
+            "server, share of a core": 0.1,
+        },
+        call_seconds=3600.0,
+    ),
+    "lively": Case(
+        title="steady, a third of the polls with news",
         play=steady,
         targets={
             "detection p99": 1.1, "messages without an event": 0, "CPU a poll / plain watch": 1.1,
@@ -240,7 +256,10 @@ async def open_stage(case: Case, options: argparse.Namespace) -> Any:
     with (
         tempfile.TemporaryDirectory() as name,
         ApiProcess(
-            organizations=options.organizations, mean_call_seconds=180.0, calls_per_organization=5, seed=3
+            organizations=options.organizations,
+            mean_call_seconds=case.call_seconds,
+            calls_per_organization=5,
+            seed=3,
         ) as api,
     ):
         directory = Path(name)

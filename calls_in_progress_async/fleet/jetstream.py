@@ -8,6 +8,7 @@ import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+from .. import clock
 from .connection import WAIT, Connection, MissingError, translated
 from .errors import FleetError, LogUnavailableError
 from .log_settings import LogSettings
@@ -15,6 +16,9 @@ from .log_values import Consumer, Delivery, Stored, StreamState
 
 _VIEW_KEPT = 30.0
 """Seconds for which the server keeps a consumer without a group after the last question to it."""
+
+_GATHERED = 0.05
+"""Seconds between two writes to the socket, while there is more to write."""
 
 
 class JetStream:
@@ -27,6 +31,7 @@ class JetStream:
         self._settings = settings
         self._connection = Connection(settings, on_reconnect)
         self._js: Any = None
+        self._next_write_at = 0.0
 
     @property
     def is_connected(self) -> bool:
@@ -102,12 +107,21 @@ class JetStream:
             SupersededCommitError: Another message is the last of the subject.
         """
         headers = {"Nats-Expected-Last-Subject-Sequence": str(after)}
+        await self._gather()
         with translated():
             async with asyncio.timeout(WAIT + 1):  # nats-py's own timeout does not cover a full socket
                 acknowledgement = await self._js.publish(
                     subject, body, timeout=WAIT, stream=self._settings.stream, headers=headers
                 )
         return int(acknowledgement.seq)
+
+    async def _gather(self) -> None:
+        """Wait for the next time to write. Messages written together share the cost of waking up for a response."""
+        now = clock.now()
+        if now < self._next_write_at:
+            await asyncio.sleep(self._next_write_at - now)
+            now = clock.now()
+        self._next_write_at = now + _GATHERED
 
     async def last(self, subject: str) -> Stored:
         """Return the last message of a subject, from the leader of the stream."""

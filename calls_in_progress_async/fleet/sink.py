@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from attrs import define
 
@@ -91,13 +91,14 @@ class CommittingSink:
 
         return settle_and_fetch
 
-    async def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> None:
+    def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> Awaitable[None] | None:
         """Write the events of a good response, however late: the log refuses what another worker has seen since."""
         assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
         events = self._gap_events(state, now - state.last_response_at)
         events += [state.event_of(delta) for delta in state.apply(listing, now)]
         if events or state.must_write or clock.unix_time() - state.written_at > self._log.max_age / 2:
-            await self._commit(state, events)
+            return self._commit(state, events)
+        return None
 
     async def on_failure(self, state: OrganizationState, error: Exception, now: float) -> None:
         """Write the beginning of an outage, unless this worker was frozen: then its own pause failed the request."""

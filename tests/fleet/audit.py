@@ -11,6 +11,9 @@ from attrs import frozen
 
 from calls_in_progress_async.sandbox.history import HistoryEvent
 
+_RESPONSE = 0.1
+"""Seconds from the record of a request until the sandbox looks up the calls, at most, on a loaded machine."""
+
 
 @frozen
 class Truth:
@@ -78,11 +81,11 @@ def _audit_truth(
     for name, began in born.items():
         ended = died.get(name, float("inf"))
         polls = truth.polls[bisect_left(truth.polls, began) : bisect_right(truth.polls, ended)]
-        surely = [time for time in polls if not any(a <= time <= b for a, b in unsure) and time < ended]
+        surely = [time for time in polls if not any(a <= time <= b for a, b in unsure) and time + _RESPONSE < ended]
         found["start lost"] += bool(surely) and not told["call_started", name]
         found["end lost"] += ended < last_sure and told["call_started", name] > told["call_ended", name]
     for (kind, name), count in told.items():
         found["of no call"] += name not in born
         found["doubled"] += kind != "call_changed" and count > 1
-        found["end of a live call"] += kind == "call_ended" and died.get(name, float("inf")) > last
+        found["end of a live call"] += kind == "call_ended" and died.get(name, float("inf")) > last + _RESPONSE
     return found

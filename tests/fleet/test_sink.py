@@ -60,7 +60,9 @@ class World:
         self.state = new_state()
 
     async def poll(self, now: float, *names: str) -> None:
-        await self.sink.on_listing(self.state, listing_of(*names, last=self.state.calls.listing), now)
+        listing = listing_of(*names, last=self.state.calls.listing)
+        if (writing := self.sink.on_listing(self.state, listing, now)) is not None:
+            await writing
 
     @property
     def kinds(self) -> list[list[str]]:

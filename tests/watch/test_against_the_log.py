@@ -140,7 +140,10 @@ async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
             sandbox.rate_limit, sandbox.rate_burst = rate, rate and 8
             story.go_on()
             await catch_up(log, watch, sandbox)
-        assert sandbox.stats.throttled > 0
+            if rate == 40:
+                # A fast machine catches up before the limit is reached, so wait for the limit too.
+                while not sandbox.stats.throttled:
+                    await asyncio.sleep(0.001)
     log.assert_is_what_happened(sandbox)
     assert log.others == []
 
