@@ -82,16 +82,18 @@ _IN_INTERVALS = ("detection p99", "longest gap")
 async def steady(stage: Stage) -> cases.Outcome:
     """Let nothing happen for a while, then measure workers beside plain watches."""
     seconds = _MEASURED + stage.fleet.interval
-    used = 0.0
+    found: dict[str, float] = {}
 
-    async def look_at_server() -> None:
-        nonlocal used
+    async def look() -> None:
         before = cpu_seconds(stage.server_pid)
         await asyncio.sleep(seconds)
-        used = cpu_seconds(stage.server_pid) - before
+        found["server, share of a core"] = (cpu_seconds(stage.server_pid) - before) / seconds
+        state = (await stage.fleet.stream_info()).state
+        found["kB a message"] = state.bytes / state.messages / 1e3
+        found["MB of a worker"] = max(memory(stage.fleet.workers[each].pid) for each in stage.workers) / 1e6
 
-    outcome = await cases.steady(stage.fleet, stage.workers, look_at_server())
-    outcome.figures |= {"server, share of a core": used / seconds, **await _costs_of_polls(stage)}
+    outcome = await cases.steady(stage.fleet, stage.workers, look())
+    outcome.figures |= {**found, **await _costs_of_polls(stage)}
     return outcome
 
 
@@ -126,6 +128,10 @@ async def _costs_of_polls(stage: Stage) -> dict[str, float]:
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 async def consumer_asleep(stage: Stage) -> cases.Outcome:

@@ -222,5 +222,6 @@ def _plan_lines(plan: FleetPlan) -> Iterator[tuple[str, str]]:
     )
     yield "workers", f"{plan.workers}, one of them to spare; {plan.worker_memory / 1e6:,.0f} MB of memory each"
     yield "shards", f"{plan.shards}: start the first worker with --shards {plan.shards}"
-    yield "log", f"{plan.messages_per_second:,.1f} messages a second; {plan.log_size / 1e9:,.1f} GB in {days:g} days"
+    kept = f"{days:g} day{'s' * (days != 1)}"
+    yield "log", f"{plan.messages_per_second:,.1f} messages a second; {plan.log_size / 1e9:,.1f} GB in {kept}"
     yield "NATS server", f"{100 * plan.server_share:.0f} % of a core"

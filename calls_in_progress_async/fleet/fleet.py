@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, TypeAlias
 
+from attrs import evolve
+
 from .. import clock, validation
 from ..cancellation import finish
 from ..client import CallsInProgressClient
@@ -34,6 +36,8 @@ OrganizationSource: TypeAlias = (
 
 _REFRESH = 60.0
 """Seconds between two questions to a callable for the organizations."""
+_BURST = 0.02
+"""Seconds of the rate to send at once after a rest. The bursts of all workers together add no more to any second."""
 _GRACE = 20.0
 """Seconds to leave the fleet after a cancellation: more than `Worker.leave` and the end of the connection take."""
 
@@ -225,7 +229,10 @@ def _checked(organizations: Any) -> dict[Organization, None]:
 
 def _limit_rate(client: CallsInProgressClient, rate: float | None) -> None:
     """Give the client the fleet's rate; `RateShares` then takes this worker's share of it."""
-    if rate is not None and not client._limiter.begin_with(RateLimit(rate=rate)):
+    if rate is None:
+        return
+    limit = RateLimit(rate=rate)
+    if not client._limiter.begin_with(evolve(limit, burst=max(1.0, limit.rate * _BURST))):
         raise validation.invalid("rate", "comes with the client's rate_limit, or after its first request: pass one")
 
 

@@ -9,9 +9,11 @@ from attrs import field, frozen
 from .. import validation
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
 
-# Measured with 2,000 organizations, calls of 180 s and an interval of 5 s, by benchmarks/fleet.py.
-_CPU_A_POLL = 510e-6
+# Measured by benchmarks/fleet.py, cases steady and lively, with 10,000 organizations of 5 calls on two shared cores.
+_CPU_A_POLL = 340e-6
 """Seconds of one core for a poll."""
+_CPU_A_COMMIT = 520e-6
+"""Seconds of one core of a worker for a message."""
 _FULL = 0.6
 """Share of a core that a worker should use at most."""
 _MEMORY_OF_WORKER = 50e6
@@ -26,7 +28,7 @@ _BYTES_OF_MESSAGE = 1_900
 """Bytes of a message without a state."""
 _BYTES_OF_CALL = 450
 """Bytes of a message for each call in progress."""
-_CPU_A_MESSAGE = 300e-6
+_CPU_A_MESSAGE = 100e-6
 """Seconds of one core of the server for a message."""
 
 
@@ -76,7 +78,8 @@ class FleetPlan:
     @property
     def workers(self) -> int:
         """Number of workers for the polls, and one more to survive the death of one."""
-        return math.ceil(self.polls_per_second * _CPU_A_POLL / _FULL) + 1
+        busy = self.polls_per_second * _CPU_A_POLL + self.messages_per_second * _CPU_A_COMMIT
+        return math.ceil(busy / _FULL) + 1
 
     @property
     def worker_memory(self) -> float:

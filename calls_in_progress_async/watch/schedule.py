@@ -22,7 +22,9 @@ from attrs import define, field
 T = TypeVar("T")
 
 _SLACK = 0.1
-"""Share of the interval. A poll may be late by so much before all become later: a short pause is made up for."""
+"""Share of the interval. A poll may be late by so much before all become later: a short pause is made up for.
+
+A first poll may be late by a whole interval, and a point nearer than this is skipped after it."""
 _CATCH_UP = 0.1
 """Share of the interval to win back in one round of punctual polls, after time was lost."""
 _NEAR = 0.01
@@ -45,7 +47,7 @@ class ScheduleEntry(Generic[T]):
     """True if the last poll failed or was slow."""
     waiting: bool = field(default=False, init=False)
     """True while the entry waits for its time; False while a poll runs, and after removal."""
-    first: bool = field(default=True, init=False)
+    first: bool = field(default=False, init=False)
     """True until the first poll, if that is due at once."""
     removed: bool = field(default=False, init=False)
     """True after removal."""
@@ -74,13 +76,21 @@ class Schedule(Generic[T]):
         self._size = self._dead = self._slow = self._slow_running = 0
 
     def add(self, item: T, name: str, now: float, *, at_once: bool = True) -> ScheduleEntry[T]:
-        """Add an organization, to be polled at once and then at the point of its name, or only at the point."""
+        """Add an organization, to be polled at once and then at the point of its name, or only at the point.
+
+        First polls come in the order of the points. If a rate limit makes these take longer than an interval, the
+        second polls then follow in the same order, and as far apart.
+        """
         entry = ScheduleEntry(item, position(name))
         self._size += 1
         self._stop_clock(now)
         own = now - self._lost
+        point = self._next_point(entry, own)
         entry.first = at_once
-        self._push(entry, own if at_once else self._next_point(entry, own))
+        if at_once:
+            self._push(entry, own, min(own, point - self.interval))
+        else:
+            self._push(entry, point, point)
         return entry
 
     def remove(self, entry: ScheduleEntry[T]) -> None:
@@ -100,6 +110,10 @@ class Schedule(Generic[T]):
             self._heap = [each for each in self._heap if not each[2].removed]
             heapq.heapify(self._heap)
             self._dead = 0
+
+    def since_point(self, name: str, now: float) -> float:
+        """Return the seconds since the last point of a name."""
+        return ((now - self._lost + self.epoch) / self.interval - position(name)) % 1.0 * self.interval
 
     def take(self, now: float) -> ScheduleEntry[T] | None:
         """Take the longest overdue entry; return None if no entry is due."""
@@ -126,10 +140,11 @@ class Schedule(Generic[T]):
             self._adjust_clock(entry, max(now - self._lost - entry.due, _SLACK * self.interval))
 
     def _adjust_clock(self, entry: ScheduleEntry[T], late: float) -> None:
-        if entry.slow or entry.first:
+        if entry.slow:
             return
-        if late > _SLACK * self.interval:
-            self._lost += late - _SLACK * self.interval
+        allowed = self.interval if entry.first else _SLACK * self.interval
+        if late > allowed:
+            self._lost += late - allowed
         elif self._lost and late < _NEAR * self.interval:
             self._lost = max(0.0, self._lost - _CATCH_UP * self.interval / self._size)
 
@@ -145,20 +160,23 @@ class Schedule(Generic[T]):
         if entry.removed:
             return
         self._slow += slow - entry.slow
-        entry.slow, entry.first = slow, False
+        entry.slow = slow
         self._stop_clock(now)
         own = now - self._lost
-        self._push(entry, self._next_point(entry, own) if delay is None else own + delay)
+        due = self._next_point(entry, own) if delay is None else own + delay
+        entry.first = False
+        self._push(entry, due, due)
 
     def _next_point(self, entry: ScheduleEntry[T], own: float) -> float:
         rounds = (own + self.epoch) / self.interval - entry.offset
         ahead = (math.floor(rounds) + 1 - rounds) * self.interval
-        return own + (ahead if ahead > _NEAR * self.interval else ahead + self.interval)
+        near = _SLACK if entry.first else _NEAR
+        return own + (ahead if ahead > near * self.interval else ahead + self.interval)
 
-    def _push(self, entry: ScheduleEntry[T], due: float) -> None:
+    def _push(self, entry: ScheduleEntry[T], due: float, order: float) -> None:
         entry.due = due
         entry.waiting = True
-        heapq.heappush(self._heap, (due, next(self._numbers), entry))
+        heapq.heappush(self._heap, (order, next(self._numbers), entry))
 
     def _run(self, entry: ScheduleEntry[T]) -> ScheduleEntry[T]:
         entry.waiting = False

@@ -17,7 +17,7 @@ from calls_in_progress_async.fleet.sizing import FleetPlan
 @pytest.mark.parametrize(
     ("demands", "interval", "workers"),
     [
-        ({"organizations": 50_000, "rate": 2000}, 25.0, 3),
+        ({"organizations": 50_000, "rate": 2000}, 25.0, 4),
         ({"organizations": 50_000}, 5.0, 10),
         ({"organizations": 1}, 5.0, 2),
     ],
@@ -56,9 +56,9 @@ def test_the_plan_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert program.run(["fleet", "plan", "--organizations", "20", "--max-age", "86400"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0] == "polls        4 a second; each organization every 5.0 s"
-    assert "GB in 1 days" in shown[4]
+    assert "GB in 1 day" in shown[4]
     assert program.run(["fleet", "plan", "--organizations", "50000", "--rate", "2000", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["workers"] == 3
+    assert json.loads(capsys.readouterr().out)["workers"] == 4
 
 
 @pytest.mark.timeout(100)

@@ -253,9 +253,17 @@ def test_a_shard_comes_back_from_a_worker_that_leaves() -> None:
     run(main)
 
 
-@pytest.mark.parametrize("leaving", [True, False])
-def test_an_organization_of_a_living_worker_keeps_its_rhythm(leaving: bool) -> None:
-    """The organizations of a worker that leaves are polled at their points, those of a dead one at once."""
+@pytest.mark.parametrize(
+    ("leaving", "since_point", "at_once"), [(True, 3.0, False), (True, 0.9, True), (False, 3.0, True)]
+)
+def test_an_organization_of_a_living_worker_keeps_its_rhythm(
+    monkeypatch: pytest.MonkeyPatch, leaving: bool, since_point: float, at_once: bool
+) -> None:
+    """The organizations of a worker that leaves are polled at their points, unless nobody polled at the last one.
+
+    Those of a dead worker are polled at once.
+    """
+    monkeypatch.setattr(Schedule, "since_point", lambda *_: since_point)
 
     async def main() -> None:
         async with open_bench(shards=2) as bench:
@@ -269,7 +277,7 @@ def test_an_organization_of_a_living_worker_keeps_its_rhythm(leaving: bool) -> N
                 await bench.hear("other", leaving=True)
             await asyncio.sleep(4.0)
             assert bench.held == set(ORGANIZATIONS)
-            assert bench.poller.at_once == (set() if leaving else given_up)
+            assert bench.poller.at_once == (given_up if at_once else set())
 
     run(main)
 
