@@ -110,16 +110,16 @@ def _kind(status: int, payload: Mapping[str, Any], faults: Mapping[str, Any]) ->
         return errors.RedirectRefusedError
     if status >= 500:
         return errors.ServerError
-    if status == 403 and (_field_errors(faults) or _names_arguments(payload, faults)):
+    if status == 403 and _names_arguments(payload, faults):
         return errors.RequestRejectedError
     return _BY_STATUS.get(status, errors.UnexpectedResponseError)
 
 
 def _names_arguments(payload: Mapping[str, Any], faults: Mapping[str, Any]) -> bool:
-    """Return True if the class of an error is about the arguments: every class is, except for "Unauthorized..."."""
+    """Return True if an error is about the arguments: every class is, except for "Unauthorized...", and every field."""
     if isinstance(name := faults.get("class"), str) and name:
         return not name.startswith("Unauthorized")
-    return _kind_named(payload, faults) is errors.RequestRejectedError
+    return bool(_field_errors(faults)) or _kind_named(payload, faults) is errors.RequestRejectedError
 
 
 def _kind_named(payload: Mapping[str, Any], faults: Mapping[str, Any]) -> type[errors.ResponseError] | None:

@@ -56,10 +56,10 @@ class FaultInjector:
     def schedule(self, count: int, **settings: Any) -> None:
         """Strike the next `count` requests (of the fault's organization); 0 clears everything scheduled."""
         fault = Fault(**settings)
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        if not validation.is_integer(count) or count < 0:
             raise validation.unexpected("count", "a whole number of requests", count)
         if count:
-            self._scheduled.extend([fault] * count)
+            self._scheduled.extend([fault] * int(count))
         else:
             self._scheduled.clear()
 

@@ -22,8 +22,8 @@ RetryAfterFormat = Literal["seconds", "http-date"]
 
 def _organizations(given: Any) -> list[Organization]:
     """Return the organizations 1 to `given`, or the given organizations as a list."""
-    if isinstance(given, int) and not isinstance(given, bool):
-        return [Organization(number, "network" if number == 1 else "advertiser") for number in range(1, given + 1)]
+    if validation.is_integer(given):
+        return [Organization(number, "network" if number == 1 else "advertiser") for number in range(1, int(given) + 1)]
     if isinstance(given, str | bytes | bool) or not isinstance(given, Iterable):
         raise validation.unexpected("organizations", "a count, or an iterable of Organization", given)
     return [to_organization(each) for each in given]

@@ -76,12 +76,12 @@ def status(
         headers: Further headers.
         seconds: Seconds from the request to the response.
     """
-    if isinstance(code, bool) or not isinstance(code, int) or not 200 <= code <= 599:
+    if not validation.is_integer(code) or not 200 <= code <= 599:
         raise validation.unexpected("code", "a status from 200 to 599", code)
     given = dict(headers or {})
     if retry_after is not None:
         given["Retry-After"] = str(retry_after)
-    return ScriptedResponse(status=code, headers=given, body=_body_of(code) if body is None else body, seconds=seconds)
+    return ScriptedResponse(status=int(code), headers=given, body=_body_of(code) if body is None else body, seconds=seconds)
 
 
 def calls(*listed: Call | Mapping[str, Any], seconds: float = 0.0) -> ScriptedResponse:

@@ -122,7 +122,7 @@ class ScriptedTransport:
 def _to_response(value: object) -> ScriptedResponse:
     if isinstance(value, ScriptedResponse):
         return value
-    if isinstance(value, int) and not isinstance(value, bool):
+    if validation.is_integer(value):
         return status(value)
     if isinstance(value, Exception):
         return ScriptedResponse(error=value)

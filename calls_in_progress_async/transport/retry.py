@@ -22,7 +22,7 @@ def _statuses(value: Collection[int]) -> frozenset[int]:
         statuses = frozenset(value)
     except TypeError:
         statuses = frozenset({-1})
-    if not all(isinstance(status, int) and 400 <= status <= 599 for status in statuses):
+    if not all(validation.is_integer(status) and 400 <= status <= 599 for status in statuses):
         raise validation.unexpected("statuses", "a set of 4xx and 5xx statuses", value)
     if gone := statuses & {401, 404}:
         raise validation.invalid("statuses", f"must not hold {min(gone)}: the response would be the same")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -33,7 +32,7 @@ def _host_names(value: Iterable[str] | None) -> frozenset[str] | None:
 
 
 def _pairs(value: Iterable[tuple[float, int]]) -> tuple[tuple[float, int], ...]:
-    return tuple((time, calls) for time, calls in value)
+    return tuple((float(time), int(calls)) for time, calls in value)
 
 
 def _check_title(_: Any, attribute: Attribute[Any], title: Any) -> None:
@@ -44,17 +43,6 @@ def _check_title(_: Any, attribute: Attribute[Any], title: Any) -> None:
 def _check_token(_: Any, attribute: Attribute[Any], token: Any) -> None:
     if token is not None and (not isinstance(token, str) or len(token.strip()) < _SHORTEST_TOKEN):
         raise validation.invalid(attribute.name, f"must be None or at least {_SHORTEST_TOKEN} characters")
-
-
-def _check_seconds(_: Any, attribute: Attribute[Any], seconds: Any) -> None:
-    number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    if not number or not 0 < seconds < math.inf:
-        raise validation.invalid(attribute.name, f"must be a number of seconds above 0, got {seconds!r}")
-
-
-def _check_count(_: Any, attribute: Attribute[Any], count: Any) -> None:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise validation.invalid(attribute.name, f"must be an integer of at least 1, got {count!r}")
 
 
 @frozen(kw_only=True)
@@ -78,17 +66,17 @@ class BoardSettings:
     foreign page could reach it under another name of this machine (DNS rebinding)."""
     history: tuple[tuple[float, int], ...] = field(default=(), converter=_pairs)
     """Live calls at earlier times, as (seconds since 1970, calls), for the first hour of the chart."""
-    batch_seconds: float = field(default=0.25, validator=_check_seconds)
+    batch_seconds: float = field(default=0.25, validator=validation.number("seconds", above=True))
     """Seconds to gather changes of calls into one message."""
-    status_seconds: float = field(default=2.0, validator=_check_seconds)
+    status_seconds: float = field(default=2.0, validator=validation.number("seconds", above=True))
     """Seconds between two messages with time, staleness and rate; they are the stream's heartbeat too."""
-    sample_seconds: float = field(default=20.0, validator=_check_seconds)
+    sample_seconds: float = field(default=20.0, validator=validation.number("seconds", above=True))
     """Seconds between two points of the chart. The chart spans an hour."""
-    ring_messages: int = field(default=1_024, validator=_check_count)
+    ring_messages: int = field(default=1_024, validator=validation.count())
     """Messages kept for returning browsers. After a longer absence a browser gets everything anew."""
-    ring_bytes: int = field(default=8 * 2**20, validator=_check_count)
+    ring_bytes: int = field(default=8 * 2**20, validator=validation.count())
     """Limit of the kept messages in bytes."""
-    queue_bytes: int = field(default=2 * 2**20, validator=_check_count)
+    queue_bytes: int = field(default=2 * 2**20, validator=validation.count())
     """Limit of bytes to queue for one browser beyond its first message; a slower browser is disconnected."""
-    max_browsers: int = field(default=1_000, validator=_check_count)
+    max_browsers: int = field(default=1_000, validator=validation.count())
     """Streams at once; further browsers get a 503 and try again."""

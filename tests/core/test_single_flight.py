@@ -19,6 +19,7 @@ from calls_in_progress_async import (
     InvalidRequestError,
     Organization,
     RateLimitedError,
+    RequestRejectedError,
     RetryPolicy,
     ServerError,
 )
@@ -416,16 +417,18 @@ def test_a_refresh_cancelled_before_it_began_leaves_a_client_that_has_tokens() -
     virtual_clock.run(main)
 
 
-def test_notes_that_an_error_has_already_are_copied_too() -> None:
-    """A note for one waiter is not seen by another."""
+def test_what_an_error_has_already_is_copied_too() -> None:
+    """A note for one waiter is not seen by another, nor is a change of a field's errors."""
 
     async def main() -> None:
-        error = OSError("the vault is closed")
-        error.add_note("of the vault")
+        error = RequestRejectedError("no", status=400, field_errors={"name": ("is blank",)})
+        error.add_note("of the server")
         work = Work(error)
         first, second = await asyncio.gather(work.join(), work.join(), return_exceptions=True)
         first.add_note("of the first")
-        assert (first.__notes__, second.__notes__) == (["of the vault", "of the first"], ["of the vault"])
+        first.field_errors["city"] = ("is blank",)
+        assert (first.__notes__, second.__notes__) == (["of the server", "of the first"], ["of the server"])
+        assert second.field_errors == {"name": ("is blank",)}
 
     virtual_clock.run(main)
 

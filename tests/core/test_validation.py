@@ -7,6 +7,8 @@ import math
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from fractions import Fraction
+from numbers import Integral
 from typing import Any
 
 import pytest
@@ -24,8 +26,40 @@ from calls_in_progress_async import (
     UpdateCallRequest,
     validation,
 )
+from calls_in_progress_async.sandbox import SandboxServer
+from calls_in_progress_async.testing import ScriptedTransport, status
+from calls_in_progress_async.wallboard.settings import BoardSettings
 
 PHONE = "5309991234"
+
+
+@Integral.register
+class Int64:
+    """An integer that is no int, like numpy's."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+    def __eq__(self, other: object) -> bool:
+        return self.value == other
+
+    def __lt__(self, other: int) -> bool:
+        return self.value < other
+
+    def __le__(self, other: int) -> bool:
+        return self.value <= other
+
+    def __gt__(self, other: int) -> bool:
+        return self.value > other
+
+    def __ge__(self, other: int) -> bool:
+        return self.value >= other
+
+    def __hash__(self) -> int:
+        return hash(self.value)
 
 
 class RaisingRepr:
@@ -507,6 +541,35 @@ def test_any_text_is_accepted_or_rejected_in_one_line(value: str) -> None:
     ):
         with suppress(InvalidRequestError):
             make()
+
+
+def _fail(count: Any) -> bool:
+    server = SandboxServer()
+    server.fail_next(count, status=503)
+    return server._handler.fault_injector.draw(None, ()) is not None
+
+
+def _script(entry: Any) -> bool:
+    return ScriptedTransport(entry) is not None
+
+
+@pytest.mark.parametrize(
+    "is_accepted",
+    [
+        lambda: Organization.advertiser(Int64(2)) == Organization.advertiser(2),  # type: ignore[arg-type]
+        lambda: RetryPolicy(max_attempts=Int64(2), statuses={Int64(503)}).statuses == {503},  # type: ignore[arg-type]
+        lambda: CallsInProgressClient(token="t", max_connections=Int64(5)) is not None,  # type: ignore[arg-type]
+        lambda: SandboxServer(organizations=Int64(2)).organizations[1:] == [Organization.advertiser(2)],
+        lambda: _fail(Int64(1)) and not _fail(Int64(0)),
+        lambda: _script(Int64(503)),
+        lambda: type(status(Int64(503)).status) is int,  # type: ignore[arg-type]
+        lambda: type(BoardSettings(history=[(1, Int64(3))]).history[0][1]) is int,  # type: ignore[list-item]
+        lambda: BoardSettings(max_browsers=Int64(3), batch_seconds=Fraction(1, 2)).max_browsers == 3,  # type: ignore[arg-type]
+    ],
+)
+def test_an_integer_of_another_library_is_an_integer(is_accepted: Callable[[], bool]) -> None:
+    """Ids, counts and statuses come from data frames."""
+    assert is_accepted()
 
 
 @each(True, None, "5", *HOSTILE[:4])

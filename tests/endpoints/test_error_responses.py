@@ -30,6 +30,7 @@ def raised(request: Any, status: int, body: Any) -> sdk.ResponseError:
         ({"errors": {"id": ["can't be blank"]}}, sdk.RequestRejectedError),
         ({"errors": {"class": "UnauthorizedOperation"}}, sdk.PermissionDeniedError),
         ({"errors": {"class": "UnauthorizedAdvertiser", "invalid_data": "x"}}, sdk.PermissionDeniedError),
+        ({"errors": {"class": "UnauthorizedAdvertiser", "id": ["is of another"]}}, sdk.PermissionDeniedError),
         ({"errors": {"class": "SomethingNew", "invalid_data": "x"}}, sdk.RequestRejectedError),
         ({"errors": {"class": "RecordNotFound", "invalid_data": "x"}}, sdk.RequestRejectedError),
         ({"errors": {"class": ""}}, sdk.PermissionDeniedError),

@@ -383,6 +383,37 @@ async def test_a_source_that_waits_does_not_hold_up_a_closed_client() -> None:
     assert ended == [True]
 
 
+@pytest.mark.parametrize("how", [list, asynchronously])
+async def test_a_loop_left_with_a_closed_client_is_no_complaint(how: Any) -> None:
+    """The finds of a client that closes around an abandoned loop fail, and asyncio does not log it."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    gate = asyncio.Event()
+
+    async def find(_: Organization) -> CurrentCalls:
+        try:
+            await gate.wait()
+        except asyncio.CancelledError:
+            raise ClientClosedError("closed") from None
+        raise ClientClosedError("closed")
+
+    def check() -> None:
+        raise ClientClosedError("closed")
+
+    for ending in (gate.set, lambda: None):
+        many = many_of(find, how(some(3)), 3, check)
+        waiting = asyncio.create_task(anext(many))
+        await settle()
+        waiting.cancel()
+        ending()
+        await settle()
+        del many, waiting
+        gate.clear()
+        await settle()
+        gc.collect()
+    assert complaints == []
+
+
 async def test_results_that_nobody_takes_count_as_in_flight(finder: Finder) -> None:
     """A slow consumer has no more results waiting than may be in flight."""
     many = finder.many(some(100), 7)
