@@ -132,9 +132,10 @@ def _make_session() -> aiohttp.ClientSession:
 
 
 def reject_proxies_of(session: aiohttp.ClientSession, settings: HttpSettings) -> None:
-    """Raise if a session's own proxy would see the token in the clear."""
-    reject_remote_proxy("session", settings.base_url, getattr(session, "_default_proxy", None))
-    if session.trust_env:
+    """Raise if a session's own proxy would see the token in the clear, or aiohttp cannot use it."""
+    proxy = getattr(session, "_default_proxy", None)
+    reject_remote_proxy("session", settings.base_url, proxy)
+    if session.trust_env and proxy is None:
         proxy_of_environment("session", settings.base_url)
 
 
