@@ -228,8 +228,17 @@ async def test_a_proxy_that_a_session_cannot_use_is_rejected_by_name(
         with rejected("session", "reads HTTPS_PROXY, where aiohttp accepts http:// proxies only") as raised:
             CallsInProgressClient(token=TOKEN, session=session)
         assert "secret" not in str(raised.value)
-    async with aiohttp.ClientSession(trust_env=True, proxy="http://proxy.corp:3128") as session:
+    async with aiohttp.ClientSession(trust_env=True, proxy="HTTP://proxy.corp:3128") as session:
         CallsInProgressClient(token=TOKEN, session=session)  # aiohttp reads no environment then
+
+
+@pytest.mark.parametrize("proxy", ["proxy.corp:3128", "127.0.0.1:3128", "socks5://user:secret@127.0.0.1", "//proxy"])
+async def test_a_session_with_a_proxy_that_is_no_http_url_is_rejected(proxy: str) -> None:
+    """Each of its requests would fail, or aiohttp would speak HTTP to a SOCKS proxy."""
+    async with aiohttp.ClientSession(proxy=proxy) as session:
+        with rejected("session", "not an http:// or https:// URL") as raised:
+            CallsInProgressClient(token=TOKEN, session=session)
+        assert "secret" not in str(raised.value)
 
 
 async def test_a_port_in_no_proxy_does_not_free_a_session_from_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
