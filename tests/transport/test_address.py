@@ -222,7 +222,7 @@ def test_a_proxy_on_this_machine_may_be_used_for_plain_http(
 async def test_a_proxy_that_a_session_cannot_use_is_rejected_by_name(
     proxy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """aiohttp skips an https:// proxy of the environment, and fails each request for a proxy without a scheme."""
+    """Aiohttp skips an https:// proxy of the environment, and fails each request for a proxy without a scheme."""
     monkeypatch.setenv("https_proxy", proxy)
     async with aiohttp.ClientSession(trust_env=True) as session:
         with rejected("session", "reads HTTPS_PROXY, where aiohttp accepts http:// proxies only") as raised:
