@@ -79,13 +79,17 @@ def _token() -> str | Callable[[Organization], str]:
             "token", f"is missing: set {_PREFIX}TOKEN, or {_PREFIX}TOKEN_FILE to a file that holds it"
         )
     path = Path(file)
-    validation.token(_read_token(path))  # a mistake shows when the client is made
+    token = _read_token(path)  # a mistake shows when the client is made
+    if path.is_fifo():
+        return token  # such as the shell's <(...), which can be read once only
     return lambda _: _read_token(path)  # called again after a 401: a rotated secret is a new file
 
 
 def _read_token(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig").strip()
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        return validation.token(path.read_text(encoding="utf-8-sig").strip())
+    except OSError as error:
+        reason = error.strerror
+    except ValueError:
+        reason = "it holds none: visible ASCII characters, no spaces or line ends within"
     raise validation.invalid("token", f"cannot be read from the file that {_PREFIX}TOKEN_FILE names: {reason}")

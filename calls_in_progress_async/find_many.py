@@ -17,6 +17,7 @@ from .errors import ClientClosedError
 from .organization import Organization
 from .organizations import check_organization, check_organizations
 from .records import CurrentCalls
+from .single_flight import retrieve_exception
 
 Find = Callable[[Organization], Awaitable[CurrentCalls]]
 Organizations = Iterable[Organization] | AsyncIterable[Organization]
@@ -139,6 +140,7 @@ class FindMany:
             # In a task of its own: cancelling a wait for an async generator would end the generator.
             self._fetching = asyncio.create_task(_next_of(self._source))
             self._fetching.add_done_callback(partial(_set, self._progress))
+            self._fetching.add_done_callback(retrieve_exception)
             return _NOTHING
         elif self._fetching.done():
             fetched, self._fetching = self._fetching, None
@@ -154,6 +156,7 @@ class FindMany:
         task.add_done_callback(self._running.discard)
         task.add_done_callback(then)
         task.add_done_callback(partial(_set, self._progress))
+        task.add_done_callback(retrieve_exception)
 
     def _end_with_client(self) -> None:
         """Start no more finds: iteration raises after the running finds, if there was more to find."""

@@ -61,7 +61,7 @@ class SingleFlight(Generic[Result]):
         Raises:
             DeadlineExceededError: ``timeout`` has passed, and the work knows no better reason.
             Exception: Raised by ``work``, or its last setback if ``timeout`` has passed. Each waiter gets a copy,
-                because a note for one is not for another.
+                because a change of one, such as a note, is not for another.
         """
         if (flight := self._flights.get(key)) is None:
             flight = self._start(key, work)
@@ -114,8 +114,7 @@ def _copy_for_waiter(error: Exception) -> Exception:
     except Exception:
         return error  # its class does not copy
     own.__cause__ = error.__cause__
-    if notes := getattr(error, "__notes__", None):
-        own.__notes__ = list(notes)
+    vars(own).update((name, copy(value)) for name, value in vars(own).items() if isinstance(value, dict | list))
     return own
 
 

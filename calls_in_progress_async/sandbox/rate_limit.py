@@ -28,9 +28,9 @@ class TokenBuckets:
         self.accrue(rate)
         level, earned = self._levels.get(key, (burst, self._earned))
         level = min(burst, level + self._earned - earned)
-        # Sums of many small credits come out a hair short of the whole request they make.
-        allowed = level >= 1 - 1e-9
-        self._levels[key] = (level - allowed, self._earned)
+        # A credit comes out a hair short, by the rounding of a clock that may stand at days: forgive it each time.
+        allowed = level >= 1 - 1e-6
+        self._levels[key] = (max(level - allowed, 0.0), self._earned)
         return 0.0 if allowed else (1 - level) / rate
 
     def accrue(self, rate: float) -> None:

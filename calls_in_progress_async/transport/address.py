@@ -18,6 +18,7 @@ _NOT_VISIBLE_ASCII = re.compile(r"[^\x21-\x7e]")
 _NOT_A_URL = 'is not a URL, pass one such as "https://invoca.net"'
 _NOT_A_PROXY = "is not the URL of a proxy, such as http://proxy.example:3128"
 _IN_THE_CLEAR = "base_url is http://, so the token would go there in the clear; leave the proxy out, or use https://"
+_NOT_FOR_A_SESSION = "where aiohttp accepts http:// proxies only, make the session with proxy= and a whole URL"
 _REMOTE_PROXY = {
     "proxy": "is on another machine",
     "trust_env": "finds a proxy on another machine in the environment",
@@ -84,6 +85,9 @@ def proxy_of_environment(parameter: str, base: str) -> str | None:
         return None
     proxy = _proxy_url(parameter, found, f"reads {url.scheme.upper()}_PROXY, and that ")
     reject_remote_proxy(parameter, base, proxy)
+    if parameter == "session" and not found.lower().startswith("http://"):
+        # aiohttp skips an https:// proxy, and each request fails without a scheme.
+        raise validation.invalid("session", f"reads {url.scheme.upper()}_PROXY, {_NOT_FOR_A_SESSION}")
     return proxy
 
 
@@ -105,7 +109,7 @@ def _proxy_url(parameter: str, value: Any, source: str = "") -> str:
     # The message never shows the URL, because the URL may hold a password.
     text = f"http://{value}" if isinstance(value, str) and "://" not in value else value
     url = _split(text)
-    if url is None or not url.hostname or url.port == 0 or not _is_readable_by_yarl(text):
+    if url is None or not url.hostname or url.port == 0 or url.path.strip("/") or not _is_readable_by_yarl(text):
         raise validation.invalid(parameter, f"{source}{_NOT_A_PROXY}")
     if url.scheme not in ("http", "https"):
         hint = "pass an http:// proxy, or a session= whose connector speaks it"

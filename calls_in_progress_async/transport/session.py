@@ -132,10 +132,15 @@ def _make_session() -> aiohttp.ClientSession:
 
 
 def reject_proxies_of(session: aiohttp.ClientSession, settings: HttpSettings) -> None:
-    """Raise if a session's own proxy would see the token in the clear."""
-    reject_remote_proxy("session", settings.base_url, getattr(session, "_default_proxy", None))
-    if session.trust_env:
-        proxy_of_environment("session", settings.base_url)
+    """Raise if a session's own proxy would see the token in the clear, or aiohttp cannot use it."""
+    proxy = getattr(session, "_default_proxy", None)
+    if proxy is None:
+        if session.trust_env:
+            proxy_of_environment("session", settings.base_url)
+        return
+    reject_remote_proxy("session", settings.base_url, proxy)
+    if not str(proxy).lower().startswith(("http://", "https://")):
+        raise validation.invalid("session", "has a proxy= that is not an http:// or https:// URL")
 
 
 def _payload(body: bytes | None) -> bytes | _LargeBody | None:

@@ -26,6 +26,9 @@ class SecondsByOrganization(Mapping[Organization, float]):
     def __len__(self) -> int:
         return len(self._seconds)
 
+    def __hash__(self) -> int:
+        return hash(frozenset(self._seconds.items()))
+
     def __repr__(self) -> str:
         return f"SecondsByOrganization({self._seconds!r})"
 

@@ -747,13 +747,26 @@ def test_the_settings_of_the_environment_are_the_clients() -> None:
     assert get_type_hints(ClientSettings) == {name: hints[name] for name in parameters}
 
 
-def test_a_binary_token_file_is_rejected(environment: Any, tmp_path: Path) -> None:
-    """The error does not show the content of the file."""
+@pytest.mark.parametrize("content", [b"\xff\xfe", b" \n", b"se cret"], ids=["binary", "empty", "malformed"])
+def test_a_token_file_without_a_token_is_rejected(environment: Any, tmp_path: Path, content: bytes) -> None:
+    """The error names the variable that is set, and does not show the content of the file."""
     file = tmp_path / "token"
-    file.write_bytes(b"\xff\xfe")
+    file.write_bytes(content)
     environment(TOKEN_FILE=str(file))
-    with pytest.raises(sdk.InvalidRequestError, match="it is not text"):
+    with pytest.raises(sdk.InvalidRequestError, match="CALLS_IN_PROGRESS_TOKEN_FILE names: it holds none") as raised:
         CallsInProgressClient.from_env()
+    assert "se cret" not in str(raised.value)
+
+
+async def test_a_token_is_read_from_a_pipe_once(environment: Any) -> None:
+    """``CALLS_IN_PROGRESS_TOKEN_FILE=<(vault read ...)``: a second reading would find nothing, or wait for ever."""
+    reader, writer = os.pipe()
+    os.write(writer, b"from-pipe\n")
+    os.close(writer)
+    environment(TOKEN_FILE=f"/dev/fd/{reader}")
+    client = CallsInProgressClient.from_env()
+    os.close(reader)
+    assert await token_of(client) == "from-pipe"
 
 
 async def test_clients_of_two_loops_work_side_by_side() -> None:

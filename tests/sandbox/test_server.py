@@ -15,6 +15,8 @@ import trustme
 from calls_in_progress_async import InvalidRequestError, Organization
 from calls_in_progress_async import sandbox as sandbox_package
 from calls_in_progress_async.sandbox import Fault, SandboxServer
+from calls_in_progress_async.sandbox.rate_limit import TokenBuckets
+from calls_in_progress_async.testing import virtual_clock
 
 ORGANIZATION = Organization(2, "advertiser")
 THIRD = Organization(3, "advertiser")
@@ -192,6 +194,18 @@ async def test_requests_at_exactly_the_rate_are_all_let_through(asking, clock):
         for _ in range(300):
             assert await statuses(asker, 1) == [200]
             clock.advance(0.1)
+
+
+def test_the_age_of_the_clock_takes_no_request_from_the_rate() -> None:
+    """A step of 0.1 s is a little shorter at a million seconds, and shortfalls do not add up."""
+
+    async def ask() -> None:
+        buckets, loop = TokenBuckets(), typing.cast("virtual_clock.VirtualLoop", asyncio.get_running_loop())
+        for _ in range(5_000):
+            assert buckets.take("token", 10, 1) == 0.0
+            loop.advance(0.1)
+
+    virtual_clock.run(ask)
 
 
 @pytest.mark.parametrize(("rate", "allowed"), [(0.5, 1), (2.9, 2), (5, 5)])

@@ -105,7 +105,20 @@ def test_a_proxy_with_an_unsupported_scheme_is_rejected_by_name(
 
 @pytest.mark.parametrize(
     "proxy",
-    ["", "://", "http://", "http://:3128", "http://a:b:c", "http://a:0", "http://a:99999", "a b", "http://[::1].x", 5],
+    [
+        "",
+        "://",
+        "http://",
+        "http://:3128",
+        "http:/proxy.corp:3128",
+        "http://proxy.corp/proxy.pac",
+        "http://a:b:c",
+        "http://a:0",
+        "http://a:99999",
+        "a b",
+        "http://[::1].x",
+        5,
+    ],
 )
 def test_a_proxy_without_a_url_is_rejected(proxy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The setting and the environment have the same check."""
@@ -203,6 +216,29 @@ def test_a_proxy_on_this_machine_may_be_used_for_plain_http(
     CallsInProgressClient(token=TOKEN, base_url=base, proxy=proxy)
     monkeypatch.setenv("http_proxy", proxy)
     CallsInProgressClient(token=TOKEN, base_url=base, trust_env=True)
+
+
+@pytest.mark.parametrize("proxy", ["proxy.corp:3128", "https://proxy.corp:3128", "user:secret@proxy.corp:3128"])
+async def test_a_proxy_that_a_session_cannot_use_is_rejected_by_name(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Aiohttp skips an https:// proxy of the environment, and fails each request for a proxy without a scheme."""
+    monkeypatch.setenv("https_proxy", proxy)
+    async with aiohttp.ClientSession(trust_env=True) as session:
+        with rejected("session", "reads HTTPS_PROXY, where aiohttp accepts http:// proxies only") as raised:
+            CallsInProgressClient(token=TOKEN, session=session)
+        assert "secret" not in str(raised.value)
+    async with aiohttp.ClientSession(trust_env=True, proxy="HTTP://proxy.corp:3128") as session:
+        CallsInProgressClient(token=TOKEN, session=session)  # aiohttp reads no environment then
+
+
+@pytest.mark.parametrize("proxy", ["proxy.corp:3128", "127.0.0.1:3128", "socks5://user:secret@127.0.0.1", "//proxy"])
+async def test_a_session_with_a_proxy_that_is_no_http_url_is_rejected(proxy: str) -> None:
+    """Each of its requests would fail, or aiohttp would speak HTTP to a SOCKS proxy."""
+    async with aiohttp.ClientSession(proxy=proxy) as session:
+        with rejected("session", "not an http:// or https:// URL") as raised:
+            CallsInProgressClient(token=TOKEN, session=session)
+        assert "secret" not in str(raised.value)
 
 
 async def test_a_port_in_no_proxy_does_not_free_a_session_from_its_proxy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -482,12 +482,13 @@ async def test_the_numbers(server: ScriptedServer) -> None:
 
 @on_virtual_loop
 async def test_the_numbers_are_values(server: ScriptedServer) -> None:
-    """attrs.asdict, copy.deepcopy and pickle take the numbers as they are."""
+    """attrs.asdict, copy.deepcopy, pickle and hash take the numbers as they are."""
     async with server.watch(ACME, interval=5.0) as watch:
         await turn(20)
         stats = watch.stats
         assert attrs.asdict(stats)["effective_intervals"] == {ACME: 5.0}
         assert copy.deepcopy(stats) == pickle.loads(pickle.dumps(stats)) == stats
+        assert len({stats, copy.deepcopy(stats)}) == 1
         assert "advertiser" in repr(stats.effective_intervals)
 
 
