@@ -63,8 +63,8 @@ def browser(session: nox.Session) -> None:
 @nox.session(python=STABLE)
 def examples(session: nox.Session) -> None:
     """Run the examples and the documentation's programs with the large libraries, which the test extra leaves out."""
-    session.install("-e", ".[cli,test]", "pandas", "pyarrow")
-    session.run("pytest", "tests/examples", "tests/docs", *session.posargs)
+    session.install("-e", ".[cli,test]", "pandas", "pyarrow", "gunicorn", "uvicorn-worker")
+    session.run("pytest", "tests/examples", "tests/docs", "docs", "README.md", "CONTRIBUTING.md", *session.posargs)
 
 
 @nox.session(python=STABLE)

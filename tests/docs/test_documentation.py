@@ -1,89 +1,30 @@
-"""Every program in the documentation runs, and every statement about names, defaults and commands is true."""
+"""Every statement of the documentation about names, defaults and commands is true; conftest.py runs its blocks."""
 
 from __future__ import annotations
 
-import ast
-import asyncio
-import doctest
 import importlib
-import importlib.util
 import inspect
-import os
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from docs.blocks import PAGES, ROOT, examples, programs, programs_with_output, write
+from docs.blocks import PAGES, ROOT, examples, programs, write
 
 import calls_in_progress_async
 from calls_in_progress_async import CallsInProgressClient, RetryPolicy, errors
 from calls_in_progress_async.cli.exit_codes import EPILOG, ExitCode
 from calls_in_progress_async.cli.program import program
-from calls_in_progress_async.sandbox import SandboxServer
 
 PACKAGE = ROOT / "calls_in_progress_async"
-PROGRAMS = [pytest.param(*program, id=name) for name, program in programs_with_output().items()]
-
-
-PYTEST = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "pytest_calls_in_progress", "-W", "error")
-
-
-async def run(source: str, file: Path, **environment: str) -> tuple[int | None, str]:
-    """Run a program, or tests with pytest, with warnings as errors."""
-    command = ["-W", "error", "-c", source]
-    if "def test_" in source and "print(" not in source:
-        file.write_text(source, encoding="utf-8")
-        settings = ("-c", os.devnull, "--rootdir", file.parent, "-o", "asyncio_default_fixture_loop_scope=function")
-        command = [*PYTEST, *map(str, settings), str(file)]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *command),
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 50)
-    return process.returncode, output.decode()
-
-
-def missing_libraries(source: str) -> set[str]:
-    """Name the imported top-level modules missing from this environment."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            names.add(node.module)
-    return {name for name in {each.partition(".")[0] for each in names} if importlib.util.find_spec(name) is None}
-
-
-@pytest.mark.parametrize(("source", "shown"), PROGRAMS)
-async def test_every_program_runs(source: str, shown: str, tmp_path: Path) -> None:
-    """Each code block is a whole program, exits 0 against the sandbox, and prints the output shown below it.
-
-    Three dots stand for any text, as in doctest.
-    """
-    if missing := missing_libraries(source):
-        pytest.skip(f"not installed: {', '.join(sorted(missing))}")
-    async with SandboxServer(organizations=10, seed=7, mean_call_seconds=20, speed=20) as sandbox:
-        status, output = await run(
-            source,
-            tmp_path / "test_program.py",
-            CALLS_IN_PROGRESS_BASE_URL=sandbox.url,
-            CALLS_IN_PROGRESS_TOKEN=sandbox.token,
-        )
-    assert status == 0, output
-    assert output
-    assert not shown or doctest.OutputChecker().check_output(shown, output, doctest.ELLIPSIS), output
 
 
 def test_programs_are_written_for_type_checkers(tmp_path: Path) -> None:
     """Each program and example becomes a file of its own, and files of removed programs go."""
     (tmp_path / "removed_0.py").touch()
     write(tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs() | programs("py") | examples())
-    assert "README_0" in programs()
+    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs() | examples())
+    assert "README_python_0" in programs()
 
 
 def test_every_error_is_documented() -> None:
