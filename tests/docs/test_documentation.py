@@ -92,11 +92,15 @@ def test_the_readme_shows_a_picture_within_the_first_screen() -> None:
     assert "![" in readme.partition("```")[0]
 
 
-def test_relative_links_lead_to_files() -> None:
-    """A relative link names a file in the repository."""
+def test_relative_links_lead_to_files_and_headings() -> None:
+    """A relative link names a file in the repository, and a heading of it after a "#"."""
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+            file = page.parent / target if target else page
+            assert file.exists(), f"{page.name} links to {target}"
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE) if anchor else []
+            slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert not anchor or anchor in slugs, f"{page.name} links to {target}#{anchor}"
 
 
 @pytest.mark.parametrize("module", ["", ".fleet", ".opentelemetry", ".records", ".sandbox", ".testing", ".wallboard"])
