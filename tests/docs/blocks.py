@@ -16,7 +16,7 @@ from sybil import Document, Example
 from sybil.parsers.markdown import CodeBlockParser
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for kind in ("*.md", "docs/**/*.md", "examples/*.md") for page in sorted(ROOT.glob(kind))]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
 _SHOWN = "# pyright: reportUnusedExpression=false\n"
