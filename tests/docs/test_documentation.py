@@ -35,6 +35,23 @@ def test_every_error_is_documented() -> None:
     assert {name for name in tree - roots if f"`{name}`" not in page} == set()
 
 
+def test_the_screen_pop_answers_with_the_documented_statuses() -> None:
+    """The table of errors and statuses is true for the program above it, and for the example."""
+    page = (ROOT / "docs" / "how-to" / "fastapi.md").read_text()
+    example = (ROOT / "examples" / "fastapi_screen_pop" / "screen_pop.py").read_text()
+    rows = re.findall(r"^\| (`.+`) \| (\d+) \|", page, re.MULTILINE)
+    documented = {name: status for names, status in rows for name in re.findall(r"`(\w+)`", names)}
+    assert len(documented) > 5
+    for source in (page, example):
+        statuses = {
+            getattr(errors, name): status
+            for name, status in re.findall(r"^    (\w+Error): (\d+),$", source, re.MULTILINE)
+        }
+        for name, status in documented.items():
+            kinds = [kind for kind in statuses if issubclass(getattr(errors, name), kind)]
+            assert statuses[kinds[0]] == status, name
+
+
 def test_documented_defaults_are_the_defaults_of_the_code() -> None:
     """The table of defaults shows the same values as the constructors."""
     page = (ROOT / "docs" / "how-it-works.md").read_text()
