@@ -129,6 +129,12 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
     assert names - {"__version__"} - set(found) - set(vars(errors)) == set()
 
 
+def test_examples_in_docstrings_are_literal_blocks() -> None:
+    """A single colon would make prose of an example in the reference."""
+    for module in PACKAGE.rglob("*.py"):
+        assert not re.search(r"^ *Examples?:$", module.read_text(encoding="utf-8"), re.MULTILINE), module
+
+
 def test_the_table_of_modules_names_existing_files() -> None:
     """Each module named under "Where each thing lives" exists."""
     page = (ROOT / "docs" / "how-it-works.md").read_text()
