@@ -26,7 +26,10 @@ STABLE = ["3.13"] if "3.13" in PYTHONS else PYTHONS[-1:]
 """The Python of checks on one version only."""
 EXTRAS = {"cli", "otel", "fleet", "speed", "testing"}
 """The extras for users."""
-PROJECT = nox.project.load_toml("pyproject.toml")["project"]
+SETTINGS = nox.project.load_toml("pyproject.toml")
+PROJECT = SETTINGS["project"]
+TOOLS = SETTINGS["dependency-groups"]
+"""The pinned tools of a session, by its name."""
 
 
 @nox.session(python=PYTHONS)
@@ -56,15 +59,15 @@ def oldest(session: nox.Session) -> None:
 @nox.session(python=STABLE)
 def browser(session: nox.Session) -> None:
     """Run the wallboard in a real browser: chromium must be installed, or the tests are skipped."""
-    session.install("-e", ".[cli,test]", "playwright==1.65.2", "axe-playwright-python==0.1.8")
+    session.install("-e", ".[cli,test]", *TOOLS["browser"])
     session.run("pytest", "tests/wallboard", *session.posargs)
 
 
 @nox.session(python=STABLE)
 def examples(session: nox.Session) -> None:
     """Run the examples and the documentation's programs with the large libraries, which the test extra leaves out."""
-    session.install("-e", ".[cli,test]", "pandas", "pyarrow")
-    session.run("pytest", "tests/examples", "tests/docs", *session.posargs)
+    session.install("-e", ".[cli,test]", *TOOLS["examples"])
+    session.run("pytest", "tests/examples", "tests/docs", "docs", "README.md", "CONTRIBUTING.md", *session.posargs)
 
 
 @nox.session(python=STABLE)
@@ -86,7 +89,7 @@ def free_threading(session: nox.Session) -> None:
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check rules and format with Ruff."""
-    session.install("ruff==0.17.6")
+    session.install(*TOOLS["lint"])
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
 
@@ -94,15 +97,14 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def api(session: nox.Session) -> None:
     """Compare the public API with its snapshot; ``-- --accept`` takes a change over."""
-    session.install("griffelib==2.4.1")
+    session.install(*TOOLS["api"])
     session.run("python", "tests/api/snapshot.py", *session.posargs)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Type-check the package, its public API, and every Python block of the documentation."""
-    stubs = ("django-stubs==6.1.2", "pandas-stubs==3.1.0.261029", "pyarrow-stubs==20.0.0.20260819")
-    session.install(".[cli,test]", "mypy==2.4.1", "pyright==1.1.414", *stubs)
+    session.install(".[cli,test]", *TOOLS["types"])
     session.run("mypy")
     session.run("pyright")
     blocks = Path(session.create_tmp()).resolve() / "blocks"
@@ -116,9 +118,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def wheel(session: nox.Session) -> None:
     """Build wheel and sdist, check both, and use the wheel bare and with each extra in an empty environment."""
-    session.install(
-        "build", "twine==7.0.0", "check-wheel-contents==0.6.3", "cyclonedx-python-lib[json-validation]==11.12.0"
-    )
+    session.install(*TOOLS["wheel"])
     temporary = Path(session.create_tmp()).resolve()
     distribution, direct = Path("dist").resolve(), temporary / "direct"  # a release uploads dist
     for folder in (distribution, direct):
@@ -146,36 +146,28 @@ def wheel(session: nox.Session) -> None:
 @nox.session(python=STABLE)
 def openapi(session: nox.Session) -> None:
     """Hold the sandbox to the OpenAPI description with schemathesis, in every revision."""
-    session.install(".", "schemathesis==4.32.5")  # apart from the tests: it needs versions of its own
+    session.install(".", *TOOLS["openapi"])  # apart from the tests: it needs versions of its own
     session.run("python", "tests/docs/check_sandbox.py")
 
 
 @nox.session(python=STABLE)  # Sphinx needs 3.12
 def docs(session: nox.Session) -> None:
     """Build the documentation site; a warning is an error."""
-    session.install(
-        "-e",
-        ".[cli,fleet,otel,testing]",
-        "sphinx==9.2.0",
-        "furo==2025.12.19",
-        "myst-parser==5.2.0",
-        "sphinx-copybutton==0.5.2",
-        "sphinx-click==6.2.0",
-    )
+    session.install("-e", ".[cli,fleet,otel,testing]", *TOOLS["docs"])
     session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html", *session.posargs)
 
 
 @nox.session
 def workflows(session: nox.Session) -> None:
     """Audit the workflows of GitHub with zizmor."""
-    session.install("zizmor==1.32.0")
+    session.install(*TOOLS["workflows"])
     session.run("zizmor", "--offline", "--persona", "pedantic", ".github")
 
 
 @nox.session
 def changelog(session: nox.Session) -> None:
     """Show the next section of the changelog; ``-- --version 1.2.0`` writes the section and removes its fragments."""
-    session.install("towncrier==26.9.0")
+    session.install(*TOOLS["changelog"])
     session.run("towncrier", "build", "--yes", *(session.posargs or ["--draft", "--version", "next"]))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import attrs
 from sphinx.application import Sphinx
 
 from calls_in_progress_async import __version__
+from calls_in_progress_async.sandbox import SandboxSettings
 
 sys.path.insert(0, str(Path(__file__).parent))
 import inventories
@@ -78,7 +81,21 @@ def keep_whole_sentences(*event: Any) -> None:
         lines[:0] = ["..", ""]  # an empty comment, in place of the first sentence
 
 
+def show_defaults(*event: Any) -> tuple[str, str] | None:
+    """Show the values of defaults that attrs writes as code, or that are constants; dots for a value made later."""
+    _, _, _, documented, _, signature, returned = event
+    settings = [each for each in (documented, SandboxSettings) if attrs.has(each)]
+    fields = {field.name: field.default for each in settings for field in reversed(attrs.fields(each))}
+
+    def value_of(found: re.Match[str]) -> str:
+        value = fields[found[1]] if found[1] else getattr(sys.modules[documented.__module__], found[2], attrs.NOTHING)
+        return "=..." if value is attrs.NOTHING or type(value) is object else f"={value!r}"
+
+    return signature and (re.sub(r"=(?:attr_dict\['(\w+)'\]\.default|([A-Z_]+)\b)", value_of, signature), returned)
+
+
 def setup(app: Sphinx) -> None:
     """Register the changes to sources."""
     app.connect("source-read", rewrite_links)
+    app.connect("autodoc-process-signature", show_defaults)
     app.connect("autodoc-process-docstring", keep_whole_sentences, priority=400)  # before napoleon, at 500

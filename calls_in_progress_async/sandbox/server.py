@@ -32,7 +32,8 @@ class SandboxServer(SandboxSettings):
 
     It lives on the clock of the running event loop, and its calls are of the present unless `epoch` says otherwise.
 
-    Example:
+    Example::
+
         async with SandboxServer(organizations=100, seed=7) as sandbox:
             requests_go_to(sandbox.url, token=sandbox.token)
 

@@ -1,7 +1,9 @@
 """A kit to test programs against: scripted responses, a virtual clock, records.
 
-transport = ScriptedTransport(503, calls(make_call(transaction_id="ABCD-1")))
-client = CallsInProgressClient(token="any", transport=transport)
+A client of scripted responses::
+
+    transport = ScriptedTransport(503, calls(make_call(transaction_id="ABCD-1")))
+    client = CallsInProgressClient(token="any", transport=transport)
 """
 
 from .playing import play

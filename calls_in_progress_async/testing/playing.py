@@ -34,7 +34,8 @@ def play(sandbox: SandboxServer, organization: Organization, *steps: str, **fiel
     Raises:
         InvalidRequestError: A step cannot be read, or the sandbox has no such organization.
 
-    Example:
+    Example::
+
         play(sandbox, Organization.advertiser(2), "starts at 0", "changes at 12", "ends at 40")
     """
     planned = [_read(step) for step in steps]

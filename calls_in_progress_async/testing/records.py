@@ -27,7 +27,8 @@ def make_call(**fields: Any) -> Call:
     Raises:
         InvalidRequestError: A field cannot be read, or JSON cannot hold it.
 
-    Example:
+    Example::
+
         make_call(transaction_id="ABCD-1", custom_data={"channel": "SEM"})
     """
     payload = {name: value for name, value in {**_DEFAULTS, **fields}.items() if value is not None}

@@ -50,7 +50,8 @@ class ScriptedTransport:
             `truncated`, `refused`, `hang`.
         repeat_last: True to respond to further requests as to the last one, for a poll that goes on.
 
-    Example:
+    Example::
+
         transport = ScriptedTransport(503, status(429, retry_after=2), calls(make_call(transaction_id="ABCD-1")))
 
     Attributes:

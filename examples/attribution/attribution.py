@@ -1,10 +1,10 @@
-"""Attribution of many organizations: the source of every call, in SQLite and Parquet.
+"""Attribution of many organizations: the source of every call, in SQLite.
 
-``python attribution.py poll calls.db organizations.txt`` polls until it is killed, and goes on from there when it is
-started again. ``python attribution.py export calls.db calls.parquet`` needs pyarrow.
+``python attribution.py calls.db organizations.txt`` polls until it is stopped, and continues from there at the next
+start. ``python export.py calls.db calls.parquet`` writes the rows to a Parquet file.
 
-A batch of events and its checkpoint are one transaction, so kill -9 neither loses nor doubles an event. A row with a
-``gap`` names the seconds without a good response: shorter calls of that time may be missing.
+A batch of events and the checkpoint after it are one transaction, so kill -9 neither loses nor doubles an event. A row
+with a ``gap`` has the seconds without a good response: calls that were shorter may be missing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sqlite3
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 from calls_in_progress_async import (
     CallChanged,
@@ -43,53 +43,30 @@ create view if not exists attribution as
            min(seen_at) as started, max(seen_at) filter (where event = 'call_ended') as ended
     from events where transaction_id is not null group by organization, transaction_id;
 """
-COLUMNS = ("seen_at", "organization", "event", "transaction_id", "campaign", "utm_source", "gap", "error")
+INSERT = """
+insert into events values (:seen_at, :organization, :event, :transaction_id, :campaign, :utm_source, :gap, :error)
+"""
 
 
-def row_of(event: CallEvent) -> tuple[str | float | None, ...]:
-    """Return the row of an event, in the order of `COLUMNS`."""
-    head = datetime.now(UTC).isoformat(), str(event.organization), event.kind
+def row_of(event: CallEvent) -> dict[str, Any]:
+    """Return the row of an event."""
+    row: dict[str, Any] = dict.fromkeys(["transaction_id", "campaign", "utm_source", "gap", "error"])
+    row |= {"seen_at": datetime.now(UTC).isoformat(), "organization": str(event.organization), "event": event.kind}
     match event:
         case CallStarted(_, call) | CallChanged(_, call) | CallEnded(_, call):
-            return (
-                *head,
-                call.transaction_id,
-                call.advertiser_campaign_name,
-                call.custom_value("utm_source"),
-                None,
-                None,
-            )
-        case OrganizationRecovered(_, gap) | OrganizationResumed(_, gap):
-            return *head, None, None, None, gap, None
+            row["transaction_id"] = call.transaction_id
+            row["campaign"] = call.advertiser_campaign_name
+            row["utm_source"] = call.custom_value("utm_source")
         case OrganizationFailed(_, error):
-            return *head, None, None, None, None, type(error).__name__
-        case _:
-            assert_never(event)
+            row["error"] = type(error).__name__
+        case OrganizationRecovered(_, gap) | OrganizationResumed(_, gap):
+            row["gap"] = gap
+    return row
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """Open the database, and make its tables if it is new."""
-    connection = sqlite3.connect(path, check_same_thread=False)  # used by one thread at a time
-    connection.executescript(SCHEMA)
-    return connection
-
-
-def load_checkpoint(database: sqlite3.Connection) -> Any:
-    """Return the last checkpoint; None on the first run."""
-    row = database.execute("select state from checkpoint").fetchone()
-    return json.loads(row[0]) if row else None
-
-
-def commit(database: sqlite3.Connection, rows: list[tuple[str | float | None, ...]], checkpoint: Any) -> None:
-    """Write a batch and the checkpoint after it: both or neither."""
-    with database:
-        database.executemany(f"insert into events values ({', '.join('?' * len(COLUMNS))})", rows)
-        database.execute("insert or replace into checkpoint values (1, ?)", [json.dumps(checkpoint)])
-
-
-async def take_batch(watch: Watch, seconds: float) -> list[tuple[str | float | None, ...]]:
+async def take_batch(watch: Watch, seconds: float) -> list[dict[str, Any]]:
     """Take the rows of the next seconds. A timeout never loses an event."""
-    rows: list[tuple[str | float | None, ...]] = []
+    rows: list[dict[str, Any]] = []
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             async for event in watch:
@@ -97,46 +74,37 @@ async def take_batch(watch: Watch, seconds: float) -> list[tuple[str | float | N
     return rows
 
 
+def commit(database: sqlite3.Connection, rows: list[dict[str, Any]], checkpoint: Any) -> None:
+    """Write a batch and the checkpoint after it: both or neither."""
+    with database:
+        database.executemany(INSERT, rows)
+        database.execute("insert or replace into checkpoint values (1, ?)", [json.dumps(checkpoint)])
+
+
 async def poll(database: sqlite3.Connection, organizations: list[Organization], interval: float) -> None:
-    """Poll for ever, and commit once an interval."""
-    limit = RateLimit.adaptive(initial=20, floor=1, ceiling=500)
+    """Poll for ever, from the last checkpoint on, and commit once an interval."""
+    saved = database.execute("select state from checkpoint").fetchone()
     async with (
-        CallsInProgressClient.from_env(rate_limit=limit) as client,
-        client.watch(organizations, interval, resume_from=load_checkpoint(database)) as watch,
+        CallsInProgressClient.from_env(rate_limit=RateLimit.adaptive(initial=20, ceiling=500)) as client,
+        client.watch(organizations, interval, resume_from=json.loads(saved[0]) if saved else None) as watch,
     ):
         while True:
             rows = await take_batch(watch, interval)
-            checkpoint = await watch.acheckpoint()
-            await asyncio.to_thread(commit, database, rows, checkpoint)
-
-
-def export(database: sqlite3.Connection, target: Path) -> None:
-    """Write all events, gaps among them, to a Parquet file."""
-    import pyarrow  # noqa: PLC0415 - polling works without it
-    from pyarrow import parquet  # noqa: PLC0415
-
-    rows = database.execute(f"select {', '.join(COLUMNS)} from events order by rowid").fetchall()
-    schema = pyarrow.schema([(name, pyarrow.float64() if name == "gap" else pyarrow.string()) for name in COLUMNS])
-    table = pyarrow.Table.from_pylist([dict(zip(COLUMNS, row, strict=True)) for row in rows], schema)
-    parquet.write_table(table, target)
-    print(len(rows), "events")
+            await asyncio.to_thread(commit, database, rows, await watch.acheckpoint())
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("command", choices=["poll", "export"])
     parser.add_argument("database", type=Path)
-    parser.add_argument("file", type=Path, help="poll: one organization a line; export: the Parquet file")
+    parser.add_argument("organizations", type=Path, help="a file with one organization a line")
     parser.add_argument("--interval", type=float, default=5.0, help="seconds between two polls of an organization")
     options = parser.parse_args()
-    with closing(open_database(options.database)) as database:
-        if options.command == "export":
-            export(database, options.file)
-        else:
-            organizations = [Organization.parse(line) for line in options.file.read_text().split()]
-            with suppress(KeyboardInterrupt):
-                asyncio.run(poll(database, organizations, options.interval))
+    organizations = [Organization.parse(line) for line in options.organizations.read_text().split()]
+    # The connection moves between threads, and one at a time uses it.
+    with closing(sqlite3.connect(options.database, check_same_thread=False)) as database, suppress(KeyboardInterrupt):
+        database.executescript(SCHEMA)
+        asyncio.run(poll(database, organizations, options.interval))
 
 
 if __name__ == "__main__":

@@ -53,14 +53,9 @@ def get_client(request: Request) -> CallsInProgressClient:
     return client
 
 
-def get_organization(organization: str) -> Organization:
-    """Read the organization of the path, such as ``advertiser:25``."""
-    return Organization.parse(organization)
-
-
 Client = Annotated[CallsInProgressClient, Depends(get_client)]
-Owner = Annotated[Organization, Depends(get_organization)]
-Number = Annotated[str, Body(embed=True)]
+Field = Annotated[str, Body(embed=True)]
+"""A field of the request's body. Phone numbers come there, because servers log paths and query strings."""
 
 
 def screen(call: Call) -> dict[str, Any]:
@@ -75,53 +70,53 @@ def screen(call: Call) -> dict[str, Any]:
 
 
 @app.get("/calls/{organization}")
-async def live_calls(organization: Owner, client: Client) -> list[dict[str, Any]]:
+async def live_calls(organization: str, client: Client) -> list[dict[str, Any]]:
     """List the live calls. All screens of an organization share a response for half a second."""
-    return [screen(call) for call in await client.find(organization, max_age=0.5)]
+    return [screen(call) for call in await client.find(Organization.parse(organization), max_age=0.5)]
 
 
 @app.post("/calls/{organization}/ringing")
-async def ringing(organization: Owner, caller: Number, destination: Number, client: Client) -> JSONResponse:
-    """Wait for the call of a ringing phone: the API lists a call only after its transfer.
-
-    The numbers come in the body, because servers log paths.
-    """
-    try:
-        call = await client.wait_for_call(
-            organization, calling_phone_number=caller, destination_phone_number=destination, timeout=5.0
-        )
-    except CallsInProgressError:
-        raise  # DeadlineExceededError is a TimeoutError too, and says more than "no such call"
-    except TimeoutError:
-        return JSONResponse({"error": "NoSuchCall"}, 404)
-    return JSONResponse(screen(call))
+async def ringing(organization: str, caller: Field, destination: Field, client: Client) -> dict[str, Any]:
+    """Wait for the call of a ringing phone: the API lists a call only after its transfer."""
+    call = await client.wait_for_call(
+        Organization.parse(organization), calling_phone_number=caller, destination_phone_number=destination, timeout=5.0
+    )
+    return screen(call)
 
 
 @app.put("/calls/{organization}/{transaction_id}", status_code=204)
-async def dispose(
-    organization: Owner, transaction_id: str, disposition: Annotated[str, Body(embed=True)], client: Client
-) -> None:
+async def dispose(organization: str, transaction_id: str, disposition: Field, client: Client) -> None:
     """Write the agent's disposition onto a live call."""
-    await client.update(organization, transaction_id=transaction_id, custom_data={"Call Disposition": disposition})
+    await client.update(
+        Organization.parse(organization),
+        transaction_id=transaction_id,
+        custom_data={"Call Disposition": disposition},
+    )
 
 
-STATUSES: list[tuple[type[CallsInProgressError], int]] = [
-    (InvalidRequestError, 422),
-    (CallNotFoundError, 404),
-    (SupersededError, 409),
-    (RateLimitedError, 503),
-    (RateLimitWaitError, 503),
-    (ClientClosedError, 503),
-    (RequestTimeoutError, 504),
-]
+STATUSES: dict[type[CallsInProgressError], int] = {
+    InvalidRequestError: 422,
+    CallNotFoundError: 404,
+    SupersededError: 409,
+    RateLimitedError: 503,
+    RateLimitWaitError: 503,
+    ClientClosedError: 503,
+    RequestTimeoutError: 504,
+}
 
 
 @app.exception_handler(CallsInProgressError)
 async def report(request: Request, error: CallsInProgressError) -> JSONResponse:
     """Turn an error into a status. Its message is for operators, so the browser gets the class alone."""
-    status = next((status for kind, status in STATUSES if isinstance(error, kind)), 502)
+    status = next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 502)
     body = {"error": type(error).__name__, "may_have_been_applied": error.may_have_been_applied}
     return JSONResponse(body, status)
+
+
+@app.exception_handler(TimeoutError)
+async def report_no_call(request: Request, error: TimeoutError) -> JSONResponse:
+    """Tell the screen that `ringing` waited for nothing. The client's own timeouts have the handler above."""
+    return JSONResponse({"error": "NoSuchCall"}, 404)
 
 
 if __name__ == "__main__":

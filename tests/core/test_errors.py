@@ -40,7 +40,7 @@ def rejected(request: Any, status: int, body: Any = b"", **headers: str) -> Any:
 
 
 def class_of(status: int, *, update: bool) -> type[sdk.ResponseError]:
-    """The issue's table, spelled out."""
+    """The table of docs/errors.md, spelled out."""
     match status:
         case 400 | 422:
             return sdk.RequestRejectedError

@@ -8,35 +8,36 @@ writes each block, each example and each notebook to a file of its own for a typ
 from __future__ import annotations
 
 import json
-import re
 import sys
 import textwrap
 from pathlib import Path
 
+from sybil import Document, Example
+from sybil.parsers.markdown import CodeBlockParser
+
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [page for kind in ("*.md", "docs/**/*.md", "examples/*.md") for page in sorted(ROOT.glob(kind))]
 EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
 _SHOWN = "# pyright: reportUnusedExpression=false\n"
 """The last expression of a cell is shown below it."""
 
 
-def programs(language: str = "python") -> dict[str, str]:
-    """Return the source of every block of a language by a name that is a valid module name.
+def blocks(page: Path, language: str) -> list[Example]:
+    """Return the blocks of a page in one language."""
+    return list(Document.parse(str(page), CodeBlockParser(language)))
+
+
+def programs() -> dict[str, str]:
+    """Return the source of every Python block by a name that is a valid module name.
 
     Blocks of ``py`` need a server, and are run by tests of their own.
     """
-    return {name: source for name, (source, _) in programs_with_output(language).items()}
-
-
-def programs_with_output(language: str = "python") -> dict[str, tuple[str, str]]:
-    """Return the source of every block, and the output shown right below the block; ``""`` if there is none."""
-    block = re.compile(rf"^```{language}\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
-    mark = "" if language == "python" else f"{language}_"
     return {
-        f"{page.stem}_{mark}{number}".replace("-", "_"): (source, output)
+        f"{page.stem}_{language}_{number}".replace("-", "_"): str(block.parsed)
         for page in PAGES
-        for number, (source, output) in enumerate(block.findall(page.read_text(encoding="utf-8")))
+        for language in ("python", "py")
+        for number, block in enumerate(blocks(page, language))
     }
 
 
@@ -60,7 +61,7 @@ def write(directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for stale in directory.glob("*.py"):
         stale.unlink()
-    for name, source in (programs() | programs("py") | examples()).items():
+    for name, source in (programs() | examples()).items():
         (directory / f"{name}.py").write_text(source, encoding="utf-8")
     # Other libraries' partial types, such as aioresponses', are no fault of a program here.
     settings = {"typeCheckingMode": "strict", "pythonVersion": "3.11", "reportUnknownMemberType": False}

@@ -1,89 +1,30 @@
-"""Every program in the documentation runs, and every statement about names, defaults and commands is true."""
+"""Every statement of the documentation about names, defaults and commands is true; conftest.py runs its blocks."""
 
 from __future__ import annotations
 
-import ast
-import asyncio
-import doctest
 import importlib
-import importlib.util
 import inspect
-import os
 import re
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
-from docs.blocks import PAGES, ROOT, examples, programs, programs_with_output, write
+from docs.blocks import PAGES, ROOT, examples, programs, write
 
 import calls_in_progress_async
 from calls_in_progress_async import CallsInProgressClient, RetryPolicy, errors
 from calls_in_progress_async.cli.exit_codes import EPILOG, ExitCode
 from calls_in_progress_async.cli.program import program
-from calls_in_progress_async.sandbox import SandboxServer
 
 PACKAGE = ROOT / "calls_in_progress_async"
-PROGRAMS = [pytest.param(*program, id=name) for name, program in programs_with_output().items()]
-
-
-PYTEST = ("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-p", "pytest_calls_in_progress", "-W", "error")
-
-
-async def run(source: str, file: Path, **environment: str) -> tuple[int | None, str]:
-    """Run a program, or tests with pytest, with warnings as errors."""
-    command = ["-W", "error", "-c", source]
-    if "def test_" in source and "print(" not in source:
-        file.write_text(source, encoding="utf-8")
-        settings = ("-c", os.devnull, "--rootdir", file.parent, "-o", "asyncio_default_fixture_loop_scope=function")
-        command = [*PYTEST, *map(str, settings), str(file)]
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, *command),
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    output, _ = await asyncio.wait_for(process.communicate(), 50)
-    return process.returncode, output.decode()
-
-
-def missing_libraries(source: str) -> set[str]:
-    """Name the imported top-level modules missing from this environment."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            names.add(node.module)
-    return {name for name in {each.partition(".")[0] for each in names} if importlib.util.find_spec(name) is None}
-
-
-@pytest.mark.parametrize(("source", "shown"), PROGRAMS)
-async def test_every_program_runs(source: str, shown: str, tmp_path: Path) -> None:
-    """Each code block is a whole program, exits 0 against the sandbox, and prints the output shown below it.
-
-    Three dots stand for any text, as in doctest.
-    """
-    if missing := missing_libraries(source):
-        pytest.skip(f"not installed: {', '.join(sorted(missing))}")
-    async with SandboxServer(organizations=10, seed=7, mean_call_seconds=20, speed=20) as sandbox:
-        status, output = await run(
-            source,
-            tmp_path / "test_program.py",
-            CALLS_IN_PROGRESS_BASE_URL=sandbox.url,
-            CALLS_IN_PROGRESS_TOKEN=sandbox.token,
-        )
-    assert status == 0, output
-    assert output
-    assert not shown or doctest.OutputChecker().check_output(shown, output, doctest.ELLIPSIS), output
 
 
 def test_programs_are_written_for_type_checkers(tmp_path: Path) -> None:
     """Each program and example becomes a file of its own, and files of removed programs go."""
     (tmp_path / "removed_0.py").touch()
     write(tmp_path)
-    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs() | programs("py") | examples())
-    assert "README_0" in programs()
+    assert {path.stem for path in tmp_path.glob("*.py")} == set(programs() | examples())
+    assert "README_python_0" in programs()
 
 
 def test_every_error_is_documented() -> None:
@@ -92,6 +33,23 @@ def test_every_error_is_documented() -> None:
     roots = {"CallsInProgressError", "ClientStateError", "TransportError", "ResponseError"}
     tree = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
     assert {name for name in tree - roots if f"`{name}`" not in page} == set()
+
+
+def test_the_screen_pop_answers_with_the_documented_statuses() -> None:
+    """The table of errors and statuses is true for the program above it, and for the example."""
+    page = (ROOT / "docs" / "how-to" / "fastapi.md").read_text()
+    example = (ROOT / "examples" / "fastapi_screen_pop" / "screen_pop.py").read_text()
+    rows = re.findall(r"^\| (`.+`) \| (\d+) \|", page, re.MULTILINE)
+    documented = {name: status for names, status in rows for name in re.findall(r"`(\w+)`", names)}
+    assert len(documented) > 5
+    for source in (page, example):
+        statuses = {
+            getattr(errors, name): status
+            for name, status in re.findall(r"^    (\w+Error): (\d+),$", source, re.MULTILINE)
+        }
+        for name, status in documented.items():
+            kinds = [kind for kind in statuses if issubclass(getattr(errors, name), kind)]
+            assert statuses[kinds[0]] == status, name
 
 
 def test_documented_defaults_are_the_defaults_of_the_code() -> None:
@@ -151,11 +109,15 @@ def test_the_readme_shows_a_picture_within_the_first_screen() -> None:
     assert "![" in readme.partition("```")[0]
 
 
-def test_relative_links_lead_to_files() -> None:
-    """A relative link names a file in the repository."""
+def test_relative_links_lead_to_files_and_headings() -> None:
+    """A relative link names a file in the repository, and a heading of it after a "#"."""
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+            file = page.parent / target if target else page
+            assert file.exists(), f"{page.name} links to {target}"
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE) if anchor else []
+            slugs = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+            assert not anchor or anchor in slugs, f"{page.name} links to {target}#{anchor}"
 
 
 @pytest.mark.parametrize("module", ["", ".fleet", ".opentelemetry", ".records", ".sandbox", ".testing", ".wallboard"])
@@ -165,6 +127,12 @@ def test_every_public_name_is_in_the_reference(module: str) -> None:
     found = re.findall(r"auto(?:class|data|exception|function):: (?:[\w.]+\.)?(\w+)$", pages, re.MULTILINE)
     names = set(importlib.import_module(f"{calls_in_progress_async.__name__}{module}").__all__)
     assert names - {"__version__"} - set(found) - set(vars(errors)) == set()
+
+
+def test_examples_in_docstrings_are_literal_blocks() -> None:
+    """A single colon would make prose of an example in the reference."""
+    for module in PACKAGE.rglob("*.py"):
+        assert not re.search(r"^ *Examples?:$", module.read_text(encoding="utf-8"), re.MULTILINE), module
 
 
 def test_the_table_of_modules_names_existing_files() -> None:

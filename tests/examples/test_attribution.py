@@ -27,7 +27,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def poll(sandbox: SandboxServer, database: Path, listed: Path) -> Any:
     variables = {"CALLS_IN_PROGRESS_BASE_URL": sandbox.url, "CALLS_IN_PROGRESS_TOKEN": sandbox.token}
-    return running("attribution/attribution.py", "poll", database, listed, "--interval", "0.1", **variables)
+    return running("attribution/attribution.py", database, listed, "--interval", "0.1", **variables)
 
 
 def query(database: Path, statement: str) -> list[tuple[Any, ...]]:
@@ -108,7 +108,7 @@ async def test_the_events_become_a_parquet_file(files: tuple[Path, Path], tmp_pa
     ):
         await until(lambda: len(calls(database, "call_started")) > 5)
     target = tmp_path / "calls.parquet"
-    async with running("attribution/attribution.py", "export", database, target) as process:
+    async with running("attribution/export.py", database, target) as process:
         rows = query(database, "select * from events")
         assert await finish(process) == (0, f"{len(rows)} events\n")
     assert [tuple(row.values()) for row in parquet.read_table(target).to_pylist()] == rows

@@ -97,3 +97,17 @@ async def test_a_screen_pops_for_a_call_and_the_disposition_is_written() -> None
         sandbox.fail_next(9)
         async with browser.get("/calls/advertiser:2") as response:
             assert (response.status, (await response.json())["error"]) == (502, "ServerError")
+
+
+async def test_a_ringing_phone_without_a_call_differs_from_an_api_without_a_response() -> None:
+    """Nothing listed is a 404; no response in time is a 504."""
+    globex = Organization.advertiser(3)
+    async with (
+        SandboxServer(organizations=3, calls_per_organization=0, seed=7) as sandbox,
+        serving(sandbox) as (_, browser),
+    ):
+        sandbox.fail_next(9, "hang", organization=globex)
+        numbers = {"caller": "805-555-1234", "destination": "855-555-5599"}
+        looks = [browser.post(f"/calls/{each}/ringing", json=numbers) for each in (ACME, globex)]
+        shown = [(response.status, (await response.json())["error"]) for response in await asyncio.gather(*looks)]
+    assert shown == [(404, "NoSuchCall"), (504, "DeadlineExceededError")]

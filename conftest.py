@@ -1,0 +1,12 @@
+"""Run every program and every shell block of the README and the documentation, each as a test of its own."""
+
+from __future__ import annotations
+
+from docs.programs import check_program
+from docs.shell import check_commands
+from sybil import Sybil
+from sybil.parsers.markdown import CodeBlockParser
+
+pytest_collect_file = Sybil(
+    parsers=[CodeBlockParser("python", check_program), CodeBlockParser("sh", check_commands)], patterns=["*.md"]
+).pytest()
