@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 
 import pytest
@@ -38,6 +39,13 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "session":
         monkeypatch.setattr("calls_in_progress_async.transport.pooled.is_supported", lambda: False)
     return str(request.param)
+
+
+@pytest.fixture
+def on_virtual_clock(request: pytest.FixtureRequest) -> None:
+    """Run asynchronous tests of a module on the kit's clock; the others have no loop."""
+    if inspect.iscoroutinefunction(request.function):
+        request.getfixturevalue("calls_in_progress_clock")
 
 
 SHOWN = {

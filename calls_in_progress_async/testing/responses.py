@@ -81,7 +81,9 @@ def status(
     given = dict(headers or {})
     if retry_after is not None:
         given["Retry-After"] = str(retry_after)
-    return ScriptedResponse(status=int(code), headers=given, body=_body_of(code) if body is None else body, seconds=seconds)
+    return ScriptedResponse(
+        status=int(code), headers=given, body=_body_of(code) if body is None else body, seconds=seconds
+    )
 
 
 def calls(*listed: Call | Mapping[str, Any], seconds: float = 0.0) -> ScriptedResponse:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,12 +12,13 @@ from attrs import field, frozen
 
 from .. import clock, validation
 from ..errors import CallsInProgressError
+from ..organization import Organization
 from ..transport.protocol import SendState
 from ..transport.wire import WireRequest, WireResponse
 from .responses import ScriptedResponse, status
 
-Script = ScriptedResponse | int | Exception
-"""One response of a script: a number is a status, and an exception a failure of the connection."""
+Reply = ScriptedResponse | int | Exception
+"""One response: a number is a status, and an exception a failure of the connection."""
 
 
 class UnexpectedRequestError(CallsInProgressError, AssertionError):
@@ -39,6 +41,15 @@ class SentRequest:
     """The body as Python values; None without a body."""
     token: str = field(repr=False)
 
+    @property
+    def organization(self) -> Organization:
+        """The organization of the request."""
+        return Organization(self.query["id"], self.query["organization_type"])
+
+
+Script = Reply | Callable[[SentRequest], Reply | Awaitable[Reply]]
+"""One response of a script, or a function that chooses the response to a request, at once or later."""
+
 
 class ScriptedTransport:
     """Responds to each request with the next response of a script. For ``CallsInProgressClient(transport=...)``.
@@ -47,7 +58,7 @@ class ScriptedTransport:
 
     Args:
         script: Responses in order: a status, an exception, or one of `status`, `calls`, `html`, `lost_after_write`,
-            `truncated`, `refused`, `hang`.
+            `truncated`, `refused`, `hang`. A function, or an async function, chooses the response to a `SentRequest`.
         repeat_last: True to respond to further requests as to the last one, for a poll that goes on.
 
     Example::
@@ -62,7 +73,7 @@ class ScriptedTransport:
     def __init__(self, *script: Script, repeat_last: bool = False) -> None:
         self.requests: list[SentRequest] = []
         self.closed: bool = False
-        self._script: list[ScriptedResponse] = []
+        self._script: list[ScriptedResponse | Callable[[SentRequest], Any]] = []
         self._repeat_last = repeat_last
         self._used = 0
         self.add(*script)
@@ -73,7 +84,9 @@ class ScriptedTransport:
         Raises:
             InvalidRequestError: An argument is no response.
         """
-        self._script += [_to_response(each) for each in script]
+        self._script += [
+            each if callable(each) and not isinstance(each, type) else _to_response(each) for each in script
+        ]
 
     @property
     def unused(self) -> int:
@@ -97,14 +110,19 @@ class ScriptedTransport:
             UnexpectedRequestError: The script is at its end.
             TransportError: The script says so.
         """
-        self.requests.append(_sent(request, token))
+        sent = _sent(request, token)
+        self.requests.append(sent)
         if self.unused:
             self._used += 1
         elif not (self._repeat_last and self._script):
             raise UnexpectedRequestError(
                 f"unexpected request: the script has {len(self._script)} responses, add one{self._listing()}"
             )
-        return await self._script[self._used - 1].play(state)
+        response = self._script[self._used - 1]
+        if not isinstance(response, ScriptedResponse):
+            chosen = response(sent)
+            response = _to_response(await chosen if inspect.isawaitable(chosen) else chosen)
+        return await response.play(state)
 
     async def close(self) -> None:
         """Set `closed`."""
@@ -120,7 +138,7 @@ class ScriptedTransport:
         return "; requests:" + "".join(lines) if lines else ""
 
 
-def _to_response(value: object) -> ScriptedResponse:
+def _to_response(value: Any) -> ScriptedResponse:
     if isinstance(value, ScriptedResponse):
         return value
     if validation.is_integer(value):

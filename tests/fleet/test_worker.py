@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fleet.memory_log import MemoryLog
-from watch.scripted_server import body_of, call
+from watch.scripted_calls import body_of, call
 
 from calls_in_progress_async import Organization, ServerError, WatchLevels, clock
 from calls_in_progress_async.fleet import FleetError

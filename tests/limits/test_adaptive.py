@@ -6,12 +6,13 @@ import itertools
 import random
 
 import pytest
-from timer_loop import now as loop_time
-from timer_loop import passes, run
+from timing import passes
 
+from calls_in_progress_async import clock
 from calls_in_progress_async.limits.adaptive import Adaptation, AdaptiveRate
 from calls_in_progress_async.limits.limiter import RateLimiter
 from calls_in_progress_async.limits.settings import RateLimit
+from calls_in_progress_async.testing import run
 
 
 def simulate(allowed, *, seconds, burst=1.0, latency=0.1, retry_after=1.0, demand=1e9, settings=None):
@@ -257,13 +258,13 @@ def test_the_limiter_finds_a_limit_and_follows_it(allowed, after):
     async def act():
         limiter = RateLimiter(RateLimit.adaptive())
         log, chance = [], random.Random(3)
-        server = {"tokens": 1.0, "at": loop_time(), "allowed": allowed}
+        server = {"tokens": 1.0, "at": clock.now(), "allowed": allowed}
 
         async def keep_asking(organization):
             key = ("host", "token")
             while True:
                 await limiter.acquire(key, organization)
-                sent = loop_time()
+                sent = clock.now()
                 server["tokens"] = min(
                     server["allowed"] / 4, server["tokens"] + (sent - server["at"]) * server["allowed"]
                 )
@@ -273,9 +274,9 @@ def test_the_limiter_finds_a_limit_and_follows_it(allowed, after):
                 await asyncio.sleep(chance.uniform(0.05, 0.15))
                 retry_after = None if good else 1.0
                 limiter.on_response(key, organization, throttled=not good, retry_after=retry_after, sent_at=sent)
-                log.append((loop_time() - began, good, 0.0))
+                log.append((clock.now() - began, good, 0.0))
 
-        began = loop_time()
+        began = clock.now()
         tasks = [asyncio.create_task(keep_asking(organization)) for organization in range(30)]
         await passes(150)
         server["allowed"] = after

@@ -11,12 +11,16 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timer_loop import now, on_timer_loop, passes, run, settle, the_loop
+from timing import Timers, advance, passes, settle
 
+from calls_in_progress_async.clock import now
 from calls_in_progress_async.errors import ClientClosedError, RateLimitWaitError
 from calls_in_progress_async.limits.limiter import DEFAULT_PAUSE, RateLimiter
 from calls_in_progress_async.limits.rate_limits import RateLimits
 from calls_in_progress_async.limits.settings import RateLimit
+from calls_in_progress_async.testing import run
+
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
 
 KEY = ("example.invoca.net", "secret-token")
 OTHER = ("example.invoca.net", "other-token")
@@ -55,26 +59,24 @@ def test_without_settings_nothing_is_limited():
 
 @pytest.mark.parametrize("limit", [None, RateLimit(rate=10, burst=10), RateLimit.adaptive()])
 @pytest.mark.parametrize(("retry_after", "pause"), [(None, DEFAULT_PAUSE), (5.0, 5.0), (0.0, 0.0), (86_400.0, 86_400)])
-@on_timer_loop
 async def test_a_429_pauses_its_host_and_token_and_no_other(limit, retry_after, pause):
     """Pause with or without a limit, for as long as the server says: the caller has capped it."""
     limiter = RateLimiter(limit)
     assert limiter.try_acquire(KEY, "a")
     respond(limiter, retry_after=retry_after)
     if pause:
-        the_loop().advance(pause - 0.001)
+        advance(pause - 0.001)
         assert not limiter.try_acquire(KEY, "b")
         assert limiter.is_paused(KEY, "b")
         assert not limiter.is_paused(OTHER, "b")
         assert limiter.try_acquire(OTHER, "a")
         assert 0 < await limiter.acquire(KEY, "b") < 0.5
     else:
-        the_loop().advance(1)
+        advance(1)
         assert limiter.try_acquire(KEY, "b")
     assert not limiter.is_paused(KEY, "b")
 
 
-@on_timer_loop
 async def test_a_response_other_than_429_changes_nothing():
     """The plain limiter learns nothing from a success."""
     limiter = RateLimiter(RateLimit(rate=10, burst=3))
@@ -84,7 +86,6 @@ async def test_a_response_other_than_429_changes_nothing():
     assert limiter.snapshot() == before
 
 
-@on_timer_loop
 async def test_an_exhausted_organization_does_not_delay_another():
     """Its requests wait in its own bucket; another's go at once."""
     limiter = RateLimiter(RateLimit(rate=100, per_organization_rate=1))
@@ -100,9 +101,9 @@ async def test_an_exhausted_organization_does_not_delay_another():
 
 
 @pytest.mark.parametrize("own", [{}, {"per_organization_rate": 1000.0, "per_organization_burst": 20}])
-@on_timer_loop
 async def test_organizations_take_turns_at_the_shared_bucket(own):
     """Ten requests of one and two of another alternate, though the ten came first."""
+    timers = Timers()
     limiter = RateLimiter(RateLimit(rate=10, **own))
     assert limiter.try_acquire(KEY, "x")
     order = []
@@ -110,10 +111,9 @@ async def test_organizations_take_turns_at_the_shared_bucket(own):
     await passes(2)
     await asyncio.gather(*tasks)
     assert order[:4] == ["a", "b", "a", "b"]
-    assert len(the_loop().delays) <= 12
+    assert len(timers.delays) <= 12
 
 
-@on_timer_loop
 async def test_the_organization_loses_nothing_if_the_shared_bucket_rejects():
     """Rejected at once, rejected for the wait, cancelled while waiting: its token is given back."""
     limits = {"rate": 0.1, "per_organization_rate": 0.001, "per_organization_burst": 2}
@@ -122,7 +122,7 @@ async def test_the_organization_loses_nothing_if_the_shared_bucket_rejects():
     assert not hasty.try_acquire(KEY, "a")
     with pytest.raises(RateLimitWaitError):
         await hasty.acquire(KEY, "a")
-    the_loop().advance(10)
+    advance(10)
     assert hasty.try_acquire(KEY, "a")
     limiter = RateLimiter(RateLimit(**limits))
     assert limiter.try_acquire(KEY, "a")
@@ -130,11 +130,10 @@ async def test_the_organization_loses_nothing_if_the_shared_bucket_rejects():
     await settle()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    the_loop().advance(10)
+    advance(10)
     assert limiter.try_acquire(KEY, "a")
 
 
-@on_timer_loop
 async def test_max_wait_covers_both_buckets_together():
     """The time waited for the organization's bucket counts."""
     limiter = RateLimiter(RateLimit(rate=1, per_organization_rate=1, max_wait=1.5))
@@ -164,24 +163,22 @@ OWN_LIMITS = [
 
 
 @pytest.mark.parametrize("own", OWN_LIMITS)
-@on_timer_loop
 async def test_max_wait_is_kept_if_a_429_comes_during_the_wait(own):
     """A pause of 3 s ends a wait of at most 0.5 s in time, with and without limits per organization."""
     limiter = RateLimiter(RateLimit(rate=2.5, burst=1, max_wait=0.5, **own))
     assert limiter.try_acquire(KEY, "a")
-    the_loop().call_later(0.2, lambda: respond(limiter, retry_after=3.0))
+    asyncio.get_running_loop().call_later(0.2, lambda: respond(limiter, retry_after=3.0))
     assert await rejected_after(limiter) <= 0.5 + 0.002
-    the_loop().advance(10)
+    advance(10)
     assert take_all(limiter) == 1
 
 
 @pytest.mark.parametrize("own", OWN_LIMITS)
-@on_timer_loop
 async def test_max_wait_is_kept_if_the_rate_falls_during_the_wait(own):
     """A smaller share makes the wait longer; the request is rejected when the seconds have passed."""
     limiter = RateLimiter(RateLimit(rate=2.5, burst=1, max_wait=0.5, **own))
     assert limiter.try_acquire(KEY, "a")
-    the_loop().call_later(0.2, lambda: limiter.view.set_share(0.001))
+    asyncio.get_running_loop().call_later(0.2, lambda: limiter.view.set_share(0.001))
     assert await rejected_after(limiter) == pytest.approx(0.5, abs=0.002)
 
 
@@ -202,9 +199,12 @@ def test_no_request_waits_longer_than_max_wait(requests, pauses, own, max_wait):
         waits.append(now() - began)
 
     async def act():
+        timers = Timers()
         limiter = RateLimiter(RateLimit(rate=5, burst=1, per_organization_rate=own, max_wait=max_wait))
         for at, seconds, organization in pauses:
-            the_loop().call_later(at, lambda s=seconds, o=organization: respond(limiter, retry_after=s, organization=o))
+            asyncio.get_running_loop().call_later(
+                at, lambda s=seconds, o=organization: respond(limiter, retry_after=s, organization=o)
+            )
         waits, tasks = [], []
         for seconds, organization in requests:
             tasks.append(asyncio.create_task(wait(limiter, organization, waits)))
@@ -213,13 +213,12 @@ def test_no_request_waits_longer_than_max_wait(requests, pauses, own, max_wait):
         assert limiter.snapshot().organizations_waiting == 0
         assert [bucket.waiting for bucket in limiter.snapshot().shared.values()] == [0]
         await passes(10)
-        assert the_loop().live == 0
+        assert timers.live == 0
         return waits
 
     assert max(run(act())) <= max_wait + 0.003
 
 
-@on_timer_loop
 async def test_only_a_full_and_idle_bucket_is_forgotten():
     """Forgetting never hands out a token: a bucket in use outlives the limit of the table, and goes once it is full."""
     limiter = RateLimiter(RateLimit(rate=1e6, per_organization_rate=1, max_buckets=3))
@@ -227,19 +226,18 @@ async def test_only_a_full_and_idle_bucket_is_forgotten():
         assert limiter.try_acquire(KEY, organization)
     assert not any(limiter.try_acquire(KEY, organization) for organization in range(10))
     assert limiter.snapshot().organizations == 10
-    the_loop().advance(1)
+    advance(1)
     for organization in range(100, 110):
         assert limiter.try_acquire(KEY, organization)
         assert not limiter.try_acquire(KEY, organization)
     assert not any(limiter.try_acquire(KEY, organization) for organization in range(100, 110))
-    the_loop().advance(1)
+    advance(1)
     for organization in range(200, 220):
-        the_loop().advance(1)
+        advance(1)
         assert limiter.try_acquire(KEY, organization)
     assert limiter.snapshot().organizations <= 4
 
 
-@on_timer_loop
 async def test_a_busy_bucket_does_not_keep_the_idle_ones_behind_it():
     """The first of the table has waiters for a minute; idle buckets added later are forgotten all the same."""
     limiter = RateLimiter(RateLimit(rate=1e6, per_organization_rate=1, max_buckets=1))
@@ -253,7 +251,6 @@ async def test_a_busy_bucket_does_not_keep_the_idle_ones_behind_it():
     await asyncio.gather(*tasks)
 
 
-@on_timer_loop
 async def test_an_unused_host_and_token_are_forgotten_too():
     """A callable with short-lived tokens leaves no bucket and nothing learnt behind, except for tokens in use."""
     limiter = RateLimiter(RateLimit.adaptive(max_buckets=3))
@@ -261,21 +258,20 @@ async def test_an_unused_host_and_token_are_forgotten_too():
     limiter.on_response(("h", "busy"), "a", throttled=True, retry_after=60, sent_at=now())
     for number in range(40):
         assert limiter.try_acquire(("h", str(number)), "a")
-        the_loop().advance(1)
+        advance(1)
     assert len(limiter.snapshot().shared) == 3
     assert sorted(learnt["rate"] for learnt in limiter.export_state()["limits"].values()) == [9, 10, 10]
     assert not limiter.try_acquire(("h", "busy"), "a")
 
 
 @pytest.mark.parametrize("throttled", [True, False])
-@on_timer_loop
 async def test_a_response_counts_even_if_its_bucket_was_forgotten_meanwhile(throttled):
     """A bucket is full again before a slow response comes; the response opens it anew."""
     limiter = RateLimiter(RateLimit.adaptive(max_buckets=1))
     sent = now()
     assert limiter.try_acquire(KEY, "a")
     for number in range(5):
-        the_loop().advance(1)
+        advance(1)
         assert limiter.try_acquire(("h", str(number)), "a")
     limiter.give_back(KEY, "a")
     assert not limiter.is_paused(KEY, "a")
@@ -284,7 +280,6 @@ async def test_a_response_counts_even_if_its_bucket_was_forgotten_meanwhile(thro
     assert limiter.try_acquire(KEY, "a") is not throttled
 
 
-@on_timer_loop
 async def test_an_organization_is_not_rejected_for_the_queue_of_another():
     """The estimate counts one request of the other organization, not its hundreds."""
     limiter = RateLimiter(RateLimit(rate=10, burst=1, max_wait=50))
@@ -302,7 +297,6 @@ async def test_an_organization_is_not_rejected_for_the_queue_of_another():
 
 
 @pytest.mark.parametrize("per_organization_rate", [None, 0.001])
-@on_timer_loop
 async def test_the_grant_of_a_request_not_sent_is_given_back(per_organization_rate):
     """It goes to the shared bucket, and to the organization's bucket if there is one."""
     limiter = RateLimiter(RateLimit(rate=0.001, per_organization_rate=per_organization_rate))
@@ -312,9 +306,9 @@ async def test_the_grant_of_a_request_not_sent_is_given_back(per_organization_ra
 
 
 @pytest.mark.parametrize("limit", [None, RateLimit(rate=1), RateLimit(rate=1, per_organization_rate=1)])
-@on_timer_loop
 async def test_closing_wakes_everybody_and_rejects_later_requests(limit):
     """Waiting requests, later requests, and requests to a host never seen before get the error."""
+    timers = Timers()
     limiter = RateLimiter(limit)
     assert limiter.try_acquire(KEY, "a")
     respond(limiter, retry_after=9)
@@ -325,15 +319,14 @@ async def test_closing_wakes_everybody_and_rejects_later_requests(limit):
         assert not limiter.try_acquire(limit_key, "c")
         with pytest.raises(ClientClosedError):
             await limiter.acquire(limit_key, "c")
-    assert the_loop().live == 0
+    assert timers.live == 0
 
 
-@on_timer_loop
 async def test_learnt_limits_survive_a_restart_and_do_not_show_the_token():
     """The state goes through JSON, and the next limiter starts at the learnt rate."""
     first = RateLimiter(RateLimit.adaptive(initial=100, ceiling=200))
     assert first.try_acquire(KEY, "a")
-    the_loop().advance(1)
+    advance(1)
     respond(first, retry_after=1)
     text = json.dumps(first.view.export_state())
     assert "secret" not in text
@@ -345,7 +338,6 @@ async def test_learnt_limits_survive_a_restart_and_do_not_show_the_token():
     assert second.export_state()["limits"].items() >= json.loads(text)["limits"].items()
 
 
-@on_timer_loop
 async def test_learnt_limits_of_other_tokens_are_handed_on():
     """A run without requests to a host loses nothing of its state; beyond ``max_buckets`` the oldest go first."""
     learnt = {str(number): {"rate": 20.0 + number, "limit": None} for number in range(5)}
@@ -358,7 +350,6 @@ async def test_learnt_limits_of_other_tokens_are_handed_on():
     assert list(handed_on)[:2] == ["3", "4"]
 
 
-@on_timer_loop
 async def test_an_absurd_but_finite_learnt_limit_is_kept_within_the_bounds():
     """A rate of 1e300 from a file becomes the ceiling, and a rate of 1e-300 the floor."""
     limiter = RateLimiter(RateLimit.adaptive(ceiling=50))
@@ -373,33 +364,31 @@ async def test_an_absurd_but_finite_learnt_limit_is_kept_within_the_bounds():
         assert bucket.rate == rate
 
 
-@on_timer_loop
 async def test_an_adaptive_limit_moves_the_bucket():
     """The rate rises while it is used, and ten 429s of one round cut it once."""
     limiter = RateLimiter(RateLimit.adaptive(initial=100))
     for _ in range(200):
-        the_loop().advance(0.01)
+        advance(0.01)
         assert limiter.try_acquire(KEY, "a")
         respond(limiter, throttled=False)
     (bucket,) = limiter.snapshot().shared.values()
     assert 110 < bucket.rate < 140
     sent = now()
     for _ in range(10):
-        the_loop().advance(0.001)
+        advance(0.001)
         respond(limiter, sent_at=sent)
     (after,) = limiter.snapshot().shared.values()
     assert after.rate == pytest.approx(0.9 * bucket.rate)
 
 
 @pytest.mark.parametrize("shared_rate", [2.0, 1000.0])
-@on_timer_loop
 async def test_requests_of_an_organization_keep_their_order_through_both_buckets(shared_rate):
     """A request arriving just as an older one gets its organization's token stays behind it."""
     limiter = RateLimiter(RateLimit(rate=shared_rate, burst=2, per_organization_rate=10, per_organization_burst=2))
     assert take_all(limiter) == 2
     order = []
     tasks = await in_order(limiter, ["a"], order)
-    the_loop().advance(5)  # both buckets have tokens for two, and the older request has not run
+    advance(5)  # both buckets have tokens for two, and the older request has not run
     assert not limiter.try_acquire(KEY, "a")
     newer = asyncio.create_task(limiter.acquire(KEY, "a"))
     newer.add_done_callback(lambda _: order.append("newer"))
@@ -408,7 +397,6 @@ async def test_requests_of_an_organization_keep_their_order_through_both_buckets
     assert order == ["a", "newer"]
 
 
-@on_timer_loop
 async def test_grants_of_an_organization_do_not_pile_up_before_the_shared_bucket():
     """After a long pause its own rate still holds for the requests sent."""
     limiter = RateLimiter(RateLimit(rate=100, burst=10, per_organization_rate=1, per_organization_burst=2))
@@ -425,7 +413,6 @@ async def test_grants_of_an_organization_do_not_pile_up_before_the_shared_bucket
     assert [round(at - began) for at in sent] == [30, 30, 31, 32, 33, 34, 35, 36]
 
 
-@on_timer_loop
 async def test_a_reserved_grant_takes_room_in_both_buckets_until_the_wait_ends():
     """The room is free again after a result and after a cancellation; forgotten buckets need nothing."""
     limiter = RateLimiter(RateLimit(rate=100, burst=2, per_organization_rate=10, per_organization_burst=2))
@@ -471,6 +458,7 @@ def test_timeouts_while_waiting_or_reserved_leak_nothing(requests, own):
         return 1
 
     async def act():
+        timers = Timers()
         limit = RateLimit(rate=4, burst=3, per_organization_rate=own, per_organization_burst=own and 3)
         limiter, tasks = RateLimiter(limit), []
         for seconds, organization, slot_wait, timeout in requests:
@@ -478,7 +466,7 @@ def test_timeouts_while_waiting_or_reserved_leak_nothing(requests, own):
             await passes(seconds)
         used = sum(await asyncio.gather(*tasks))
         await passes(10)
-        assert the_loop().live == 0
+        assert timers.live == 0
         assert limiter.snapshot().organizations_waiting == 0
         (bucket,) = limiter.snapshot().shared.values()
         assert (bucket.granted, bucket.waiting, bucket.tokens) == (used, 0, 3)
@@ -488,7 +476,6 @@ def test_timeouts_while_waiting_or_reserved_leak_nothing(requests, own):
     run(act())
 
 
-@on_timer_loop
 async def test_a_wait_too_long_in_either_bucket_is_rejected_at_once():
     """The shared bucket is paused for longer than allowed, though the organization's bucket would wait less."""
     own = {"per_organization_rate": 0.5, "per_organization_burst": 1, "max_wait": 10}
@@ -498,7 +485,7 @@ async def test_a_wait_too_long_in_either_bucket_is_rejected_at_once():
     with pytest.raises(RateLimitWaitError) as raised:
         await limiter.acquire(KEY, "a")
     assert raised.value.estimated_wait == pytest.approx(50)
-    the_loop().advance(50)
+    advance(50)
     assert await limiter.acquire(KEY, "a") == 0
 
 
@@ -513,7 +500,6 @@ def test_a_limiter_is_not_pickled_with_its_tokens(duplicate, of):
     assert KEY[1] not in str(pickle.dumps(limiter.export_state()))
 
 
-@on_timer_loop
 async def test_a_cancelled_wait_for_the_shared_bucket_gives_the_organizations_grant_back():
     """The organization has its whole burst again, room included."""
     limiter = RateLimiter(RateLimit(rate=100, burst=10, per_organization_rate=10, per_organization_burst=2))

@@ -5,11 +5,14 @@ import math
 from fractions import Fraction
 
 import pytest
-from timer_loop import now, on_timer_loop, passes, settle, the_loop
+from timing import advance, passes, settle
 
+from calls_in_progress_async.clock import now
 from calls_in_progress_async.errors import InvalidRequestError
 from calls_in_progress_async.limits.limiter import RateLimiter
 from calls_in_progress_async.limits.settings import RateLimit
+
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
 
 KEY = ("host", "token")
 OTHER = ("host", "other")
@@ -45,7 +48,6 @@ def test_a_bad_token_is_rejected_and_not_shown(token):
     assert caught.value.parameter == "token"
 
 
-@on_timer_loop
 async def test_workers_together_send_the_configured_rate():
     """Four workers with a quarter each send 40 requests a second together, from the first second on."""
     workers = [RateLimiter(RateLimit(rate=40, burst=8)) for _ in range(4)]
@@ -67,7 +69,6 @@ async def test_workers_together_send_the_configured_rate():
     assert sum(at < began + 1 for at in sent) <= 8 + 40
 
 
-@on_timer_loop
 async def test_a_change_of_share_hands_out_no_tokens():
     """Tokens are kept as far as the new burst has room; a larger burst fills at the new rate."""
     limiter = RateLimiter(RateLimit(rate=40, burst=20))
@@ -76,7 +77,7 @@ async def test_a_change_of_share_hands_out_no_tokens():
     assert take_all(limiter) == 10
     limiter.view.set_share(1.0)
     assert take_all(limiter) == 0
-    the_loop().advance(0.25)
+    advance(0.25)
     limiter.view.set_share(0.25)
     assert take_all(limiter) == 5
     for _ in range(50):
@@ -85,31 +86,28 @@ async def test_a_change_of_share_hands_out_no_tokens():
     assert take_all(limiter) == 0
 
 
-@on_timer_loop
 async def test_a_bucket_opened_later_begins_with_its_share():
     """Neither a new token nor a new organization opens at the full rate or with the full burst."""
     limiter = RateLimiter(RateLimit(rate=40, burst=20, per_organization_rate=20, per_organization_burst=12))
     limiter.view.set_share(0.25)
     assert [take_all(limiter, OTHER, organization) for organization in "ab"] == [3, 2]
     assert limits(limiter) == [(10, 5)]
-    the_loop().advance(0.2)
+    advance(0.2)
     assert take_all(limiter, OTHER, "a") == 1
 
 
-@on_timer_loop
 async def test_the_share_reaches_organizations_known_before():
     """A bucket of an organization changes with the share, and back."""
     limiter = RateLimiter(RateLimit(rate=1e6, per_organization_rate=20, per_organization_burst=12))
     assert take_all(limiter) == 12
     limiter.view.set_share(0.25)
-    the_loop().advance(60)
+    advance(60)
     assert take_all(limiter) == 3
     limiter.view.set_share(1)
-    the_loop().advance(60)
+    advance(60)
     assert take_all(limiter) == 12
 
 
-@on_timer_loop
 async def test_a_token_may_have_a_separate_share():
     """It wins over the share of all tokens, before and after the bucket is opened."""
     limiter = RateLimiter(RateLimit(rate=40, burst=20))
@@ -123,7 +121,6 @@ async def test_a_token_may_have_a_separate_share():
     assert limits(limiter) == [(5, 2.5), (10, 5)]
 
 
-@on_timer_loop
 async def test_shares_of_tokens_are_remembered_for_max_buckets_tokens():
     """Rotated tokens do not pile up: the share set longest ago goes first."""
     limiter = RateLimiter(RateLimit(rate=40, burst=20, max_buckets=2))
@@ -134,7 +131,6 @@ async def test_shares_of_tokens_are_remembered_for_max_buckets_tokens():
     assert limits(limiter) == [(20, 10), (40, 20)]
 
 
-@on_timer_loop
 async def test_a_burst_is_never_less_than_one_request():
     """A tiny share is a slow rate, not a bucket without room for a request."""
     limiter = RateLimiter(RateLimit(rate=40, burst=4, per_organization_rate=40))
@@ -149,7 +145,6 @@ async def test_a_burst_is_never_less_than_one_request():
     assert take_all(slow) == 1
 
 
-@on_timer_loop
 async def test_a_share_moves_the_next_grant_of_waiting_requests():
     """A smaller share puts the next grant off, a larger one brings it forward."""
     limiter = RateLimiter(RateLimit(rate=10, burst=1))
@@ -163,7 +158,6 @@ async def test_a_share_moves_the_next_grant_of_waiting_requests():
     assert await waiting == pytest.approx(0.55, abs=0.002)
 
 
-@on_timer_loop
 async def test_without_a_limit_a_share_changes_nothing():
     """A share of no limit is no limit."""
     limiter = RateLimiter()
@@ -175,14 +169,13 @@ async def test_without_a_limit_a_share_changes_nothing():
 
 
 @pytest.mark.parametrize("shares", [[0.5], [1.0, 0.5], [0.1, 0.5]])
-@on_timer_loop
 async def test_an_adaptive_rate_is_learnt_for_all_and_used_in_part(shares):
     """The bucket has the share of the learnt rate and of the ceiling; the exported rate is the whole one."""
     limiter = RateLimiter(RateLimit.adaptive(initial=40, ceiling=60))
     for share in shares:
         limiter.view.set_share(share)
         assert limiter.try_acquire(KEY, "a")
-        the_loop().advance(1)
+        advance(1)
     assert limits(limiter) == [(20, 1)]
     began, sent = now(), 0
     while now() < began + 200:

@@ -5,12 +5,15 @@ import random
 from bisect import bisect
 
 import pytest
-from timer_loop import now, on_timer_loop, passes, the_loop
+from timing import advance, passes
 
+from calls_in_progress_async.clock import now
 from calls_in_progress_async.errors import RateLimitWaitError
 from calls_in_progress_async.limits.limiter import RateLimiter
 from calls_in_progress_async.limits.settings import RateLimit
 from calls_in_progress_async.limits.throttle_attribution import ThrottleAttribution, Verdict
+
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
 
 KEY = ("host", "token")
 
@@ -222,7 +225,6 @@ class Server:
 
 @pytest.mark.parametrize("own", [{}, {"per_organization_rate": 10.0}])
 @pytest.mark.parametrize("position", [0, 7, 19])
-@on_timer_loop
 async def test_one_rejected_organization_of_twenty_does_not_starve_the_others(position, own):
     """The other 19 keep 47.5 of 50 requests per second, after one or two pauses of all; it is asked on."""
     limiter = RateLimiter(RateLimit(rate=50, **own))
@@ -235,7 +237,6 @@ async def test_one_rejected_organization_of_twenty_does_not_starve_the_others(po
     assert 45 / 5 - 1 <= len(asked) <= 2 * 45 / 5 + 1
 
 
-@on_timer_loop
 async def test_an_organization_paused_alone_is_paused_nowhere_else():
     """Its queued requests wait for its Retry-After too, and the snapshot shows no pause of the token."""
     limiter = RateLimiter(RateLimit(rate=50))
@@ -255,7 +256,6 @@ async def test_an_organization_paused_alone_is_paused_nowhere_else():
 
 @pytest.mark.parametrize("organizations", [1, 2, 20])
 @pytest.mark.parametrize("limit", [RateLimit(rate=50), None, RateLimit.adaptive(initial=50)])
-@on_timer_loop
 async def test_a_limit_of_the_token_still_pauses_all_at_once(organizations, limit):
     """A server that allows 20 per second to the token gets nothing for its Retry-After, after nearly every 429."""
     limiter = RateLimiter(limit)
@@ -267,7 +267,6 @@ async def test_a_limit_of_the_token_still_pauses_all_at_once(organizations, limi
     assert sent_in_pauses <= 0.05 * len(server.log)
 
 
-@on_timer_loop
 async def test_an_adaptive_rate_is_not_cut_by_one_organizations_429s():
     """The rate climbs as if the organization were not there, and the first cut is taken back."""
     limiter = RateLimiter(RateLimit.adaptive(initial=50, ceiling=100))
@@ -279,7 +278,6 @@ async def test_an_adaptive_rate_is_not_cut_by_one_organizations_429s():
     assert server.responses(began + 40, began + 60) >= 0.9 * 100
 
 
-@on_timer_loop
 async def test_the_limit_of_the_token_is_still_found_beside_a_rejected_organization():
     """The server allows 40 per second to all: they get nearly as many, with few 429s."""
     limiter = RateLimiter(RateLimit.adaptive(initial=20, ceiling=100))
@@ -291,7 +289,6 @@ async def test_the_limit_of_the_token_is_still_found_beside_a_rejected_organizat
     assert sum(others) < 0.02 * len(others)
 
 
-@on_timer_loop
 async def test_an_organization_with_a_separate_limit_does_not_hold_the_others_back():
     """Rejected for half of its requests, not for all, it is told apart as well."""
     limiter = RateLimiter(RateLimit(rate=100))
@@ -315,7 +312,6 @@ async def test_an_organization_with_a_separate_limit_does_not_hold_the_others_ba
     assert server.responses(began + 20, began + 60, 0) > 0.5
 
 
-@on_timer_loop
 async def test_a_request_queued_before_the_attribution_waits_for_the_pause():
     """It gives the shared grant back, so that the others lose nothing, and is granted after the pause."""
     limiter = RateLimiter(RateLimit(rate=10, burst=1))
@@ -323,7 +319,7 @@ async def test_a_request_queued_before_the_attribution_waits_for_the_pause():
     def reject():
         for other in NINETEEN:
             limiter.on_response(KEY, other, throttled=False, retry_after=None, sent_at=now())
-        the_loop().advance(0.001)
+        advance(0.001)
         limiter.on_response(KEY, 0, throttled=True, retry_after=2.0, sent_at=now())
 
     reject()
@@ -339,7 +335,6 @@ async def test_a_request_queued_before_the_attribution_waits_for_the_pause():
     assert bucket.granted == 3
 
 
-@on_timer_loop
 async def test_max_wait_covers_the_wait_before_and_after_the_attribution():
     """A request waits 0.3 s in the shared queue; a pause of its organization beyond the other 0.2 s rejects it."""
     limiter = RateLimiter(RateLimit(rate=10, burst=1, max_wait=0.5))
@@ -361,7 +356,6 @@ async def test_max_wait_covers_the_wait_before_and_after_the_attribution():
     assert await asyncio.gather(*others) == pytest.approx([0.1, 0.2], abs=0.005)
 
 
-@on_timer_loop
 async def test_the_cut_before_the_attribution_is_taken_back():
     """The first 429 cuts the rate, the second shows its cause, and the rate is as before."""
     limiter = RateLimiter(RateLimit.adaptive(initial=50))
@@ -369,14 +363,13 @@ async def test_the_cut_before_the_attribution_is_taken_back():
     for _ in range(2):
         for other in NINETEEN:
             limiter.on_response(KEY, other, throttled=False, retry_after=None, sent_at=now())
-        the_loop().advance(2.5)
+        advance(2.5)
         limiter.on_response(KEY, 0, throttled=True, retry_after=2.0, sent_at=now())
         (bucket,) = limiter.snapshot().shared.values()
         rates.append(bucket.rate)
     assert rates == [45, 50]
 
 
-@on_timer_loop
 async def test_a_pause_of_one_organization_wakes_its_requests_in_groups():
     """Ten thousand waiting requests do not stop the loop in one step when the pause ends."""
     limiter = RateLimiter()

@@ -9,13 +9,17 @@ from collections import deque
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timer_loop import now, on_timer_loop, passes, run, settle, the_loop
+from timing import Timers, advance, passes, settle
 
 from calls_in_progress_async import clock
+from calls_in_progress_async.clock import now
 from calls_in_progress_async.errors import ClientClosedError, InvalidRequestError, RateLimitWaitError
 from calls_in_progress_async.limits.token_account import UNLIMITED
 from calls_in_progress_async.limits.token_bucket import TIMER_STEP, TokenBucket
+from calls_in_progress_async.testing import run
 from calls_in_progress_async.testing.virtual_clock import START
+
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
 
 ROUNDING = 2e-5
 
@@ -58,33 +62,31 @@ def indices(granted):
     return [index for index, _ in granted]
 
 
-@on_timer_loop
 async def test_a_full_bucket_grants_its_burst_without_waiting():
     """Grant the burst at once, through both ways in, and not one token more."""
+    timers = Timers()
     bucket = make(burst=4)
     assert bucket.try_acquire()
     assert await bucket.acquire() == 0.0
     assert [bucket.try_acquire() for _ in range(3)] == [True, True, False]
-    assert the_loop().delays == []
+    assert timers.delays == []
 
 
-@on_timer_loop
 async def test_tokens_accrue_at_the_rate_and_never_above_the_burst():
     """Half a second at 10/s gives 5 tokens; an hour gives no more than the burst."""
     bucket = make(burst=8)
     drain(bucket)
-    the_loop().advance(0.5)
+    advance(0.5)
     assert sum(bucket.try_acquire() for _ in range(20)) == 5
-    the_loop().advance(3600)
+    advance(3600)
     assert sum(bucket.try_acquire() for _ in range(20)) == 8
 
 
-@on_timer_loop
 async def test_accrued_tokens_are_granted_without_giving_up_the_loop():
     """An uncontended acquire makes no future and ends in its first step, even if the bucket was empty before."""
     bucket = make(burst=2)
     for seconds, count in [(0, 2), (0.1, 1), (3600, 2)]:
-        the_loop().advance(seconds)
+        advance(seconds)
         for _ in range(count):
             with pytest.raises(StopIteration) as ended:
                 bucket.acquire().send(None)
@@ -135,7 +137,8 @@ def test_no_window_sees_more_than_burst_and_rate_allow(actions, lateness, catch_
         grants.append(now())
 
     async def act():
-        the_loop().lateness = itertools.cycle(lateness)
+        timers = Timers()
+        timers.lateness = itertools.cycle(lateness)
         bucket, tasks = make(burst=3.0, catch_up=catch_up), []
         for seconds, (action, amount) in actions:
             if action.startswith("wait"):
@@ -150,8 +153,8 @@ def test_no_window_sees_more_than_burst_and_rate_allow(actions, lateness, catch_
         await passes(100)
         await asyncio.gather(*tasks, return_exceptions=True)
         assert bucket.snapshot().granted == len(grants)
-        assert (bucket.waiting, the_loop().live) == (0, 0)
-        assert the_loop().most_live <= 1
+        assert (bucket.waiting, timers.live) == (0, 0)
+        assert timers.most_live <= 1
 
     run(act())
     assert_bounded(grants, burst=3, rate=10, catch_up=catch_up)
@@ -167,7 +170,8 @@ def test_two_milliseconds_of_catch_up_make_good_timers_a_millisecond_late(rate, 
     count = 400
 
     async def act():
-        the_loop().lateness = itertools.cycle(lateness)
+        timers = Timers()
+        timers.lateness = itertools.cycle(lateness)
         bucket = make(rate=rate, burst=1, catch_up=0.002)
         granted, tasks = await queue_up(bucket, [None] * (count + 20))
         await passes(count / rate)
@@ -201,7 +205,6 @@ def test_keys_take_turns_each_in_its_own_order(keys):
     assert run(act()) == expected
 
 
-@on_timer_loop
 async def test_a_late_key_does_not_wait_for_another_keys_queue():
     """A hundred requests of one organization delay the first of another by one grant."""
     bucket = make(burst=1)
@@ -224,7 +227,7 @@ def test_no_token_is_lost_to_cancellations(count, cancellations):
         bucket, start = make(), now()
         granted, tasks = await queue_up(bucket, [None] * count)
         for seconds, index, run_first in cancellations:
-            the_loop().advance(seconds)
+            advance(seconds)
             if run_first:
                 await settle()
             if index < len(tasks) - 1:  # the last keeps the queue busy
@@ -243,13 +246,12 @@ def test_no_token_is_lost_to_cancellations(count, cancellations):
     assert needed - ROUNDING <= finished <= max(needed, jumped + needed) + TIMER_STEP * count
 
 
-@on_timer_loop
 async def test_a_grant_to_a_task_cancelled_in_the_same_step_goes_to_the_next():
     """A waiter granted and cancelled before it ran gives the token back, and the next waiter has it at once."""
     bucket = make(burst=1)
     drain(bucket)
     granted, tasks = await queue_up(bucket, [None] * 2)
-    the_loop().advance(0.1)
+    advance(0.1)
     poke(bucket)
     tasks[0].cancel()
     await settle()
@@ -257,33 +259,31 @@ async def test_a_grant_to_a_task_cancelled_in_the_same_step_goes_to_the_next():
     assert bucket.snapshot().cancelled == 1
 
 
-@on_timer_loop
 async def test_a_waiter_cancelled_in_the_step_of_the_timer_takes_no_token():
     """A waiter with a cancelled future, whose task has not run yet, is passed over."""
     bucket = make(burst=1)
     drain(bucket)
     granted, tasks = await queue_up(bucket, [None] * 2)
     tasks[0].cancel()
-    the_loop().advance(0.1)
+    advance(0.1)
     poke(bucket)
     await settle()
     assert indices(granted) == [1]
     assert bucket.snapshot().tokens == pytest.approx(0, abs=ROUNDING)
 
 
-@on_timer_loop
 async def test_the_last_cancelled_waiter_takes_the_timer_with_it():
     """An empty queue leaves no timer behind, and the bucket is open again."""
+    timers = Timers()
     bucket = make(burst=1)
     drain(bucket)
     _, tasks = await queue_up(bucket, "aab")
     await cancel(tasks)
-    assert (bucket.waiting, the_loop().live) == (0, 0)
-    the_loop().advance(0.1)
+    assert (bucket.waiting, timers.live) == (0, 0)
+    advance(0.1)
     assert bucket.try_acquire()
 
 
-@on_timer_loop
 async def test_a_cancellation_in_the_middle_or_at_the_end_keeps_the_order():
     """Leaving the list of a key anywhere leaves the others in their order."""
     bucket = make(burst=1)
@@ -295,7 +295,6 @@ async def test_a_cancellation_in_the_middle_or_at_the_end_keeps_the_order():
     assert indices(granted) == [0, 2, 4]
 
 
-@on_timer_loop
 async def test_a_key_keeps_its_position_if_its_head_is_cancelled():
     """Only a grant moves a key behind the others, even if the timer is first to find the cancelled head."""
     bucket = make(burst=1)
@@ -304,34 +303,34 @@ async def test_a_key_keeps_its_position_if_its_head_is_cancelled():
     tasks[0].cancel()
     await settle()
     tasks[1].cancel()
-    the_loop().advance(0.1)
+    advance(0.1)
     poke(bucket)
     await passes(10)
     assert indices(granted) == [2, 3, 4]
 
 
-@on_timer_loop
 async def test_cancellations_make_no_timers():
     """The timer already set is early enough for any waiter left."""
+    timers = Timers()
     bucket = make(burst=1)
     drain(bucket)
     _, tasks = await queue_up(bucket, [None] * 100)
     for task in tasks[:-1]:
         task.cancel()
     await settle()
-    assert len(the_loop().delays) == 1
+    assert len(timers.delays) == 1
     await passes(0.1)
     await tasks[-1]
 
 
 @pytest.mark.parametrize("ahead", [1, 3])
-@on_timer_loop
 async def test_nobody_overtakes_a_granted_waiter_before_its_task_runs(ahead):
     """The timer grants; until the granted tasks run, a newcomer queues, though there are tokens for it."""
+    timers = Timers()
     bucket = make(burst=ahead + 1)
     drain(bucket)
     order, _ = await queue_up(bucket, [None] * ahead)
-    the_loop().advance(0.1 * (ahead + 1))
+    advance(0.1 * (ahead + 1))
     poke(bucket)  # grants, and runs no task
     assert bucket.waiting == 0
     assert not bucket.try_acquire()
@@ -339,35 +338,33 @@ async def test_nobody_overtakes_a_granted_waiter_before_its_task_runs(ahead):
     newcomer.add_done_callback(lambda _: order.append((ahead, now())))
     await passes(0.1)
     assert indices(order) == list(range(ahead + 1))
-    the_loop().advance(1)
+    advance(1)
     assert bucket.try_acquire()
     assert bucket.idle is False
-    assert the_loop().live == 0
+    assert timers.live == 0
 
 
-@on_timer_loop
 async def test_a_waiter_cancelled_between_its_grant_and_its_run_lets_a_newcomer_go():
     """Its token goes to the newcomer behind it, and the bucket is open again after that."""
     bucket = make(burst=1)
     drain(bucket)
     _, tasks = await queue_up(bucket, [None])
-    the_loop().advance(0.1)
+    advance(0.1)
     poke(bucket)
     newcomer = asyncio.create_task(bucket.acquire())
     tasks[0].cancel()
     await settle()
     assert newcomer.done()
-    the_loop().advance(0.1)
+    advance(0.1)
     assert bucket.try_acquire()
 
 
-@on_timer_loop
 async def test_closing_lets_a_granted_waiter_go_and_nobody_else():
     """A grant made before stays a grant, and everything after it is rejected."""
     bucket = make(burst=1)
     drain(bucket)
     _, tasks = await queue_up(bucket, [None] * 2)
-    the_loop().advance(0.1)
+    advance(0.1)
     poke(bucket)
     bucket.close(RuntimeError)
     results = await asyncio.gather(*tasks, return_exceptions=True)
@@ -377,38 +374,36 @@ async def test_closing_lets_a_granted_waiter_go_and_nobody_else():
         await bucket.acquire()
 
 
-@on_timer_loop
 async def test_reserved_tokens_take_room():
     """Reserved and granted tokens together are never more than the burst, however long the wait."""
     bucket = make(burst=3)
     for _ in range(2):
         assert bucket.try_acquire()
         bucket.reserve()
-    the_loop().advance(3600)
+    advance(3600)
     assert [bucket.try_acquire() for _ in range(2)] == [True, False]
     assert not bucket.idle
     bucket.consume()
     bucket.consume()
-    the_loop().advance(3600)
+    advance(3600)
     assert [bucket.try_acquire() for _ in range(4)] == [True, True, True, False]
 
 
-@on_timer_loop
 async def test_no_timer_runs_while_reserved_tokens_take_all_the_room():
     """Nothing can be granted before a token is consumed; the next token accrues from then on."""
+    timers = Timers()
     bucket = make(burst=1)
     drain(bucket)
     bucket.reserve()
     granted, _ = await queue_up(bucket, [None] * 2)
     await passes(60)
-    assert (granted, the_loop().delays) == ([], [])
+    assert (granted, timers.delays) == ([], [])
     consumed_at = now()
     bucket.consume()
     await passes(60)
     assert [at for _, at in granted] == pytest.approx([consumed_at + 0.1, consumed_at + 0.2])
 
 
-@on_timer_loop
 async def test_a_reserved_token_given_back_lets_the_next_go():
     """A wait cancelled after the grant costs nobody anything."""
     bucket = make(burst=1)
@@ -442,13 +437,12 @@ def test_the_bound_holds_for_the_use_of_tokens_however_long_they_are_reserved(ac
                 else:
                     bucket.give_back()
             elif action == "wait":
-                the_loop().advance(seconds)
+                advance(seconds)
         return used
 
     assert_bounded(run(act()), burst=burst, rate=10)
 
 
-@on_timer_loop
 async def test_closing_a_waiting_coroutine_leaves_the_queue():
     """A coroutine thrown away, not cancelled, does not take a token later."""
     bucket = make(burst=1)
@@ -460,83 +454,81 @@ async def test_closing_a_waiting_coroutine_leaves_the_queue():
     assert bucket.waiting == 0
 
 
-@on_timer_loop
 async def test_a_thousand_waiters_need_one_timer_at_a_time_and_one_a_grant():
     """One timer is live however many wait, with ``max_wait`` too, and at most 1.1 callbacks run for each grant."""
+    timers = Timers()
     bucket = make(rate=100.0)
     _, tasks = await queue_up(bucket, [index % 7 for index in range(1000)], max_wait=100)
     await passes(20)
     await asyncio.gather(*tasks)
-    assert the_loop().most_live == 1
-    assert len(the_loop().delays) <= 1000
-    assert the_loop().fired <= 1100
+    assert timers.most_live == 1
+    assert len(timers.delays) <= 1000
+    assert timers.fired <= 1100
 
 
-@on_timer_loop
 async def test_one_late_timer_grants_all_accrued_tokens():
     """A timer 0.3 s late grants four tokens, and nobody else is woken."""
+    timers = Timers()
     bucket = make()
     drain(bucket)
     granted, tasks = await queue_up(bucket, [None] * 6)
-    the_loop().advance(0.4)
+    advance(0.4)
     await settle()
     assert indices(granted) == [0, 1, 2, 3]
-    assert the_loop().fired == 1
+    assert timers.fired == 1
     await cancel(tasks)
 
 
-@on_timer_loop
 async def test_no_timer_is_shorter_than_a_millisecond():
     """At 5,000/s a timer serves five waiters: a delay below 1 ms would make uvloop spin."""
+    timers = Timers()
     bucket = make(rate=5000.0, burst=10)
     drain(bucket)
     _, tasks = await queue_up(bucket, [None] * 100)
     await passes(1)
     await asyncio.gather(*tasks)
-    assert min(the_loop().delays) >= TIMER_STEP - 1e-9
-    assert the_loop().fired <= 21
+    assert min(timers.delays) >= TIMER_STEP - 1e-9
+    assert timers.fired <= 21
 
 
 @pytest.mark.parametrize(("rate", "step"), [(700.0, 0.002), (300.0, 0.004), (500.0, 0.002)])
-@on_timer_loop
 async def test_a_timer_is_a_whole_number_of_milliseconds_rounded_up(rate, step):
     """At 700/s a grant takes 1.43 ms: uvloop would round this to 1 ms, and a second timer would be needed."""
+    timers = Timers()
     bucket = make(rate=rate, burst=1)
     drain(bucket)
     _, tasks = await queue_up(bucket, [None] * 50)
     await passes(1)
     await asyncio.gather(*tasks)
-    assert the_loop().delays == pytest.approx([step] * 50, abs=1e-6)
+    assert timers.delays == pytest.approx([step] * 50, abs=1e-6)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1e307])
-@on_timer_loop
 async def test_a_wait_without_end_is_a_wait(seconds):
     """With a rate too small, or a pause too long, to count its seconds, a timer looks again every day."""
+    timers = Timers()
     bucket = make(rate=5e-324, burst=1)
     drain(bucket)
     bucket.pause(seconds)
     _, tasks = await queue_up(bucket, [None])
     await passes(200_000)
-    assert the_loop().delays == pytest.approx([86_400.0] * 3)
+    assert timers.delays == pytest.approx([86_400.0] * 3)
     await cancel(tasks)
 
 
 @pytest.mark.parametrize(("catch_up", "count"), [(0.0, 1), (0.002, 3)])
-@on_timer_loop
 async def test_catch_up_makes_good_the_lateness_of_a_timer(catch_up, count):
     """With burst 1 at 1,000/s a timer 9 ms late grants 1, or 3 with 2 ms of catch-up; after a rest always 1."""
     bucket = make(rate=1000.0, burst=1, catch_up=catch_up)
     drain(bucket)
     granted, _ = await queue_up(bucket, [None] * count)
-    the_loop().advance(0.01)
+    advance(0.01)
     await settle()
     assert len(granted) == count
-    the_loop().advance(1)
+    advance(1)
     assert [bucket.try_acquire() for _ in range(2)] == [True, False]
 
 
-@on_timer_loop
 async def test_a_foreseeable_wait_longer_than_allowed_is_rejected_before_queueing():
     """The estimate in the error counts the queue, the missing tokens and the pause."""
     bucket = make()
@@ -590,15 +582,15 @@ async def rejected_after(bucket, max_wait, event):
     return now() - began, caught.value
 
 
-@on_timer_loop
 async def test_a_pause_beyond_max_wait_rejects_at_once():
     """A 429 during the wait makes the wait too long: the waiter is told right then, with the estimate."""
+    timers = Timers()
     bucket = make(burst=1, rate=2)
     drain(bucket)
     after, error = await rejected_after(bucket, 0.5, lambda: bucket.pause(3))
     assert after == pytest.approx(0.1, abs=TIMER_STEP)
     assert error.estimated_wait == pytest.approx(3.1, abs=TIMER_STEP)
-    assert (bucket.waiting, the_loop().live) == (0, 0)
+    assert (bucket.waiting, timers.live) == (0, 0)
 
 
 def overtake(bucket):
@@ -613,18 +605,17 @@ def overtake(bucket):
         pytest.param(lambda bucket: bucket.reserve(), id="a reserved token"),
     ],
 )
-@on_timer_loop
 async def test_max_wait_is_kept_if_the_wait_turns_out_longer(event):
     """A waiter is rejected no later than its ``max_wait``, whatever makes the wait longer than estimated."""
+    timers = Timers()
     bucket = make(burst=1, rate=2)
     drain(bucket)
     after, error = await rejected_after(bucket, 0.5, lambda: event(bucket))
     assert after == pytest.approx(0.5, abs=2 * TIMER_STEP)
     assert error.estimated_wait > 0.5
-    assert (bucket.waiting, the_loop().live) == (0, 0)
+    assert (bucket.waiting, timers.live) == (0, 0)
 
 
-@on_timer_loop
 async def test_max_wait_is_kept_if_other_keys_come_first():
     """New keys overtake the second request of a key; it is rejected in time, and they are granted."""
     bucket = make(burst=1)
@@ -639,9 +630,9 @@ async def test_max_wait_is_kept_if_other_keys_come_first():
     assert (len(first), len(others)) == (1, 5)
 
 
-@on_timer_loop
 async def test_the_earliest_expiry_counts_wherever_it_stands_in_the_queue():
     """A later waiter with less patience moves the timer forward, and its rejection leaves the others in order."""
+    timers = Timers()
     bucket = make(burst=1)
     drain(bucket)
     bucket.reserve()
@@ -652,10 +643,9 @@ async def test_the_earliest_expiry_counts_wherever_it_stands_in_the_queue():
     bucket.consume()
     await asyncio.gather(*patient)
     assert indices(granted) == [0, 1]
-    assert the_loop().most_live == 1
+    assert timers.most_live == 1
 
 
-@on_timer_loop
 async def test_an_expired_waiter_cancelled_in_the_same_step_takes_no_token():
     """Its task ends with the cancellation, and the account is unchanged."""
     bucket = make(burst=1, rate=2)
@@ -669,7 +659,6 @@ async def test_an_expired_waiter_cancelled_in_the_same_step_takes_no_token():
     assert (bucket.snapshot().granted, bucket.waiting) == (1, 0)
 
 
-@on_timer_loop
 async def test_a_waiter_cancelled_before_it_expires_is_passed_over():
     """The cancelled future is not touched, and the others are rejected."""
     bucket = make(burst=1, rate=2)
@@ -682,7 +671,6 @@ async def test_a_waiter_cancelled_before_it_expires_is_passed_over():
     assert isinstance(tasks[0].exception(), RateLimitWaitError)
 
 
-@on_timer_loop
 async def test_a_pause_holds_everybody_until_the_later_of_two_ends():
     """A shorter pause does not shorten a longer one, and a full bucket waits as well."""
     bucket = make()
@@ -703,9 +691,9 @@ async def test_a_pause_holds_everybody_until_the_later_of_two_ends():
     assert not bucket.paused
 
 
-@on_timer_loop
 async def test_a_new_rate_moves_the_next_grant():
     """A faster rate brings the next grant forward, a slower one puts it off."""
+    timers = Timers()
     bucket = make(rate=1.0, burst=1)
     drain(bucket)
     granted, tasks = await queue_up(bucket, [None] * 3)
@@ -718,11 +706,10 @@ async def test_a_new_rate_moves_the_next_grant():
     await passes(0.1)
     assert len(granted) == 2
     assert bucket.rate == 0.5
-    assert the_loop().most_live == 1
+    assert timers.most_live == 1
     await cancel(tasks)
 
 
-@on_timer_loop
 async def test_a_new_burst_keeps_the_tokens_it_has_room_for():
     """A larger burst fills at the rate, a smaller one drops tokens, and reserved tokens keep their room."""
     bucket = make()
@@ -732,14 +719,13 @@ async def test_a_new_burst_keeps_the_tokens_it_has_room_for():
     assert bucket.snapshot().tokens == 4
     bucket.set_limit(10, 3)
     assert bucket.snapshot().tokens == 2
-    the_loop().advance(60)
+    advance(60)
     assert bucket.snapshot().tokens == 2
     bucket.consume()
-    the_loop().advance(60)
+    advance(60)
     assert bucket.snapshot().tokens == 3
 
 
-@on_timer_loop
 async def test_a_token_given_back_serves_a_waiter_and_is_capped_at_the_burst():
     """It goes to the first waiter; to a full bucket it adds nothing."""
     bucket = make()
@@ -749,14 +735,14 @@ async def test_a_token_given_back_serves_a_waiter_and_is_capped_at_the_burst():
     await settle()
     assert len(granted) == 1
     assert bucket.snapshot().granted == 5
-    the_loop().advance(10)
+    advance(10)
     bucket.give_back()
     assert bucket.snapshot().tokens == 5
 
 
-@on_timer_loop
 async def test_closing_raises_a_fresh_error_in_every_waiter():
     """All wake in one step with fresh errors, a cancelled one with its cancellation; later ones are rejected."""
+    timers = Timers()
     bucket = make()
     drain(bucket)
     tasks = [asyncio.create_task(bucket.acquire(key=key)) for key in "abca"]
@@ -768,33 +754,31 @@ async def test_closing_raises_a_fresh_error_in_every_waiter():
         ClientClosedError, asyncio.CancelledError, ClientClosedError, ClientClosedError,
     ]  # fmt: skip
     assert len({id(error) for error in errors}) == 4
-    assert the_loop().live == 0
-    the_loop().advance(10)
+    assert timers.live == 0
+    advance(10)
     assert not bucket.try_acquire()
     with pytest.raises(ClientClosedError):
         await bucket.acquire()
 
 
-@on_timer_loop
 async def test_a_snapshot_shows_the_state_and_idle_means_like_new():
     """Idle is full, unpaused and without waiters; a snapshot changes nothing."""
     bucket = make()
     assert bucket.idle
     bucket.pause(1)
     assert not bucket.idle
-    the_loop().advance(1)
+    advance(1)
     assert bucket.idle
     drain(bucket)
     assert not bucket.idle
     _, tasks = await queue_up(bucket, [None])
-    the_loop().advance(0.05)
+    advance(0.05)
     state = bucket.snapshot()
     assert (state.rate, state.burst, state.waiting, state.granted) == (10, 5, 1, 5)
     assert state.tokens == pytest.approx(0.5)
     await cancel(tasks)
 
 
-@on_timer_loop
 async def test_a_bucket_without_a_limit_has_no_numbers_to_show():
     """Rate, burst and tokens are None; pauses and grants are shown as ever."""
     bucket = make(rate=UNLIMITED, burst=UNLIMITED)
@@ -824,7 +808,7 @@ def test_a_pause_goes_on_in_the_next_loop():
     bucket = make()
 
     async def pause():
-        the_loop().advance(5000)
+        advance(5000)
         bucket.pause(10)
         await passes(4)
 
@@ -834,7 +818,7 @@ def test_a_pause_goes_on_in_the_next_loop():
     async def be_rejected():
         with pytest.raises(RateLimitWaitError):
             await bucket.acquire(max_wait=1)
-        the_loop().advance(6)
+        advance(6)
         return bucket.try_acquire()
 
     run(pause())

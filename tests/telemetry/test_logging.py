@@ -10,8 +10,9 @@ import sys
 from typing import Any
 
 import pytest
+from timing import passes
 from transport.pipelines import FIND, Scripted, rig, write
-from watch.scripted_server import ACME, ScriptedServer, call, turn
+from watch.scripted_calls import ACME, ScriptedCalls, call
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, Organization, RateLimit, RetryPolicy, ServerError
@@ -90,14 +91,14 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(caplog: pytest.LogC
     caplog.set_level(logging.DEBUG, PACKAGE)
 
     async def main() -> None:
-        server = ScriptedServer()
+        server = ScriptedCalls()
         server.calls[ACME] = [call("A")]
         async with server.watch(ACME, interval=5.0):
-            await turn(6)
+            await passes(6)
             server.errors[ACME] = ServerError("+15305551212", status=503)
-            await turn(60)
+            await passes(60)
             del server.errors[ACME]
-            await turn(60)
+            await passes(60)
 
     virtual_clock.run(main)
     failed, recovered = caplog.records
@@ -113,14 +114,14 @@ def test_an_outage_of_a_removed_organization_is_not_logged(caplog: pytest.LogCap
     """Its last poll may still be running."""
 
     async def main() -> None:
-        server = ScriptedServer()
+        server = ScriptedCalls()
         server.gates[ACME] = asyncio.Event()
         async with server.watch(ACME) as watch:
-            await turn(1)
-            server.errors[ACME] = ServerError("HTTP 503", status=503)
+            await passes(1)
+            server.errors[ACME] = 503
             watch.remove(ACME)
             server.gates[ACME].set()
-            await turn(60)
+            await passes(60)
 
     virtual_clock.run(main)
     assert caplog.records == []

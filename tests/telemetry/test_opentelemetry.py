@@ -21,8 +21,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from raw_server import ACME, NO_CALLS, RawServer
 from telemetry.recording import Recording
+from timing import passes
 from transport.pipelines import FIND, Scripted, rig, write
-from watch.scripted_server import GLOBEX, ScriptedServer, call, turn
+from watch.scripted_calls import GLOBEX, ScriptedCalls, call
 
 from calls_in_progress_async import (
     CallsInProgressClient,
@@ -30,7 +31,6 @@ from calls_in_progress_async import (
     CurrentCallsRequest,
     RateLimit,
     RetryPolicy,
-    ServerError,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.opentelemetry import OpenTelemetry
@@ -362,22 +362,22 @@ def test_the_gauges_show_the_watches() -> None:
     """Live calls, organizations, failing ones, and the age of the oldest response: over all watches being polled."""
 
     async def main() -> None:
-        recording, server = Recording(), ScriptedServer()
+        recording, server = Recording(), ScriptedCalls()
         server.calls = {ACME: [call("A"), call("B")], GLOBEX: [call("C")]}
         first, second = server.watch(ACME, GLOBEX), server.watch(ACME)
         recording.hooks.on_watch(first)
         recording.more_hooks().on_watch(second)
         assert gauges(recording) == (None,) * 4
         async with first:
-            await turn(6)
+            await passes(6)
             async with second:
-                await turn(1)
+                await passes(1)
                 calls, organizations, failing, staleness = await asyncio.to_thread(gauges, recording)
                 assert (calls, organizations, failing) == (5, 3, 0)
                 assert 1 < (staleness or 0) < 7, "the age of the first watch's response, not of the second's"
             assert gauges(recording)[:3] == (3, 2, 0)
-            server.errors[GLOBEX] = ServerError("HTTP 500", status=500)
-            await turn(60)
+            server.errors[GLOBEX] = 500
+            await passes(60)
             calls, organizations, failing, staleness = gauges(recording)
             assert (calls, organizations, failing) == (3, 2, 1)
             assert 55 < (staleness or 0) < 70
@@ -390,14 +390,14 @@ def test_the_gauges_forget_a_watch_that_is_gone() -> None:
     """Hooks keep no watch alive."""
 
     async def main() -> None:
-        recording, server = Recording(), ScriptedServer()
+        recording, server = Recording(), ScriptedCalls()
         abandoned = server.watch(ACME)
         recording.hooks.on_watch(abandoned)
         del abandoned
         gc.collect()
         recording.hooks.on_watch(watch := server.watch(ACME))
         async with watch:
-            await turn(1)
+            await passes(1)
             assert gauges(recording)[1] == 1
 
     virtual_clock.run(main)

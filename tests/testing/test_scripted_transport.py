@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,7 +11,9 @@ import pytest
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy
 from calls_in_progress_async.testing import (
+    ScriptedResponse,
     ScriptedTransport,
+    SentRequest,
     UnexpectedRequestError,
     calls,
     hang,
@@ -111,6 +114,28 @@ def test_requests_are_recorded() -> None:
     transport.assert_done()
 
 
+def test_a_function_chooses_the_response() -> None:
+    """A function gets the request, at once or later; with repeat_last it responds to every request from then on."""
+    live = {ACME: [CALL], Organization.network(7): [CALL, CALL]}
+    opened = asyncio.Event()
+
+    def listed(request: SentRequest) -> ScriptedResponse:
+        return calls(*live[request.organization])
+
+    async def refuse_later(request: SentRequest) -> int:
+        await opened.wait()
+        return 503
+
+    async def find_both(client: CallsInProgressClient) -> list[int]:
+        asyncio.get_running_loop().call_later(3, opened.set)
+        return [len(await client.find(each)) for each in live]
+
+    transport = ScriptedTransport(refuse_later, listed, repeat_last=True)
+    assert play(transport, find_both, organization_type_case="capitalized") == [1, 2]
+    assert transport.requests[1].time - transport.requests[0].time >= 3
+    assert [str(each.organization) for each in transport.requests] == ["advertiser:25"] * 2 + ["network:7"]
+
+
 def test_a_get_has_no_body() -> None:
     """The field is None, and not an empty text."""
     transport = ScriptedTransport(200)
@@ -151,6 +176,8 @@ def test_unused_responses_fail_the_test() -> None:
     [
         (lambda: ScriptedTransport("503"), "script must be a status, an exception or a response"),
         (lambda: ScriptedTransport(True), "script must be a status, an exception or a response"),
+        (lambda: ScriptedTransport(sdk.ServerError), "script must be a status, an exception or a response"),
+        (lambda: play(ScriptedTransport(lambda _: None)), "script must be a status, an exception or a response"),
         (lambda: ScriptedTransport(99), "code must be a status from 200 to 599"),
         (lambda: status(True), "code must be a status from 200 to 599"),
         (lambda: status("503"), "code must be a status from 200 to 599"),
@@ -159,7 +186,7 @@ def test_unused_responses_fail_the_test() -> None:
     ],
 )
 def test_a_mistake_is_named(make: Callable[[], Any], text: str) -> None:
-    """A wrong script fails when it is written."""
+    """A wrong script fails when it is written, and a wrong response of a function at the request."""
     with pytest.raises(sdk.InvalidRequestError, match=text):
         make()
 

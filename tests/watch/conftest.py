@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from watch.scripted_server import ScriptedServer
+from watch.scripted_calls import ScriptedCalls
 
 
 @pytest.fixture
-def server() -> ScriptedServer:
+def server() -> ScriptedCalls:
     """Make a server without calls."""
-    return ScriptedServer()
+    return ScriptedCalls()

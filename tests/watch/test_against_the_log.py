@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from calls_in_progress_async import (
     CallChanged,
     CallEnded,
@@ -116,6 +118,7 @@ async def catch_up(log: Log, watch: Watch, sandbox: SandboxServer) -> None:
         log.take(await anext(watch))
 
 
+@pytest.mark.usefixtures("on_virtual_clock")
 async def test_faults_come_and_go_while_calls_come_and_go() -> None:
     """With half of all responses failing in six ways, every event is told once; failures and recoveries alternate."""
     async with opened(5) as (sandbox, watch):
@@ -131,6 +134,7 @@ async def test_faults_come_and_go_while_calls_come_and_go() -> None:
         assert kinds == ([OrganizationFailed, OrganizationRecovered] * len(kinds))[: len(kinds)]
 
 
+@pytest.mark.usefixtures("on_virtual_clock")
 async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
     """A server with a rate limit cut to a tenth stretches the interval of all organizations; none fails."""
     async with opened(8) as (sandbox, watch):
@@ -148,6 +152,7 @@ async def test_a_rate_limit_that_is_cut_loses_nothing() -> None:
     assert log.others == []
 
 
+@pytest.mark.usefixtures("on_virtual_clock")
 async def test_a_sleeping_consumer_gets_the_net_effect() -> None:
     """Events merge while nobody takes them, and their net effect is the net effect of the log."""
     async with opened(3) as (sandbox, watch):

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from watch.scripted_server import body_of, call
+from watch.scripted_calls import body_of, call
 
 from calls_in_progress_async.watch.call_set import CallSet
 from calls_in_progress_async.watch.call_state import CheckpointedCall

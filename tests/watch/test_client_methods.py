@@ -28,6 +28,8 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.sandbox import Fault, Revision, SandboxServer
 
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
+
 ACME, KEY = Organization.advertiser(2), (2, "advertiser")
 CALLER, DESTINATION = "+18005551234", "+18005559876"
 

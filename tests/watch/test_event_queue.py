@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from watch.scripted_server import ACME, GLOBEX
+from watch.scripted_calls import ACME, GLOBEX
 
 from calls_in_progress_async import (
     CallChanged,

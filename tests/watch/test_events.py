@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 from attrs.exceptions import FrozenError
-from watch.scripted_server import ACME, GLOBEX
+from watch.scripted_calls import ACME, GLOBEX
 
 from calls_in_progress_async import (
     Call,

@@ -7,11 +7,12 @@ import re
 from pathlib import Path
 
 import pytest
-from watch.scripted_server import ACME, ScriptedServer, call, on_virtual_loop, take_all, turn
+from timing import passes
+from watch.scripted_calls import ACME, ScriptedCalls, call, take_all
 
-from calls_in_progress_async import Organization, ServerError, UnexpectedResponseError
-from calls_in_progress_async.records.codec import PayloadError
-from calls_in_progress_async.watch.listing import Listing
+from calls_in_progress_async.testing import status
+
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 TABLE = re.search(r"<!-- polls -->(.*?)<!-- end -->", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -24,25 +25,15 @@ def test_the_table_is_there() -> None:
     assert len(ROWS) > 10
 
 
-@pytest.mark.parametrize(("status", "body", "events", "outcome"), ROWS)
-@on_virtual_loop
-async def test_a_row(server: ScriptedServer, status: str, body: str, events: str, outcome: str) -> None:
+@pytest.mark.parametrize(("code", "body", "events", "outcome"), ROWS)
+async def test_a_row(server: ScriptedCalls, code: str, body: str, events: str, outcome: str) -> None:
     """Each row tells the events of a watch and the fate of its call."""
-
-    async def fetch(organization: Organization, last: Listing | None) -> Listing:
-        if status != "200" and organization in server.bodies:
-            raise ServerError(f"HTTP {status}", status=int(status))
-        try:
-            return await server.fetch(organization, last)
-        except PayloadError as error:
-            raise UnexpectedResponseError(str(error)) from error
-
     server.calls[ACME] = [call("A", calling_phone_number="+18005551234")]
-    async with server.watch(ACME, fetch=fetch) as watch:
-        await turn(6)
+    async with server.watch(ACME) as watch:
+        await passes(6)
         await take_all(watch)
-        server.bodies[ACME] = body.encode()
-        await turn(60)
+        server.errors[ACME] = status(int(code), body=body.encode())
+        await passes(60)
         told = [f"`{type(event).__name__}`" for event in await take_all(watch)]
         assert ", ".join(told) == events.replace("none", "")
         listed = any(each.transaction_id == "A" for each in watch.calls[ACME])

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from watch.scripted_server import check_usable, settle
+from timing import settle
+from watch.scripted_calls import check_usable
 
 from calls_in_progress_async import (
     CallsInProgressError,

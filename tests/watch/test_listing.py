@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from watch.scripted_server import body_of, call
+from watch.scripted_calls import body_of, call
 
 from calls_in_progress_async.records.codec import PayloadError
 from calls_in_progress_async.records.results import structure_calls

@@ -7,31 +7,33 @@ import json
 from typing import Any
 
 import pytest
-from watch.scripted_server import ACME, GLOBEX, INITECH, ScriptedServer, call, on_virtual_loop, take_all, turn
-from watch.test_watch import DOWN, short
+from timing import passes
+from watch.scripted_calls import ACME, GLOBEX, INITECH, ScriptedCalls, call, take_all
+from watch.test_watch import short
 
 from calls_in_progress_async import InvalidRequestError, Organization, clock
 from calls_in_progress_async.watch.call_set import CallSet
 from calls_in_progress_async.watch.checkpoint import epoch
 from calls_in_progress_async.watch.organization_state import OrganizationState
 
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
 
-@on_virtual_loop
-async def test_resuming(server: ScriptedServer) -> None:
+
+async def test_resuming(server: ScriptedCalls) -> None:
     """After a restart the gap comes first, then the events in between; calls told before do not start again."""
     server.calls = {ACME: [call("A"), call("B"), call("C")], GLOBEX: []}
     async with server.watch(ACME, GLOBEX) as watch:
-        await turn(6)
+        await passes(6)
         await take_all(watch)
         checkpoint = json.loads(json.dumps(watch.checkpoint()))
-    await turn(100)
+    await passes(100)
     server.calls = {ACME: [call("N"), call("A"), call("B", city="Goleta")], INITECH: [call("I")]}
     async with server.watch(ACME, GLOBEX, INITECH, resume_from=checkpoint) as watch:
         assert [each.raw for each in watch.calls[ACME]] == [{"transaction_id": each} for each in "ABC"]
         again = watch.checkpoint()
         assert again["organizations"].keys() == {"advertiser:25", "network:7"}
         assert again["organizations"]["advertiser:25"]["calls"] == checkpoint["organizations"]["advertiser:25"]["calls"]
-        await turn(6)
+        await passes(6)
         events = await take_all(watch)
         ours = [event for event in events if event.organization == ACME]
         assert short(ours[1:]) == ["-C", "*B", "+N"]
@@ -42,107 +44,101 @@ async def test_resuming(server: ScriptedServer) -> None:
         assert [event.kind for event in events if event.organization == GLOBEX] == ["organization_resumed"]
 
 
-@on_virtual_loop
-async def test_another_spelling_after_a_restart_is_no_change(server: ScriptedServer) -> None:
+async def test_another_spelling_after_a_restart_is_no_change(server: ScriptedCalls) -> None:
     """Checkpoints hold digests of what a payload means, so a payload spelled otherwise is the same call."""
     server.bodies[ACME] = b'{"current_calls":[{"transaction_id":"A","city":"\xc3\xa9","zip_code":83,"region":null}]}'
     async with server.watch(ACME) as watch:
-        await turn(6)
+        await passes(6)
         await take_all(watch)
         checkpoint = watch.checkpoint()
     server.bodies[ACME] = b'{"current_calls":[ {"zip_code": "83", "city": "\\u00e9", "transaction_id": "A"} ]}'
     async with server.watch(ACME, resume_from=checkpoint) as watch:
-        await turn(6)
+        await passes(6)
         assert short(await take_all(watch)) == ["resumed 0"]
 
 
-@on_virtual_loop
-async def test_a_call_that_cannot_be_identified_after_a_restart(server: ScriptedServer) -> None:
+async def test_a_call_that_cannot_be_identified_after_a_restart(server: ScriptedCalls) -> None:
     """A call of the checkpoint has not ended while some entry has no readable id and may be the call."""
     server.calls[ACME] = [call("A")]
     async with server.watch(ACME) as watch:
-        await turn(6)
+        await passes(6)
         await take_all(watch)
         checkpoint = watch.checkpoint()
     server.calls[ACME] = [{"transaction_id": ["A"], "city": "Goleta"}]
     async with server.watch(ACME, resume_from=checkpoint) as watch:
-        await turn(6)
+        await passes(6)
         assert short(await take_all(watch)) == ["resumed 0"]
         server.calls[ACME] = [call("A")]
-        await turn(6)
+        await passes(6)
         assert short(await take_all(watch)) == []
 
 
-@on_virtual_loop
-async def test_a_checkpoint_holds_what_was_taken(server: ScriptedServer) -> None:
+async def test_a_checkpoint_holds_what_was_taken(server: ScriptedCalls) -> None:
     """Events pending before the restart come after it."""
     server.calls[ACME] = [call("A"), call("B"), call("C")]
     async with server.watch(ACME) as watch:
-        await turn(6)
+        await passes(6)
         assert short([await anext(watch), await anext(watch)]) == ["+C", "+B"]
         began = clock.now()
         server.calls[ACME] = [call("B", city="Goleta")]
-        await turn(10)
+        await passes(10)
         checkpoint = watch.checkpoint()
         assert watch.stats.pending == 4
     async with server.watch(ACME, resume_from=checkpoint) as watch:
-        await turn(6)
+        await passes(6)
         events = await take_all(watch)
         assert short(events[1:]) == ["-C", "*B"]
         assert events[0].gap >= clock.now() - began - 12
 
 
-@on_virtual_loop
-async def test_an_outage_across_a_restart(server: ScriptedServer) -> None:
+async def test_an_outage_across_a_restart(server: ScriptedCalls) -> None:
     """If the first polls after a restart fail, one recovery tells the gap since the last good response before it."""
     server.calls[ACME] = [call("A")]
     async with server.watch(ACME) as watch:
-        await turn(6)
+        await passes(6)
         await take_all(watch)
-        server.errors[ACME] = DOWN
-        await turn(50)
+        server.errors[ACME] = 500
+        await passes(50)
         await take_all(watch)
         checkpoint = watch.checkpoint()
     async with server.watch(ACME, resume_from=checkpoint) as watch:
-        await turn(50)
+        await passes(50)
         server.errors.clear()
-        await turn(50)
+        await passes(50)
         failed, recovered = await take_all(watch)
         assert (failed.kind, recovered.kind) == ("organization_failed", "organization_recovered")
         assert 100 < recovered.gap < 160
 
 
-@on_virtual_loop
-async def test_a_checkpoint_with_a_pending_outage(server: ScriptedServer) -> None:
+async def test_a_checkpoint_with_a_pending_outage(server: ScriptedCalls) -> None:
     """A recovery pending before the restart is part of the gap after it."""
     server.calls[ACME] = [call("A")]
     async with server.watch(ACME) as watch:
-        await turn(6)
+        await passes(6)
         await take_all(watch)
-        server.errors[ACME] = DOWN
-        await turn(50)
+        server.errors[ACME] = 500
+        await passes(50)
         server.errors.clear()
-        await turn(60)
+        await passes(60)
         checkpoint = watch.checkpoint()
         assert watch.stats.pending == 2
     async with server.watch(ACME, resume_from=checkpoint) as watch:
-        await turn(6)
+        await passes(6)
         (resumed,) = await take_all(watch)
         assert resumed.kind == "organization_resumed"
         assert resumed.gap > 105
 
 
-@on_virtual_loop
-async def test_a_checkpoint_in_steps_shows_one_moment(server: ScriptedServer) -> None:
+async def test_a_checkpoint_in_steps_shows_one_moment(server: ScriptedCalls) -> None:
     """`acheckpoint` returns what `checkpoint` would have returned at its start, and lets others run meanwhile."""
     organizations = [Organization.advertiser(number) for number in range(1, 121)]
     server.calls = {each: [call("A"), call("B")] for each in organizations}
     remembered = {"version": 1, "organizations": {str(GLOBEX): {"seen": 5.0, "calls": {"G": "0"}}}}
     async with server.watch(*organizations, resume_from=remembered) as watch:
-        await turn(6)
+        await passes(6)
         await take_all(watch)
         server.calls[organizations[-1]] = [call("A", city="Goleta")]
-        await turn(6)  # two events stay pending
+        await passes(6)  # two events stay pending
         before = watch.checkpoint()
         writing = asyncio.create_task(watch.acheckpoint())
         await asyncio.sleep(0)
@@ -156,8 +152,7 @@ async def test_a_checkpoint_in_steps_shows_one_moment(server: ScriptedServer) ->
     assert len(before["organizations"]) == 121
 
 
-@on_virtual_loop
-async def test_a_checkpoint_reveals_no_caller(server: ScriptedServer) -> None:
+async def test_a_checkpoint_reveals_no_caller(server: ScriptedCalls) -> None:
     """A checkpoint is JSON of a few dozen bytes a call, without phone numbers or payloads."""
     server.calls[ACME] = [
         call("A", calling_phone_number="+18005551234"),
@@ -165,7 +160,7 @@ async def test_a_checkpoint_reveals_no_caller(server: ScriptedServer) -> None:
     ]
     async with server.watch(ACME) as watch:
         assert watch.checkpoint() == {"version": 1, "organizations": {}}
-        await turn(6)
+        await passes(6)
         await take_all(watch)
         text = json.dumps(watch.checkpoint())
         assert "555" not in text
@@ -189,51 +184,47 @@ async def test_a_checkpoint_reveals_no_caller(server: ScriptedServer) -> None:
         {"version": 1, "organizations": {"advertiser:25": None}},
     ],
 )
-@on_virtual_loop
-async def test_a_bad_checkpoint_is_rejected(server: ScriptedServer, checkpoint: Any) -> None:
+async def test_a_bad_checkpoint_is_rejected(server: ScriptedCalls, checkpoint: Any) -> None:
     """A value of another shape or version is rejected when the watch is made."""
     with pytest.raises(InvalidRequestError) as caught:
         server.watch(ACME, resume_from=checkpoint)
     assert caught.value.parameter == "resume_from"
 
 
-@on_virtual_loop
-async def test_a_second_restart_before_the_first_response(server: ScriptedServer) -> None:
+async def test_a_second_restart_before_the_first_response(server: ScriptedCalls) -> None:
     """An organization without calls stays in the checkpoint until its first response, so that its gap is told."""
     async with server.watch(ACME) as watch:
-        await turn(6)
+        await passes(6)
         checkpoint = watch.checkpoint()
     assert server.watch(ACME, resume_from=checkpoint).checkpoint() == checkpoint
 
 
-@on_virtual_loop
-async def test_an_organization_added_later_is_resumed(server: ScriptedServer) -> None:
+async def test_an_organization_added_later_is_resumed(server: ScriptedCalls) -> None:
     """Calls of an organization that is added later do not start again, unless it was removed in between."""
     server.calls[ACME] = [call("A")]
     async with server.watch(ACME) as watch:
-        await turn(6)
+        await passes(6)
         await take_all(watch)
         checkpoint = watch.checkpoint()
     async with server.watch(GLOBEX, resume_from=checkpoint) as watch:
         watch.add(ACME)
-        await turn(6)
+        await passes(6)
         assert [event.kind for event in await take_all(watch)] == ["organization_resumed"]
         watch.remove(ACME)
         watch.add(ACME)
-        await turn(6)
+        await passes(6)
         assert short(await take_all(watch)) == ["+A"]
 
 
-@on_virtual_loop
-async def test_an_organization_not_added_yet_stays_in_the_checkpoint(server: ScriptedServer) -> None:
+async def test_an_organization_not_added_yet_stays_in_the_checkpoint(server: ScriptedCalls) -> None:
     """The next checkpoint holds organizations of the last that are not under watch yet, unless they were removed."""
     server.calls = {ACME: [call("A")], GLOBEX: [call("G")]}
     async with server.watch(ACME, GLOBEX, INITECH) as watch:
-        await turn(6)
+        await passes(6)
         await take_all(watch)
         checkpoint = watch.checkpoint()
     async with server.watch(INITECH, resume_from=checkpoint) as watch:
-        await turn(6)
+        await passes(6)
         later = watch.checkpoint()["organizations"]
         assert later.keys() == checkpoint["organizations"].keys()
         assert later["advertiser:25"] == checkpoint["organizations"]["advertiser:25"]
@@ -241,8 +232,7 @@ async def test_an_organization_not_added_yet_stays_in_the_checkpoint(server: Scr
         assert watch.checkpoint()["organizations"].keys() == {"advertiser:9", "advertiser:25"}
 
 
-@on_virtual_loop
-async def test_one_organization_alone_can_be_dumped_and_loaded(server: ScriptedServer) -> None:
+async def test_one_organization_alone_can_be_dumped_and_loaded(server: ScriptedCalls) -> None:
     """A state dumped in one process and loaded in another goes on with the same calls and the same Unix time."""
     server.calls[ACME] = [call("A"), call("B")]
     state = OrganizationState(ACME, clock.now(), CallSet(missed_polls_before_end=2))
@@ -264,7 +254,6 @@ async def test_one_organization_alone_can_be_dumped_and_loaded(server: ScriptedS
 
 
 @pytest.mark.parametrize("value", [None, {}, {"seen": "x", "calls": {}}, {"seen": 1.0, "calls": 5}])
-@on_virtual_loop
 async def test_a_bad_dump_changes_nothing(value: Any) -> None:
     """A value of another shape is rejected, and the state stays as it was."""
     state = OrganizationState(ACME, clock.now())

@@ -7,7 +7,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from watch.scripted_server import ACME, GLOBEX, ScriptedServer, call, take_all, turn
+from timing import passes
+from watch.scripted_calls import ACME, GLOBEX, ScriptedCalls, call, take_all
 
 from calls_in_progress_async import (
     CallChanged,
@@ -16,7 +17,6 @@ from calls_in_progress_async import (
     OrganizationFailed,
     OrganizationRecovered,
     OrganizationResumed,
-    ServerError,
 )
 from calls_in_progress_async.testing import virtual_clock
 
@@ -88,7 +88,7 @@ class Story:
     """The lives of a watch and its restarts."""
 
     def __init__(self, limits: dict[str, int]) -> None:
-        self.server = ScriptedServer()
+        self.server = ScriptedCalls()
         self.consumer = Consumer()
         self.limits = limits
         self.checkpoint: Any = None
@@ -111,7 +111,7 @@ class Story:
                 self.server.bodies.clear()
                 # Longer than the longest backoff, and often enough although polling pauses in between.
                 for _ in range(25):
-                    await turn(20)
+                    await passes(8)
                     for event in await take_all(watch):
                         self.consumer.take(event)
             self.checkpoint = json.loads(json.dumps(watch.checkpoint()))
@@ -143,13 +143,13 @@ class Story:
             self.server.bodies[where] = json.dumps({"current_calls": blurred}).encode()
 
     async def do_fail(self, _: Any, where: Any) -> None:
-        self.server.errors[where] = ServerError("HTTP 500", status=500)
+        self.server.errors[where] = 500
 
     async def do_heal(self, _: Any, where: Any) -> None:
         self.server.errors.pop(where, None)
 
     async def do_pass(self, _: Any, seconds: int) -> None:
-        await turn(seconds)
+        await passes(seconds)
 
     async def do_take(self, watch: Any, count: int) -> None:
         for _ in range(min(count, watch.stats.pending)):

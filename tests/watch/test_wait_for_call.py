@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from copy import copy
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from watch.scripted_server import ACME, on_virtual_loop
+from raw_server import ACME
 
 from calls_in_progress_async import (
     AuthenticationError,
@@ -27,13 +26,13 @@ from calls_in_progress_async import (
     RetryPolicy,
     ServerError,
     UnexpectedResponseError,
-    WireRequest,
-    WireResponse,
     clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.transport.protocol import SendState
+from calls_in_progress_async.testing import ScriptedTransport, html, lost_after_write, refused, status
 from calls_in_progress_async.wait_for_call import CallMatcher, wait_for_call
+
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
 
 CALLER, DESTINATION = "+18005551234", "+18005559876"
 DOWN = ServerError("HTTP 500", status=500)
@@ -78,7 +77,6 @@ class Waiting:
         return await wait_for_call(self.find, request, WireFormat(), timeout, run)
 
 
-@on_virtual_loop
 async def test_a_call_that_is_there() -> None:
     """One look is enough, and the first match is returned."""
     waiting = Waiting((0, {"transaction_id": "A"}), (0, {"transaction_id": "B"}))
@@ -88,7 +86,6 @@ async def test_a_call_that_is_there() -> None:
 
 
 @pytest.mark.parametrize("timeout", [10.0, None])
-@on_virtual_loop
 async def test_a_call_that_comes(timeout: float | None) -> None:
     """The call is seen soon; pauses grow from half a second to two, and responses serve others meanwhile."""
     waiting = Waiting((0, {"transaction_id": "A"}), (7, {"transaction_id": "B", "external_unique_id": "mine"}))
@@ -101,7 +98,6 @@ async def test_a_call_that_comes(timeout: float | None) -> None:
     assert (waiting.asked[0][1] is None) == (timeout is None)
 
 
-@on_virtual_loop
 async def test_a_call_that_does_not_come() -> None:
     """TimeoutError comes after the timeout and not before, and no look lasts longer."""
     waiting = Waiting()
@@ -115,7 +111,6 @@ async def test_a_call_that_does_not_come() -> None:
 
 @pytest.mark.parametrize("took", [0.0, 0.02, 0.3])
 @pytest.mark.parametrize("timeout", [0.2, 2.0, 10.0, 11.3])
-@on_virtual_loop
 async def test_a_call_that_comes_in_the_last_pause(timeout: float, took: float) -> None:
     """The last look comes just before the end, leaves time for its response, and takes no response of others."""
     if took > timeout:
@@ -127,7 +122,6 @@ async def test_a_call_that_comes_in_the_last_pause(timeout: float, took: float) 
 
 
 @pytest.mark.parametrize("timeout", [0, 0.0])
-@on_virtual_loop
 async def test_no_time_at_all(timeout: float) -> None:
     """A timeout of 0 is over at once."""
     with pytest.raises(TimeoutError):
@@ -137,7 +131,6 @@ async def test_no_time_at_all(timeout: float) -> None:
 # Outages.
 
 
-@on_virtual_loop
 async def test_a_failure_that_passes_is_waited_out() -> None:
     """Passing failures do not end the wait."""
     waiting = Waiting((0, {"transaction_id": "A"}))
@@ -147,7 +140,6 @@ async def test_a_failure_that_passes_is_waited_out() -> None:
 
 @pytest.mark.parametrize("error", [DOWN, ConnectionLostError("lost"), RateLimitedError("HTTP 429", status=429)])
 @pytest.mark.parametrize(("start", "end"), [(0, 100), (3, 100), (6.5, 100)])
-@on_virtual_loop
 async def test_an_outage_until_the_end_is_its_error(error: Exception, start: float, end: float) -> None:
     """If the server fails until the end, the error says so: nobody knows that the call is not there."""
     waiting = Waiting()
@@ -158,7 +150,6 @@ async def test_an_outage_until_the_end_is_its_error(error: Exception, start: flo
 
 
 @pytest.mark.parametrize(("start", "end"), [(0, 5), (3, 6), (9.9, 100), (8.5, 9.5)])
-@on_virtual_loop
 async def test_an_outage_that_is_over_is_an_absence(start: float, end: float) -> None:
     """If a good response near the end does not list the call, TimeoutError is raised."""
     waiting = Waiting()
@@ -167,7 +158,6 @@ async def test_an_outage_that_is_over_is_an_absence(start: float, end: float) ->
         await waiting.wait()
 
 
-@on_virtual_loop
 async def test_a_server_that_hangs_is_an_outage() -> None:
     """If no look gets a response, the error is the client's own deadline, from the tree."""
     with pytest.raises(DeadlineExceededError):
@@ -175,7 +165,6 @@ async def test_a_server_that_hangs_is_an_outage() -> None:
 
 
 @pytest.mark.parametrize("error", [AuthenticationError("HTTP 401", status=401), ClientClosedError("closed")])
-@on_virtual_loop
 async def test_an_error_that_does_not_pass_is_raised_at_once(error: Exception) -> None:
     """A wrong token will not be right in ten seconds."""
     waiting = Waiting()
@@ -242,7 +231,6 @@ def test_every_filter_counts() -> None:
     assert not matcher(transaction_id="B", external_unique_id="mine").matches(call)
 
 
-@on_virtual_loop
 async def test_a_deadline_does_not_hide_the_error_that_caused_the_wait() -> None:
     """After a 429, later looks end in the client's own pause: the error is still the rate limit."""
     waiting = Waiting()
@@ -253,7 +241,6 @@ async def test_a_deadline_does_not_hide_the_error_that_caused_the_wait() -> None
     assert raised.value is limited
 
 
-@on_virtual_loop
 async def test_a_good_response_clears_an_earlier_error() -> None:
     """A server that hangs after a good response is an outage of its own."""
     waiting = Waiting()
@@ -262,48 +249,34 @@ async def test_a_good_response_clears_an_earlier_error() -> None:
         await waiting.wait()
 
 
-class Failing:
-    """A transport with one response or error for every request."""
-
-    def __init__(self, result: WireResponse | Exception) -> None:
-        self.result = result
-
-    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
-        if isinstance(self.result, Exception):
-            raise copy(self.result)
-        return self.result
-
-    async def close(self) -> None:
-        pass
-
-
-THROTTLED = [
-    WireResponse(status, {"Retry-After": seconds}, b"") for status in (429, 503) for seconds in ("1", "5", "99")
-]
-DOWN_RESULTS: list[tuple[WireResponse | Exception, type[Exception]]] = [
-    *((response, RateLimitedError if response.status == 429 else ServerError) for response in THROTTLED),
-    (WireResponse(429, {}, b""), RateLimitedError),
-    (WireResponse(503, {}, b""), ServerError),
-    (WireResponse(401, {}, b""), AuthenticationError),
-    (WireResponse(200, {}, b"x"), UnexpectedResponseError),
-    (ConnectionFailedError("refused"), ConnectionFailedError),
-    (ConnectionLostError("lost"), ConnectionLostError),
+DOWN_RESULTS: list[tuple[Any, type[Exception]]] = [
+    *((status(429, retry_after=seconds), RateLimitedError) for seconds in (1, 5, 99)),
+    *((status(503, retry_after=seconds), ServerError) for seconds in (1, 5, 99)),
+    (429, RateLimitedError),
+    (503, ServerError),
+    (401, AuthenticationError),
+    (html("x"), UnexpectedResponseError),
+    (refused(), ConnectionFailedError),
+    (lost_after_write(), ConnectionLostError),
 ]
 
 
 @pytest.mark.parametrize("timeout", [0.2, 1.0, 3.0, 10.0])
 @pytest.mark.parametrize(("result", "kind"), DOWN_RESULTS)
-@on_virtual_loop
 async def test_the_client_raises_the_error_that_stood_in_the_way(
-    result: WireResponse | Exception, kind: type[Exception], timeout: float
+    result: Any, kind: type[Exception], timeout: float
 ) -> None:
     """Whatever the server says until the end is the error of the wait, never the wait's own deadline."""
-    async with CallsInProgressClient(token="t", transport=Failing(result), retry=RetryPolicy(initial=0.1)) as client:
+
+    def client() -> CallsInProgressClient:
+        transport = ScriptedTransport(result, repeat_last=True)
+        return CallsInProgressClient(token="t", transport=transport, retry=RetryPolicy(initial=0.1))
+
+    async with client() as waiting, client() as sharing:
         with pytest.raises(CallsInProgressError) as raised:
-            await client.wait_for_call(ACME, transaction_id="A", timeout=timeout)
+            await waiting.wait_for_call(ACME, transaction_id="A", timeout=timeout)
         assert type(raised.value) is kind
         assert raised.value.attempts
-    async with CallsInProgressClient(token="t", transport=Failing(result), retry=RetryPolicy(initial=0.1)) as client:
         with pytest.raises(CallsInProgressError) as raised:
-            await client.find(ACME, max_age=1.0, timeout=timeout)
+            await sharing.find(ACME, max_age=1.0, timeout=timeout)
         assert type(raised.value) is kind
