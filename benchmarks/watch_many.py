@@ -112,13 +112,12 @@ def main() -> None:
         return
     options.organizations = options.organizations or (500 if options.quick else 10_000)
     options.seconds = options.seconds or (20.0 if options.quick else 120.0)
+    run_in_loop = asyncio.run
     if options.uvloop:
-        import uvloop  # noqa: PLC0415 - an extra
-
-        uvloop.install()
+        from uvloop import run as run_in_loop  # noqa: PLC0415 - an extra
     settings = {"organizations": options.organizations, "mean_call_seconds": options.call_seconds}
     with Sandbox(**settings) as sandbox, tempfile.TemporaryDirectory() as directory:
-        figures = asyncio.run(run(options, sandbox, Journal(Path(directory) / "journal")))
+        figures = run_in_loop(run(options, sandbox, Journal(Path(directory) / "journal")))
     for name in ("events", "faults", "longest blind"):
         print(f"{name}: {figures[name]}")
     if options.json:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from sys import getrefcount
-from typing import TypeVar, overload
+from types import SimpleNamespace
+from typing import Any, TypeVar, overload
 
 from attrs import field, frozen
 
@@ -22,8 +23,16 @@ def _held_elsewhere(objects: tuple[T, ...], alone: int) -> list[T]:
 
 _REFERENCES_TO_CALL = next(count for count in range(1, 9) if not _held_elsewhere((object(),), count))
 """References to an object in a tuple and nowhere else, as `_held_elsewhere` counts them in this interpreter."""
-_REFERENCES_TO_LIST = 3
-"""References to the tuple of calls at the end of a list: of the list, of the variable, and of the count itself."""
+
+
+def _tuple_of(found: Any) -> tuple[tuple[Call, ...], int]:
+    """Return the calls of a list, and the number of references to their tuple."""
+    calls = getattr(found, "_calls", ())  # unset if the constructor raised
+    return calls, getrefcount(calls)
+
+
+_, _REFERENCES_TO_TUPLE = _tuple_of(SimpleNamespace(_calls=(object(),)))
+"""References to a tuple in a list and nowhere else, as `_tuple_of` counts them in this interpreter."""
 
 
 @frozen
@@ -53,9 +62,8 @@ class CurrentCalls(Sequence[Call]):
 
     def __del__(self) -> None:
         """Give each call kept elsewhere a copy of its own JSON: it would hold the body of the whole response."""
-        calls = getattr(self, "_calls", ())  # unset if the constructor raised
-        every = getrefcount(calls) > _REFERENCES_TO_LIST
-        for call in calls if every else _held_elsewhere(calls, _REFERENCES_TO_CALL):
+        calls, references = _tuple_of(self)
+        for call in calls if references > _REFERENCES_TO_TUPLE else _held_elsewhere(calls, _REFERENCES_TO_CALL):
             call.detach()
 
 

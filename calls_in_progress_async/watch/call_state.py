@@ -25,7 +25,7 @@ class _Texts(Part, frozen=True, gc=False):
     keypress_4: str | int | None = None
 
 
-_TEXTS = tuple(_Texts.__annotations__)
+_TEXTS = _Texts.__struct_fields__
 _decode_texts = make_decoder(_Texts)
 
 

@@ -22,12 +22,15 @@ MODULES = sorted(
 
 
 def functions_of(member: Any) -> list[Any]:
-    """Return the functions behind an entry of a class's ``vars``: a method, a property's getter and setter."""
+    """Return the functions behind an entry of a class's ``vars``: a method, a property's getter and setter.
+
+    A generated ``NamedTuple.__new__`` is left out: its globals are empty, and its hints are those of the class.
+    """
     if isinstance(member, property):
         return [each for each in (member.fget, member.fset) if each is not None]
-    if isinstance(member, classmethod | staticmethod):
-        return [member.__func__]
-    return [member] if inspect.isfunction(member) else []
+    function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+    is_written = inspect.isfunction(function) and not str(function.__module__).startswith("namedtuple_")
+    return [function] if is_written else []
 
 
 def annotated(kind: type) -> Iterator[tuple[str, Any]]:

@@ -53,8 +53,7 @@ async def main(settings: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     given = json.load(sys.stdin)
+    run = asyncio.run
     if given.pop("uvloop", False):
-        import uvloop  # an extra
-
-        uvloop.install()
-    asyncio.run(main(given))
+        from uvloop import run  # an extra
+    run(main(given))

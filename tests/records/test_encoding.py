@@ -181,9 +181,17 @@ def test_a_frozen_dict_copies_and_hashes() -> None:
     assert len({UpdateCallRequest(**update), UpdateCallRequest(**update)}) == 1  # type: ignore[arg-type]
 
 
+def outlive_the_list(calls: CurrentCalls) -> Call:
+    """Keep the tuple within the list, then one call of it."""
+    kept = calls[:]
+    del calls
+    return kept[5]
+
+
 @pytest.mark.parametrize(
     "keep",
     [
+        outlive_the_list,
         lambda calls: calls[0],
         lambda calls: calls[0].custom_data,
         lambda calls: calls[:1],
