@@ -31,8 +31,8 @@ _TICK = 0.1
 """Seconds between two looks at the clock."""
 _AGAIN = 0.2
 """Seconds until the next poll after a refused commit."""
-_HANDOVER = 1.0
-"""Seconds in which nobody may have polled an organization that moves. A point missed meanwhile is made up for."""
+_HANDOVER = 0.5
+"""Seconds that a leaving worker may need from its last poll to its last beat."""
 _VERIFY = 60.0
 """Seconds between two comparisons of the shards' sequences with the log."""
 _NOTHING = Stored()
@@ -222,8 +222,8 @@ class Worker:
     async def _take(self, shard: int, held: dict[Organization, FleetState]) -> None:
         """Read the last message of each organization of a shard, and go on from there.
 
-        An organization of a worker that still lives keeps its rhythm, unless its point was just now: a poll of all at
-        once would take the rate from others.
+        An organization of a worker that still lives keeps its rhythm, unless its point was after that worker's last
+        beat: a poll of all at once would take the rate from others.
         """
         last = await self._log.last_of_shard(shard)
         self._schedule.epoch = at = epoch()
@@ -231,7 +231,7 @@ class Worker:
         now = clock.now()
         silence, age = self._news.of(shard, clock.time_with_sleep())
         is_orphan = silence > self._membership.lease / 2
-        missed = min(_HANDOVER, self._schedule.interval / 4)
+        unsure = min(silence + _HANDOVER, self._schedule.interval / 2)
         wanted = self._organizations.get(shard, ())
         for number, organization in enumerate(wanted, 1):
             if self._held.get(shard) is not held or self._organizations.get(shard) is not wanted:  # changed meanwhile
@@ -245,8 +245,8 @@ class Worker:
                     state.learn(last[subject], at)
                     state.last_response_at = min(now, max(state.last_response_at, now - age))
                 held[organization] = state
-                missed_point = self._schedule.since_point(str(organization), now) < missed
-                self._poller.add(state, at_once=is_orphan or missed_point or not state.sequence)
+                may_be_missed = self._schedule.since_point(str(organization), now) < unsure
+                self._poller.add(state, at_once=is_orphan or may_be_missed or not state.sequence)
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
         self._poller.wake()

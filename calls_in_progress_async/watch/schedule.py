@@ -28,7 +28,7 @@ A first poll may be late by a whole interval, and a point nearer than this is sk
 _CATCH_UP = 0.1
 """Share of the interval to win back in one round of punctual polls, after time was lost."""
 _NEAR = 0.01
-"""Share of the interval. A point nearer than this is skipped."""
+"""Share of the interval. A point nearer than this is skipped after a poll."""
 _LONGEST_BACKOFF = 60.0
 """Seconds of backoff at most, unless the interval is longer."""
 
@@ -85,7 +85,7 @@ class Schedule(Generic[T]):
         self._size += 1
         self._stop_clock(now)
         own = now - self._lost
-        point = self._next_point(entry, own)
+        point = self._next_point(entry, own, near=0.0)
         entry.first = at_once
         if at_once:
             self._push(entry, own, min(own, point - self.interval))
@@ -163,14 +163,14 @@ class Schedule(Generic[T]):
         entry.slow = slow
         self._stop_clock(now)
         own = now - self._lost
-        due = self._next_point(entry, own) if delay is None else own + delay
+        near = _SLACK if entry.first else _NEAR
+        due = self._next_point(entry, own, near=near) if delay is None else own + delay
         entry.first = False
         self._push(entry, due, due)
 
-    def _next_point(self, entry: ScheduleEntry[T], own: float) -> float:
+    def _next_point(self, entry: ScheduleEntry[T], own: float, *, near: float) -> float:
         rounds = (own + self.epoch) / self.interval - entry.offset
         ahead = (math.floor(rounds) + 1 - rounds) * self.interval
-        near = _SLACK if entry.first else _NEAR
         return own + (ahead if ahead > near * self.interval else ahead + self.interval)
 
     def _push(self, entry: ScheduleEntry[T], due: float, order: float) -> None:

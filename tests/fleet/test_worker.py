@@ -254,7 +254,7 @@ def test_a_shard_comes_back_from_a_worker_that_leaves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leaving", "since_point", "at_once"), [(True, 3.0, False), (True, 0.9, True), (False, 3.0, True)]
+    ("leaving", "since_point", "at_once"), [(True, 3.0, False), (True, 0.4, True), (False, 3.0, True)]
 )
 def test_an_organization_of_a_living_worker_keeps_its_rhythm(
     monkeypatch: pytest.MonkeyPatch, leaving: bool, since_point: float, at_once: bool
