@@ -13,9 +13,11 @@ import nats
 import pytest
 from fleet.nats_server import NatsServer
 
+from calls_in_progress_async import clock
 from calls_in_progress_async.fleet.errors import FleetError, LogUnavailableError, SupersededCommitError
 from calls_in_progress_async.fleet.jetstream import JetStream
 from calls_in_progress_async.fleet.log_settings import LogSettings
+from calls_in_progress_async.testing.virtual_clock import run
 
 MODULE = "calls_in_progress_async.fleet.jetstream"
 SUBJECT = "cip.{}.events.0.advertiser.25"
@@ -109,6 +111,24 @@ async def test_a_write_after_an_older_message_is_refused(server: NatsServer) -> 
             await jetstream.publish(subject, b"two", 0)
         assert await jetstream.last(subject) == (sequence, b"one")
         assert await jetstream.last_of_shard(0) == {subject: (sequence, b"one")}
+
+
+def test_messages_of_one_span_are_written_together() -> None:
+    """The first message goes out at once, and those of the next 50 ms together."""
+
+    async def main() -> None:
+        jetstream, times = JetStream(LogSettings(servers="nats://127.0.0.1", name="gathered"), bool), list[float]()
+        began = clock.now()
+
+        async def write(delay: float) -> None:
+            await asyncio.sleep(delay)
+            await jetstream._gather()
+            times.append(round(clock.now() - began, 3))
+
+        await asyncio.gather(*map(write, (0.0, 0.01, 0.04, 0.2)))
+        assert times == [0.0, 0.05, 0.05, 0.2]
+
+    run(main)
 
 
 async def test_beats_are_passed_on(server: NatsServer) -> None:
