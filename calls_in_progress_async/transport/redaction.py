@@ -1,4 +1,8 @@
-"""Redaction: no error carries the token or a phone number, whatever the server says."""
+"""Redaction: no error carries the token or a phone number, as a server may write them.
+
+There is a limit: a number passes if different letters stand between its digits, other than between groups of 3, 3 and 4
+digits, or if it is encoded as a whole, such as in base64. Ids with letters would otherwise be lost.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +29,11 @@ _MAYBE_DIGIT = re.compile(r"[0-9%\\&]|[^\x00-\x7f]")
 """A digit, or the first character of one that is escaped or of another script."""
 _PHONE_NUMBER = re.compile(
     rf"0(?: *0){{{_MIN_DIGITS - 1},}}|0{{1,5}}(?P<separator>[^0\n]{{1,12}}?)0{{1,5}}(?:(?P=separator)0{{1,5}})+"
+    r"|(?<!0)0{3}[^0\n]{1,24}0{3}[^0\n]{1,24}0{4}(?!0)"
 )
 """A possible phone number in the alphabet of `_kind`: digits with any separators except letters between them, or groups
-of digits with the same separator between all of them, letters included."""
+of digits with the same separator between all of them, letters included, or groups as of a number of North America, such
+as ``area=530&exchange=999&line=1234``."""
 _ESCAPED = re.compile(
     r"(?:(?:%(?:25)*|\\+x)(?P<octet>[0-9A-Fa-f]{2})|\\+u(?P<json>[0-9A-Fa-f]{4})"
     r"|&#(?P<decimal>[0-9]{1,7});|&#[xX](?P<html>[0-9A-Fa-f]{1,6});|&[a-z]{2,8};|\\[abfnrtv])"
@@ -42,7 +48,7 @@ def redact(value: Any, token: str, *, digits: bool = True) -> Any:
         token: The token; "" if none was sent. Found as it is, percent-encoded, and escaped as in JSON or HTML. A
             token of fewer than 6 characters is found only as a word of its own.
         digits: True if the text may hold a phone number: 7 digits or more with any separators between them, or with
-            the same letters between all, each character as it is or escaped.
+            the same letters between all, or groups of 3, 3 and 4, each character as it is or escaped.
     """
     if isinstance(value, str):
         text = _token_pattern(token).sub("[token]", value) if token else value

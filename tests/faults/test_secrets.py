@@ -306,6 +306,10 @@ GROUPED = {
     "530 dot 999 dot 1234": "[digits]",
     "530</b><b>999</b><b>1234": "[digits]",
     "530%78999%781234": "[digits]",
+    "530<br/>999<br>1234": "[digits]",
+    "area_code=530&exchange=999&number=1234": "area_code=[digits]",
+    "area: 530, prefix: 999, line: 1234": "area: [digits]",
+    "1 (530) ext999 no. 1234": "1 ([digits]",
 }
 KEPT = [
     "ABCD1234-ABCD1234",
@@ -319,6 +323,7 @@ KEPT = [
     "2022-08",
     "3f9a8b7c-1d2e-4f5a-8b9c-0d1e2f3a4b5c",
     "v1x2x3 or 4",
+    "a530 b9999 c1234",
 ]
 
 

@@ -237,6 +237,16 @@ async def test_one_rejected_organization_of_twenty_does_not_starve_the_others(po
     assert 45 / 5 - 1 <= len(asked) <= 2 * 45 / 5 + 1
 
 
+@pytest.mark.parametrize("rejected", [2, 3, 5, 10])
+async def test_several_rejected_organizations_of_twenty_do_not_starve_the_others(rejected):
+    """The others share the rate as if the rejected ones were not there, after a few pauses of all."""
+    limiter = RateLimiter(RateLimit(rate=50))
+    server = Server(limiter, rejected=set(range(rejected)))
+    began = now()
+    await server.run(range(20), 90)
+    assert server.responses(began + 45, began + 90) >= 0.9 * 50
+
+
 async def test_an_organization_paused_alone_is_paused_nowhere_else():
     """Its queued requests wait for its Retry-After too, and the snapshot shows no pause of the token."""
     limiter = RateLimiter(RateLimit(rate=50))
