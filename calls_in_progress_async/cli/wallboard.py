@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -164,13 +164,14 @@ async def _serve_board(open_feed: Callable[[], AbstractAsyncContextManager[Feed]
     except InvalidRequestError as error:
         option = "--token-file" if error.parameter == "page_token" else f"--{error.parameter}"
         raise click.UsageError(f"{option} {error.message.removeprefix(error.parameter).strip(': ')}") from None
-    try:
-        async with serve(app, options.host, options.port) as url:
-            _introduce(url, options)
-            await asyncio.Event().wait()  # until Ctrl-C or SIGTERM cancels
-    except OSError as error:
-        say(f"error: cannot listen at {options.host} port {options.port}: {error.strerror or error}")
-    return ExitCode.FAILED
+    async with AsyncExitStack() as stack:
+        try:
+            url = await stack.enter_async_context(serve(app, options.host, options.port))
+        except OSError as error:
+            say(f"error: cannot listen at {options.host} port {options.port}: {error.strerror or error}")
+            return ExitCode.FAILED
+        _introduce(url, options)
+        return int(await asyncio.Event().wait())  # nobody sets the event: Ctrl-C or SIGTERM cancels
 
 
 def _introduce(url: str, options: WallboardOptions) -> None:

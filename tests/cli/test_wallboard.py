@@ -189,6 +189,13 @@ async def test_a_wrong_command_line_is_rejected(command_line, tmp_path, argument
         assert told in done.stderr
 
 
+async def test_a_closed_pipe_is_no_fault_of_the_address(command_line, capsys) -> None:
+    """``wallboard | true`` ends with the exit code of a closed pipe, and blames nothing."""
+    async with command_line() as line:
+        assert await line.into_closed_pipe("wallboard", "advertiser:2", "--port", "0") == 141
+    assert capsys.readouterr().err == ""
+
+
 async def test_an_address_in_use_is_reported(command_line) -> None:
     """The program names the address and ends with exit code 1."""
     async with command_line() as line:
