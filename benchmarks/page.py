@@ -49,7 +49,9 @@ def _tables(name: str, directory: Path) -> Iterator[str]:
 
 
 def _figures(table: Table) -> Iterator[str]:
-    yield f"**{table.title}** ({table.unit}{'; ' + table.about.rstrip('.') if table.about else ''})"
+    # Units "as named" are in the headings of the columns.
+    notes = "; ".join(filter(None, (table.unit.removeprefix("as named"), table.about.rstrip("."))))
+    yield f"**{table.title}**{f' ({notes})' if notes else ''}"
     for loop, columns in _by_loop(table.columns).items():
         yield ""
         yield f"| {loop} | {' | '.join(columns.values())} |"

@@ -25,7 +25,8 @@ def tables_of(name: str, directory: Path = DIRECTORY) -> list[Table]:
 def _limiter(rows: list[dict[str, Any]]) -> list[Table]:
     tables: dict[str, Table] = {}
     for row in rows:
-        table = tables.setdefault(row["row"], Table(row["row"], row["row"].rpartition(", ")[2]))
+        title, _, unit = f"{row['row'][0].upper()}{row['row'][1:]}".rpartition(", ")
+        table = tables.setdefault(row["row"], Table(title, unit) if title else Table(unit, "as named"))
         for contender, figures in row["figures"].items():
             for figure in figures:
                 table.add(contender, row["loop"], figure)

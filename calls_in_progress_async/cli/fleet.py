@@ -24,7 +24,20 @@ if TYPE_CHECKING:  # needs an extra
 _POSITIVE = click.FloatRange(min=0, min_open=True)
 _AT_LEAST_ONE = click.IntRange(min=1)
 _max_age = click.option(
-    "--max-age", type=_POSITIVE, default=7 * 86400.0, show_default=True, metavar="SECONDS", help="Age of the log's end."
+    "--max-age",
+    type=_POSITIVE,
+    default=7 * 86400.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time for which the log keeps messages.",
+)
+_interval = click.option(
+    "--interval",
+    type=_POSITIVE,
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time between two polls of an organization.",
 )
 _OPTIONS = (
     click.option(
@@ -95,12 +108,24 @@ def fleet() -> None:
 @click.argument("organizations", metavar="ORG...", nargs=-1, type=ORGANIZATION)
 @organizations_option
 @takes_log_settings
-@click.option("--interval", type=_POSITIVE, default=5.0, show_default=True, metavar="SECONDS", help="Between polls.")
+@_interval
 @click.option(
-    "--lease", type=_POSITIVE, default=6.0, show_default=True, metavar="SECONDS", help="Until a death counts."
+    "--lease",
+    type=_POSITIVE,
+    default=6.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence after which another worker takes over.",
 )
-@click.option("--shards", type=_AT_LEAST_ONE, default=64, show_default=True, help="Fixed with the first worker.")
-@click.option("--replicas", type=_AT_LEAST_ONE, default=1, show_default=True, help="Copies of the log.")
+@click.option(
+    "--shards",
+    type=_AT_LEAST_ONE,
+    default=64,
+    show_default=True,
+    metavar="N",
+    help="Parts of the fleet's organizations; fixed with the first worker.",
+)
+@click.option("--replicas", type=_AT_LEAST_ONE, default=1, show_default=True, metavar="N", help="Copies of the log.")
 @_max_age
 @click.option("--worker", metavar="ID", help="The id of this worker; a random one if left out.")
 @takes_client_settings
@@ -130,9 +155,11 @@ async def _work(settings: ClientSettings, **options: Any) -> int:
 
 @fleet.command(short_help="Print the events of the fleet as lines of JSON.")
 @takes_log_settings
-@click.option("--group", default="console", show_default=True, help="The group of consumers. It remembers its place.")
+@click.option(
+    "--group", default="console", show_default=True, help="The group of consumers, which resumes after its last event."
+)
 @click.option("--limit", type=_AT_LEAST_ONE, metavar="N", help="Stop after so many events.")
-@click.option("--accept-loss", is_flag=True, help="Go on after messages were trimmed before their delivery.")
+@click.option("--accept-loss", is_flag=True, help="Continue if messages were trimmed before their delivery.")
 @show_numbers
 def events(*, log: dict[str, Any], group: str, limit: int | None, accept_loss: bool, show_numbers: bool) -> int:
     """Print the events of the fleet as lines of JSON, and acknowledge each once it is printed.
@@ -176,15 +203,29 @@ def _fields_of(event: Any, *, show_numbers: bool) -> dict[str, Any]:
 @fleet.command(short_help="Say what a fleet needs, before anything is deployed.")
 @click.option("--organizations", type=_AT_LEAST_ONE, required=True, metavar="N", help="Number of organizations.")
 @click.option("--rate", type=_POSITIVE, metavar="N", help="Requests per second that the API allows.")
-@click.option("--interval", type=_POSITIVE, default=5.0, show_default=True, metavar="SECONDS", help="Between polls.")
-@click.option("--calls", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Per organization.")
+@_interval
+@click.option(
+    "--calls",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="N",
+    help="Calls in progress of an organization, on average.",
+)
 @_max_age
-@click.option("--call-seconds", type=_POSITIVE, default=180.0, show_default=True, help="Length of a call.")
+@click.option(
+    "--call-seconds",
+    type=_POSITIVE,
+    default=180.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Length of a call, on average.",
+)
 @as_json
 def plan(*, as_json: bool, **demands: Any) -> int:
-    """Say which staleness, workers, memory and log a fleet means.
+    """Compute the staleness, workers, memory and log of a fleet.
 
-    The figures behind it were measured by benchmarks/fleet.py.
+    benchmarks/fleet.py measured the figures behind the plan.
     """
     load_fleet()
     from ..fleet.sizing import FleetPlan  # noqa: PLC0415 - needs an extra

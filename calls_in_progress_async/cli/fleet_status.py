@@ -105,7 +105,7 @@ def _consumer_table(consumers: Sequence[Consumer]) -> Table:
 
 @click.command(short_help="Show workers, shares, staleness, rates and lags.")
 @takes_log_settings
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after so long.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after this time.")
 @as_json
 def status(*, log: dict[str, Any], seconds: float | None, as_json: bool) -> int:
     """Show the workers of a fleet, their shares, staleness and rates, and the lag of each group of consumers.

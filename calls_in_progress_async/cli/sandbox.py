@@ -24,14 +24,38 @@ _SPELLINGS = click.Choice(["any", "lower", "capitalized"])
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed makes the same calls.")
 @click.option(
-    "--revision", type=click.Choice(get_args(Revision)), default="2024-02", show_default=True, help="Of the API."
+    "--revision",
+    type=click.Choice(get_args(Revision)),
+    default="2024-02",
+    show_default=True,
+    help="The revision of the API to speak.",
 )
-@click.option("--organization-type-spelling", type=_SPELLINGS, default="any", show_default=True)
+@click.option(
+    "--organization-type-spelling",
+    type=_SPELLINGS,
+    default="any",
+    show_default=True,
+    help="The only spelling to accept: `advertiser` or `Advertiser`.",
+)
 @click.option("--rate-limit", type=_POSITIVE, metavar="N", help="Requests per second; more get a 429.")
-@click.option("--rate-burst", type=FiniteRange(min=1), metavar="N", help="Requests at once.")
+@click.option("--rate-burst", type=FiniteRange(min=1), metavar="N", help="Requests to accept at once after a rest.")
 @click.option("--latency", type=FiniteRange(min=0), default=0.0, metavar="SECONDS", help="Time before each response.")
-@click.option("--calls-per-organization", type=FiniteRange(min=0), default=5.0, show_default=True, metavar="N")
-@click.option("--mean-call-seconds", type=_POSITIVE, default=180.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--calls-per-organization",
+    type=FiniteRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="N",
+    help="Calls in progress of an organization, on average.",
+)
+@click.option(
+    "--mean-call-seconds",
+    type=_POSITIVE,
+    default=180.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Length of a call, on average.",
+)
 @click.option("--accept-only", is_flag=True, help="Respond to updates with an empty 202.")
 @click.option("--fault-rate", type=FiniteRange(0, 1), default=0.0, metavar="P", help="Share of responses with a 500.")
 @as_json

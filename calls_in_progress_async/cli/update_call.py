@@ -44,7 +44,13 @@ def _read_custom_data(_: click.Context, __: click.Parameter, pairs: tuple[str, .
     callback=_read_custom_data,
     help="Custom data to add or change; repeat for more. The API has no removal.",
 )
-@click.option("--method", type=click.Choice(["PUT", "POST"], case_sensitive=False), default="PUT", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["PUT", "POST"], case_sensitive=False),
+    default="PUT",
+    show_default=True,
+    help="The HTTP method; a POST that may have arrived is not repeated.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the request, without the token, and send nothing.")
 @as_json
 @takes_client_settings

@@ -99,6 +99,13 @@ def test_each_command_has_examples_with_real_options(tmp_path, monkeypatch) -> N
                 pass
 
 
+def test_each_option_has_a_help_text() -> None:
+    """No option leaves its meaning to its name."""
+    for name, command in leaves(program).items():
+        for option in command.params:
+            assert not isinstance(option, click.Option) or option.help, f"{name} {option.name}"
+
+
 def test_the_man_page_is_written_from_the_help() -> None:
     """The man page shows the help of every command as it is now."""
     file = ROOT / "docs" / "man_page.py"
