@@ -33,7 +33,7 @@ from calls_in_progress_async import (
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.environment import ClientSettings
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.testing import status, virtual_clock
+from calls_in_progress_async.testing import ScriptedTransport, status, virtual_clock
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
@@ -813,14 +813,11 @@ async def test_closing_in_a_pause_leaves_no_coroutine_behind() -> None:
     """A response at the moment of closing begins no wait, and leaves none unawaited."""
     gate = asyncio.Event()
 
-    class Transport:
-        async def send(self, *_: Any) -> Any:
-            await gate.wait()
-            return sdk.WireResponse(500, {}, b"")
+    async def respond(_: object) -> int:
+        await gate.wait()
+        return 500
 
-        async def close(self) -> None: ...
-
-    client = CallsInProgressClient(token=TOKEN, transport=Transport())
+    client = CallsInProgressClient(token=TOKEN, transport=ScriptedTransport(respond))
     call = asyncio.create_task(client.find(ACME))
     await asyncio.sleep(0)
     gate.set()
