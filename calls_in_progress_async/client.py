@@ -221,6 +221,7 @@ class CallsInProgressClient:
             calling_phone_number=calling_phone_number,
             destination_phone_number=destination_phone_number,
         )
+        del calling_phone_number, destination_phone_number  # error reporters send the local variables of each frame
         return await self._find(request, max_age=max_age, timeout=timeout)
 
     def _find(
@@ -353,6 +354,7 @@ class CallsInProgressClient:
             calling_phone_number=calling_phone_number,
             destination_phone_number=destination_phone_number,
         )
+        del calling_phone_number, destination_phone_number  # error reporters send the local variables of each frame
         validation.check_number("timeout", timeout, "seconds", optional=True)
         # Waiters for other ids, with the same numbers or none, share the response.
         shared = evolve(request, transaction_id=None, external_unique_id=None)
@@ -398,6 +400,7 @@ class CallsInProgressClient:
             custom_data=custom_data,
             method=method,
         )
+        del custom_data  # error reporters send the local variables of each frame
         return await self.send(request, timeout=timeout)
 
     async def send(self, request: Endpoint[T], *, timeout: float | None = UNSET) -> T:

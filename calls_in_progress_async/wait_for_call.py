@@ -61,7 +61,7 @@ class Run(Protocol):
         ...
 
 
-@frozen
+@frozen(repr=False)
 class CallMatcher:
     """Recognizes the call to wait for."""
 

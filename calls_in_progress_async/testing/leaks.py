@@ -16,7 +16,7 @@ _NATIONAL_DIGITS = 10
 _MIN_DIGITS = 7
 """Digits in a private value, at least, for a phone number."""
 _CUT_OFF = 12
-"""Characters to identify a longer private value by: logs and errors cut texts off."""
+"""Characters to identify a longer private value by: logs and errors cut texts off, and redact parts."""
 _DEPTH = 3
 """Encodings within each other, such as percent-encoded JSON in base64."""
 
@@ -32,17 +32,20 @@ def find_leaks(text: str, private: Iterable[str]) -> dict[str, str]:
     Encodings are ``plain``, ``percent``, ``html``, ``repr``, ``unicode`` (other forms of a character, such as digits of
     full width), ``base64`` and ``hex``. A phone number is found with any separators and without its country code.
     """
-    numbers, words = {}, {}
+    numbers: dict[str, list[str]] = {}
+    words: dict[str, list[str]] = {}
     for value in private:
         digits = _digits_of_number(value)
         if digits:
-            numbers[value] = digits
+            numbers[value] = [digits]
         else:
-            words[value] = value[:_CUT_OFF].casefold()
+            words[value] = [value[:_CUT_OFF].casefold()]
+            if " " not in value:  # the end of a phrase may be part of any text
+                words[value].append(value[-_CUT_OFF:].casefold())
     found: dict[str, str] = {}
     for encoding, decoded in _decoded(text, "plain", _DEPTH):
         for wanted, place in ((numbers, _SEPARATORS.sub("", decoded)), (words, decoded.casefold())):
-            held = [value for value, part in wanted.items() if part in place]
+            held = [value for value, parts in wanted.items() if any(part in place for part in parts)]
             found = {**dict.fromkeys(held, encoding), **found}
     return found
 

@@ -84,9 +84,8 @@ class ScriptedTransport:
         Raises:
             InvalidRequestError: An argument is no response.
         """
-        self._script += [
-            each if callable(each) and not isinstance(each, type) else _to_response(each) for each in script
-        ]
+        for each in script:
+            self._script.append(each if callable(each) and not isinstance(each, type) else _to_response(each))
 
     @property
     def unused(self) -> int:

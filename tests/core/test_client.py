@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 from attrs import frozen
 from raw_server import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, Act, Exchange, RawServer, hang, reply
-from transport.pipelines import Scripted, rig
+from transport.pipelines import rig
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import (
@@ -33,7 +33,7 @@ from calls_in_progress_async import (
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.environment import ClientSettings
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import ScriptedTransport, status, virtual_clock
 from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 OTHER = Organization.network(1)
@@ -826,14 +826,11 @@ async def test_closing_in_a_pause_leaves_no_coroutine_behind() -> None:
     """A response at the moment of closing begins no wait, and leaves none unawaited."""
     gate = asyncio.Event()
 
-    class Transport:
-        async def send(self, *_: Any) -> Any:
-            await gate.wait()
-            return sdk.WireResponse(500, {}, b"")
+    async def respond(_: object) -> int:
+        await gate.wait()
+        return 500
 
-        async def close(self) -> None: ...
-
-    client = CallsInProgressClient(token=TOKEN, transport=Transport())
+    client = CallsInProgressClient(token=TOKEN, transport=ScriptedTransport(respond))
     call = asyncio.create_task(client.find(ACME))
     await asyncio.sleep(0)
     gate.set()
@@ -847,7 +844,7 @@ def test_a_call_after_closing_raises_client_closed_error() -> None:
     """The error is the same if calls were running at the close (a find may load a library meanwhile)."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=100.0))
+        it = rig(status(200, seconds=100.0))
         running = asyncio.create_task(it.go())
         await asyncio.sleep(1)
         await it.pipeline.close(None)

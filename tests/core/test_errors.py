@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import gc
 import json
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 import trustme
 from aiohttp import ClientSession, TraceConfig
-from raw_server import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, hang, reply
+from raw_server import ACME, AT_ONCE, DONE, NO_CALLS, ONCE, TOKEN, RawServer, hang, reply, say_and_close
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, CurrentCallsRequest, UpdateCallRequest
@@ -501,14 +500,10 @@ async def test_an_untrusted_certificate_is_a_tls_error(act: Act) -> None:
 @pytest.mark.parametrize("act", [find, update])
 async def test_a_host_that_does_not_speak_tls_is_a_tls_error(act: Act) -> None:
     """https:// to a port of plain HTTP."""
-
-    async def respond(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(reply(400))
-        writer.close()
-
-    plain = await asyncio.start_server(respond, "127.0.0.1", 0)
-    url = f"https://127.0.0.1:{plain.sockets[0].getsockname()[1]}"
-    async with plain, CallsInProgressClient(token=TOKEN, base_url=url) as client:
+    async with (
+        RawServer(at_connect=say_and_close(reply(400))) as plain,
+        plain.client(base_url=f"https://127.0.0.1:{plain.port}") as client,
+    ):
         with pytest.raises(sdk.TlsError) as raised:
             await act(client)
         assert (len(raised.value.attempts), raised.value.may_have_been_applied) == (1, False)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from raw_server import ACME
-from transport.pipelines import FIND, Scripted, rig, write
+from transport.pipelines import FIND, rig, write
 
 from calls_in_progress_async import (
     DeadlineExceededError,
@@ -24,7 +24,7 @@ from calls_in_progress_async import (
     ServerError,
 )
 from calls_in_progress_async.single_flight import Flight, SingleFlight
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import status, virtual_clock
 from calls_in_progress_async.transport.tokens import Tokens
 
 
@@ -302,9 +302,7 @@ def refreshing(second: Any) -> Any:
 
 async def update_and_find(second: Any) -> tuple[Any, Any]:
     """Reject an update, lost once, and a find; both wait for one token."""
-    it = rig(
-        Scripted(502), Scripted(401, takes=2), Scripted(401), token=refreshing(second), retry=RetryPolicy(initial=0)
-    )
+    it = rig(502, status(401, seconds=2), 401, token=refreshing(second), retry=RetryPolicy(initial=0))
     updating = asyncio.create_task(it.go(write()))
     await asyncio.sleep(1)
     found = await it.go(FIND)

@@ -16,7 +16,7 @@ import trustme
 from faults.leaks import connector_of, left_behind, settle
 from faults.test_cancellation import LOOPS, PLACES, find, others, prepare, run, steps, timers, update
 from raw_server import ACME, NO_CALLS, TOKEN, RawServer, say, say_and_hang
-from transport.pipelines import Scripted, rig
+from transport.pipelines import rig
 
 from calls_in_progress_async import (
     CallsInProgressClient,
@@ -28,7 +28,7 @@ from calls_in_progress_async import (
     clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import status, virtual_clock
 
 # Closing.
 
@@ -264,7 +264,7 @@ def test_a_drain_waits_for_the_last_of_several() -> None:
     """The drain ends with the last running call, not with the first."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=1.0), Scripted(200, takes=3.0))
+        it = rig(status(200, seconds=1.0), status(200, seconds=3.0))
         tasks = [asyncio.create_task(it.go()) for _ in range(2)]
         await asyncio.sleep(0)
         await it.pipeline.close(10.0)
@@ -277,7 +277,7 @@ def test_an_attempt_ended_by_closing_is_no_timeout() -> None:
     """The attempt's error is not reported as a timeout."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=9.0), retry=RetryPolicy(max_attempts=1))
+        it = rig(status(200, seconds=9.0), retry=RetryPolicy(max_attempts=1))
         task = asyncio.create_task(it.go())
         await asyncio.sleep(1)
         await it.pipeline.close(None)
@@ -290,7 +290,7 @@ def test_a_failure_in_the_very_step_of_closing_is_not_tried_again() -> None:
     """Its backoff would have begun after the end of all waits."""
 
     async def main() -> None:
-        it = rig(Scripted(500, takes=1.0), retry=RetryPolicy(initial=100.0, maximum=100.0))
+        it = rig(status(500, seconds=1.0), retry=RetryPolicy(initial=100.0, maximum=100.0))
 
         async def close_at_one() -> None:
             await asyncio.sleep(1.0)
@@ -308,7 +308,7 @@ def test_a_request_that_gets_its_slot_in_the_very_step_of_closing_is_not_sent() 
     """The limit is closed as well, and it is asked once more after a wait for a slot."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=1.0), max_connections=1)
+        it = rig(status(200, seconds=1.0), max_connections=1)
         tasks = [asyncio.create_task(it.go()) for _ in range(2)]
 
         async def close_at_one() -> None:
@@ -524,7 +524,7 @@ def test_the_gate_is_fair() -> None:
     """First come, first served, however many were cancelled in between."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=1.0), max_connections=2)
+        it = rig(status(200, seconds=1.0), max_connections=2)
         tasks = [asyncio.create_task(it.go(request)) for request in finds(40)]
         await asyncio.sleep(2.5)
         for task in tasks[10::3]:
@@ -541,7 +541,7 @@ def test_time_in_the_gate_is_not_time_on_the_network() -> None:
     """Twenty requests of 1 s each, one at a time, with attempt_timeout=1.5: none times out, and each knows its wait."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=1.0), max_connections=1, attempt_timeout=1.5)
+        it = rig(status(200, seconds=1.0), max_connections=1, attempt_timeout=1.5)
         calls = [it.deliver(request, ACME, None) for request in finds(20)]
         all_attempts = [attempts for _, attempts in await asyncio.gather(*calls)]
         assert [round(attempts[0].pool_wait) for attempts in all_attempts] == list(range(20))
@@ -555,7 +555,7 @@ def test_time_on_the_network_is_counted_from_the_slot_on() -> None:
 
     async def main() -> None:
         it = rig(
-            *(Scripted(200, takes=1.0), Scripted(200, takes=99.0)),
+            *(status(200, seconds=1.0), status(200, seconds=99.0)),
             max_connections=1, attempt_timeout=1.5, retry=RetryPolicy(max_attempts=1),
         )  # fmt: skip
         first, second = await asyncio.gather(it.go(), it.go())

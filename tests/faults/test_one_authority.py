@@ -11,7 +11,7 @@ import pytest
 import trustme
 from faults.leaks import idle_connections, nothing_left
 from faults.test_bad_servers import serving, trusting
-from raw_server import ACME, NO_CALLS, RawServer, reply, say, say_and_close, say_and_reset
+from raw_server import ACME, NO_CALLS, Exchange, RawServer, reply, say, say_and_close, say_and_reset
 
 from calls_in_progress_async import CallsInProgressClient, ConnectionLostError, RetryPolicy
 
@@ -143,37 +143,25 @@ async def test_a_connection_lost_as_it_is_made_has_sent_nothing(method: str, mon
         assert server.seen == []
 
 
-class HastyServer(asyncio.Protocol):
-    """Responds as soon as it has the head of a request, and reads nothing more."""
-
-    connections: list[asyncio.Transport]
-
-    def __init__(self, connections: list[asyncio.Transport]) -> None:
-        self.connections = connections
-
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
-        self.connections.append(transport)
-
-    def data_received(self, data: bytes) -> None:
-        self.transport.pause_reading()
-        self.transport.write(NO_CALLS)
+async def respond_to_the_head(exchange: Exchange) -> None:
+    """Respond as soon as the head of a request is here, and read nothing more."""
+    await exchange.reader.readuntil(b"\r\n\r\n")
+    exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    await exchange.send(NO_CALLS)
+    try:
+        await asyncio.Event().wait()
+    finally:
+        exchange.reset()
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 async def test_a_response_before_the_whole_request_ends_the_connection(tls: bool) -> None:
     """The unsent rest of the request would come before the next one, so the connection is not kept."""
     authority = trustme.CA()
-    seen: list[asyncio.Transport] = []
-    server = await asyncio.get_running_loop().create_server(
-        lambda: HastyServer(seen), "127.0.0.1", 0, ssl=serving(authority) if tls else None
-    )
-    url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    settings = {"ssl": trusting(authority), "retry": RetryPolicy(max_attempts=1)}
-    async with CallsInProgressClient(token="token", base_url=url, **settings) as client:
+    async with (
+        RawServer(at_connect=respond_to_the_head, ssl=serving(authority) if tls else None) as server,
+        server.client(ssl=trusting(authority), retry=RetryPolicy(max_attempts=1)) as client,
+    ):
         await client.update(ACME, transaction_id="T", custom_data={"a": "b" * 2**24})
         await client.find(ACME)
-        assert len(seen) == 2
-    for transport in seen:
-        transport.abort()
-    server.close()
+        assert server.connections == 2

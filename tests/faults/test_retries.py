@@ -9,13 +9,14 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from attrs import evolve
 from faults.leaks import nothing_left
 from raw_server import ACME, NO_CALLS, RawServer, reply, say
-from transport.pipelines import FIND, Scripted, rig, write
+from transport.pipelines import FIND, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import lost_after_write, status, virtual_clock
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -79,14 +80,16 @@ FORMS: list[tuple[str, float | None]] = [
 
 
 @pytest.mark.parametrize(("value", "wait"), FORMS)
-@pytest.mark.parametrize("status", [429, 503, 500])
-def test_a_wait_is_never_shorter_than_retry_after(status: int, value: str, wait: float | None) -> None:
+@pytest.mark.parametrize("code", [429, 503, 500])
+def test_a_wait_is_never_shorter_than_retry_after(code: int, value: str, wait: float | None) -> None:
     """Seconds, or a date relative to Date: jitter only adds; a malformed value counts as absent."""
 
     async def main() -> None:
         for jitter in (0.0, 0.5, 1.0):
             it = rig(
-                Scripted(status, {"Retry-After": value, "Date": date(0)}), 200, randomness=lambda jitter=jitter: jitter
+                status(code, headers={"Retry-After": value, "Date": date(0)}),
+                200,
+                randomness=lambda jitter=jitter: jitter,
             )
             assert await it.go() == 200
             assert it.slept == [round((wait or 0.0) + 0.25 * jitter, 6)]
@@ -153,13 +156,13 @@ async def test_many_401s_refresh_the_token_once(method: Any) -> None:
 
 async def test_401_and_404_are_final() -> None:
     """With a static token no policy retries them: `statuses` may not include them."""
-    for status in (401, 404):
-        async with RawServer([say(reply(status))]) as server, nothing_left(server) as client:
+    for code in (401, 404):
+        async with RawServer([say(reply(code))]) as server, nothing_left(server) as client:
             with pytest.raises(sdk.ResponseError):
                 await client.find(ACME)
             assert len(server.seen) == 1
         with pytest.raises(sdk.InvalidRequestError, match="statuses must not hold"):
-            RetryPolicy(statuses=frozenset({500, status}))
+            RetryPolicy(statuses=frozenset({500, code}))
 
 
 def test_the_same_token_is_not_sent_again() -> None:
@@ -210,9 +213,9 @@ def test_the_times_of_the_attempts_add_up() -> None:
     async def main() -> None:
         for last in (200, 500):
             script = [
-                Scripted(500, takes=2.0),
-                Scripted(503, {"Retry-After": "3"}, takes=1.0),
-                Scripted(last, takes=4.0),
+                status(500, seconds=2.0),
+                status(503, retry_after="3", seconds=1.0),
+                status(last, seconds=4.0),
             ]
             it = rig(*script, rate_limit=RateLimit(rate=0.2, burst=1), max_connections=1, attempt_timeout=None)
             loop = asyncio.get_running_loop()
@@ -235,7 +238,7 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
 
     async def main() -> None:
         settings: dict[str, Any] = {"attempt_timeout": None}
-        script: list[Any] = [Scripted(200, takes=100.0)]
+        script: list[Any] = [status(200, seconds=100.0)]
         request, beside = FIND, None
         if place == "limiter":
             settings["rate_limit"] = RateLimit(rate=0.001, burst=1)
@@ -245,7 +248,7 @@ def test_one_deadline_covers_every_wait(place: str) -> None:
             beside = FIND
         elif place == "backoff":
             # The wait ends before the deadline; the response after it takes too long.
-            script = [Scripted(503, {"Retry-After": "4"}), Scripted(200, takes=100.0)]
+            script = [status(503, retry_after="4"), status(200, seconds=100.0)]
         elif place == "turn":
             request = beside = write()
         elif place == "token":
@@ -279,7 +282,7 @@ def test_each_attempt_gets_attempt_timeout_or_the_remaining_time() -> None:
     """attempt_timeout=4 and timeout=10, no response: 4 s, 4 s, and the remaining 2 s."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=99.0), attempt_timeout=4.0, retry=RetryPolicy(initial=0))
+        it = rig(status(200, seconds=99.0), attempt_timeout=4.0, retry=RetryPolicy(initial=0))
         error = await it.go(timeout=10.0)
         assert type(error) is sdk.DeadlineExceededError
         assert [round(a.network, 2) for a in error.attempts] == [4.0, 4.0, 2.0]
@@ -293,12 +296,14 @@ def test_no_call_outlives_its_deadline() -> None:
 
     async def main() -> None:
         chance = random.Random(11)
-        kinds: list[Any] = [200, 500, Scripted(429, {"Retry-After": "1"}), Scripted(503, {"Retry-After": "2"})]
+        kinds: list[Any] = [200, 500, status(429, retry_after="1"), status(503, retry_after="2")]
         script = [
-            Scripted(chance.choice([200, 200, 500, sdk.ConnectionLostError()]), takes=chance.random() * 3)
+            evolve(
+                chance.choice([status(200), status(200), status(500), lost_after_write()]), seconds=chance.random() * 3
+            )
             for _ in range(900)
         ]
-        script += [each if isinstance(each, Scripted) else Scripted(each) for each in kinds]
+        script += kinds
         chance.shuffle(script)
         it = rig(*script, rate_limit=RateLimit(rate=40, burst=5), max_connections=30, randomness=chance.random)
         loop = asyncio.get_running_loop()

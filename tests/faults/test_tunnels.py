@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import trustme
@@ -17,27 +16,24 @@ from raw_server import ACME, NO_CALLS, Exchange, RawServer
 from calls_in_progress_async import RetryPolicy
 
 
-@asynccontextmanager
-async def tunnel() -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Run a proxy for tunnels; yield its URL and its request lines."""
-    asked: list[bytes] = []
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while chunk := await reader.read(2**16):
+            writer.write(chunk)
+            await writer.drain()
+    writer.close()
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
-            while chunk := await reader.read(2**16):
-                writer.write(chunk)
-                await writer.drain()
+
+async def tunnel(exchange: Exchange) -> None:
+    """Connect to the host that a CONNECT names, as a proxy does."""
+    assert exchange.request is not None
+    host, _, port = exchange.request.target.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    await exchange.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    try:
+        await asyncio.gather(pump(exchange.reader, writer), pump(reader, exchange.writer))
+    finally:
         writer.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append((await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")[0])
-        host, _, port = asked[-1].split()[1].decode().partition(":")
-        there = await asyncio.open_connection(host, int(port))
-        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        await asyncio.gather(pump(reader, there[1]), pump(there[0], writer))
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
 
 
 @HOWS
@@ -58,8 +54,11 @@ def test_a_connection_in_a_tunnel_is_reused_and_ends_at_once(how: str, loop: Any
             exchange.writer.transport.resume_reading()  # type: ignore[attr-defined]
             return await exchange.gone()
 
-        async with RawServer([respond_twice_and_hang], ssl=serving(authority)) as server, tunnel() as (proxy, asked):
-            settings = {"ssl": trusting(authority), "proxy": proxy, "retry": RetryPolicy(max_attempts=1)}
+        async with (
+            RawServer([respond_twice_and_hang], ssl=serving(authority)) as server,
+            RawServer([tunnel]) as proxy,
+        ):
+            settings = {"ssl": trusting(authority), "proxy": proxy.url, "retry": RetryPolicy(max_attempts=1)}
             async with server.client(**settings) as client:
                 for _ in range(2):
                     assert list(await client.find(ACME)) == []
@@ -71,7 +70,7 @@ def test_a_connection_in_a_tunnel_is_reused_and_ends_at_once(how: str, loop: Any
                 assert connection.fileno() == -1
                 on.set()
                 await server.until(lambda: server.open == 0)
-            assert [each.split()[0] for each in asked] == [b"CONNECT"]
+            assert [each.method for each in proxy.seen] == ["CONNECT"]
             assert [each.connection for each in server.seen] == [1, 1, 1]
 
     run(loop, main)

@@ -8,13 +8,14 @@ import random
 from typing import Any
 
 import pytest
+from attrs import evolve
 from faults.leaks import nothing_left
 from raw_server import ACME, NO_CALLS, RawServer, reply, say, say_and_close
-from transport.pipelines import FIND, Rig, Scripted, rig, write
+from transport.pipelines import FIND, Rig, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import RateLimit, RetryPolicy
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import lost_after_write, status, virtual_clock
 
 pytestmark = pytest.mark.usefixtures("way")
 
@@ -33,9 +34,10 @@ def fresh(what: Any) -> Any:
 RENAME = {"external_unique_id": "a", "new_external_unique_id": "b"}
 
 Rejected_AT_THE_DOOR: list[Any] = [
-    NEVER, 408, 425, Scripted(429, {"Retry-After": "0"}), Scripted(503, {"Retry-After": "0"}),
+    NEVER, 408, 425, status(429, retry_after="0"), status(503, retry_after="0"),
 ]  # fmt: skip
-MAYBE_DONE: list[Any] = [LOST, SLOW, 500, 502, 503, 504, Scripted(503, {"Retry-After": "soon"})]
+LOST_LATE = evolve(lost_after_write(), seconds=1)
+MAYBE_DONE: list[Any] = [LOST, SLOW, 500, 502, 503, 504, status(503, retry_after="soon")]
 
 
 @pytest.mark.parametrize("first", Rejected_AT_THE_DOOR, ids=str)
@@ -124,7 +126,7 @@ def test_may_have_been_applied_stays_true_if_the_client_gives_up() -> None:
         task = asyncio.create_task(closed.go(write()))
         await asyncio.sleep(1)
         await closed.pipeline.close(None)
-        late = rig(Scripted(LOST(), takes=1), Scripted(200, takes=100), retry=RetryPolicy(initial=0))
+        late = rig(LOST_LATE, status(200, seconds=100), retry=RetryPolicy(initial=0))
         limited = rig(LOST(), 200, retry=RetryPolicy(initial=0), rate_limit=RateLimit(rate=0.1, burst=1, max_wait=1))
         tokens: list[Any] = ["token", ""]
         tokenless = rig(LOST(), 401, token=lambda _: tokens.pop(0), retry=RetryPolicy(initial=0))
@@ -146,10 +148,10 @@ def test_may_have_been_applied_is_false_if_nothing_was_sent() -> None:
 
     async def main() -> None:
         outcomes = []
-        for first in (NEVER(), Scripted(429, {"Retry-After": "99"}), 401, 403):
+        for first in (NEVER(), status(429, retry_after="99"), 401, 403):
             it = rig(first)
             outcomes.append((await it.fail(write())).may_have_been_applied)
-        waiting = rig(Scripted(200, takes=50), max_connections=1)
+        waiting = rig(status(200, seconds=50), max_connections=1)
         tasks = [asyncio.create_task(waiting.go(write())) for _ in range(2)]
         tasks.append(asyncio.create_task(waiting.go(write(transaction_id="other"))))
         await asyncio.sleep(1)
@@ -203,11 +205,16 @@ def waiting_rig(place: str) -> Rig:
     """Make a rig for an update: its first attempt is lost after 1 s, and its second waits 100 s somewhere."""
     quick = RetryPolicy(initial=0)
     if place == "backoff":
-        return rig(Scripted(LOST(), takes=1), 200, retry=RetryPolicy(initial=100, maximum=100))
+        return rig(LOST_LATE, 200, retry=RetryPolicy(initial=100, maximum=100))
     if place == "limiter":
-        return rig(Scripted(LOST(), takes=1), 200, retry=quick, rate_limit=RateLimit(rate=0.01, burst=1))
+        return rig(LOST_LATE, 200, retry=quick, rate_limit=RateLimit(rate=0.01, burst=1))
     return rig(
-        Scripted(LOST(), takes=1), Scripted(200, takes=99), 200, retry=quick, max_connections=1, attempt_timeout=None
+        LOST_LATE,
+        status(200, seconds=99),
+        200,
+        retry=quick,
+        max_connections=1,
+        attempt_timeout=None,
     )
 
 
@@ -252,7 +259,8 @@ def test_the_last_value_on_the_wire_is_the_newest() -> None:
 
     async def main() -> None:
         chance = random.Random(3)
-        script = [Scripted(chance.choice([200, 500, LOST(), LOST()]), takes=chance.random()) for _ in range(2000)]
+        kinds = [status(200), status(500), lost_after_write(), lost_after_write()]
+        script = [evolve(chance.choice(kinds), seconds=chance.random()) for _ in range(2000)]
         it = rig(*script, 200, retry=RetryPolicy(budget=10**6, organization_budget=10**6), randomness=chance.random)
         tasks = []
         for n in range(200):

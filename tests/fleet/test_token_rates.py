@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from fleet.memory_log import MemoryLog
 
-from calls_in_progress_async import CallsInProgressClient, Organization, SendState, WireRequest, WireResponse, clock
+from calls_in_progress_async import CallsInProgressClient, Organization, clock
 from calls_in_progress_async.fleet import Fleet
 from calls_in_progress_async.fleet.log_settings import LogSettings
 from calls_in_progress_async.fleet.membership import assign
 from calls_in_progress_async.limits.settings import RateLimit
-from calls_in_progress_async.testing.virtual_clock import run
+from calls_in_progress_async.testing import ScriptedTransport, run
 
 ORGANIZATIONS = [Organization.advertiser(number) for number in range(1, 61)]
 SHARDS, RATE, SECONDS = 16, 20.0, 60.0
@@ -22,19 +22,6 @@ SHARDS, RATE, SECONDS = 16, 20.0, 60.0
 
 async def token_of(organization: Organization) -> str:
     return "small" if organization.id <= 9 else "big"
-
-
-class CountingTransport:
-    """Responds without calls, and keeps the time of each request by token."""
-
-    def __init__(self) -> None:
-        self.times: dict[str, list[float]] = defaultdict(list)
-
-    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
-        self.times[token].append(clock.now())
-        return WireResponse(200, {}, b'{"current_calls": []}')
-
-    async def close(self) -> None: ...
 
 
 async def beat_for_other(log: MemoryLog) -> None:
@@ -54,7 +41,7 @@ def share_of(token: str) -> float:
 
 def test_a_worker_uses_its_share_of_each_tokens_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     """From the first request on: a bucket never opens with the burst or the rate of the whole fleet."""
-    transport, logs = CountingTransport(), []
+    transport, logs = ScriptedTransport(200, repeat_last=True), []
 
     def make_log(settings: Any) -> MemoryLog:
         logs.append(MemoryLog(settings))
@@ -78,7 +65,7 @@ def test_a_worker_uses_its_share_of_each_tokens_rate(monkeypatch: pytest.MonkeyP
             while not logs:
                 await asyncio.sleep(0)
             beating = asyncio.create_task(beat_for_other(logs[0]))
-            while not transport.times:
+            while not transport.requests:
                 await asyncio.sleep(0.1)
             await asyncio.sleep(SECONDS)
             beating.cancel()
@@ -87,7 +74,11 @@ def test_a_worker_uses_its_share_of_each_tokens_rate(monkeypatch: pytest.MonkeyP
 
     run(main)
     assert share_of("big") > 2 * share_of("small")
-    for token, times in transport.times.items():
+    times_by_token = defaultdict(list)
+    for each in transport.requests:
+        times_by_token[each.token].append(each.time)
+    assert times_by_token.keys() == {"small", "big"}
+    for token, times in times_by_token.items():
         share = share_of(token)
         for number, at in enumerate(times, 1):
             assert number <= max(1.0, 10 * share) + RATE * share * (at - times[0]) + 1e-3

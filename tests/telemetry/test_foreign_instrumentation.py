@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from functools import partialmethod
+from functools import partial, partialmethod
 from typing import Any
 
 import aiohttp
@@ -20,7 +20,7 @@ from sentry_sdk.integrations.aiohttp import AioHttpIntegration
 from sentry_sdk.transport import Transport
 from telemetry.recording import Recording
 
-from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, RetryPolicy
+from calls_in_progress_async import CallsInProgressClient, CallsInProgressError, CurrentCallsRequest, RetryPolicy
 from calls_in_progress_async.transport import pooled
 
 CALLER = "+18665551234"
@@ -241,6 +241,33 @@ async def test_sentry_learns_no_phone_number(
     assert "somebody-elses" in sent
     assert [secret for secret in SECRETS if secret in sent] == []
     assert ("current_calls.json" in sent) is (kind == "injected")
+
+
+NUMBERS = {"calling_phone_number": CALLER, "destination_phone_number": "+18665551234"}
+ASKING: dict[str, Any] = {
+    "find": partial(CallsInProgressClient.find, organization=ACME, **NUMBERS),
+    "a shared find": partial(CallsInProgressClient.find, organization=ACME, max_age=1.0, **NUMBERS),
+    "wait_for_call": partial(CallsInProgressClient.wait_for_call, organization=ACME, timeout=0.05, **NUMBERS),
+    "send": partial(CallsInProgressClient.send, request=CurrentCallsRequest(organization=ACME, **NUMBERS)),
+    "update": partial(CallsInProgressClient.update, organization=ACME, transaction_id="T", custom_data={"a": CALLER}),
+}
+
+
+@pytest.mark.parametrize("response", [reply(422, b'{"errors": {"id": ["+18665551234"]}}'), reply(200, "x"), None])
+@pytest.mark.parametrize("asking", ASKING)
+async def test_an_error_reported_to_sentry_holds_no_phone_number(
+    asking: str, response: bytes | None, sentry_envelopes: list[str]
+) -> None:
+    """Sentry sends the local variables of every frame of a traceback: none of ours holds an argument's number."""
+    sentry_envelopes.clear()
+    async with RawServer([response]) as server, server.client(retry=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(CallsInProgressError) as failed:
+            await ASKING[asking](client)
+    sentry_sdk.capture_exception(failed.value.with_traceback(failed.tb.tb_next))  # without the frame of this test
+    sentry_sdk.flush()
+    sent = "".join(sentry_envelopes)
+    assert '"module":"calls_in_progress_async.client"' in sent
+    assert [secret for secret in SECRETS if secret in sent] == []
 
 
 async def test_sentry_and_opentelemetry_and_our_hooks_learn_no_phone_number(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from raw_server import ACME, TOKEN
-from transport.pipelines import FIND, Scripted, rig, write
+from transport.pipelines import FIND, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import (
@@ -24,7 +24,7 @@ from calls_in_progress_async import (
     RetryPolicy,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import status, virtual_clock
 
 
 class Diary(Instrumentation):
@@ -103,7 +103,7 @@ def test_a_retry_is_told_before_it_is_waited_for() -> None:
 
 def test_throttling_and_the_wait_after_it_are_told() -> None:
     """Retry-After in seconds, and the time in the queue of the rate limit."""
-    notes = told(Scripted(429, {"Retry-After": "3"}), 200, rate_limit=RateLimit(rate=0.1, burst=1))
+    notes = told(status(429, retry_after="3"), 200, rate_limit=RateLimit(rate=0.1, burst=1))
     assert ("throttled", 3.0) in notes
     (waited,) = [note for note in notes if note[0] == "waited"]
     assert waited[1] == pytest.approx(6.75)
@@ -126,7 +126,7 @@ def test_a_refreshed_token_is_told() -> None:
 )
 def test_an_attempt_that_times_out_has_the_name_of_its_error(settings: Any, timeout: Any, error: str) -> None:
     """`AttemptInfo.error` is `Attempt.error`."""
-    notes = told(Scripted(200, takes=9.0), timeout=timeout, **settings)
+    notes = told(status(200, seconds=9.0), timeout=timeout, **settings)
     assert notes[1:] == [(1, None, error), ("end", error, 1)]
 
 
@@ -141,7 +141,7 @@ def test_a_cancelled_call_ends_its_attempt_and_its_operation() -> None:
 
     async def main() -> list[Any]:
         diary = Diary()
-        task = asyncio.create_task(rig(Scripted(200, takes=9.0), instrumentation=[diary]).go())
+        task = asyncio.create_task(rig(status(200, seconds=9.0), instrumentation=[diary]).go())
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait([task])

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from timing import passes
-from transport.pipelines import FIND, Scripted, rig, write
+from transport.pipelines import FIND, rig, write
 from watch.scripted_calls import ACME, ScriptedCalls, call
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import CallsInProgressClient, Organization, RateLimit, RetryPolicy, ServerError
 from calls_in_progress_async.sandbox import SandboxServer
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import status, virtual_clock
 
 PACKAGE = "calls_in_progress_async"
 
@@ -57,7 +57,7 @@ def test_a_wait_of_more_than_a_second_is_logged(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize(("headers", "said"), [({}, "absent"), ({"Retry-After": "2"}, "2 s")])
 def test_throttling_is_a_warning(headers: Any, said: str, caplog: pytest.LogCaptureFixture) -> None:
     """With the server's Retry-After."""
-    records = records_of(caplog, Scripted(429, headers), 200)
+    records = records_of(caplog, status(429, headers=headers), 200)
     (record,) = [each for each in records if each.levelno == logging.WARNING]
     assert record.getMessage() == f"Throttled: HTTP 429 for find, Retry-After {said}"
 

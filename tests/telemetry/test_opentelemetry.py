@@ -22,7 +22,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from raw_server import ACME, NO_CALLS, RawServer
 from telemetry.recording import Recording
 from timing import passes
-from transport.pipelines import FIND, Scripted, rig, write
+from transport.pipelines import FIND, rig, write
 from watch.scripted_calls import GLOBEX, ScriptedCalls, call
 
 from calls_in_progress_async import (
@@ -34,7 +34,7 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.opentelemetry import OpenTelemetry
-from calls_in_progress_async.testing import ScriptedTransport, virtual_clock
+from calls_in_progress_async.testing import ScriptedTransport, status, virtual_clock
 
 SERVER = {"server.address": "h", "server.port": 443}
 FIND_URL = "https://h/api/2022-08-01/calls_in_progress/current_calls.json?id=25&organization_type=advertiser"
@@ -118,7 +118,7 @@ def test_the_operation_tells_of_throttling_waits_and_a_refreshed_token() -> None
     """Each is an event, with its seconds."""
     tokens = ["old", "new"]
     recording = record(
-        *(401, Scripted(429, {"Retry-After": "3"}), 429, 200),
+        *(401, status(429, retry_after="3"), 429, 200),
         token=lambda _: tokens.pop(0) if len(tokens) > 1 else tokens[0],
         rate_limit=RateLimit(rate=0.1, burst=1),
         retry=RetryPolicy(max_attempts=4),
@@ -144,8 +144,8 @@ def test_the_operation_tells_that_the_budget_is_spent() -> None:
 @pytest.mark.parametrize(
     ("response", "settings", "timeout", "attempt_error", "error"),
     [
-        (Scripted(takes=9.0), {"attempt_timeout": 1.0}, None, "RequestTimeoutError", "RequestTimeoutError"),
-        (Scripted(takes=9.0), {}, 1.0, "DeadlineExceededError", "DeadlineExceededError"),
+        (status(200, seconds=9.0), {"attempt_timeout": 1.0}, None, "RequestTimeoutError", "RequestTimeoutError"),
+        (status(200, seconds=9.0), {}, 1.0, "DeadlineExceededError", "DeadlineExceededError"),
         (LookupError("a caller"), {}, None, "ConnectionLostError", "ConnectionLostError"),
     ],
 )
@@ -165,7 +165,7 @@ def test_a_cancelled_operation_ends_its_spans() -> None:
 
     async def main() -> Recording:
         recording = Recording()
-        task = asyncio.create_task(rig(Scripted(takes=9.0), instrumentation=[recording.hooks]).go())
+        task = asyncio.create_task(rig(status(200, seconds=9.0), instrumentation=[recording.hooks]).go())
         await asyncio.sleep(1)
         task.cancel()
         await asyncio.wait([task])
@@ -300,7 +300,7 @@ def test_shared_work_without_a_span_around_it_has_no_link() -> None:
 
 def test_the_duration_of_requests_has_the_buckets_and_attributes_of_the_convention() -> None:
     """Seconds of each attempt, by method, server, status and error."""
-    recording = record(Scripted(500, takes=0.2), Scripted(takes=0.03), attempt_timeout=None)
+    recording = record(status(500, seconds=0.2), status(200, seconds=0.03), attempt_timeout=None)
     metric = recording.metrics()["http.client.request.duration"]
     assert (metric.unit, len(metric.data.data_points)) == ("s", 2)
     failed, succeeded = sorted(metric.data.data_points, key=lambda point: -point.sum)

@@ -21,7 +21,7 @@ from calls_in_progress_async import (
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.instrumentation import Hooks
 from calls_in_progress_async.limits.limiter import RateLimiter
-from calls_in_progress_async.testing import ScriptedResponse, ScriptedTransport, virtual_clock
+from calls_in_progress_async.testing import ScriptedTransport, virtual_clock
 from calls_in_progress_async.transport.pipeline import Pipeline, PipelineSettings
 from calls_in_progress_async.transport.protocol import SendState
 from calls_in_progress_async.transport.tokens import Tokens
@@ -35,16 +35,6 @@ def write(**changes: Any) -> WireRequest:
     names = {} if "external_unique_id" in changes else {"transaction_id": "T"}
     changes = {**names, "custom_data": {"a": "b"}, **changes}
     return UpdateCallRequest(organization=ACME, **changes).wire(WireFormat())
-
-
-class Scripted(ScriptedResponse):
-    """The status or error of one attempt, and its length in seconds."""
-
-    def __init__(self, outcome: int | Exception = 200, headers: Any = (), takes: float = 0.0) -> None:
-        if isinstance(outcome, Exception):
-            super().__init__(error=outcome, seconds=takes)
-        else:
-            super().__init__(status=outcome, headers=dict(headers), seconds=takes)
 
 
 class CountingTransport(ScriptedTransport):
@@ -149,7 +139,6 @@ class Rig:
 
 
 def rig(*script: Any, token: Any = TOKEN, randomness: Callable[[], float] = lambda: 1.0, **settings: Any) -> Rig:
-    """Make a rig; a script entry is a `Scripted`, a status or an exception."""
-    steps = [each if isinstance(each, Scripted) else Scripted(each) for each in script or (200,)]
-    instrumentation = settings.pop("instrumentation", ())
-    return Rig(steps, token=token, randomness=randomness, settings=settings, instrumentation=instrumentation)
+    """Make a rig; the script is that of a `ScriptedTransport`."""
+    hooks = settings.pop("instrumentation", ())
+    return Rig(list(script) or [200], token=token, randomness=randomness, settings=settings, instrumentation=hooks)

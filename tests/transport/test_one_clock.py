@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 from function_calls import count_function_calls
-from transport.pipelines import FIND, Rig, Scripted, rig, write
+from transport.pipelines import FIND, Rig, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy, clock
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import status, virtual_clock
 
 
 async def slow_token(_: Organization) -> str:
@@ -52,7 +52,7 @@ class Case:
     error: type[Exception] = sdk.DeadlineExceededError
     act: Callable[[Rig], Any] = go
     before: Callable[[Rig], Any] | None = None
-    script: tuple[Any, ...] = (Scripted(200, takes=100.0),)
+    script: tuple[Any, ...] = (status(200, seconds=100.0),)
     takes: float = 6.0
     """Seconds until the error, by the loop's clock."""
     settings: dict[str, Any] = field(factory=dict)
@@ -63,7 +63,7 @@ CASES = {
     "connection slot": Case(before=Rig.go, settings={"max_connections": 1}),
     "network": Case(),
     "attempt timeout": Case(sdk.RequestTimeoutError, takes=2.0, settings={"attempt_timeout": 2.0}),
-    "backoff": Case(script=(Scripted(503, {"Retry-After": "4"}), Scripted(200, takes=100.0))),
+    "backoff": Case(script=(status(503, retry_after="4"), status(200, seconds=100.0))),
     "earlier update": Case(act=update, before=lambda it: it.go(write())),
     "token callable": Case(settings={"token": slow_token}),
     "reading": Case(act=read, script=(200,), takes=100.0),
@@ -104,18 +104,18 @@ def test_a_slow_call_raises_deadline_exceeded_error(name: str, monotonic: str, m
 def test_a_deadline_covers_reading_an_error_body() -> None:
     """The error still says if an update may have been applied: not if it was rejected, but else it may."""
 
-    async def main(status: int) -> sdk.CallsInProgressError:
+    async def main(code: int) -> sdk.CallsInProgressError:
         def reject(response: Any, attempts: Any) -> None:
             read_slowly(response, attempts)
             raise sdk.ServerError("HTTP 500", status=500)
 
-        it = rig(status, retry=RetryPolicy(max_attempts=1))
+        it = rig(code, retry=RetryPolicy(max_attempts=1))
         with pytest.raises(sdk.CallsInProgressError) as raised:
             await it.pipeline.execute(write(), Organization.advertiser(1), 6, reject)
         return raised.value
 
-    for status, applied in {400: False, 500: True, 200: True}.items():
-        error = virtual_clock.run(partial(main, status))
+    for code, applied in {400: False, 500: True, 200: True}.items():
+        error = virtual_clock.run(partial(main, code))
         assert type(error) is sdk.DeadlineExceededError
         assert error.may_have_been_applied is applied
         assert len(error.attempts) == 1
@@ -136,7 +136,7 @@ def test_a_deadline_that_passes_costs_the_same_among_few_and_many() -> None:
 
     def cost(count: int) -> int:
         async def main() -> None:
-            it = rig(Scripted(200, takes=1000.0), max_connections=count, attempt_timeout=None)
+            it = rig(status(200, seconds=1000.0), max_connections=count, attempt_timeout=None)
             calls = [it.go(timeout=1 + number / count) for number in range(count)]
             errors = await asyncio.gather(*calls)
             assert {type(error) for error in errors} == {sdk.DeadlineExceededError}

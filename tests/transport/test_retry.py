@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import ACME, DONE, NO_CALLS, RawServer, hang, reply
-from transport.pipelines import FIND, Scripted, rig, write
+from transport.pipelines import FIND, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Organization, RateLimit, RetryPolicy
-from calls_in_progress_async.testing import virtual_clock
+from calls_in_progress_async.testing import status, virtual_clock
 from calls_in_progress_async.transport.attempt_result import AttemptResult, AttemptTimeline
 from calls_in_progress_async.transport.retry import Retry, RetryBudgets, Stop, decide
 from calls_in_progress_async.transport.retry_after import parse_retry_after
@@ -244,7 +244,7 @@ def test_a_spent_budget_stops_the_retries() -> None:
         errors = [await it.fail() for _ in range(3)]
         assert [len(error.attempts) for error in errors] == [3, 2, 1]
         assert str(errors[-1]) == "HTTP 500 (the retry budget is spent)"
-        it.transport.add(Scripted(200), Scripted(500))
+        it.transport.add(200, 500)
         assert await it.go() == 200
         _, attempts = await it.deliver(FIND, ACME, None)
         assert len(attempts) == 2
@@ -301,13 +301,13 @@ def test_retry_after_is_waited_for_on_statuses_and_capped() -> None:
 
     async def main() -> None:
         after = [
-            Scripted(503, {"Retry-After": "3"}),
-            Scripted(503, {"Retry-After": http_date(7), "Date": DATE}),
-            Scripted(200),
+            status(503, retry_after="3"),
+            status(503, headers={"Retry-After": http_date(7), "Date": DATE}),
+            200,
         ]
         it = rig(*after, randomness=lambda: 0.0)
         assert (await it.go(), it.transport.times) == (200, [0.0, 3.0, 10.0])
-        it = rig(Scripted(429, {"Retry-After": "31"}), 200)
+        it = rig(status(429, retry_after="31"), 200)
         error = await it.fail()
         assert (len(error.attempts), it.slept) == (1, [])
         assert "longer than max_retry_after" in str(error)
@@ -320,7 +320,7 @@ def test_a_pause_of_everybody_is_capped_by_the_same_setting(asked: str, paused: 
     """A call with a longer Retry-After raises at once; other calls wait max_retry_after, at most."""
 
     async def main() -> None:
-        it = rig(Scripted(429, {"Retry-After": asked}), 200, retry=RetryPolicy(max_attempts=1))
+        it = rig(status(429, retry_after=asked), 200, retry=RetryPolicy(max_attempts=1))
         assert [await it.go(), await it.go()] == [429, 200]
         assert it.transport.times == [0.0, paused]
 
@@ -331,11 +331,11 @@ def test_a_deadline_covers_attempts_and_waits() -> None:
     """An attempt after the deadline is not waited for; an attempt across the deadline is cancelled."""
 
     async def main() -> None:
-        it = rig(Scripted(500, takes=1.0), retry=RetryPolicy(max_attempts=100, initial=1.0, multiplier=1.0))
+        it = rig(status(500, seconds=1.0), retry=RetryPolicy(max_attempts=100, initial=1.0, multiplier=1.0))
         error = await it.fail(timeout=5.5)
         assert it.transport.times == [0.0, 2.0, 4.0]
         assert str(error) == "HTTP 500 (3 attempts; the next attempt would be after the deadline)"
-        it = rig(Scripted(200, takes=10.0))
+        it = rig(status(200, seconds=10.0))
         error = await it.go(timeout=4.0)
         assert type(error) is sdk.DeadlineExceededError
         assert [(a.status, a.error, round(a.network, 3)) for a in error.attempts] == [
@@ -349,13 +349,13 @@ def test_each_attempt_has_the_whole_attempt_timeout() -> None:
     """A timed-out attempt is retried with the whole timeout again."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=10.0), Scripted(200, takes=4.9), attempt_timeout=5.0, retry=RetryPolicy(initial=0))
+        it = rig(status(200, seconds=10.0), status(200, seconds=4.9), attempt_timeout=5.0, retry=RetryPolicy(initial=0))
         assert (await it.go(), it.transport.times) == (200, [0.0, 5.0])
-        it = rig(Scripted(200, takes=10.0), attempt_timeout=5.0, retry=RetryPolicy(max_attempts=2, initial=0))
+        it = rig(status(200, seconds=10.0), attempt_timeout=5.0, retry=RetryPolicy(max_attempts=2, initial=0))
         error = await it.go()
         assert type(error) is sdk.RequestTimeoutError
         assert str(error) == "No response within attempt_timeout (5 s). (2 attempts)"
-        it = rig(Scripted(200, takes=10.0**6), attempt_timeout=None)
+        it = rig(status(200, seconds=10.0**6), attempt_timeout=None)
         assert await it.go() == 200
 
     virtual_clock.run(main)
@@ -380,7 +380,7 @@ def test_a_deadline_covers_the_wait_for_a_connection() -> None:
     """The wait is no network time."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=10.0), max_connections=1, attempt_timeout=None)
+        it = rig(status(200, seconds=10.0), max_connections=1, attempt_timeout=None)
         first = asyncio.create_task(it.go())
         await asyncio.sleep(0)
         error = await it.go(timeout=4.0)
@@ -395,10 +395,10 @@ def test_a_timeout_does_not_count_our_own_queues() -> None:
     """An attempt's timeout begins when it has its connection slot."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=4.0), max_connections=1, attempt_timeout=5.0)
+        it = rig(status(200, seconds=4.0), max_connections=1, attempt_timeout=5.0)
         assert await asyncio.gather(*(it.go() for _ in range(5))) == [200] * 5
         assert it.transport.times == [0.0, 4.0, 8.0, 12.0, 16.0]
-        it = rig(Scripted(200, takes=4.0), attempt_timeout=5.0, rate_limit=RateLimit(rate=0.1, burst=1))
+        it = rig(status(200, seconds=4.0), attempt_timeout=5.0, rate_limit=RateLimit(rate=0.1, burst=1))
         results = await asyncio.gather(*(it.deliver(FIND, ACME, None) for _ in range(3)))
         assert [round(attempts[0].rate_limit_wait, 3) for _, attempts in results] == [0.0, 10.0, 20.0]
         assert [round(attempts[0].network, 3) for _, attempts in results] == [4.0] * 3
@@ -410,7 +410,7 @@ def test_waiting_does_not_shorten_the_attempt_timeout() -> None:
     """A wait in a queue does not count towards attempt_timeout."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=4.0), Scripted(200, takes=60.0), max_connections=1, attempt_timeout=5.0,
+        it = rig(status(200, seconds=4.0), status(200, seconds=60.0), max_connections=1, attempt_timeout=5.0,
                  retry=RetryPolicy(max_attempts=1))  # fmt: skip
         first, second = await asyncio.gather(it.go(), it.go())
         assert first == 200
@@ -434,7 +434,7 @@ def test_a_cancelled_wait_for_a_connection_gives_the_token_back() -> None:
     """The next request has it."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=5.0), max_connections=1, rate_limit=RateLimit(rate=0.001, burst=2))
+        it = rig(status(200, seconds=5.0), max_connections=1, rate_limit=RateLimit(rate=0.001, burst=2))
         first = asyncio.create_task(it.go())
         second = asyncio.create_task(it.go())
         await asyncio.sleep(1)
@@ -450,7 +450,7 @@ def test_a_429_slows_everybody_down() -> None:
     """Other requests with the same token wait as long as it says, and its own retry too."""
 
     async def main() -> None:
-        it = rig(Scripted(429, {"Retry-After": "5"}), 200, randomness=lambda: 0.0)
+        it = rig(status(429, retry_after="5"), 200, randomness=lambda: 0.0)
         first = asyncio.create_task(it.go())
         await asyncio.sleep(1)
         assert await it.go() == 200
@@ -466,13 +466,13 @@ def test_a_cancelled_call_leaves_nothing_behind(request_: Any, after: int) -> No
     """At every step: the slot, the place in the order of writes and the place in the limiter are free again."""
 
     async def main() -> None:
-        it = rig(Scripted(500, takes=0.5), max_connections=1, rate_limit=RateLimit(rate=2, burst=1))
+        it = rig(status(500, seconds=0.5), max_connections=1, rate_limit=RateLimit(rate=2, burst=1))
         others = [asyncio.create_task(it.go(request_)) for _ in range(2)]
         task = asyncio.create_task(it.go(request_))
         await asyncio.sleep(after * 0.2)
         task.cancel()
         await asyncio.gather(task, *others, return_exceptions=True)
-        it.transport.add(Scripted(200))
+        it.transport.add(200)
         assert await asyncio.wait_for(it.go(request_), 100) == 200
         assert (it.transport.running, it.transport.most) == (0, 1)
         assert not it.pipeline.in_use()["write queues"]
@@ -487,7 +487,7 @@ def test_a_pause_holds_back_granted_attempts_without_a_connection(limit: RateLim
     """Attempts granted before the 429 and waiting for a slot go out after the pause, not into it."""
 
     async def main() -> None:
-        responses = [Scripted(429, {"Retry-After": "30"}, takes=1.0), Scripted(200, takes=1.0)]
+        responses = [status(429, retry_after="30", seconds=1.0), status(200, seconds=1.0)]
         it = rig(*responses, max_connections=1, rate_limit=limit, retry=RetryPolicy(max_attempts=1))
         results = await asyncio.gather(*(it.go() for _ in range(4)))
         assert sorted(results) == [200, 200, 200, 429]
@@ -506,14 +506,14 @@ def test_a_slow_token_callable_is_not_reported_as_a_slow_server() -> None:
         return "late"
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=0.5), token=token, attempt_timeout=1.0)
+        it = rig(status(200, seconds=0.5), token=token, attempt_timeout=1.0)
         _, attempts = await it.deliver(FIND, ACME, None)
         assert (it.transport.times, attempts) == ([5.0], [sdk.Attempt(200, None, network=0.5, queued=5.0)])
         it = rig(200, token=token, attempt_timeout=1.0)
         error = await it.go(timeout=3.0)
         assert type(error) is sdk.DeadlineExceededError
         assert error.attempts == (sdk.Attempt(None, "DeadlineExceededError", queued=3.0),)
-        it = rig(Scripted(200, takes=1.5), token=token, attempt_timeout=1.0, retry=RetryPolicy(max_attempts=1))
+        it = rig(status(200, seconds=1.5), token=token, attempt_timeout=1.0, retry=RetryPolicy(max_attempts=1))
         assert type(await it.go()) is sdk.RequestTimeoutError
 
     virtual_clock.run(main)
@@ -523,7 +523,7 @@ def test_grants_do_not_pile_up_while_every_connection_is_taken() -> None:
     """After a stall the limit holds in every window, and waiters keep their order."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=9.0), 200, max_connections=1, rate_limit=RateLimit(rate=10, burst=2))
+        it = rig(status(200, seconds=9.0), 200, max_connections=1, rate_limit=RateLimit(rate=10, burst=2))
         await asyncio.gather(*(it.go() for _ in range(20)))
         times = it.transport.times
         assert times[:4] == [0, 9, 9, 9.1]
@@ -732,7 +732,7 @@ def test_a_timeout_shortly_before_the_deadline_is_no_deadline() -> None:
     """There is time for another attempt; the deadline cancels that one."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=99.0), attempt_timeout=1.0, retry=RetryPolicy(initial=0))
+        it = rig(status(200, seconds=99.0), attempt_timeout=1.0, retry=RetryPolicy(initial=0))
         error = await it.go(timeout=1.5)
         assert [each.error for each in error.attempts] == ["RequestTimeoutError", "DeadlineExceededError"]
 
@@ -753,7 +753,7 @@ def test_a_400_is_retried_if_the_policy_lists_it() -> None:
     """400 is the lowest failure. Retry-After counts as well."""
 
     async def main() -> None:
-        it = rig(Scripted(400, {"Retry-After": "2"}), 200, retry=RetryPolicy(initial=0, statuses={400}))
+        it = rig(status(400, retry_after="2"), 200, retry=RetryPolicy(initial=0, statuses={400}))
         assert (await it.go(), it.transport.times) == (200, [0.0, 2.0])
 
     virtual_clock.run(main)
@@ -763,7 +763,7 @@ def test_a_timeout_in_the_pool_counts_as_pool_wait() -> None:
     """The time is counted neither for the limiter nor for the network."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=10.0), max_connections=1, attempt_timeout=None)
+        it = rig(status(200, seconds=10.0), max_connections=1, attempt_timeout=None)
         first = asyncio.create_task(it.go())
         await asyncio.sleep(0)
         error = await it.go(timeout=4.0)

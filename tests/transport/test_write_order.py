@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from attrs import evolve
 from raw_server import ACME, DONE, RawServer, reply
-from transport.pipelines import FIND, Scripted, rig, write
+from transport.pipelines import FIND, rig, write
 
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Attempt, Organization, RetryPolicy, UpdateCallRequest
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.testing import SentRequest, virtual_clock
+from calls_in_progress_async.testing import SentRequest, status, virtual_clock
 from calls_in_progress_async.transport.wire import WireRequest
 
 
@@ -29,7 +29,7 @@ def test_updates_of_one_call_keep_their_order() -> None:
     """However long each takes, one is over before the next begins."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=3.0), Scripted(200, takes=1.0))
+        it = rig(status(200, seconds=3.0), status(200, seconds=1.0))
         results = await asyncio.gather(*(it.go(change(str(n))) for n in range(5)))
         assert results == [200] * 5
         assert [value_of(each) for each in it.transport.requests] == list("01234")
@@ -57,7 +57,7 @@ def test_only_updates_that_share_a_name_wait_for_each_other(first: Any, second: 
     """The id a call is given counts as its name."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=1.0))
+        it = rig(status(200, seconds=1.0))
         assert await asyncio.gather(it.go(change("1", **first)), it.go(change("2", **second))) == [200, 200]
         assert it.transport.most == (2 if together else 1)
         assert [value_of(each) for each in it.transport.requests] == ["1", "2"]
@@ -84,7 +84,7 @@ def test_finds_do_not_wait_for_updates() -> None:
     """Neither finds wait for updates nor updates for finds."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=1.0))
+        it = rig(status(200, seconds=1.0))
         assert await asyncio.gather(it.go(change("1")), it.go(), it.go()) == [200] * 3
         assert it.transport.most == 3
 
@@ -95,7 +95,7 @@ def test_an_update_in_two_queues_waits_for_both() -> None:
     """T and E are both being written to. An update of both follows both, and precedes every later one."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=1.0), Scripted(200, takes=5.0), Scripted(200, takes=1.0))
+        it = rig(status(200, seconds=1.0), status(200, seconds=5.0), status(200, seconds=1.0))
         await asyncio.gather(
             it.go(change("1", transaction_id="T")),
             it.go(change("2", external_unique_id="E")),
@@ -113,7 +113,7 @@ def test_a_cancelled_update_leaves_its_queue() -> None:
     """The queue goes on, whether the update was waiting or running."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=1.0))
+        it = rig(status(200, seconds=1.0))
         tasks = [asyncio.create_task(it.go(change(str(n)))) for n in range(4)]
         await asyncio.sleep(0.5)
         tasks[1].cancel()
@@ -128,7 +128,7 @@ def test_the_wait_for_earlier_updates_is_reported() -> None:
     """`queued` precedes the attempt, and counts towards no timeout of it."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=4.0), attempt_timeout=5.0)
+        it = rig(status(200, seconds=4.0), attempt_timeout=5.0)
         first = asyncio.create_task(it.go(write()))
         await asyncio.sleep(1)
         _, attempts = await it.deliver(write(), ACME, None)
@@ -142,7 +142,7 @@ def test_a_deadline_covers_the_wait_for_earlier_writes() -> None:
     """The error says that nothing was sent and nothing applied."""
 
     async def main() -> None:
-        it = rig(Scripted(200, takes=10.0), attempt_timeout=None)
+        it = rig(status(200, seconds=10.0), attempt_timeout=None)
         first = asyncio.create_task(it.go(change("1")))
         await asyncio.sleep(0)
         error = await it.go(change("2"), timeout=4.0)
@@ -210,7 +210,7 @@ def test_newer_updates_supersede_only_what_they_overwrite(
     """Otherwise the older update is repeated, and no field is lost."""
 
     async def main() -> None:
-        it = rig(Scripted(500, takes=2.0), 200, retry=sdk.RetryPolicy(initial=10.0))
+        it = rig(status(500, seconds=2.0), 200, retry=sdk.RetryPolicy(initial=10.0))
         first = asyncio.create_task(it.go(write(**older)))
         await asyncio.sleep(1 if waits_already else 5)
         others = [asyncio.create_task(it.go(write(**changes))) for changes in newer]
@@ -243,7 +243,7 @@ def test_a_newer_update_that_waits_already_does_so_too() -> None:
     """The older one is not even begun to be waited for."""
 
     async def main() -> None:
-        it = rig(Scripted(500, takes=1.0), 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+        it = rig(status(500, seconds=1.0), 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
         older = asyncio.create_task(it.go(change("old")))
         await asyncio.sleep(0.5)
         assert await it.go(change("new")) == 200
@@ -296,7 +296,7 @@ def test_an_update_surely_not_applied_is_not_superseded() -> None:
     """After a 429 the update goes out again, before the newer one."""
 
     async def main() -> None:
-        it = rig(Scripted(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
+        it = rig(status(429, retry_after="2"), 200, randomness=lambda: 0.0)
         assert await asyncio.gather(it.go(change("old")), it.go(change("new"))) == [200, 200]
         assert [value_of(each) for each in it.transport.requests] == ["old", "old", "new"]
 
@@ -307,7 +307,7 @@ def test_a_newer_update_does_not_shorten_a_retry_after() -> None:
     """An update surely not applied waits the whole Retry-After."""
 
     async def main() -> None:
-        it = rig(Scripted(429, {"Retry-After": "2"}), 200, randomness=lambda: 0.0)
+        it = rig(status(429, retry_after="2"), 200, randomness=lambda: 0.0)
         older = asyncio.create_task(it.deliver(change("old"), ACME, None))
         await asyncio.sleep(1)
         assert await it.go(change("new")) == 200

@@ -22,7 +22,7 @@ from calls_in_progress_async import (
     SupersededError,
     clock,
 )
-from calls_in_progress_async.testing import hang, status
+from calls_in_progress_async.testing import ScriptedTransport, hang, status
 from calls_in_progress_async.watch.organization_state import OrganizationState
 from calls_in_progress_async.watch.poller import Poller
 from calls_in_progress_async.watch.schedule import Schedule
@@ -218,17 +218,20 @@ async def test_a_cancellation_from_within_is_a_failure() -> None:
     assert server.requests[GLOBEX] >= 11
 
 
-async def test_closing_although_a_cancellation_is_swallowed() -> None:
-    """A token callable may turn a cancellation into another error, and the watch still ends."""
+async def swallow_cancellation(_: object) -> Any:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        raise KeyError("token") from None
+
+
+@pytest.mark.parametrize(
+    "settings", [{"token": swallow_cancellation}, {"transport": ScriptedTransport(swallow_cancellation)}]
+)
+async def test_closing_although_a_cancellation_is_swallowed(settings: dict[str, Any]) -> None:
+    """A token callable or a transport may turn a cancellation into another error, and the watch still ends."""
     before = asyncio.all_tasks()
-
-    async def token(_: Organization) -> str:
-        try:
-            return await hang_for_a_token(ACME)
-        except asyncio.CancelledError:
-            raise KeyError("token") from None
-
-    async with ScriptedCalls(token=token).watch(ACME, interval=5.0):
+    async with ScriptedCalls(**settings).watch(ACME, interval=5.0):
         await passes(6)
     assert asyncio.all_tasks() == before
 
