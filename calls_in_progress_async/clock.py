@@ -75,6 +75,7 @@ def reader() -> Callable[[], float]:
         return now
     if getattr(loop.time, "__func__", None) is _ASYNCIO_TIME:
         return time.monotonic
-    if getattr(_last_reader, "__self__", None) is not loop:
-        _last_reader = loop.time  # one for all readers of a loop, because a bound method takes 64 bytes
-    return _last_reader
+    found = _last_reader  # read once, because a loop in another thread may replace it
+    if getattr(found, "__self__", None) is not loop:
+        found = _last_reader = loop.time  # one for all readers of a loop, because a bound method takes 64 bytes
+    return found

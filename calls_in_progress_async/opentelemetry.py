@@ -10,6 +10,7 @@ package of the conventions is a beta.
 
 from __future__ import annotations
 
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -92,7 +93,8 @@ class OpenTelemetry(Instrumentation):
         propagator: TextMapPropagator | None = None,
     ) -> None:
         self._tracer = trace.get_tracer(_SCOPE, __version__, tracer_provider)
-        self._metrics = _metrics_of(meter_provider)
+        with _making_metrics:
+            self._metrics = _metrics_of(meter_provider)
         self._propagator = propagator
         self._spans: weakref.WeakKeyDictionary[OperationInfo, Span] = weakref.WeakKeyDictionary()
 
@@ -225,22 +227,25 @@ class _Observed(Generic[Levels]):
     """Methods that return levels, for gauges. No object is kept alive."""
 
     def __init__(self) -> None:
-        self._methods: tuple[weakref.WeakMethod[Callable[[], Levels | None]], ...] = ()
-        """Replaced whole, because exporters have threads."""
+        self._methods: set[weakref.WeakMethod[Callable[[], Levels | None]]] = set()
+        """Read and changed in one step each, because exporters and event loops have threads."""
 
     def add(self, method: Callable[[], Levels | None]) -> None:
         """Add the method of an object."""
-        self._methods = (*(each for each in self._methods if each() is not None), weakref.WeakMethod(method))
+        self._methods.add(weakref.WeakMethod(method, self._methods.discard))
 
     def gauge(self, choose: Callable[[list[Levels]], float]) -> Callable[[CallbackOptions], Iterable[Observation]]:
         """Return the callback of a gauge; ``choose`` makes one number of the levels of all objects."""
 
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            methods = filter(None, (each() for each in self._methods))
+            methods = filter(None, (each() for each in list(self._methods)))
             levels = [level for level in (method() for method in methods) if level is not None]
             return [Observation(choose(levels))] if levels else []
 
         return observe
+
+
+_making_metrics = threading.Lock()
 
 
 @cache

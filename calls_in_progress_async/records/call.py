@@ -126,8 +126,9 @@ class Call(_Unread):
     @property
     def problems(self) -> tuple[Problem, ...]:
         """The unreadable fields, each with the reason. They are None here, and as sent in `raw`."""
-        _ = self.custom_data  # adds the problems of custom data
-        return super().problems
+        _ = self.custom_data  # reads custom data, if nobody did
+        custom: CustomData | None = getattr(self, "_custom", None)
+        return super().problems + (() if custom is None else custom.problems)
 
     @property
     def bridged_at(self) -> datetime | None:
@@ -255,8 +256,6 @@ def _read_custom(call: Call) -> CustomData:
     if custom is None:
         value = parse_json(bytes(unread)) if isinstance(unread, Json) else unread
         custom = read_custom_data(value, f"{call.path}.custom_data")
-    if custom.problems:
-        _set_problems(call, (*getattr(call, "_problems", ()), *custom.problems))
     _set_custom(call, custom)
     return custom
 
@@ -284,7 +283,6 @@ _KNOWN = frozenset({*_PLAIN, *_SPELT_OTHERWISE})
 CALL_KEYS: frozenset[str] = _KNOWN - {"custom_data"}
 """The keys in JSON of a call's fields, custom data aside."""
 
-_set_problems = vars(Record)["_problems"].__set__
 _set_custom, _set_extra = vars(_Unread)["_custom"].__set__, vars(_Unread)["_extra"].__set__
 # msgspec's encoder looks into this slot and writes the JSON there unchanged.
 _get_custom_data, _set_custom_data = vars(Call)["custom_data"].__get__, vars(Call)["custom_data"].__set__

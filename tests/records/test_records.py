@@ -31,6 +31,7 @@ from calls_in_progress_async import (
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.records.call import CALL_FORMAT, call_reader
 from calls_in_progress_async.records.codec import try_decode
+from calls_in_progress_async.records.custom_data import read_custom_data
 from calls_in_progress_async.transport.wire import WireResponse
 
 STRICT = WireFormat(strict=True)
@@ -561,6 +562,19 @@ def test_problems_of_fields_and_of_custom_data_come_together() -> None:
     one = call({"city": {}, "region": [], "start_time": "x", "custom_data": {"a": 1, "b": {"value": []}}})
     assert [each.path.removeprefix("current_calls[0].") for each in one.problems] == [
         "city", "region", "start_time", "custom_data.a", "custom_data.b.value"]  # fmt: skip
+
+
+def test_two_threads_may_read_custom_data_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each problem is listed once."""
+    one = call({"city": {}, "custom_data": {"a": 1}})
+
+    def read_after_another_thread(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        assert one.custom_value("a") is None
+        return read_custom_data(*arguments)
+
+    monkeypatch.setattr("calls_in_progress_async.records.call.read_custom_data", read_after_another_thread)
+    assert [each.path for each in one.problems] == ["current_calls[0].city", "current_calls[0].custom_data.a"]
 
 
 # The repr.

@@ -10,11 +10,13 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
-from opentelemetry import baggage, context, trace
+from opentelemetry import baggage, context, metrics, trace
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
@@ -33,6 +35,7 @@ from calls_in_progress_async import (
     RetryPolicy,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
+from calls_in_progress_async.instrumentation import WatchLevels
 from calls_in_progress_async.opentelemetry import OpenTelemetry
 from calls_in_progress_async.testing import ScriptedTransport, status, virtual_clock
 
@@ -414,6 +417,44 @@ async def test_the_client_tells_of_its_watches() -> None:
         assert gauges(recording)[1] == 2
         await client.close()
         assert gauges(recording)[1] is None
+
+
+def test_the_gauges_count_the_watches_of_all_threads() -> None:
+    """Threads may begin watches at once, each in a loop of its own."""
+    recording = Recording()
+
+    class Observed:
+        def levels(self) -> WatchLevels:
+            return WatchLevels(organizations=1, failing=0, calls=0, max_staleness=0.0)
+
+    watches = [Observed() for _ in range(2000)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(recording.hooks.on_watch, watches))
+    finally:
+        sys.setswitchinterval(interval)
+    assert gauges(recording)[1] == len(watches)
+
+
+def test_hooks_made_by_two_threads_at_once_share_their_metrics() -> None:
+    """A provider takes the callback of a gauge once."""
+    recordings = Recording()
+    meters, threads = [], []
+
+    class Meters(metrics.NoOpMeterProvider):
+        def get_meter(self, *arguments: Any) -> metrics.Meter:
+            meters.append(recordings.meters.get_meter(*arguments))
+            if not threads:
+                threads.append(Thread(target=OpenTelemetry, kwargs={"meter_provider": self}))
+                threads[0].start()
+                threads[0].join(0.2)  # it waits for this one
+            return meters[-1]
+
+    OpenTelemetry(meter_provider=Meters())
+    threads[0].join()
+    assert len(meters) == 1
 
 
 # Set-up.
