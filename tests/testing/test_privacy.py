@@ -185,9 +185,9 @@ def in_turns(text: str, *forms: str) -> str:
 
 ECHOES: dict[str, Any] = {
     "a number": f"no call from {NUMBER}",
-    "a number with separators": "no call from (805) 555-0142",
-    "a number in lines": r"no call from 805\n555\t0142",
-    "a number with named separators": "no call from 805&nbsp;555&ensp;0142",
+    "a number with separators": "no call from (80) 5555-0142",
+    "a number in lines": r"no call from 80\n5555\t0142",
+    "a number with named separators": "no call from 80&nbsp;5555&ensp;0142",
     "a number in percent": as_octets(NUMBER),
     "a number in percent, twice": as_octets(NUMBER, "%25"),
     "a number in octets": in_turns(NUMBER, r"\x{:x}", r"\\x{:x}"),
