@@ -1,13 +1,15 @@
 """Write the tables of ``docs/performance.md`` and ``docs/wallboard.md`` from the stored figures.
 
-    python benchmarks/page.py
+    python benchmarks/page.py [--check]
 
+With ``--check`` nothing is written, and a page that differs from the figures is an error.
 The figures of ``find`` go between ``<!-- results: find -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +23,13 @@ _MET = {True: "met", False: "**not met**", None: ""}
 
 
 def write(directory: Path = results.DIRECTORY) -> None:
-    """Rewrite the text between the markers."""
+    """Rewrite the pages."""
+    for page in PAGES:
+        page.write_text(rewritten(page, directory))
+
+
+def rewritten(page: Path, directory: Path = results.DIRECTORY) -> str:
+    """Return a page with the tables of the stored figures between its markers."""
 
     def region(found: re.Match[str]) -> str:
         name = found[2]
@@ -29,8 +37,7 @@ def write(directory: Path = results.DIRECTORY) -> None:
         text = "\n".join(lines)
         return f"{found[1]}\n{text}\n\n{found[3]}"
 
-    for page in PAGES:
-        page.write_text(_REGION.sub(region, page.read_text()))
+    return _REGION.sub(region, page.read_text())
 
 
 def _machine(directory: Path) -> Iterator[str]:
@@ -92,4 +99,7 @@ def _verdicts(table: Table) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    write()
+    if "--check" not in sys.argv:
+        write()
+    elif old := [page.name for page in PAGES if page.read_text() != rewritten(page)]:
+        sys.exit(f"{', '.join(old)} differ from benchmarks/results: run python benchmarks/page.py")

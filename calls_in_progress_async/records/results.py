@@ -31,7 +31,7 @@ def _tuple_of(found: Any) -> tuple[tuple[Call, ...], int]:
     return calls, getrefcount(calls)
 
 
-_, _REFERENCES_TO_TUPLE = _tuple_of(SimpleNamespace(_calls=(object(),)))
+_REFERENCES_TO_TUPLE = _tuple_of(SimpleNamespace(_calls=(object(),)))[1]
 """References to a tuple in a list and nowhere else, as `_tuple_of` counts them in this interpreter."""
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -101,6 +103,14 @@ def test_the_readme_claims_the_measured_speed() -> None:
     measured = {size: max(float(each) for found, each in ratio.findall(page) if found == size) for size in ("1", "200")}
     assert measured["200"] <= 0.7, "change README.md as well"
     assert measured["1"] < 0.9, "change README.md as well"
+
+
+def test_the_pages_show_the_stored_figures() -> None:
+    """Nobody edits a measured figure by hand: run benchmarks/page.py after a measurement."""
+    pytest.importorskip("orjson")
+    command = [sys.executable, str(ROOT / "benchmarks" / "page.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_the_readme_shows_a_picture_within_the_first_screen() -> None:

@@ -23,7 +23,7 @@ from nats.js.errors import NotFoundError
 
 from calls_in_progress_async import CallsInProgressClient
 from calls_in_progress_async.cli.program import program
-from calls_in_progress_async.fleet import Fleet, sink
+from calls_in_progress_async.fleet import Fleet, sink, sizing
 from calls_in_progress_async.sandbox import SandboxServer
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -113,6 +113,16 @@ def test_node_accepts_its_program(tmp_path: Path) -> None:
     file.write_text(block("js"), encoding="utf-8")
     shown = subprocess.run([node, "--check", str(file)], capture_output=True, text=True, check=False, timeout=20)
     assert shown.returncode == 0, shown.stderr
+
+
+def test_the_figures_are_those_of_the_plan() -> None:
+    """The table under "Sizing" has the constants of the code."""
+    cpu = [f"{1e3 * each:g} ms" for each in (sizing._CPU_A_POLL, sizing._CPU_A_COMMIT, sizing._CPU_A_MESSAGE)]
+    memory = [f"{sizing._MEMORY_OF_WORKER / 1e6:g} MB"]
+    memory += [f"{each / 1e3:g} kB" for each in (sizing._MEMORY_OF_ORGANIZATION, sizing._MEMORY_OF_CALL)]
+    size = [f"{each / 1e3:g} kB" for each in (sizing._BYTES_OF_MESSAGE, sizing._BYTES_OF_CALL)]
+    table = PAGE.partition("| figure | value |")[2].partition("##")[0]
+    assert re.findall(r"[\d.]+ (?:ms|MB|kB)", table) == cpu + memory + size
 
 
 def test_the_errors_have_the_documented_texts() -> None:
