@@ -43,6 +43,7 @@ _FLAGS = {
     "organization": "ORG",
     "id": "ORG",
     "type": "ORG",
+    "path": "FILE",
 }
 """The flag or variable of each Python parameter."""
 _PYTHON_REMEDY = " or pass None if there is none"

@@ -26,8 +26,5 @@ from .sandbox import serve
 @as_json
 def replay(file: Path, as_json: bool, **settings: Any) -> int:
     """Serve the calls of FILE, a recording of a watch, as a local server until Ctrl-C."""
-    return run(_serve(file, as_json=as_json, **settings))
-
-
-async def _serve(file: Path, *, as_json: bool, **settings: Any) -> int:
-    return await serve(make_sandbox(file, **settings), as_json=as_json)
+    sandbox = make_sandbox(file, **settings)  # before the event loop, where Ctrl-C would not end a wait for a FIFO
+    return run(serve(sandbox, as_json=as_json))
