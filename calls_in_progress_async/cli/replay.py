@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..testing.recordings import replay as make_sandbox
-from .options import as_json
+from .options import FiniteRange, as_json
 from .runner import run
 from .sandbox import serve
 
@@ -17,7 +17,7 @@ from .sandbox import serve
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
     help="Recorded seconds per second.",
