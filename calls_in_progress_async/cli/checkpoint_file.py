@@ -27,7 +27,8 @@ _KINDS = ((stat.S_ISDIR, "a directory"), (stat.S_ISFIFO, "a FIFO"))
 class CheckpointFile:
     """A checkpoint on disk. A reader finds the old one or the new one whole, even after a crash.
 
-    A file that cannot be replaced, such as one that is mounted into a container, is overwritten in place instead.
+    A file that cannot be replaced, such as one that is mounted into a container, or that has a second name, is
+    overwritten in place instead.
     """
 
     path: Path | None
@@ -80,6 +81,9 @@ def _read(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
+    if path.exists() and path.stat().st_nlink > 1:
+        _overwrite(path, content)  # a new file would leave its other names behind
+        return
     try:
         _replace(path, content)
     except OSError as error:
@@ -89,7 +93,7 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # for its owner's eyes only
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".checkpoint-")  # for its owner's eyes only
     try:
         with open(descriptor, "wb") as file:
             if path.exists():

@@ -90,13 +90,13 @@ def _caller(_: Organization, call: Call, view: View) -> str | None:
     return mask_number(number) if number is not None and view.masked else number
 
 
-def _campaign(_: Organization, call: Call, __: View) -> str | None:
-    return call.advertiser_campaign_name or call.advertiser_campaign_id
+def _campaign(_: Organization, call: Call, view: View) -> str | None:
+    return view.field("", call.advertiser_campaign_name or "") or call.advertiser_campaign_id
 
 
-def _keypresses(_: Organization, call: Call, __: View) -> str | None:
+def _keypresses(_: Organization, call: Call, view: View) -> str:
     pressed = call.keypresses
-    return ", ".join(map(str, pressed)) if isinstance(pressed, list) else pressed
+    return view.field("", ", ".join(map(str, pressed)) if isinstance(pressed, list) else pressed or "")
 
 
 DEFAULT_COLUMNS = (
@@ -114,7 +114,7 @@ WIDE_COLUMNS = (
     Column("status", lambda _, call, __: call.call_status),
     Column("destination", lambda _, call, __: call.destination_phone_number),
     Column("phone_type", lambda _, call, __: call.phone_type),
-    Column("city", lambda _, call, __: call.city, is_text=True),
+    Column("city", lambda _, call, view: view.field("", call.city or ""), is_text=True),
     Column("keypresses", _keypresses, is_text=True),
     Column("custom", _custom_data, is_text=True),
 )

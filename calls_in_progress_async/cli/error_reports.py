@@ -25,17 +25,8 @@ _HINTS: tuple[tuple[type[errors.CallsInProgressError], str], ...] = (
     (errors.TransportError, _CHECK),
 )
 _FLAGS = {
-    "transaction_id": "--transaction-id",
-    "external_unique_id": "--external-unique-id",
-    "new_external_unique_id": "--new-external-unique-id",
-    "calling_phone_number": "--calling-phone-number",
-    "destination_phone_number": "--destination-phone-number",
     "custom_data": "--set",
     "custom_data name": "--set NAME",
-    "method": "--method",
-    "interval": "--interval",
-    "timeout": "--timeout",
-    "rate": "--rate",
     "base_url": "--base-url (CALLS_IN_PROGRESS_BASE_URL)",
     "network": "--network (CALLS_IN_PROGRESS_NETWORK)",
     "organization_type_case": "--organization-type-case (CALLS_IN_PROGRESS_ORGANIZATION_TYPE_CASE)",
@@ -43,9 +34,11 @@ _FLAGS = {
     "organization": "ORG",
     "id": "ORG",
     "type": "ORG",
+    "path": "FILE",
 }
-"""The flag or variable of each Python parameter."""
-_PYTHON_REMEDY = " or pass None if there is none"
+"""The flag or variable of each Python parameter with a different name."""
+_PYTHON_REMEDY = re.compile(r" or pass None if there is none| or None\b")
+_PYTHON_ARGUMENT = re.compile(r"\b([a-z_]+)=(?=\d)")
 _IN_TEXT = re.compile(r"(?<![\w\"'`-])(?:new_external_unique_id|\w+_(?:id|number|data|url|case))\b(?![\"'`\[])")
 
 
@@ -76,18 +69,19 @@ def message_of(error: errors.CallsInProgressError) -> str:
 
 def problem_of(error: errors.InvalidRequestError) -> str:
     """Return an error's message after the name of its parameter, without Python's own remedies."""
-    problem = error.message.removeprefix(error.parameter).strip().replace(_PYTHON_REMEDY, "")
+    problem = _PYTHON_REMEDY.sub("", error.message.removeprefix(error.parameter).strip())
+    problem = _PYTHON_ARGUMENT.sub(lambda found: f"{_short(found[1])} ", problem)
     return _IN_TEXT.sub(lambda found: _short(found[0]), problem)
 
 
 def _flag_of(parameter: str) -> str:
     if parameter.startswith("custom_data["):
         return f"--set {parameter.removeprefix('custom_data[').removesuffix(']')}"
-    return _FLAGS.get(parameter, parameter)
+    return _FLAGS.get(parameter, f"--{parameter.replace('_', '-')}")
 
 
 def _short(parameter: str) -> str:
-    return _FLAGS.get(parameter, parameter).partition(" (")[0]
+    return _flag_of(parameter).partition(" (")[0]
 
 
 def _notes(error: errors.CallsInProgressError) -> Iterable[str]:

@@ -12,7 +12,7 @@ import click
 
 from ..organization import Organization
 from .exit_codes import ExitCode
-from .options import ORGANIZATION, as_json, organizations_option, show_numbers
+from .options import ORGANIZATION, FiniteRange, as_json, organizations_option, show_numbers
 from .organizations_file import organizations_from
 from .output import say, write_json, write_line
 from .runner import run
@@ -21,7 +21,7 @@ from .settings import ClientSettings, takes_client_settings
 if TYPE_CHECKING:  # needs an extra
     from ..fleet.sizing import FleetPlan
 
-_POSITIVE = click.FloatRange(min=0, min_open=True)
+_POSITIVE = FiniteRange(min=0, min_open=True)
 _AT_LEAST_ONE = click.IntRange(min=1)
 _max_age = click.option(
     "--max-age",
@@ -206,7 +206,7 @@ def _fields_of(event: Any, *, show_numbers: bool) -> dict[str, Any]:
 @_interval
 @click.option(
     "--calls",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=5.0,
     show_default=True,
     metavar="N",

@@ -27,6 +27,7 @@ from ..sandbox import SandboxServer
 from .exit_codes import ExitCode
 from .fleet import load_fleet
 from .fleet_status import draw
+from .options import FiniteRange
 from .output import is_live, stdout_console, write_line
 from .runner import run
 
@@ -49,7 +50,7 @@ _PICTURE = 0.5
 @click.command(short_help="See three workers survive the death of one: no account needed.")
 @click.option(
     "--seconds",
-    type=click.FloatRange(min=6),
+    type=FiniteRange(min=6),
     default=20.0,
     show_default=True,
     metavar="SECONDS",

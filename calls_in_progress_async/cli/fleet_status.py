@@ -15,7 +15,7 @@ from rich.text import Text
 from .. import clock
 from .exit_codes import ExitCode
 from .fleet import load_fleet, show_warnings, takes_log_settings
-from .options import as_json
+from .options import FiniteRange, as_json
 from .output import count, is_live, stdout_console, write_json
 from .runner import run
 
@@ -105,7 +105,7 @@ def _consumer_table(consumers: Sequence[Consumer]) -> Table:
 
 @click.command(short_help="Show workers, shares, staleness, rates and lags.")
 @takes_log_settings
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="Stop after this time.")
+@click.option("--seconds", type=FiniteRange(min=0, min_open=True), metavar="SECONDS", help="Stop after this time.")
 @as_json
 def status(*, log: dict[str, Any], seconds: float | None, as_json: bool) -> int:
     """Show the workers of a fleet, their shares, staleness and rates, and the lag of each group of consumers.

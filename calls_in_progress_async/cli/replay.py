@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..testing.recordings import replay as make_sandbox
-from .options import as_json
+from .options import FiniteRange, as_json
 from .runner import run
 from .sandbox import serve
 
@@ -17,7 +17,7 @@ from .sandbox import serve
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=FiniteRange(min=0, min_open=True),
     default=1.0,
     show_default=True,
     help="Recorded seconds per second.",
@@ -26,8 +26,5 @@ from .sandbox import serve
 @as_json
 def replay(file: Path, as_json: bool, **settings: Any) -> int:
     """Serve the calls of FILE, a recording of a watch, as a local server until Ctrl-C."""
-    return run(_serve(file, as_json=as_json, **settings))
-
-
-async def _serve(file: Path, *, as_json: bool, **settings: Any) -> int:
-    return await serve(make_sandbox(file, **settings), as_json=as_json)
+    sandbox = make_sandbox(file, **settings)  # before the event loop, where Ctrl-C would not end a wait for a FIFO
+    return run(serve(sandbox, as_json=as_json))

@@ -15,6 +15,7 @@ from attrs import evolve, frozen
 from ..errors import InvalidRequestError
 from ..organization import Organization
 from ..wallboard import Feed, WatchFeed, board_application, serve
+from .error_reports import problem_of
 from .exit_codes import ExitCode
 from .fleet import load_fleet
 from .options import ORGANIZATION, FiniteRange, organizations_option, show_numbers
@@ -24,6 +25,8 @@ from .runner import run
 from .settings import ClientSettings, takes_client_settings
 from .wallboard_demo import demo_day
 
+_FLEET_FLAGS = {"servers": "--fleet", "name": "--fleet-name"}
+"""The flag of each parameter of the fleet."""
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _POSITIVE = FiniteRange(min=0, min_open=True)
 
@@ -131,7 +134,7 @@ def _fleet_arguments(servers: str | None, name: str, credentials: str | None) ->
 
 def _read_token(file: Path | None) -> str | None:
     try:
-        return None if file is None else file.read_text(encoding="utf-8").strip()
+        return None if file is None else file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError):
         raise click.UsageError(f"--token-file {file} cannot be read as text") from None
 
@@ -152,7 +155,10 @@ async def _serve_fleet(fleet: Mapping[str, Any], options: WallboardOptions) -> i
     load_fleet()
     from ..wallboard.fleet_feed import FleetFeed  # noqa: PLC0415 - needs an extra
 
-    feed = FleetFeed(**fleet, organizations=options.organizations or None)
+    try:
+        feed = FleetFeed(**fleet, organizations=options.organizations or None)
+    except InvalidRequestError as error:
+        raise click.UsageError(f"{_FLEET_FLAGS.get(error.parameter, error.parameter)} {problem_of(error)}") from None
     write_line("Reading the state of the fleet, once a NATS server responds.")
     return await _serve_board(lambda: feed, options)
 

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from .. import validation
+from ..errors import InvalidRequestError
 from ..organization import Organization
 from ..sandbox import Action, SandboxServer
 from ..sandbox.revisions import FIND_FIELDS
@@ -46,7 +47,13 @@ def replay(path: str | os.PathLike[str], **settings: Any) -> SandboxServer:
         InvalidRequestError: The file is no recording, or holds no call.
         OSError: The file cannot be read.
     """
-    moments = _read(Path(path).read_text(encoding="utf-8"))
+    content = Path(path).read_bytes()
+    try:
+        moments = _read(content.decode("utf-8-sig"))
+    except InvalidRequestError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        raise validation.invalid("path", "must be a recording, got something else") from None
     organizations = list(dict.fromkeys(moment.organization for moment in moments))
     if not organizations:
         raise validation.invalid("path", "must be a recording with a call, got one without")
@@ -70,7 +77,7 @@ def _read(text: str) -> list[_Moment]:
         if number == 0 and line.get("format") != FORMAT:
             raise validation.invalid("path", f"must be a file whose first line says {FORMAT!r}")
         if "format" in line:
-            moments += [evolve(each, time=line["time"], action="end") for each in live.values()]
+            moments += [evolve(each, time=float(line["time"]), action="end") for each in live.values()]
             live.clear()
         elif line["kind"] in _ACTIONS and "transaction_id" in line["call"]:
             moment = _moment(line)
@@ -86,12 +93,13 @@ def _read(text: str) -> list[_Moment]:
 
 
 def _moment(line: dict[str, Any]) -> _Moment:
-    return _Moment(line["time"], _ACTIONS[line["kind"]], Organization(**line["organization"]), line["call"])
+    organization = Organization(**line["organization"])
+    return _Moment(float(line["time"]), _ACTIONS[line["kind"]], organization, {**line["call"]})
 
 
 def _lines(text: str) -> Iterator[dict[str, Any]]:
     """Yield the lines. The last line may be cut off by the end of the process."""
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n")  # splitlines would split at U+2028 in a string, too
     for number, each in enumerate(lines, 1):
         try:
             value = json.loads(each)

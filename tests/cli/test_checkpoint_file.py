@@ -148,6 +148,23 @@ def test_a_symlink_stays_and_its_target_is_written(tmp_path, is_there) -> None:
     assert _written(target) == file.read() == CONTENT
 
 
+def test_a_second_name_of_the_file_stays(tmp_path) -> None:
+    """A hard link is not cut off from the checkpoint."""
+    file, second = tmp_path / "checkpoint.json", tmp_path / "second.json"
+    file.write_text("a longer text than any checkpoint" * 100)
+    os.link(file, second)
+    assert CheckpointFile(file).save(WATCH)
+    assert _written(second) == _written(file) == CONTENT
+    assert file.samefile(second)
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path) -> None:
+    """The name of the temporary file is no longer."""
+    file = tmp_path / ("x" * 255)
+    assert CheckpointFile(file).save(WATCH)
+    assert _written(file) == CONTENT
+
+
 @pytest.mark.parametrize("number", [errno.EBUSY, errno.EACCES, errno.EXDEV])
 def test_a_file_that_cannot_be_replaced_is_overwritten(tmp_path, monkeypatch, number) -> None:
     """A bind-mounted file, or one in a directory that is not writable, is written in place, down to its last byte."""

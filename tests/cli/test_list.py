@@ -277,6 +277,17 @@ async def test_numbers_in_custom_data_are_masked(command_line) -> None:
         assert "utm_term=call 805-555-1234, Phone=5551234" in shown
 
 
+async def test_numbers_in_every_description_are_masked(command_line) -> None:
+    """The columns of the table mask as the fields of the same content do."""
+    fields = {"advertiser_campaign_name": "Line 805-555-1234", "city": "8055551234", "key presses": "8055551234"}
+    async with command_line() as line:
+        line.sandbox.start_call(ORGANIZATION, **fields)
+        masked = (await line.invoke("list", "advertiser:2", "--columns", "campaign,city,keypresses")).stdout
+        assert masked.splitlines()[-1].split() == ["Line", "...1234", "...1234", "...1234"]
+        shown = (await line.invoke("list", "advertiser:2", "--columns", "city", "--show-numbers")).stdout
+        assert "8055551234" in shown
+
+
 async def test_filters_are_sent(command_line) -> None:
     """Filters are sent, by id and by phone numbers; no result anywhere exits with 4."""
     async with command_line() as line:

@@ -375,7 +375,13 @@ def test_the_summaries_of_the_commands_are_whole(capsys, monkeypatch) -> None:
         ),
         ("custom_data['a']", "is empty", "--set 'a' is empty"),
         ("id", "must be 1 to 2^63-1, got 0", "ORG must be 1 to 2^63-1, got 0"),
-        ("strict", "must be True or False, got 5", "strict must be True or False, got 5"),
+        ("max_age", "must be a number of seconds or None, got 5", "--max-age must be a number of seconds, got 5"),
+        (
+            "shards",
+            "must be 64, got 3: pass shards=64, or more",
+            "--shards must be 64, got 3: pass --shards 64, or more",
+        ),
+        ("path", "must be a recording", "FILE must be a recording"),
         (
             "calling_phone_number",
             "comes only with destination_phone_number",

@@ -1,6 +1,7 @@
 """``replay`` serves a recording until it is stopped."""
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -59,4 +60,15 @@ async def test_a_file_that_is_no_recording(command_line, tmp_path: Path) -> None
     async with command_line() as line:
         done = await line.execute("replay", str(tmp_path / "day.jsonl"))
         assert done.code == 2
-        assert "must be a recording" in done.stderr
+        assert done.stderr.startswith("error: FILE must be a recording")
+
+
+async def test_ctrl_c_ends_a_wait_for_a_fifo(command_line, tmp_path: Path) -> None:
+    """Opening a FIFO waits for its writer."""
+    os.mkfifo(tmp_path / "fifo")
+    async with command_line() as line:
+        process = await line.start("replay", str(tmp_path / "fifo"))
+        with open(tmp_path / "fifo", "wb"):  # returns once the program waits, and leaves it waiting for bytes
+            process.send_signal(signal.SIGINT)
+            done = await line.finish(process)
+    assert (done.code, done.stdout) == (130, "")

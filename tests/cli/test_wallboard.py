@@ -20,7 +20,7 @@ from wallboard.fleets import working
 from calls_in_progress_async import Organization
 from calls_in_progress_async.cli import wallboard_demo
 from calls_in_progress_async.cli.program import program
-from calls_in_progress_async.cli.wallboard import WallboardOptions
+from calls_in_progress_async.cli.wallboard import WallboardOptions, _read_token
 from calls_in_progress_async.cli.wallboard_demo import DemoDay, demo_day, live_counts
 from calls_in_progress_async.sandbox import HistoryEvent
 
@@ -165,13 +165,20 @@ async def test_the_wallboard_runs_until_ctrl_c(command_line) -> None:
         assert (done.code, done.stderr) == (130, "")
 
 
+def test_a_byte_order_mark_is_no_part_of_the_page_token(tmp_path) -> None:
+    """Editors on Windows write a byte order mark, and no browser would send it."""
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfa-token-of-the-page\r\n")
+    assert _read_token(tmp_path / "token") == "a-token-of-the-page"
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (("wallboard",), "no organization is named"),
         (("wallboard", "advertiser:2", "--demo"), "--demo has organizations of its own"),
         (("wallboard", "--fleet", "nats://127.0.0.1:1", "--demo"), "--demo has organizations of its own"),
-        (("wallboard", "--fleet", "nats://127.0.0.1:1", "--fleet-name", "a.b"), "name must be 1 to 64 letters"),
+        (("wallboard", "--fleet", "nats://127.0.0.1:1", "--fleet-name", "a.b"), "--fleet-name must be 1 to 64 letters"),
+        (("wallboard", "--fleet", ""), "--fleet must be an address"),
         (("wallboard", "advertiser:2", "--title", " "), "--title must be text"),
         (("wallboard", "advertiser:2", "--fields", "a,b,c,d,e,f,g,h,i"), "must hold at most 8 names, got 9"),
         (("wallboard", "advertiser:2", "--token-file", "SHORT"), "--token-file must be None or at least"),

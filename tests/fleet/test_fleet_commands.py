@@ -82,6 +82,38 @@ def test_events_have_numbers_on_request_only(
     assert FakeEvents.acknowledged == 2
 
 
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fleet", "worker", "advertiser:2", "--interval"),
+        ("fleet", "worker", "advertiser:2", "--lease"),
+        ("fleet", "worker", "advertiser:2", "--max-age"),
+        ("fleet", "plan", "--organizations", "5", "--call-seconds"),
+        ("fleet", "plan", "--organizations", "5", "--calls"),
+        ("fleet", "status", "--seconds"),
+        ("fleet", "demo", "--seconds"),
+        ("replay", __file__, "--speed"),
+    ],
+    ids=" ".join,
+)
+def test_a_number_that_is_not_finite_is_a_usage_error(
+    arguments: tuple[str, ...], number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the flag."""
+    assert program.run([*arguments, number]) == 2
+    assert f"'{arguments[-1]}': must be a finite number, got {number}" in capsys.readouterr().err
+
+
+def test_a_setting_of_the_fleet_is_named_by_its_flag(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python's parameter has another form."""
+    monkeypatch.setenv("CALLS_IN_PROGRESS_TOKEN", "t")
+    assert program.run(["fleet", "worker", "advertiser:2", "--lease", "0.01"]) == 2
+    assert "error: --lease must be" in capsys.readouterr().err
+
+
 def test_a_fleet_that_cannot_be_imported_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -170,7 +170,8 @@ def line(kind: str, time: float, **call: Any) -> dict[str, Any]:
 
 
 def history_of(path: Path, *lines: Any) -> list[tuple[float, str, str]]:
-    path.write_text("\n".join(each if isinstance(each, str) else json.dumps(each) for each in lines))
+    text = "\n".join(each if isinstance(each, str) else json.dumps(each, ensure_ascii=False) for each in lines)
+    path.write_text(text, errors="surrogateescape")
 
     async def main() -> list[tuple[float, str, str]]:
         sandbox = replay(path, speed=60)
@@ -181,6 +182,15 @@ def history_of(path: Path, *lines: Any) -> list[tuple[float, str, str]]:
 
 
 HEAD = {"format": FORMAT, "time": 0}
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_line_separators_of_unicode_end_no_line(tmp_path: Path, mark: str, end: str) -> None:
+    """A text of a call may hold them. A byte order mark and the line ends of Windows are no part of a recording."""
+    started = line("call_started", 0, transaction_id="A", city="a\u2028b\x85c")
+    lines = [f"{mark}{json.dumps(HEAD)}", json.dumps(started, ensure_ascii=False)]
+    assert history_of(tmp_path / "day.jsonl", f"{end.join(lines)}{end}") == [(0, "started", "A")]
 
 
 def test_restarts_are_read(tmp_path: Path) -> None:
@@ -209,7 +219,23 @@ def test_restarts_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "lines",
-    [[""], ["x"], ["[]"], ["{}"], [HEAD], [HEAD, "x", HEAD], [{"format": "other"}]],
+    [
+        [""],
+        ["x"],
+        ["[]"],
+        ["{}"],
+        [HEAD],
+        [HEAD, "x", HEAD],
+        [{"format": "other"}],
+        ["\udcff"],
+        [HEAD, {}],
+        [HEAD, {"kind": "call_started", "time": 1, "organization": {"id": 1, "type": "network"}}],
+        [HEAD, {"kind": "call_started", "time": "x", "organization": {"id": 1}, "call": {"transaction_id": "A"}}],
+        [HEAD, {"kind": "call_started", "call": "transaction_id"}],
+        [HEAD, "[" * 100_000],
+        [HEAD, {"kind": []}],
+    ],
+    ids=lambda lines: str(lines)[:40],
 )
 def test_a_file_that_is_no_recording_is_named(tmp_path: Path, lines: Any) -> None:
     """The error shows the expected first line, or the line that is no JSON."""
