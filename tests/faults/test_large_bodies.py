@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.records.results import structure_calls, structure_update
 from calls_in_progress_async.slow_reading import SlowReadingError, leave_event_loop_for
 from calls_in_progress_async.transport.protocol import SendState
+from calls_in_progress_async.transport.response_body import read_body
 from calls_in_progress_async.watch.listing import read
 
 ACME = Organization.advertiser(25)
@@ -206,3 +208,28 @@ async def test_a_long_error_is_an_error_without_words(status: int) -> None:
     async with it:
         with pytest.raises(ResponseError, match=rf"^HTTP {status}$"):
             await it.find(ACME)
+
+
+class AtHand:
+    """A stream of 32 MiB without any wait, as of compressed bytes that have all come."""
+
+    def __init__(self) -> None:
+        self.chunks = [bytes(2**20)] * 32
+
+    def is_eof(self) -> bool:
+        return False
+
+    async def readany(self) -> bytes:
+        return self.chunks.pop() if self.chunks else b""
+
+
+async def test_a_long_body_at_hand_is_read_in_several_steps() -> None:
+    """The event loop goes on while aiohttp decompresses 63 kB to 32 MiB."""
+    stream: Any = AtHand()
+    reading = asyncio.create_task(read_body(stream, 2**26))
+    left = []
+    while not reading.done():
+        await asyncio.sleep(0)
+        left.append(len(stream.chunks))
+    assert len(await reading or b"") == 2**25
+    assert sorted(set(left), reverse=True) == [28, 24, 20, 16, 12, 8, 4, 0]
