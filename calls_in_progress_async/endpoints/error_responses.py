@@ -19,7 +19,7 @@ _NOT_FIELDS = ("class", "invalid_data")
 """The keys among the errors that are no fields: the class of the error, and its reason."""
 _MAX_SAID = 2000
 """Characters of a server's own words in an error."""
-_MAX_BODY = 2**18
+_MAX_BODY = 2**14
 """Most bytes of an error's body to read: the API's are far shorter, and a longer one would hold the event loop."""
 _BY_STATUS: Mapping[int, type[errors.ResponseError]] = {
     400: errors.RequestRejectedError,

@@ -8,7 +8,7 @@ from functools import cache, partial
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, cast
 
-from ..slow_reading import leave_event_loop
+from ..slow_reading import leave_event_loop_for
 from . import lenient_json, reported_errors
 from .call import CALL_FORMAT, Call, call_reader, check_strictly
 from .codec import (
@@ -34,7 +34,7 @@ _LIST_KEYS = ("current_calls", "calls_in_progress")
 _ONE_KEY = "current_call"
 """The key of the single call in a response to an update."""
 
-_SAMPLED = 2**17
+_SAMPLED = 2**16
 """Bytes of a body too small to hold the event loop, however its list looks."""
 _MAX_LOOSE = 2000
 """Calls with numbers for text to make in the event loop. Each takes 12 microseconds."""
@@ -91,7 +91,7 @@ def split(body: bytes) -> tuple[str, list[Any]] | None:
 def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
     """Split a body as `split` does; unless ``strict``, also a body in loose JSON."""
     if _is_dense(body):
-        leave_event_loop(len(body))
+        leave_event_loop_for(body)
     try:
         return split(body)
     except (BoundsError, reported_errors.ReportedError):
@@ -99,7 +99,7 @@ def split_tolerantly(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | No
     except PayloadError as error:
         if strict:
             raise
-        leave_event_loop(len(body))
+        leave_event_loop_for(body)
         with suppress(ValueError, RecursionError):
             if (found := _split_leniently(body)) is not None:
                 return found
@@ -115,7 +115,7 @@ def split_any(body: bytes, *, strict: bool) -> tuple[str, list[Any]] | None:
 
 
 def _cut(body: bytes, *, strict: bool) -> tuple[str, list[Run]] | None:
-    leave_event_loop(len(body))
+    leave_event_loop_for(body)
     return cut(_without_mark(body), partial(split_tolerantly, strict=strict), strict=strict)
 
 
@@ -166,7 +166,7 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
         SlowReadingError: The body takes too long to be read in the event loop.
     """
     if strict or _is_dense(body):
-        leave_event_loop(len(body))
+        leave_event_loop_for(body)
     if len(body) > PIECE:
         return _structure_runs(body, strict=strict)
     calls = _fill_all(_without_mark(body))
@@ -180,7 +180,7 @@ def structure_list(body: bytes, *, strict: bool) -> StructuredCalls | None:
 
 def structure_each(body: bytes, *, strict: bool) -> StructuredCalls | None:
     """Structure the calls of a body as `structure_list` does, each from a copy of its own JSON if the body is small."""
-    leave_event_loop(len(body))
+    leave_event_loop_for(body)
     if len(body) > PIECE:
         return _structure_runs(body, strict=strict)
     found = split_tolerantly(body, strict=strict)
@@ -240,7 +240,7 @@ def _fill_found(found: tuple[str, list[Any]], spelling: _Spelling, body: bytes) 
     key, rows = found
     check_number(key, len(rows))
     if len(rows) > _MAX_LOOSE and spelling is not _plain():
-        leave_event_loop(len(body))
+        leave_event_loop_for(body)
     return _fill(rows, spelling, SharedBody(body, _entries_of), key, 0)
 
 

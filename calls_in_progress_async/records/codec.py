@@ -37,6 +37,8 @@ FlagOrEmpty: TypeAlias = bool | Literal["true", "false", "yes", "no", ""]
 """True or false, their texts, or ``""`` for no value."""
 Scalar: TypeAlias = str | int | float | bool | None
 """The values read as text."""
+ShortInt: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""An integer of usual length. One of thousands of digits takes a millisecond to write as text."""
 ScalarOrList: TypeAlias = str | int | float | bool | list[Any] | None
 Json: TypeAlias = msgspec.Raw
 """A value kept as JSON until it is asked for. None if the payload leaves it out."""

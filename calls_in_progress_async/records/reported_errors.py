@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from .codec import ABSENT, PayloadError, parse_json
+from .json_values import json_text
 
 _NAMES = ("error", "errors", "status", "success")
 KEYS = tuple(spelling for name in _NAMES for spelling in (name, name.capitalize(), name.upper()))
 """The keys of these members. The vendor writes ``error`` and ``errors``; the others are common elsewhere."""
-_FAILED = frozenset({"error", "errors", "fail", "failed", "failure"})
-"""The values of ``status`` for an error."""
+_FAILED = {
+    "status": re.compile(r"errors?|fail(ed|ure)?|[45]\d\d", re.IGNORECASE | re.ASCII),
+    "success": re.compile("false|no|0", re.IGNORECASE),
+}
+"""The values of ``status`` and ``success`` for an error, as text or as another scalar."""
 _LONGEST_EMPTY = 1000
 """Bytes of a member that may be no error after all, such as ``[]`` with white space."""
 
@@ -38,6 +43,6 @@ def _is_error(name: str, payload: bytes) -> bool:
     if len(payload) > _LONGEST_EMPTY:
         return True
     value = parse_json(payload)
-    if name == "status":
-        return isinstance(value, str) and value.lower() in _FAILED
-    return value is False if name == "success" else bool(value)
+    if name in _FAILED:
+        return bool(_FAILED[name].fullmatch(json_text(value) or ""))
+    return bool(value)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple, cast
 
 from ..records.bodies import try_decode_all
-from ..records.codec import Part, PayloadError, Scalar, make_part, parse_json, try_decode
+from ..records.codec import Part, PayloadError, Scalar, ShortInt, make_part, parse_json, try_decode
 from ..records.json_values import json_text
 from ..records.pieces import PIECE
-from ..slow_reading import leave_event_loop
+from ..slow_reading import leave_event_loop_for
 
 _RECORD, _TRAITS, _WHOLE, _ESCAPE = "~record:", "~traits:", "~whole:", "~:"
 """Prefixes of identities other than a plain transaction id. ``~:`` escapes a transaction id starting with ``~``."""
@@ -24,12 +25,14 @@ _TRAIT_FIELDS = (
     "start_time",
 )
 """Constant fields of a call, over all revisions of the API."""
+_ILLEGIBLE = re.compile("[\ud800-\udfff\ufffd]")
+"""Half a character, or the stand-in for bytes outside UTF-8: the text is none, and could be equal to another's."""
 
 
 class _Ids(Part, frozen=True, gc=False):
     # The vendor states no types: 83 and "83" are the same id.
-    transaction_id: str | int | None = None
-    call_record_id: str | int | None = None
+    transaction_id: str | ShortInt | None = None
+    call_record_id: str | ShortInt | None = None
 
 
 _NAME_FIELDS = ("transaction_id", "call_record_id", *_TRAIT_FIELDS)
@@ -63,7 +66,7 @@ def identity_of(payload: bytes) -> str | None:
     """
     identity = identity_of_object(payload)
     if identity is None and (names := names_of(payload)) is not None:
-        identity = _identity(names.transaction_id, names.call_record_id, payload)
+        identity = _identity(names.transaction_id, names.call_record_id, payload, names)
     return identity
 
 
@@ -77,10 +80,10 @@ def identities_of(body: bytes, payloads: Sequence[bytes]) -> list[str | None]:
     """Return the identity of every entry of a body, decoding a small body once."""
     found = try_decode_all(_Ids, body) if len(body) <= PIECE else None
     if found is None or len(found) != len(payloads):
-        leave_event_loop(len(body))
+        leave_event_loop_for(body)
         return [identity_of(payload) for payload in payloads]
     if not all(ids.transaction_id or ids.call_record_id for ids in found):
-        leave_event_loop(len(body))  # a digest takes time
+        leave_event_loop_for(body)  # a digest takes time
     pairs = zip(found, payloads, strict=True)
     return [_identity(ids.transaction_id, ids.call_record_id, each) for ids, each in pairs]
 
@@ -100,7 +103,7 @@ def _names_of_other(payload: bytes) -> CallNames | None:
         return None
     if not isinstance(fields, dict):
         return None
-    transaction_id, call_record_id, *traits = (_text(fields.get(name)) for name in _NAME_FIELDS)
+    transaction_id, call_record_id, *traits = (_legible(fields.get(name)) for name in _NAME_FIELDS)
     return CallNames(transaction_id, call_record_id, tuple(traits))
 
 
@@ -129,13 +132,15 @@ def digest(payload: bytes) -> str:
     return blake2b(payload, digest_size=10).hexdigest()
 
 
-def _identity(transaction_id: str | int | None, call_record_id: str | int | None, payload: bytes) -> str:
+def _identity(
+    transaction_id: str | int | None, call_record_id: str | int | None, payload: bytes, names: CallNames | None = None
+) -> str:
     if transaction_id is not None and transaction_id != "":
         name = str(transaction_id)
         return _ESCAPE + name if name[0] == "~" else name
     if call_record_id is not None and call_record_id != "":
         return f"{_RECORD}{call_record_id}"
-    names = names_of(payload) or CallNames()
+    names = names or names_of(payload) or CallNames()
     return _traits_identity(names) if any(names.traits) else _WHOLE + digest(payload)
 
 
@@ -146,3 +151,7 @@ def _traits_identity(names: CallNames) -> str:
 def _text(value: Any) -> str | None:
     """Return the text of a field; None for a value without one."""
     return json_text(value) or None
+
+
+def _legible(value: Any) -> str | None:
+    return None if isinstance(value, str) and _ILLEGIBLE.search(value) else _text(value)

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 
 from ..records import Call
 from ..records.call import meaning, structure_call
-from ..records.codec import Part, make_decoder
+from ..records.codec import Part, ShortInt, make_decoder
 from .call_identity import CallNames, digest, names_of, names_of_identity
 
 
@@ -17,12 +17,12 @@ class _Texts(Part, frozen=True, gc=False):
     ``keypresses`` is not one of them, because a revision of the API writes it as ``key presses``.
     """
 
-    external_unique_id: str | int | None = None
-    call_status: str | int | None = None
-    keypress_1: str | int | None = None
-    keypress_2: str | int | None = None
-    keypress_3: str | int | None = None
-    keypress_4: str | int | None = None
+    external_unique_id: str | ShortInt | None = None
+    call_status: str | ShortInt | None = None
+    keypress_1: str | ShortInt | None = None
+    keypress_2: str | ShortInt | None = None
+    keypress_3: str | ShortInt | None = None
+    keypress_4: str | ShortInt | None = None
 
 
 _TEXTS = _Texts.__struct_fields__
@@ -104,13 +104,13 @@ def equivalent(one: CallState, other: CallState) -> bool:
         return True
     if one.has_digest and other.has_digest:
         return one.digest == other.digest
-    if _texts_differ(one, other):
+    if surely_differ(one, other):
         return False
     return _meaning_of(one.json) == _meaning_of(other.json)
 
 
-def _texts_differ(one: ListedCall, other: ListedCall) -> bool:
-    """Return True if a text of `_Texts` surely differs. True saves comparing the meaning of the whole."""
+def surely_differ(one: ListedCall, other: ListedCall) -> bool:
+    """Return True if a text of `_Texts` differs. True saves comparing the meaning of the whole."""
     before, after = one.texts, other.texts
     if before is None or after is None:
         return False

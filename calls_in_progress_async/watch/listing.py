@@ -15,9 +15,9 @@ from ..records.bodies import split, split_any
 from ..records.call import call_reader, check_strictly, structure_call
 from ..records.codec import PayloadError
 from ..records.pieces import MAX_ENTRIES, PIECE
-from ..slow_reading import leave_event_loop
+from ..slow_reading import leave_event_loop, leave_event_loop_for
 from .call_identity import identities_of, identity_of, identity_of_object
-from .call_state import ListedCall
+from .call_state import ListedCall, surely_differ
 
 _HEAD = re.compile(rb'\s{0,99}\{\s{0,99}"(?:current_calls|calls_in_progress)"\s{0,99}:\s{0,99}\[\s{0,99}')
 _TAIL = re.compile(rb"\s*\]\s*\}\s*\Z")
@@ -33,8 +33,10 @@ _RECOGNIZED = 50
 """Number of bytes at the beginning of an entry to search for; a hit is compared whole later."""
 _LONG_PIECE = 50_000
 """Bytes of new entries in a row: reading the whole body is cheaper."""
-_MAX_NEW, _MAX_NEW_BYTES = 1_000, 2**21
-"""New entries to compare with the last ones in the event loop: 40 ms or less at 40 us an entry of 2 kB."""
+_MAX_COMPARED = 30_000
+"""JSON values to compare in the event loop, before and after. Each takes a microsecond, in usual calls a quarter."""
+_MAX_READ = 2_000
+"""Entries to read in the event loop in one step."""
 _FEW = 8
 """Number of new entries before the walk compares their number with that of known ones."""
 
@@ -72,10 +74,10 @@ def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
         SlowReadingError: The body takes too long to be read in the event loop.
     """
     if strict or len(body) > PIECE:
-        leave_event_loop(len(body))
+        leave_event_loop_for(body)
     listing = _read_beside(body, last, strict=strict) or _read_whole(body, strict=strict)
-    if listing is not last and (len(body) > _MAX_NEW_BYTES or len(listing.entries) > _MAX_NEW):
-        _prepare_comparison(listing, last)
+    if listing is not last:
+        _prepare_comparison(body, listing, last)
     return listing
 
 
@@ -91,18 +93,34 @@ def _read_beside(body: bytes, last: Listing | None, *, strict: bool) -> Listing 
     return Listing(entries, last.layout) if len(entries) <= MAX_ENTRIES else None
 
 
-def _prepare_comparison(listing: Listing, last: Listing | None) -> None:
-    """Make the digests of many new entries here, off the event loop, where the calls are compared."""
-    known = set(map(id, last.entries)) if last is not None else set()
-    new = [entry for entry in listing.entries if id(entry) not in known]
-    size = sum(len(entry.json) for entry in new)
-    if (size <= _MAX_NEW_BYTES and len(new) <= _MAX_NEW) or (last is None and size <= PIECE):
-        return
-    leave_event_loop(size)
-    kept = set(map(id, listing.entries))
-    gone = [entry for entry in (last.entries if last is not None else ()) if id(entry) not in kept]
-    for entry in (*new, *gone):
+def _prepare_comparison(body: bytes, listing: Listing, last: Listing | None) -> None:
+    """Make the digests of many changed entries here, off the event loop, where the calls are compared."""
+    if last is None:  # a checkpoint may have digests of all
+        if len(body) <= PIECE and _count_values(body) <= 2 * _MAX_COMPARED:
+            return
+        compared = listing.entries
+    else:
+        compared = _changed(listing.entries, {entry.identity: entry for entry in last.entries})
+        if sum(_count_values(entry.json) for entry in compared) <= _MAX_COMPARED:
+            return
+    leave_event_loop()
+    for entry in compared:
         entry.digest  # noqa: B018 - computed once
+
+
+def _changed(entries: list[ListedCall], known: dict[str | None, ListedCall]) -> list[ListedCall]:
+    """Return the changed entries and their former selves, as far as only their whole JSON may tell if they differ."""
+    found: list[ListedCall] = []
+    for entry in entries:
+        before = known.get(entry.identity)
+        if before is not None and before is not entry and not surely_differ(before, entry):
+            found += (before, entry)
+    return found
+
+
+def _count_values(json: bytes) -> int:
+    """Count the values in JSON, roughly."""
+    return json.count(b",") + json.count(b"[") + json.count(b"{")
 
 
 def _walk(body: bytes, entries: list[ListedCall], layout: Layout) -> list[ListedCall | bytes] | None:
@@ -212,6 +230,8 @@ def _read_whole(body: bytes, *, strict: bool) -> Listing:
     if found is None:
         raise PayloadError("", "the response has no list of calls (current_calls)")
     path, raw = found
+    if len(raw) > _MAX_READ:
+        leave_event_loop()
     payloads = [bytes(each) for each in raw]
     if path == _ONE_CALL or strict:
         _check_readable(path, payloads, strict=strict)

@@ -45,6 +45,11 @@ def test_a_403_is_about_permission_unless_it_names_the_arguments(request_: Any, 
     assert type(raised(request_, 403, body)) is kind
 
 
+FALSE = [False, 0, "false", "No", "0"]
+FAILED = ["error", "FAILURE", 400, 500, "422"]
+"""The values of ``success`` and ``status`` for an error, among others."""
+
+
 @pytest.mark.parametrize("status", [200, 202])
 @pytest.mark.parametrize(
     ("body", "kind", "said"),
@@ -68,7 +73,8 @@ def test_a_403_is_about_permission_unless_it_names_the_arguments(request_: Any, 
         (b'{"x": NaN, "status": "error"}', sdk.UnexpectedResponseError, "status: reports an error"),
         (b'{"x": NaN, "errors": ["no"]}', sdk.UnexpectedResponseError, ""),
         ({"status": "Failed", "current_call": {"city": "x"}}, sdk.UnexpectedResponseError, "status: reports an error"),
-        ({"success": False}, sdk.UnexpectedResponseError, "success: reports an error"),
+        *(({"success": each}, sdk.UnexpectedResponseError, "success: reports an error") for each in FALSE),
+        *(({"status": each}, sdk.UnexpectedResponseError, "status: reports an error") for each in FAILED),
     ],
 )  # fmt: skip
 def test_an_update_with_an_error_in_its_success_is_an_error(status: int, body: Any, kind: type, said: str) -> None:
@@ -93,7 +99,8 @@ def test_the_error_within_a_success_keeps_what_the_server_says_of_fields_and_han
 @pytest.mark.parametrize(
     "body",
     [{}, {"error": None}, {"error": "", "errors": {}}, {"errors": []}, {"current_call": {"note": "error"}},
-     {"Error": False, "ERRORS": []}, {"status": "ok"}, {"status": 200}, {"success": True}, {"message": "accepted"}],
+     {"Error": False, "ERRORS": []}, {"status": "ok"}, {"status": 200}, {"success": True}, {"message": "accepted"},
+     {"success": "true"}, {"success": 1}, {"success": {}}, {"status": "202"}, {"status": 5000}, {"status": ["500"]}],
 )  # fmt: skip
 def test_an_update_without_an_error_is_done(body: Any) -> None:
     """Empty errors are none."""
@@ -109,6 +116,8 @@ def test_an_update_without_an_error_is_done(body: Any) -> None:
         ({"ERRORS": {"id": ["can't be blank"]}}, "ERRORS: reports an error: id: can't be blank"),
         ({"errors": ["y" * 2000]}, "errors: reports an error"),
         ({"Status": "error"}, "Status: reports an error"),
+        ({"status": 503}, "status: reports an error"),
+        ({"success": "false"}, "success: reports an error"),
     ],
 )
 def test_a_find_with_an_error_in_its_success_is_an_error(calls: Any, reported: Any, said: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -16,13 +17,18 @@ from calls_in_progress_async import (
     CurrentCallsRequest,
     DeadlineExceededError,
     Organization,
+    ResponseError,
+    RetryPolicy,
     UnexpectedResponseError,
     WireRequest,
     WireResponse,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.slow_reading import leave_event_loop
+from calls_in_progress_async.records.results import structure_calls, structure_update
+from calls_in_progress_async.slow_reading import SlowReadingError, leave_event_loop_for
 from calls_in_progress_async.transport.protocol import SendState
+from calls_in_progress_async.transport.response_body import read_body
+from calls_in_progress_async.watch.listing import read
 
 ACME = Organization.advertiser(25)
 ENTRY = b'{"transaction_id":"T%d","city":"' + b"x" * 500 + b'"}'
@@ -32,11 +38,11 @@ LARGE = b'{"current_calls":[' + b",".join(ENTRY % number for number in range(300
 class Canned:
     """A transport with one response."""
 
-    def __init__(self, body: bytes = LARGE) -> None:
-        self.body = body
+    def __init__(self, body: bytes = LARGE, status: int = 200) -> None:
+        self.body, self.status = body, status
 
     async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
-        return WireResponse(200, {}, self.body)
+        return WireResponse(self.status, {}, self.body)
 
     async def close(self) -> None:
         pass
@@ -54,7 +60,7 @@ class Slow:
         return CurrentCallsRequest(organization=ACME).wire(wire_format)
 
     def read(self, response: WireResponse, wire_format: WireFormat, attempts: tuple[Attempt, ...]) -> str:
-        leave_event_loop(len(response.body))
+        leave_event_loop_for(response.body)
         self.began.set()
         self.may_end.wait()
         return threading.current_thread().name
@@ -137,3 +143,93 @@ async def test_a_cancelled_call_leaves_its_thread_behind(slow: Slow) -> None:
         with pytest.raises(asyncio.CancelledError):
             await reading
         assert len(await it.find(ACME)) == 3000
+
+
+def listing(entry: bytes, size: int) -> bytes:
+    return b'{"current_calls":[%b]}' % b",".join([entry] * (size // (len(entry) + 1)))
+
+
+def changed(inner: bytes, count: int) -> bytes:
+    return b'{"current_calls":[{"transaction_id":"A","x":[%b]}]}' % b",".join([inner] * count)
+
+
+def poll(body: bytes) -> object:
+    return read(body, None, strict=False)
+
+
+def second_poll(body: bytes) -> object:
+    return read(body, read(body.replace(b"1", b"2"), None, strict=False), strict=False)
+
+
+SMALL = 2**14 - 100
+DENSE = {
+    "a poll of numbers": (poll, listing(b"1", SMALL)),
+    "a poll of entries with NaN": (poll, listing(b'{"x":NaN}', SMALL)),
+    "a poll of empty entries": (poll, listing(b"{}", SMALL)),
+    "a poll of thousands of ids": (poll, listing(b'{"transaction_id":"A"}', 2**18)),
+    "a poll of ids of thousands of digits": (poll, listing(b'{"transaction_id":%b}' % (b"9" * 4000), 2**16)),
+    "a changed call with many numbers": (second_poll, changed(b"1", 20_000)),
+    "a changed call with many lists": (second_poll, changed(b"[[[1]]]", 20_000)),
+    "a changed call with many objects": (second_poll, changed(b'{"a":1}', 20_000)),
+    "a strict find": (lambda body: structure_calls(body, strict=True), listing(b"{}", SMALL)),
+    "a find of bad fields": (lambda body: structure_calls(body, strict=False), listing(b'{"city":[]}', SMALL)),
+    "an update": (lambda body: structure_update(body, strict=False), listing(b'{"city":[]}', SMALL)),
+}
+
+
+@pytest.mark.parametrize(("reader", "body"), DENSE.values(), ids=DENSE)
+async def test_a_small_body_of_many_values_is_not_read_in_the_event_loop(
+    reader: Callable[[bytes], object], body: bytes
+) -> None:
+    """The bytes alone do not tell how long a body takes: an entry of two bytes costs as much as one of a hundred."""
+    with pytest.raises(SlowReadingError):
+        reader(body)
+    await asyncio.to_thread(reader, body)
+
+
+async def test_usual_bodies_are_read_in_the_event_loop() -> None:
+    """200 calls, first seen and then all changed, need no thread."""
+    entry = b'{"transaction_id":"T%%d","city":"%b",%b}' % (b"x" * 500, b",".join(b'"f%d":"x"' % n for n in range(40)))
+    first, second = (
+        b'{"current_calls":[%b]}' % b",".join(entry % number for number in range(offset, offset + 200))
+        for offset in (0, 1)
+    )
+    assert len(structure_calls(first, strict=False).calls) == 200
+    assert len(read(second.replace(b"xxx", b"yyy"), read(first, None, strict=False), strict=False).entries) == 200
+
+
+@pytest.mark.parametrize("status", [400, 500])
+async def test_a_long_error_is_an_error_without_words(status: int) -> None:
+    """Its thousands of field errors would hold the event loop while their phone numbers are redacted."""
+    body = b'{"errors":{%b}}' % b",".join(b'"f%d":["8a6b6c5d5e"]' % n for n in range(1000))
+    it = CallsInProgressClient(
+        token="a-secret-token", transport=Canned(body, status), retry=RetryPolicy(max_attempts=1)
+    )
+    async with it:
+        with pytest.raises(ResponseError, match=rf"^HTTP {status}$"):
+            await it.find(ACME)
+
+
+class AtHand:
+    """A stream of 32 MiB without any wait, as of compressed bytes that have all come."""
+
+    def __init__(self) -> None:
+        self.chunks = [bytes(2**20)] * 32
+
+    def is_eof(self) -> bool:
+        return False
+
+    async def readany(self) -> bytes:
+        return self.chunks.pop() if self.chunks else b""
+
+
+async def test_a_long_body_at_hand_is_read_in_several_steps() -> None:
+    """The event loop goes on while aiohttp decompresses 63 kB to 32 MiB."""
+    stream: Any = AtHand()
+    reading = asyncio.create_task(read_body(stream, 2**26))
+    left = []
+    while not reading.done():
+        await asyncio.sleep(0)
+        left.append(len(stream.chunks))
+    assert len(await reading or b"") == 2**25
+    assert sorted(set(left), reverse=True) == [28, 24, 20, 16, 12, 8, 4, 0]

@@ -179,6 +179,7 @@ BLURRED: dict[str, Any] = {
     "the record id alone": {"call_record_id": "R"},
     "one number alone": {"calling_phone_number": CALLER},
     "an empty id": {**NAMED, "transaction_id": ""},
+    "half a character for an id": {**NAMED, "transaction_id": "\ud800", "call_record_id": None},
 }
 
 
@@ -209,6 +210,15 @@ def test_an_entry_that_is_another_call_hides_no_end(other: dict[str, Any]) -> No
     ended, started = story(other)
     assert (ended, started[:2]) == ("-A", "+~")
     assert story(other) == []
+
+
+def test_an_id_outside_utf_8_is_no_id() -> None:
+    """It would be the same as another's; the call goes on by its numbers, and is told apart by them."""
+    story = Story()
+    story(NAMED)
+    garbled = json.dumps(NAMED).encode().replace(b'"A"', b'"\xff"').replace(b'"R"', b'"\xfe"')
+    assert story.tell(b'{"current_calls":[%b]}' % garbled) == []
+    assert story(NAMED) == []
 
 
 def test_an_entry_that_stood_beside_the_call_is_not_the_call() -> None:
