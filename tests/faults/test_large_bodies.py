@@ -22,24 +22,15 @@ from calls_in_progress_async import (
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.slow_reading import leave_event_loop
-from calls_in_progress_async.transport.protocol import SendState
+from calls_in_progress_async.testing import ScriptedTransport, status
 
 ACME = Organization.advertiser(25)
 ENTRY = b'{"transaction_id":"T%d","city":"' + b"x" * 500 + b'"}'
 LARGE = b'{"current_calls":[' + b",".join(ENTRY % number for number in range(3000)) + b"]}"
 
 
-class Canned:
-    """A transport with one response."""
-
-    def __init__(self, body: bytes = LARGE) -> None:
-        self.body = body
-
-    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
-        return WireResponse(200, {}, self.body)
-
-    async def close(self) -> None:
-        pass
+def canned(body: bytes = LARGE) -> ScriptedTransport:
+    return ScriptedTransport(status(200, body=body), repeat_last=True)
 
 
 class Slow:
@@ -71,7 +62,7 @@ def slow() -> Iterator[Slow]:
 
 
 def client(body: bytes = LARGE, strict: bool = False) -> CallsInProgressClient:
-    return CallsInProgressClient(token="a-secret-token", transport=Canned(body), strict=strict)
+    return CallsInProgressClient(token="a-secret-token", transport=canned(body), strict=strict)
 
 
 @pytest.mark.parametrize("strict", [False, True])
