@@ -52,6 +52,7 @@ SHOWN = {
     "test_a_killed_process_goes_on_from_its_file": "the process keeps the events of calls in a file of its own",
     "test_a_token_from_a_file": "the file holds the token",
     "test_a_day_is_served_again": "a sandbox serves the numbers of a recording",
+    "test_a_replay_starts_at_any_moment": "a sandbox serves the numbers of a recording",
     "test_a_recording_is_private_unless_asked_otherwise": "a plain recording is asked for",
 }
 """Tests with private values in their output or files, and the reasons."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +34,24 @@ class _Moment:
     fields: dict[str, Any]
 
 
-def replay(path: str | os.PathLike[str], **settings: Any) -> SandboxServer:
-    """Make a sandbox that serves the calls of a recording again, from the first recorded call on.
+def replay(path: str | os.PathLike[str], *, start: datetime | None = None, **settings: Any) -> SandboxServer:
+    """Make a sandbox that serves the calls of a recording again.
 
-    Calls start, change and end at the recorded times, counted from the call of this function: call it in the event loop
+    Calls start, change and end at the recorded times, counted from the call of this function. Call it in the event loop
     that serves the sandbox. Failures of organizations are not repeated.
 
     Args:
         path: A file from ``client.watch(..., record=path)``.
+        start: The recorded moment to begin at, an aware datetime: calls in progress then are there at once. The first
+            recorded call by default.
         settings: Settings of `SandboxServer`, such as ``speed=60``.
 
     Raises:
-        InvalidRequestError: The file is no recording, or holds no call.
+        InvalidRequestError: The file is no recording, or holds no call; or ``start`` is no aware datetime.
         OSError: The file cannot be read.
     """
+    if start is not None and getattr(start, "tzinfo", None) is None:
+        raise validation.unexpected("start", "an aware datetime or None", start)
     content = Path(path).read_bytes()
     try:
         moments = _read(content.decode("utf-8-sig"))
@@ -58,7 +63,7 @@ def replay(path: str | os.PathLike[str], **settings: Any) -> SandboxServer:
     if not organizations:
         raise validation.invalid("path", "must be a recording with a call, got one without")
     sandbox = SandboxServer(**{"organizations": organizations, "calls_per_organization": 0, **settings})
-    began = moments[0].time
+    began = moments[0].time if start is None else start.timestamp()
     for moment in moments:
         fields = {**_NO_FIELDS, **moment.fields}
         transaction_id = fields.pop("transaction_id")

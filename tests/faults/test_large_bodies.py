@@ -26,7 +26,7 @@ from calls_in_progress_async import (
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.records.results import structure_calls, structure_update
 from calls_in_progress_async.slow_reading import SlowReadingError, leave_event_loop_for
-from calls_in_progress_async.transport.protocol import SendState
+from calls_in_progress_async.testing import ScriptedTransport, status
 from calls_in_progress_async.transport.response_body import read_body
 from calls_in_progress_async.watch.listing import read
 
@@ -35,17 +35,8 @@ ENTRY = b'{"transaction_id":"T%d","city":"' + b"x" * 500 + b'"}'
 LARGE = b'{"current_calls":[' + b",".join(ENTRY % number for number in range(3000)) + b"]}"
 
 
-class Canned:
-    """A transport with one response."""
-
-    def __init__(self, body: bytes = LARGE, status: int = 200) -> None:
-        self.body, self.status = body, status
-
-    async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
-        return WireResponse(self.status, {}, self.body)
-
-    async def close(self) -> None:
-        pass
+def canned(body: bytes = LARGE, code: int = 200) -> ScriptedTransport:
+    return ScriptedTransport(status(code, body=body), repeat_last=True)
 
 
 class Slow:
@@ -77,7 +68,7 @@ def slow() -> Iterator[Slow]:
 
 
 def client(body: bytes = LARGE, strict: bool = False) -> CallsInProgressClient:
-    return CallsInProgressClient(token="a-secret-token", transport=Canned(body), strict=strict)
+    return CallsInProgressClient(token="a-secret-token", transport=canned(body), strict=strict)
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -198,15 +189,13 @@ async def test_usual_bodies_are_read_in_the_event_loop() -> None:
     assert len(read(second.replace(b"xxx", b"yyy"), read(first, None, strict=False), strict=False).entries) == 200
 
 
-@pytest.mark.parametrize("status", [400, 500])
-async def test_a_long_error_is_an_error_without_words(status: int) -> None:
+@pytest.mark.parametrize("code", [400, 500])
+async def test_a_long_error_is_an_error_without_words(code: int) -> None:
     """Its thousands of field errors would hold the event loop while their phone numbers are redacted."""
     body = b'{"errors":{%b}}' % b",".join(b'"f%d":["8a6b6c5d5e"]' % n for n in range(1000))
-    it = CallsInProgressClient(
-        token="a-secret-token", transport=Canned(body, status), retry=RetryPolicy(max_attempts=1)
-    )
+    it = CallsInProgressClient(token="a-secret-token", transport=canned(body, code), retry=RetryPolicy(max_attempts=1))
     async with it:
-        with pytest.raises(ResponseError, match=rf"^HTTP {status}$"):
+        with pytest.raises(ResponseError, match=rf"^HTTP {code}$"):
             await it.find(ACME)
 
 

@@ -28,7 +28,7 @@ from calls_in_progress_async import (
     clock,
 )
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.testing import status, virtual_clock
+from calls_in_progress_async.testing import ScriptedTransport, status, virtual_clock
 
 # Closing.
 
@@ -152,12 +152,7 @@ def test_a_cancelled_anyio_scope_leaves_no_socket_open(stage: str, loop: Any) ->
 async def test_a_transport_is_closed_to_the_end_in_a_cancelled_anyio_scope() -> None:
     """A cancelled anyio scope lets close() run any number of steps."""
 
-    class Slow:
-        closed = False
-
-        async def send(self, *_: Any) -> Any:
-            raise AssertionError
-
+    class Slow(ScriptedTransport):
         async def close(self) -> None:
             for _ in range(20):
                 await asyncio.sleep(0)
@@ -173,11 +168,8 @@ async def test_a_transport_is_closed_to_the_end_in_a_cancelled_anyio_scope() -> 
 async def test_a_cancelled_close_waits_one_second_for_its_transport() -> None:
     """After that second the closing of the transport is cancelled too."""
 
-    class Stubborn:
+    class Stubborn(ScriptedTransport):
         cancelled = False
-
-        async def send(self, *_: Any) -> Any:
-            raise AssertionError
 
         async def close(self) -> None:
             try:
@@ -204,10 +196,7 @@ async def test_a_cancelled_close_waits_one_second_for_its_transport() -> None:
 async def test_an_error_while_closing_the_transport_is_raised() -> None:
     """The client is closed all the same."""
 
-    class Failing:
-        async def send(self, *_: Any) -> Any:
-            raise AssertionError
-
+    class Failing(ScriptedTransport):
         async def close(self) -> None:
             raise OSError("cannot close")
 

@@ -212,16 +212,11 @@ def test_no_log_of_a_lively_hour_with_faults_holds_a_secret(caplog: pytest.LogCa
 
 SILENT = """
 import asyncio
-from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy, WireResponse
-
-class Throttling:
-    async def send(self, request, token, state):
-        return WireResponse(429, {}, b"")
-    async def close(self):
-        pass
+from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy
+from calls_in_progress_async.testing import ScriptedTransport
 
 async def main():
-    client = CallsInProgressClient(token="t", transport=Throttling(), retry=RetryPolicy(max_attempts=1))
+    client = CallsInProgressClient(token="t", transport=ScriptedTransport(429), retry=RetryPolicy(max_attempts=1))
     async with client:
         try:
             await client.find(Organization.network(1))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from calls_in_progress_async import CallsInProgressClient, InvalidRequestError, Organization, clock
+from calls_in_progress_async import Call, CallsInProgressClient, InvalidRequestError, Organization, clock
 from calls_in_progress_async.sandbox import SandboxServer
 from calls_in_progress_async.testing import PrivacyCheck, ScriptedTransport, calls, make_call, play, replay, run
 from calls_in_progress_async.watch.recorder import FORMAT
@@ -73,6 +74,32 @@ def test_a_day_is_served_again(tmp_path: Path, numbers: str) -> None:
     served = run(main)
     assert [event[1:] for event in served] == [event[1:] for event in recorded]
     assert all(0 <= late[0] - event[0] <= 1 for late, event in zip(served, recorded, strict=True))
+
+
+@pytest.mark.parametrize(("second", "shown"), [(-60, []), (3, ["1"]), (13, ["1"]), (35, ["3", "1"]), (50, ["3"])])
+def test_a_replay_starts_at_any_moment(tmp_path: Path, second: int, shown: list[str]) -> None:
+    """The callers on the screen at a moment of the day are there at once, as they were."""
+    record(tmp_path / "day.jsonl")
+    noon = datetime.fromtimestamp(lines_of(tmp_path / "day.jsonl")[1]["time"], UTC)
+
+    async def main() -> list[Call]:
+        async with (
+            replay(tmp_path / "day.jsonl", start=noon + timedelta(seconds=second)) as sandbox,
+            CallsInProgressClient(token=sandbox.token, base_url=sandbox.url) as client,
+        ):
+            return [*await client.find(ACME)]
+
+    found = run(main)
+    assert [str(call.transaction_id)[-1] for call in found] == shown
+    assert [call.city == "Rome" for call in found if call.transaction_id == "PLAYED00-00000001"] in ([second >= 13], [])
+
+
+def test_a_replay_starts_at_an_aware_datetime(tmp_path: Path) -> None:
+    """A naive one would be another moment on each machine."""
+    record(tmp_path / "day.jsonl")
+    for wrong in (datetime(2024, 2, 1), "10:14"):
+        with pytest.raises(InvalidRequestError, match="start must be an aware datetime"):
+            replay(tmp_path / "day.jsonl", start=wrong)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("numbers", "private"), [("hashed", True), ("masked", True), ("plain", False)])

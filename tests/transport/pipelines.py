@@ -21,7 +21,7 @@ from calls_in_progress_async import (
 from calls_in_progress_async.endpoints.wire_format import WireFormat
 from calls_in_progress_async.instrumentation import Hooks
 from calls_in_progress_async.limits.limiter import RateLimiter
-from calls_in_progress_async.testing import ScriptedTransport, virtual_clock
+from calls_in_progress_async.testing import ScriptedTransport
 from calls_in_progress_async.transport.pipeline import Pipeline, PipelineSettings
 from calls_in_progress_async.transport.protocol import SendState
 from calls_in_progress_async.transport.tokens import Tokens
@@ -43,6 +43,7 @@ class CountingTransport(ScriptedTransport):
     def __init__(self, *script: Any) -> None:
         super().__init__(*script, repeat_last=True)
         self.running = self.most = 0
+        self._began = clock.now()
 
     async def send(self, request: WireRequest, token: str, state: SendState) -> WireResponse:
         self.running += 1
@@ -54,8 +55,8 @@ class CountingTransport(ScriptedTransport):
 
     @property
     def times(self) -> list[float]:
-        """The times of the requests in seconds."""
-        return [round(each.time - virtual_clock.START, 6) for each in self.requests]
+        """The times of the requests in seconds since the transport was made."""
+        return [round(each.time - self._began, 6) for each in self.requests]
 
     @property
     def sent(self) -> list[tuple[float, str]]:

@@ -10,69 +10,59 @@ import pytest
 from calls_in_progress_async.testing import virtual_clock
 from calls_in_progress_async.transport.connection_slots import ConnectionSlots
 
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
 
-def test_a_free_slot_takes_no_waiting() -> None:
+
+async def test_a_free_slot_takes_no_waiting() -> None:
     """max_connections slots are granted at once, and no more."""
-
-    async def main() -> None:
-        slots = ConnectionSlots(2)
-        assert [slots.try_acquire() for _ in range(3)] == [True, True, False]
-        slots.release()
-        await slots.acquire()
-        assert (slots.taken, slots.waiting) == (2, 0)
-
-    virtual_clock.run(main)
+    slots = ConnectionSlots(2)
+    assert [slots.try_acquire() for _ in range(3)] == [True, True, False]
+    slots.release()
+    await slots.acquire()
+    assert (slots.taken, slots.waiting) == (2, 0)
 
 
-def test_a_slot_passes_to_the_first_in_the_queue() -> None:
+async def test_a_slot_passes_to_the_first_in_the_queue() -> None:
     """A newcomer cannot take it in between."""
+    slots, order = ConnectionSlots(1), []
 
-    async def main() -> None:
-        slots, order = ConnectionSlots(1), []
+    async def take(name: str) -> None:
+        await slots.acquire()
+        order.append(name)
 
-        async def take(name: str) -> None:
-            await slots.acquire()
-            order.append(name)
-
-        assert slots.try_acquire()
-        tasks = [asyncio.create_task(take(name)) for name in "abc"]
-        await asyncio.sleep(0)
-        assert slots.waiting == 3
-        for _ in tasks:
-            slots.release()
-            assert not slots.try_acquire()
-            await asyncio.sleep(0)
-        assert order == ["a", "b", "c"]
+    assert slots.try_acquire()
+    tasks = [asyncio.create_task(take(name)) for name in "abc"]
+    await asyncio.sleep(0)
+    assert slots.waiting == 3
+    for _ in tasks:
         slots.release()
-        assert (slots.taken, slots.waiting) == (0, 0)
-
-    virtual_clock.run(main)
+        assert not slots.try_acquire()
+        await asyncio.sleep(0)
+    assert order == ["a", "b", "c"]
+    slots.release()
+    assert (slots.taken, slots.waiting) == (0, 0)
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_cancellations_in_the_step_of_a_release_lose_no_slot(before: bool) -> None:
+async def test_cancellations_in_the_step_of_a_release_lose_no_slot(before: bool) -> None:
     """Cancelling one waiter or several, before or after the grant, loses no slot."""
-
-    async def main() -> None:
-        for cancelled in range(1, 5):
-            slots = ConnectionSlots(1)
-            assert slots.try_acquire()
-            tasks = [asyncio.create_task(slots.acquire()) for _ in range(4)]
-            await asyncio.sleep(0)
-            if not before:
-                slots.release()
-            for task in tasks[:cancelled]:
-                task.cancel()
-            if before:
-                slots.release()
-            await asyncio.wait(tasks, timeout=1)
-            assert [task.cancelled() for task in tasks[:cancelled]] == [True] * cancelled
-            assert (slots.taken, slots.waiting) == ((1, 3 - cancelled) if cancelled < 4 else (0, 0))
-            for task in tasks:
-                slots.release() if task.done() and not task.cancelled() else task.cancel()
-            await asyncio.wait(tasks)
-
-    virtual_clock.run(main)
+    for cancelled in range(1, 5):
+        slots = ConnectionSlots(1)
+        assert slots.try_acquire()
+        tasks = [asyncio.create_task(slots.acquire()) for _ in range(4)]
+        await asyncio.sleep(0)
+        if not before:
+            slots.release()
+        for task in tasks[:cancelled]:
+            task.cancel()
+        if before:
+            slots.release()
+        await asyncio.wait(tasks, timeout=1)
+        assert [task.cancelled() for task in tasks[:cancelled]] == [True] * cancelled
+        assert (slots.taken, slots.waiting) == ((1, 3 - cancelled) if cancelled < 4 else (0, 0))
+        for task in tasks:
+            slots.release() if task.done() and not task.cancelled() else task.cancel()
+        await asyncio.wait(tasks)
 
 
 @pytest.mark.parametrize("seed", range(5))

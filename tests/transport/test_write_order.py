@@ -13,8 +13,10 @@ from transport.pipelines import FIND, rig, write
 import calls_in_progress_async as sdk
 from calls_in_progress_async import Attempt, Organization, RetryPolicy, UpdateCallRequest
 from calls_in_progress_async.endpoints.wire_format import WireFormat
-from calls_in_progress_async.testing import SentRequest, status, virtual_clock
+from calls_in_progress_async.testing import SentRequest, status
 from calls_in_progress_async.transport.wire import WireRequest
+
+pytestmark = pytest.mark.usefixtures("on_virtual_clock")
 
 
 def value_of(request: SentRequest) -> str:
@@ -25,18 +27,14 @@ def change(value: str, **names: Any) -> Any:
     return write(custom_data={"n": value}, **names)
 
 
-def test_updates_of_one_call_keep_their_order() -> None:
+async def test_updates_of_one_call_keep_their_order() -> None:
     """However long each takes, one is over before the next begins."""
-
-    async def main() -> None:
-        it = rig(status(200, seconds=3.0), status(200, seconds=1.0))
-        results = await asyncio.gather(*(it.go(change(str(n))) for n in range(5)))
-        assert results == [200] * 5
-        assert [value_of(each) for each in it.transport.requests] == list("01234")
-        assert (it.transport.most, it.transport.times) == (1, [0.0, 3.0, 4.0, 5.0, 6.0])
-        assert not it.pipeline.in_use()["write queues"]
-
-    virtual_clock.run(main)
+    it = rig(status(200, seconds=3.0), status(200, seconds=1.0))
+    results = await asyncio.gather(*(it.go(change(str(n))) for n in range(5)))
+    assert results == [200] * 5
+    assert [value_of(each) for each in it.transport.requests] == list("01234")
+    assert (it.transport.most, it.transport.times) == (1, [0.0, 3.0, 4.0, 5.0, 6.0])
+    assert not it.pipeline.in_use()["write queues"]
 
 
 @pytest.mark.parametrize(
@@ -53,17 +51,13 @@ def test_updates_of_one_call_keep_their_order() -> None:
         ({"external_unique_id": "E", "new_external_unique_id": "E"}, {"external_unique_id": "E"}, False),
     ],
 )
-def test_only_updates_that_share_a_name_wait_for_each_other(first: Any, second: Any, together: bool) -> None:
+async def test_only_updates_that_share_a_name_wait_for_each_other(first: Any, second: Any, together: bool) -> None:
     """The id a call is given counts as its name."""
-
-    async def main() -> None:
-        it = rig(status(200, seconds=1.0))
-        assert await asyncio.gather(it.go(change("1", **first)), it.go(change("2", **second))) == [200, 200]
-        assert it.transport.most == (2 if together else 1)
-        assert [value_of(each) for each in it.transport.requests] == ["1", "2"]
-        assert not it.pipeline.in_use()["write queues"]
-
-    virtual_clock.run(main)
+    it = rig(status(200, seconds=1.0))
+    assert await asyncio.gather(it.go(change("1", **first)), it.go(change("2", **second))) == [200, 200]
+    assert it.transport.most == (2 if together else 1)
+    assert [value_of(each) for each in it.transport.requests] == ["1", "2"]
+    assert not it.pipeline.in_use()["write queues"]
 
 
 def test_a_transaction_id_is_the_calls_own_and_an_external_id_its_organizations() -> None:
@@ -80,110 +74,82 @@ def test_a_transaction_id_is_the_calls_own_and_an_external_id_its_organizations(
     assert of(ACME, external_unique_id="x") == of(Organization.parse("Advertiser:25"), external_unique_id="x")
 
 
-def test_finds_do_not_wait_for_updates() -> None:
+async def test_finds_do_not_wait_for_updates() -> None:
     """Neither finds wait for updates nor updates for finds."""
-
-    async def main() -> None:
-        it = rig(status(200, seconds=1.0))
-        assert await asyncio.gather(it.go(change("1")), it.go(), it.go()) == [200] * 3
-        assert it.transport.most == 3
-
-    virtual_clock.run(main)
+    it = rig(status(200, seconds=1.0))
+    assert await asyncio.gather(it.go(change("1")), it.go(), it.go()) == [200] * 3
+    assert it.transport.most == 3
 
 
-def test_an_update_in_two_queues_waits_for_both() -> None:
+async def test_an_update_in_two_queues_waits_for_both() -> None:
     """T and E are both being written to. An update of both follows both, and precedes every later one."""
-
-    async def main() -> None:
-        it = rig(status(200, seconds=1.0), status(200, seconds=5.0), status(200, seconds=1.0))
-        await asyncio.gather(
-            it.go(change("1", transaction_id="T")),
-            it.go(change("2", external_unique_id="E")),
-            it.go(change("3", transaction_id="T", external_unique_id="E")),
-            it.go(change("4", transaction_id="T")),
-            it.go(change("5", external_unique_id="E")),
-        )
-        assert [value_of(each) for each in it.transport.requests] == ["1", "2", "3", "4", "5"]
-        assert it.transport.times == [0.0, 0.0, 5.0, 6.0, 6.0]
-
-    virtual_clock.run(main)
+    it = rig(status(200, seconds=1.0), status(200, seconds=5.0), status(200, seconds=1.0))
+    await asyncio.gather(
+        it.go(change("1", transaction_id="T")),
+        it.go(change("2", external_unique_id="E")),
+        it.go(change("3", transaction_id="T", external_unique_id="E")),
+        it.go(change("4", transaction_id="T")),
+        it.go(change("5", external_unique_id="E")),
+    )
+    assert [value_of(each) for each in it.transport.requests] == ["1", "2", "3", "4", "5"]
+    assert it.transport.times == [0.0, 0.0, 5.0, 6.0, 6.0]
 
 
-def test_a_cancelled_update_leaves_its_queue() -> None:
+async def test_a_cancelled_update_leaves_its_queue() -> None:
     """The queue goes on, whether the update was waiting or running."""
-
-    async def main() -> None:
-        it = rig(status(200, seconds=1.0))
-        tasks = [asyncio.create_task(it.go(change(str(n)))) for n in range(4)]
-        await asyncio.sleep(0.5)
-        tasks[1].cancel()
-        tasks[0].cancel()
-        assert await asyncio.gather(*tasks[2:]) == [200, 200]
-        assert [value_of(each) for each in it.transport.requests] == ["0", "2", "3"]
-
-    virtual_clock.run(main)
+    it = rig(status(200, seconds=1.0))
+    tasks = [asyncio.create_task(it.go(change(str(n)))) for n in range(4)]
+    await asyncio.sleep(0.5)
+    tasks[1].cancel()
+    tasks[0].cancel()
+    assert await asyncio.gather(*tasks[2:]) == [200, 200]
+    assert [value_of(each) for each in it.transport.requests] == ["0", "2", "3"]
 
 
-def test_the_wait_for_earlier_updates_is_reported() -> None:
+async def test_the_wait_for_earlier_updates_is_reported() -> None:
     """`queued` precedes the attempt, and counts towards no timeout of it."""
-
-    async def main() -> None:
-        it = rig(status(200, seconds=4.0), attempt_timeout=5.0)
-        first = asyncio.create_task(it.go(write()))
-        await asyncio.sleep(1)
-        _, attempts = await it.deliver(write(), ACME, None)
-        assert attempts == [Attempt(200, None, network=4.0, queued=3.0)]
-        assert await first == 200
-
-    virtual_clock.run(main)
+    it = rig(status(200, seconds=4.0), attempt_timeout=5.0)
+    first = asyncio.create_task(it.go(write()))
+    await asyncio.sleep(1)
+    _, attempts = await it.deliver(write(), ACME, None)
+    assert attempts == [Attempt(200, None, network=4.0, queued=3.0)]
+    assert await first == 200
 
 
-def test_a_deadline_covers_the_wait_for_earlier_writes() -> None:
+async def test_a_deadline_covers_the_wait_for_earlier_writes() -> None:
     """The error says that nothing was sent and nothing applied."""
-
-    async def main() -> None:
-        it = rig(status(200, seconds=10.0), attempt_timeout=None)
-        first = asyncio.create_task(it.go(change("1")))
-        await asyncio.sleep(0)
-        error = await it.go(change("2"), timeout=4.0)
-        assert type(error) is sdk.DeadlineExceededError
-        (attempt,) = error.attempts
-        assert (attempt.error, attempt.queued, sum(attempt[2:])) == ("DeadlineExceededError", 4.0, 4.0)
-        assert (error.may_have_been_applied, await first, len(it.transport.sent)) == (False, 200, 1)
-
-    virtual_clock.run(main)
+    it = rig(status(200, seconds=10.0), attempt_timeout=None)
+    first = asyncio.create_task(it.go(change("1")))
+    await asyncio.sleep(0)
+    error = await it.go(change("2"), timeout=4.0)
+    assert type(error) is sdk.DeadlineExceededError
+    (attempt,) = error.attempts
+    assert (attempt.error, attempt.queued, sum(attempt[2:])) == ("DeadlineExceededError", 4.0, 4.0)
+    assert (error.may_have_been_applied, await first, len(it.transport.sent)) == (False, 200, 1)
 
 
 @pytest.mark.parametrize("failure", [500, sdk.ConnectionLostError("lost")])
-def test_a_newer_update_ends_the_wait_of_one_that_may_have_been_applied(failure: Any) -> None:
+async def test_a_newer_update_ends_the_wait_of_one_that_may_have_been_applied(failure: Any) -> None:
     """Repeating the older one could overwrite the newer; it raises SupersededError at once."""
-
-    async def main() -> None:
-        it = rig(failure, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
-        older = asyncio.create_task(it.go(change("old")))
-        await asyncio.sleep(1)
-        assert await it.go(change("new")) == 200
-        error = await older
-        assert type(error) is sdk.SupersededError
-        assert (error.may_have_been_applied, len(error.attempts), round(error.attempts[0].backoff, 3)) == (True, 1, 1.0)
-        assert [value_of(each) for each in it.transport.requests] == ["old", "new"]
-        assert it.transport.times == [0.0, 1.0]
-
-    virtual_clock.run(main)
+    it = rig(failure, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+    older = asyncio.create_task(it.go(change("old")))
+    await asyncio.sleep(1)
+    assert await it.go(change("new")) == 200
+    error = await older
+    assert type(error) is sdk.SupersededError
+    assert (error.may_have_been_applied, len(error.attempts), round(error.attempts[0].backoff, 3)) == (True, 1, 1.0)
+    assert [value_of(each) for each in it.transport.requests] == ["old", "new"]
+    assert it.transport.times == [0.0, 1.0]
 
 
-def test_an_update_with_one_common_name_supersedes() -> None:
+async def test_an_update_with_one_common_name_supersedes() -> None:
     """A newer write of one of the two names is enough."""
-
-    async def main() -> None:
-        it = rig(500, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
-        older = asyncio.create_task(it.go(change("old", transaction_id="T", external_unique_id="E")))
-        await asyncio.sleep(1)
-        assert await it.go(change("new", external_unique_id="E")) == 200
-        assert type(await older) is sdk.SupersededError
-        assert it.transport.times == [0.0, 1.0]
-
-    virtual_clock.run(main)
+    it = rig(500, 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+    older = asyncio.create_task(it.go(change("old", transaction_id="T", external_unique_id="E")))
+    await asyncio.sleep(1)
+    assert await it.go(change("new", external_unique_id="E")) == 200
+    assert type(await older) is sdk.SupersededError
+    assert it.transport.times == [0.0, 1.0]
 
 
 SUPERSEDING: list[tuple[Any, list[Any], bool]] = [
@@ -204,117 +170,89 @@ SUPERSEDING: list[tuple[Any, list[Any], bool]] = [
 
 @pytest.mark.parametrize("waits_already", [False, True])
 @pytest.mark.parametrize(("older", "newer", "superseded"), SUPERSEDING)
-def test_newer_updates_supersede_only_what_they_overwrite(
+async def test_newer_updates_supersede_only_what_they_overwrite(
     older: Any, newer: list[Any], superseded: bool, waits_already: bool
 ) -> None:
     """Otherwise the older update is repeated, and no field is lost."""
-
-    async def main() -> None:
-        it = rig(status(500, seconds=2.0), 200, retry=sdk.RetryPolicy(initial=10.0))
-        first = asyncio.create_task(it.go(write(**older)))
-        await asyncio.sleep(1 if waits_already else 5)
-        others = [asyncio.create_task(it.go(write(**changes))) for changes in newer]
-        result = await first
-        assert await asyncio.gather(*others) == [200] * len(others)
-        if superseded:
-            assert type(result) is sdk.SupersededError
-        else:
-            assert result == 200
-        assert len(it.transport.requests) == 1 + len(newer) + (not superseded)
-        assert not any(it.pipeline.in_use().values())
-
-    virtual_clock.run(main)
+    it = rig(status(500, seconds=2.0), 200, retry=sdk.RetryPolicy(initial=10.0))
+    first = asyncio.create_task(it.go(write(**older)))
+    await asyncio.sleep(1 if waits_already else 5)
+    others = [asyncio.create_task(it.go(write(**changes))) for changes in newer]
+    result = await first
+    assert await asyncio.gather(*others) == [200] * len(others)
+    if superseded:
+        assert type(result) is sdk.SupersededError
+    else:
+        assert result == 200
+    assert len(it.transport.requests) == 1 + len(newer) + (not superseded)
+    assert not any(it.pipeline.in_use().values())
 
 
-def test_a_write_that_names_no_fields_is_never_superseded() -> None:
+async def test_a_write_that_names_no_fields_is_never_superseded() -> None:
     """Nobody knows its fields, as for an endpoint of your own without `written_fields`."""
-
-    async def main() -> None:
-        it = rig(500, 200, retry=sdk.RetryPolicy(initial=10.0))
-        older = asyncio.create_task(it.go(WireRequest(method="PUT", target="/x", ordering_keys=("x",))))
-        await asyncio.sleep(1)
-        assert await it.go(WireRequest(method="PUT", target="/x", ordering_keys=("x",))) == 200
-        assert await older == 200
-
-    virtual_clock.run(main)
+    it = rig(500, 200, retry=sdk.RetryPolicy(initial=10.0))
+    older = asyncio.create_task(it.go(WireRequest(method="PUT", target="/x", ordering_keys=("x",))))
+    await asyncio.sleep(1)
+    assert await it.go(WireRequest(method="PUT", target="/x", ordering_keys=("x",))) == 200
+    assert await older == 200
 
 
-def test_a_newer_update_that_waits_already_does_so_too() -> None:
+async def test_a_newer_update_that_waits_already_does_so_too() -> None:
     """The older one is not even begun to be waited for."""
-
-    async def main() -> None:
-        it = rig(status(500, seconds=1.0), 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
-        older = asyncio.create_task(it.go(change("old")))
-        await asyncio.sleep(0.5)
-        assert await it.go(change("new")) == 200
-        assert type(await older) is sdk.SupersededError
-        assert (it.slept, it.transport.times) == ([], [0.0, 1.0])
-
-    virtual_clock.run(main)
+    it = rig(status(500, seconds=1.0), 200, retry=sdk.RetryPolicy(initial=100.0, maximum=100.0))
+    older = asyncio.create_task(it.go(change("old")))
+    await asyncio.sleep(0.5)
+    assert await it.go(change("new")) == 200
+    assert type(await older) is sdk.SupersededError
+    assert (it.slept, it.transport.times) == ([], [0.0, 1.0])
 
 
-def test_a_superseded_update_gives_back_its_place_in_the_rate_limit() -> None:
+async def test_a_superseded_update_gives_back_its_place_in_the_rate_limit() -> None:
     """The newer update goes out as soon as the rate allows one request, not one request later."""
-
-    async def main() -> None:
-        limit = sdk.RateLimit(rate=0.1, burst=1)
-        it = rig(500, 200, rate_limit=limit, randomness=lambda: 0.0)
-        older = asyncio.create_task(it.go(change("old")))
-        await asyncio.sleep(1)
-        newer = asyncio.create_task(it.go(change("new")))
-        assert type(await older) is sdk.SupersededError
-        assert await newer == 200
-        assert [value_of(each) for each in it.transport.requests] == ["old", "new"]
-        assert it.transport.times == [0.0, 10.0]
-        (bucket,) = it.limiter.snapshot().shared.values()
-        assert bucket.granted == 2
-
-    virtual_clock.run(main)
+    limit = sdk.RateLimit(rate=0.1, burst=1)
+    it = rig(500, 200, rate_limit=limit, randomness=lambda: 0.0)
+    older = asyncio.create_task(it.go(change("old")))
+    await asyncio.sleep(1)
+    newer = asyncio.create_task(it.go(change("new")))
+    assert type(await older) is sdk.SupersededError
+    assert await newer == 200
+    assert [value_of(each) for each in it.transport.requests] == ["old", "new"]
+    assert it.transport.times == [0.0, 10.0]
+    (bucket,) = it.limiter.snapshot().shared.values()
+    assert bucket.granted == 2
 
 
-def test_a_request_that_nobody_wants_any_more_is_not_sent() -> None:
+async def test_a_request_that_nobody_wants_any_more_is_not_sent() -> None:
     """It gives back its place in the rate limit; a request without a wait is sent without a question."""
-
-    async def main() -> None:
-        it = rig(200, rate_limit=sdk.RateLimit(rate=0.1, burst=1))
-        wanted = False
-        ask = evolve(FIND, wanted=lambda: wanted)
-        assert await it.go(ask) == 200
-        dropped, sent = (asyncio.create_task(it.go(each)) for each in (ask, FIND))
-        error = await dropped
-        assert type(error) is sdk.SupersededError
-        assert str(error) == "Nobody waits for the response any more."
-        assert await sent == 200
-        wanted = True
-        assert await it.go(ask) == 200
-        assert it.transport.times == [0.0, 10.0, 20.0]
-
-    virtual_clock.run(main)
+    it = rig(200, rate_limit=sdk.RateLimit(rate=0.1, burst=1))
+    wanted = False
+    ask = evolve(FIND, wanted=lambda: wanted)
+    assert await it.go(ask) == 200
+    dropped, sent = (asyncio.create_task(it.go(each)) for each in (ask, FIND))
+    error = await dropped
+    assert type(error) is sdk.SupersededError
+    assert str(error) == "Nobody waits for the response any more."
+    assert await sent == 200
+    wanted = True
+    assert await it.go(ask) == 200
+    assert it.transport.times == [0.0, 10.0, 20.0]
 
 
-def test_an_update_surely_not_applied_is_not_superseded() -> None:
+async def test_an_update_surely_not_applied_is_not_superseded() -> None:
     """After a 429 the update goes out again, before the newer one."""
-
-    async def main() -> None:
-        it = rig(status(429, retry_after="2"), 200, randomness=lambda: 0.0)
-        assert await asyncio.gather(it.go(change("old")), it.go(change("new"))) == [200, 200]
-        assert [value_of(each) for each in it.transport.requests] == ["old", "old", "new"]
-
-    virtual_clock.run(main)
+    it = rig(status(429, retry_after="2"), 200, randomness=lambda: 0.0)
+    assert await asyncio.gather(it.go(change("old")), it.go(change("new"))) == [200, 200]
+    assert [value_of(each) for each in it.transport.requests] == ["old", "old", "new"]
 
 
-def test_a_newer_update_does_not_shorten_a_retry_after() -> None:
+async def test_a_newer_update_does_not_shorten_a_retry_after() -> None:
     """An update surely not applied waits the whole Retry-After."""
-
-    async def main() -> None:
-        it = rig(status(429, retry_after="2"), 200, randomness=lambda: 0.0)
-        older = asyncio.create_task(it.deliver(change("old"), ACME, None))
-        await asyncio.sleep(1)
-        assert await it.go(change("new")) == 200
-        _, attempts = await older
-        assert ([each.backoff for each in attempts], it.transport.times) == ([2.0, 0.0], [0.0, 2.0, 2.0])
-
-    virtual_clock.run(main)
+    it = rig(status(429, retry_after="2"), 200, randomness=lambda: 0.0)
+    older = asyncio.create_task(it.deliver(change("old"), ACME, None))
+    await asyncio.sleep(1)
+    assert await it.go(change("new")) == 200
+    _, attempts = await older
+    assert ([each.backoff for each in attempts], it.transport.times) == ([2.0, 0.0], [0.0, 2.0, 2.0])
 
 
 @pytest.mark.parametrize(
@@ -347,30 +285,22 @@ async def test_a_rename_is_repeated_if_it_surely_did_not_arrive() -> None:
         assert (len(done.attempts), len(server.seen)) == (2, 2)
 
 
-def test_a_write_without_keys_is_retried_as_any_other() -> None:
+async def test_a_write_without_keys_is_retried_as_any_other() -> None:
     """Without keys there is no order of writes."""
-
-    async def main() -> None:
-        it = rig(500, 200, retry=RetryPolicy(initial=0))
-        assert await it.go(WireRequest(method="DELETE", target="/x")) == 200
-        assert len(it.transport.sent) == 2
-
-    virtual_clock.run(main)
+    it = rig(500, 200, retry=RetryPolicy(initial=0))
+    assert await it.go(WireRequest(method="DELETE", target="/x")) == 200
+    assert len(it.transport.sent) == 2
 
 
 @pytest.mark.parametrize("attempt_timeout", [10.0, None])
-def test_a_newer_update_that_is_cancelled_at_once_does_no_harm(attempt_timeout: float | None) -> None:
+async def test_a_newer_update_that_is_cancelled_at_once_does_no_harm(attempt_timeout: float | None) -> None:
     """The older one goes on waiting, and is then repeated, as if there had been none."""
-
-    async def main() -> None:
-        policy = RetryPolicy(initial=100.0, maximum=100.0)
-        it = rig(500, 200, retry=policy, attempt_timeout=attempt_timeout)
-        older = asyncio.create_task(it.go(write()))
-        await asyncio.sleep(1)
-        newer = asyncio.create_task(it.go(write()))
-        await asyncio.sleep(0)
-        newer.cancel()
-        assert await older == 200
-        assert it.transport.times == [0.0, 100.0]
-
-    virtual_clock.run(main)
+    policy = RetryPolicy(initial=100.0, maximum=100.0)
+    it = rig(500, 200, retry=policy, attempt_timeout=attempt_timeout)
+    older = asyncio.create_task(it.go(write()))
+    await asyncio.sleep(1)
+    newer = asyncio.create_task(it.go(write()))
+    await asyncio.sleep(0)
+    newer.cancel()
+    assert await older == 200
+    assert it.transport.times == [0.0, 100.0]
