@@ -231,10 +231,10 @@ def test_every_error_status_has_retry_after(status: int) -> None:
     assert rejected(FIND, status, b"", **{"Retry-After": "4000"}).retry_after == 4000
 
 
-def test_what_a_server_says_of_thousands_of_fields_is_cut() -> None:
+def test_the_words_of_a_server_about_hundreds_of_fields_are_cut() -> None:
     """The message stays short enough to log; field_errors has all of it."""
-    error = rejected(UPDATE, 400, {"errors": {f"field{number}": ["is odd"] for number in range(5000)}})
-    assert (len(str(error)) < 2100, len(error.field_errors)) == (True, 5000)
+    error = rejected(UPDATE, 400, {"errors": {f"field{number}": ["is odd"] for number in range(500)}})
+    assert (len(str(error)) < 2100, len(error.field_errors)) == (True, 500)
 
 
 @pytest.mark.parametrize("request_", [FIND, UPDATE])
