@@ -324,6 +324,7 @@ KEPT = [
     "3f9a8b7c-1d2e-4f5a-8b9c-0d1e2f3a4b5c",
     "v1x2x3 or 4",
     "a530 b9999 c1234",
+    "v1x2x3 of 12345",
 ]
 
 
