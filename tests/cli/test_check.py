@@ -1,5 +1,6 @@
 """``check`` names the failing step and its remedy."""
 
+import asyncio
 import json
 import socket
 import ssl
@@ -131,7 +132,12 @@ async def test_certificates(command_line, tmp_path) -> None:
 
 async def test_a_silent_host(command_line, monkeypatch) -> None:
     """A step stops waiting after a while."""
+
+    async def get_no_answer(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
+
     monkeypatch.setattr("calls_in_progress_async.cli.diagnostics._PATIENCE", 0)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", get_no_answer)
     async with command_line() as line:
         done = await line.invoke("check", "advertiser:2")
     assert "does not resolve: no response within 0 seconds" in done.stdout
