@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from docs.programs import check_program
 from docs.shell import check_commands
 from sybil import Sybil
@@ -10,3 +12,9 @@ from sybil.parsers.markdown import CodeBlockParser
 pytest_collect_file = Sybil(
     parsers=[CodeBlockParser("python", check_program), CodeBlockParser("sh", check_commands)], patterns=["*.md"]
 ).pytest()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C end the programs under test, even if a shell has it ignored for this process, as ``nohup ... &``."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

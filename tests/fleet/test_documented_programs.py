@@ -27,7 +27,9 @@ async def test_the_documented_programs_run(server: NatsServer) -> None:
             await asyncio.sleep(0.05)
         consuming = await start(consumer)
         assert consuming.stdout is not None
-        assert b"call_started" in await asyncio.wait_for(consuming.stdout.readline(), 20)
+        async with asyncio.timeout(20):
+            while b"call_started" not in (line := await consuming.stdout.readline()):
+                assert line  # an outage, on a busy machine
         consuming.kill()
         viewing = await start(view)
         assert viewing.stdout is not None
