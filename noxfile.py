@@ -117,7 +117,10 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def wheel(session: nox.Session) -> None:
-    """Build wheel and sdist, check both, and use the wheel bare and with each extra in an empty environment."""
+    """Build wheel and sdist, check both, and use the wheel bare and with each extra in an empty environment.
+
+    ``-- cli`` checks that extra alone.
+    """
     session.install(*TOOLS["wheel"])
     temporary = Path(session.create_tmp()).resolve()
     distribution, direct = Path("dist").resolve(), temporary / "direct"  # a release uploads dist
@@ -131,7 +134,7 @@ def wheel(session: nox.Session) -> None:
     session.run("twine", "check", "--strict", str(built), str(source))
     session.run("check-wheel-contents", str(built))
     session.run("python", "tests/check_sbom.py", str(built))
-    for extra in (None, *sorted(EXTRAS)):
+    for extra in (None, *(session.posargs or sorted(EXTRAS))):
         empty = temporary / f"empty-{extra}"
         session.run("python", "-m", "venv", "--clear", str(empty))
         python = str(empty / "bin" / "python")
