@@ -11,7 +11,7 @@ from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
 
 # Measured by benchmarks/fleet.py, cases steady and lively, with 10,000 organizations of 5 calls on two shared cores.
 _CPU_A_POLL = 340e-6
-"""Seconds of one core for a poll."""
+"""Seconds of one core of a worker for a poll."""
 _CPU_A_COMMIT = 520e-6
 """Seconds of one core of a worker for a message."""
 _FULL = 0.6
@@ -57,7 +57,7 @@ class FleetPlan:
     max_age: float = field(
         default=7 * 86400.0, converter=validation.plain_number, validator=validation.number("seconds", above=True)
     )
-    """Seconds for which the log keeps messages."""
+    """Seconds until the log trims a message."""
 
     @property
     def polls_per_second(self) -> float:

@@ -33,7 +33,7 @@ async def beat_for_other(log: MemoryLog) -> None:
 
 
 def share_of(token: str) -> float:
-    """Return the worker's share of the organizations of a token, from who owns which shard."""
+    """Compute the worker's share of a token's organizations from the owners of the shards."""
     settings, owners = LogSettings(servers="nats://unused", name="t", shards=SHARDS), assign({"me", "other"}, SHARDS)
     of_token = [each for each in ORGANIZATIONS if (each.id <= 9) == (token == "small")]
     return sum(owners[settings.shard_of(each)] == "me" for each in of_token) / len(of_token)
