@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from attrs import define, field, frozen
 
 from calls_in_progress_async import CallsInProgressClient, Organization, RetryPolicy
+from calls_in_progress_async.accepting import finish_accepting
 
 TOKEN = "top-secret-token-9b2f"
 ACME = Organization.advertiser(25)
@@ -240,10 +241,7 @@ class RawServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop_serving(self._server, self._tasks)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -272,6 +270,17 @@ class RawServer:
             self.seen.append(exchange.request)
             self._changed.set()
             await _treat(exchange, self.script.pop(0) if len(self.script) > 1 else self.script[0])
+
+
+async def stop_serving(server: asyncio.Server, tasks: set[asyncio.Task[None]]) -> None:
+    """Stop listening, and end the tasks of all connections, those accepted last included."""
+    await finish_accepting()
+    server.close()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _treat(exchange: Exchange, entry: Act | bytes | None) -> None:

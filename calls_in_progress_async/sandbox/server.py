@@ -12,6 +12,7 @@ import attrs
 from aiohttp import web
 
 from .. import validation
+from ..accepting import finish_accepting
 from ..organization import Organization
 from .access_log import AccessLog
 from .faults import FaultKind
@@ -96,8 +97,11 @@ class SandboxServer(SandboxSettings):
         """Stop listening and drop every connection at once. Does nothing unless the sandbox is running."""
         runner, self._runner = self._runner, None
         if runner is not None:
-            for site in tuple(runner.sites):
-                await site.stop()
+            try:
+                await finish_accepting()
+            finally:
+                for site in tuple(runner.sites):
+                    await site.stop()
             for _ in range(_ACCEPT_STEPS):
                 await asyncio.sleep(0)
             self._handler.cancel()

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from ..accepting import finish_accepting
+
 _GRACE = 2.0
 """Seconds that open requests have to end when the server stops."""
 
@@ -33,4 +35,7 @@ async def serve(app: web.Application, host: str, port: int) -> AsyncIterator[str
         address, bound = runner.addresses[0][:2]
         yield f"http://[{address}]:{bound}/" if ":" in address else f"http://{address}:{bound}/"
     finally:
-        await runner.cleanup()
+        try:
+            await finish_accepting()
+        finally:
+            await runner.cleanup()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from raw_server import stop_serving
+
 
 class Proxy:
     """Forwards TCP connections to a port on loopback."""
@@ -32,10 +34,7 @@ class Proxy:
     async def close(self) -> None:
         """Drop every connection."""
         assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop_serving(self._server, self._tasks)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
