@@ -227,7 +227,7 @@ CASES = {
     ),
     "consumer-killed": Case(
         title="a consumer killed with a batch in its hands",
-        play=lambda stage: cases.consumer_killed(stage.fleet, stage.workers, stage.directory / "ids", 0.005),
+        play=lambda stage: cases.consumer_killed(stage.fleet, stage.workers, stage.directory, 0.005),
         targets={"not delivered": 0},
     ),
     "consumer-asleep": Case(

@@ -300,20 +300,31 @@ async def moved(fleet: Processes, workers: Sequence[str], listed: Path) -> Outco
     return outcome
 
 
-async def consumer_killed(fleet: Processes, workers: Sequence[str], file: Path, pause: float) -> Outcome:
+async def consumer_killed(fleet: Processes, workers: Sequence[str], folder: Path, pause: float) -> Outcome:
     """Kill one of two consumers of a group in the middle of a batch, and start another one later."""
     await begin(fleet, workers)
     since = time.time()
-    for consumer in ("one", "two"):
-        fleet.consume(consumer, file, group="readers", ack_wait=2.0, batch=20, pause=pause)
-    await fleet.until(lambda: len(_lines(file)) >= 30)
+
+    def consume(consumer: str, pause: float) -> None:
+        fleet.consume(consumer, folder / consumer, group="readers", ack_wait=2.0, batch=20, pause=pause)
+
+    consume("one", pause)
+    consume("two", pause)
+    await fleet.until(lambda: all(len(_lines(folder / each)) >= 10 for each in ("one", "two")))
+    # Frozen, a consumer fills its hands with events from the server and lets go of none.
+    fleet.consumers["one"].send_signal(signal.SIGSTOP)
+    await fleet.intervals(2)
     fleet.consumers["one"].kill()
     await fleet.intervals(2)
-    fleet.consume("three", file, group="readers", ack_wait=2.0, batch=20, pause=0.0)
+    consume("three", 0.0)
     outcome = await finish(fleet, since)
     logged = {event["id"] for each in outcome.messages for event in each["events"]}
-    await fleet.until(lambda: logged <= {each for each, _ in _lines(file)}, 60)
-    delivered = _lines(file)
+
+    def deliveries() -> list[tuple[str, int]]:
+        return [line for each in ("one", "two", "three") for line in _lines(folder / each)]
+
+    await fleet.until(lambda: logged <= {each for each, _ in deliveries()}, 60)
+    delivered = deliveries()
     outcome.figures |= {
         "delivered": len({each for each, _ in delivered}),
         "not delivered": len(logged - {each for each, _ in delivered}),

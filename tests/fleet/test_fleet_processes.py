@@ -162,7 +162,7 @@ async def test_a_group_gets_everything_though_a_member_is_killed(
     server: NatsServer, opened: Open, tmp_path: Path
 ) -> None:
     """A consumer dies with half a batch in its hands: the others get these messages too."""
-    outcome = await cases.consumer_killed(await opened(server), BOTH, tmp_path / "delivered", pause=0.02)
+    outcome = await cases.consumer_killed(await opened(server), BOTH, tmp_path, pause=0.02)
     assert outcome.faults == {}
     assert outcome.figures["not delivered"] == 0
     assert outcome.figures["delivered again"] > 0
