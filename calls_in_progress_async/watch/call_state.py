@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 from ..records import Call
+from ..records.bodies import try_decode_all
 from ..records.call import meaning, structure_call
-from ..records.codec import Part, ShortInt, make_decoder
-from .call_identity import CallNames, digest, names_of, names_of_identity
+from ..records.codec import Part
+from ..records.pieces import PIECE
+from ..slow_reading import leave_event_loop_for
+from .call_identity import (
+    CallNames,
+    Glance,
+    digest,
+    glance_at,
+    identity_in,
+    identity_of,
+    names_of,
+    names_of_identity,
+)
 
-
-class _Texts(Part, frozen=True, gc=False):
-    """The fields likely to change during a call. Decoding them takes a quarter of the time of a whole call.
-
-    ``keypresses`` is not one of them, because a revision of the API writes it as ``key presses``.
-    """
-
-    external_unique_id: str | ShortInt | None = None
-    call_status: str | ShortInt | None = None
-    keypress_1: str | ShortInt | None = None
-    keypress_2: str | ShortInt | None = None
-    keypress_3: str | ShortInt | None = None
-    keypress_4: str | ShortInt | None = None
-
-
-_TEXTS = _Texts.__struct_fields__
-_decode_texts = make_decoder(_Texts)
+_TEXTS = Glance.__struct_fields__[2:]  # all but the ids
 
 
 class ListedCall(Part, frozen=False, eq=False, gc=False):  # type: ignore[misc]
@@ -37,7 +34,7 @@ class ListedCall(Part, frozen=False, eq=False, gc=False):  # type: ignore[misc]
     json: bytes
     """The exact JSON of the entry."""
     _digest: str | None = None
-    _texts: _Texts | None = None
+    _glance: Glance | None = None
 
     @property
     def digest(self) -> str:
@@ -47,11 +44,11 @@ class ListedCall(Part, frozen=False, eq=False, gc=False):  # type: ignore[misc]
         return self._digest
 
     @property
-    def texts(self) -> _Texts | None:
+    def glance(self) -> Glance | None:
         """The fields likely to change, kept for the next change; None if one is unreadable."""
-        if self._texts is None:
-            self._texts = _decode_texts(self.json)
-        return self._texts
+        if self._glance is None:
+            self._glance = glance_at(self.json)
+        return self._glance
 
     @property
     def has_digest(self) -> bool:
@@ -89,6 +86,32 @@ class CheckpointedCall(NamedTuple):
 CallState: TypeAlias = ListedCall | CheckpointedCall
 
 
+def call_at(payload: bytes) -> ListedCall | None:
+    """Return a call that is exactly one object in plain JSON with readable ids; None for any other payload."""
+    glance = glance_at(payload)
+    return None if glance is None else ListedCall(identity_in(glance, payload), payload, None, glance)
+
+
+def list_calls(body: bytes, payloads: Sequence[bytes], *, keep_glances: bool) -> list[ListedCall]:
+    """Make a call of every entry of a body, decoding a small body once.
+
+    Args:
+        body: The JSON of all calls.
+        payloads: The JSON of each call.
+        keep_glances: True to keep the fields likely to change, for a comparison with earlier calls.
+    """
+    glances = try_decode_all(Glance, body) if len(body) <= PIECE else None
+    if glances is None or len(glances) != len(payloads):
+        leave_event_loop_for(body)
+        return [ListedCall(identity_of(payload), payload) for payload in payloads]
+    if not all(each.transaction_id or each.call_record_id for each in glances):
+        leave_event_loop_for(body)  # a digest takes time
+    return [
+        ListedCall(identity_in(glance, payload), payload, None, glance if keep_glances else None)
+        for glance, payload in zip(glances, payloads, strict=True)
+    ]
+
+
 def identical(one: CallState, other: CallState) -> bool:
     """Return whether two calls have the same JSON byte for byte; by digest if either has no JSON."""
     if one.json is None or other.json is None:
@@ -110,8 +133,8 @@ def equivalent(one: CallState, other: CallState) -> bool:
 
 
 def surely_differ(one: ListedCall, other: ListedCall) -> bool:
-    """Return True if a text of `_Texts` differs. True saves comparing the meaning of the whole."""
-    before, after = one.texts, other.texts
+    """Return True if a field likely to change differs. True saves comparing the meaning of the whole."""
+    before, after = one.glance, other.glance
     if before is None or after is None:
         return False
     for name in _TEXTS:

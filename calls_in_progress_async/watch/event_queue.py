@@ -122,7 +122,7 @@ class EventQueue:
             entry = pending.latest.get(identity)
             if entry is None or before is None or after is None:
                 entry = pending.latest[identity] = QueuedCall(organization, identity, before, after, since)
-                self._append(pending, entry)
+                self._queue[entry] = pending.entries[entry] = None
                 continue
             self.merges += 1
             if not entry.merge(delta):
@@ -186,17 +186,17 @@ class EventQueue:
             pending = self._pending[organization] = _Pending()
         return pending
 
-    def _append(self, pending: _Pending, entry: QueueEntry) -> None:
-        self._queue[entry] = pending.entries[entry] = None
-        if isinstance(entry, QueuedFailure | QueuedGap):
-            pending.outages.append(entry)
+    def _append(self, pending: _Pending, outage: QueuedFailure | QueuedGap) -> None:
+        self._queue[outage] = pending.entries[outage] = None
+        pending.outages.append(outage)
 
     def _remove(self, pending: _Pending, entry: QueueEntry) -> None:
         del self._queue[entry], pending.entries[entry]
-        if isinstance(entry, QueuedFailure | QueuedGap):
+        if isinstance(entry, QueuedCall):
+            if pending.latest[entry.identity] is entry:
+                del pending.latest[entry.identity]
+        elif isinstance(entry, QueuedFailure | QueuedGap):
             pending.outages.remove(entry)
-        elif isinstance(entry, QueuedCall) and pending.latest[entry.identity] is entry:
-            del pending.latest[entry.identity]
 
     def _forget_if_empty(self, organization: Organization, pending: _Pending) -> None:
         if not pending.entries:

@@ -16,8 +16,8 @@ from ..records.call import call_reader, check_strictly, structure_call
 from ..records.codec import PayloadError
 from ..records.pieces import MAX_ENTRIES, PIECE
 from ..slow_reading import leave_event_loop, leave_event_loop_for
-from .call_identity import identities_of, identity_of, identity_of_object
-from .call_state import ListedCall, surely_differ
+from .call_identity import identity_of
+from .call_state import ListedCall, call_at, list_calls, surely_differ
 
 _HEAD = re.compile(rb'\s{0,99}\{\s{0,99}"(?:current_calls|calls_in_progress)"\s{0,99}:\s{0,99}\[\s{0,99}')
 _TAIL = re.compile(rb"\s*\]\s*\}\s*\Z")
@@ -75,7 +75,7 @@ def read(body: bytes, last: Listing | None, *, strict: bool) -> Listing:
     """
     if strict or len(body) > PIECE:
         leave_event_loop_for(body)
-    listing = _read_beside(body, last, strict=strict) or _read_whole(body, strict=strict)
+    listing = _read_beside(body, last, strict=strict) or _read_whole(body, strict=strict, keep_glances=last is not None)
     if listing is not last:
         _prepare_comparison(body, listing, last)
     return listing
@@ -100,7 +100,7 @@ def _prepare_comparison(body: bytes, listing: Listing, last: Listing | None) -> 
             return
         compared = listing.entries
     else:
-        compared = _changed(listing.entries, {entry.identity: entry for entry in last.entries})
+        compared = _changed(set(last.entries), set(listing.entries))
         if sum(_count_values(entry.json) for entry in compared) <= _MAX_COMPARED:
             return
     leave_event_loop()
@@ -108,12 +108,13 @@ def _prepare_comparison(body: bytes, listing: Listing, last: Listing | None) -> 
         entry.digest  # noqa: B018 - computed once
 
 
-def _changed(entries: list[ListedCall], known: dict[str | None, ListedCall]) -> list[ListedCall]:
+def _changed(last: set[ListedCall], entries: set[ListedCall]) -> list[ListedCall]:
     """Return the changed entries and their former selves, as far as only their whole JSON may tell if they differ."""
+    former = {entry.identity: entry for entry in last - entries}
     found: list[ListedCall] = []
-    for entry in entries:
-        before = known.get(entry.identity)
-        if before is not None and before is not entry and not surely_differ(before, entry):
+    for entry in entries - last:
+        before = former.get(entry.identity)
+        if before is not None and not surely_differ(before, entry):
             found += (before, entry)
     return found
 
@@ -201,8 +202,8 @@ def _parse_pieces(pieces: list[ListedCall | bytes], separator: bytes, *, strict:
 def _parse(piece: bytes, separator: bytes) -> list[ListedCall] | None:
     if len(piece) > _LONG_PIECE:
         return None
-    if (identity := identity_of_object(piece)) is not None:  # one entry, as nearly always
-        return [ListedCall(identity, piece)]
+    if (call := call_at(piece)) is not None:  # one entry, as nearly always
+        return [call]
     payloads = _split_piece(piece, separator)
     return None if payloads is None else [ListedCall(identity_of(each), each) for each in payloads]
 
@@ -225,7 +226,7 @@ def _split_piece(piece: bytes, separator: bytes) -> list[bytes] | None:
     return payloads if separator.join(payloads) == piece else None
 
 
-def _read_whole(body: bytes, *, strict: bool) -> Listing:
+def _read_whole(body: bytes, *, strict: bool, keep_glances: bool) -> Listing:
     found = split_any(body, strict=strict)
     if found is None:
         raise PayloadError("", "the response has no list of calls (current_calls)")
@@ -235,7 +236,7 @@ def _read_whole(body: bytes, *, strict: bool) -> Listing:
     payloads = [bytes(each) for each in raw]
     if path == _ONE_CALL or strict:
         _check_readable(path, payloads, strict=strict)
-    entries = list(map(ListedCall, identities_of(body, payloads), payloads))
+    entries = list_calls(body, payloads, keep_glances=keep_glances)
     return Listing(entries, _layout(body, payloads))
 
 

@@ -10,8 +10,8 @@ import pytest
 from records.test_meaning import DIFFERENT, SAME
 
 from calls_in_progress_async.watch import call_state
-from calls_in_progress_async.watch.call_identity import identities_of, identity_of
-from calls_in_progress_async.watch.call_state import CheckpointedCall, ListedCall, equivalent, identical
+from calls_in_progress_async.watch.call_identity import identity_of
+from calls_in_progress_async.watch.call_state import CheckpointedCall, ListedCall, equivalent, identical, list_calls
 
 TRAITS = {"calling_phone_number": "+18005551234", "start_time": "2024-02-01T10:00:00-07:00"}
 
@@ -40,7 +40,8 @@ def test_ids_are_identities(fields: dict[str, Any], expected: str) -> None:
     """The transaction id comes before the call record id; a number is its text; no id looks like another kind."""
     assert identity(**fields) == expected
     body = json.dumps({"current_calls": [fields, fields]}).encode()
-    assert identities_of(body, [json.dumps(fields).encode()] * 2) == [expected] * 2
+    calls = list_calls(body, [json.dumps(fields).encode()] * 2, keep_glances=False)
+    assert [call.identity for call in calls] == [expected] * 2
 
 
 def test_the_last_of_two_keys_counts() -> None:

@@ -82,8 +82,8 @@ def test_what_has_changed_is_read_as_if_afresh(before: list[Any], later: list[An
 def test_only_what_has_changed_is_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     """If one of 40 calls changed, one started and one ended, two are parsed."""
     parsed: list[bytes] = []
-    for name in ("identity_of", "identity_of_object"):
-        parse: Callable[[bytes], str | None] = getattr(module, name)
+    for name in ("identity_of", "call_at"):
+        parse: Callable[[bytes], object] = getattr(module, name)
         monkeypatch.setattr(module, name, lambda payload, parse=parse: parsed.append(payload) or parse(payload))
     first = read(body_of(*LONG), None, strict=False)
     parsed.clear()
