@@ -99,7 +99,7 @@ def ours(client: CallsInProgressClient, which: int, *, read: bool) -> Poll:
     fetch = make_fetch(client._execute, strict=False)
 
     async def poll() -> int:
-        sink.on_listing(state, await fetch(state.organization, state.calls.listing), 0.0)
+        sink.on_listing(state, await fetch(state), 0.0)
         count = 0
         while (event := sink.queue.take()) is not None:
             count += 1

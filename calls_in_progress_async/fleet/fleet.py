@@ -159,7 +159,7 @@ class Fleet:
         )
         schedule: Schedule[OrganizationState] = Schedule(self._interval, self._max_in_flight)
         poller = Poller(
-            sink.settle_before(make_fetch(client._execute, strict=client._wire_format.strict), worker.state_of),
+            sink.settle_before(make_fetch(client._execute, strict=client._wire_format.strict), worker.is_held),
             schedule,
             sink,
             check_usable=client._check_usable,

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from attrs import define
 
 from .. import clock
-from ..organization import Organization
 from ..watch.checkpoint import epoch
 from ..watch.fetch import FetchCalls, FetchIfWanted
 from ..watch.listing import Listing
@@ -76,20 +75,21 @@ class CommittingSink:
             state.is_doubtful = False
             state.learn(await self._log.last(state.subject), epoch())
 
-    def settle_before(self, fetch: FetchIfWanted, state_of: Callable[[Organization], FleetState | None]) -> FetchCalls:
+    def settle_before(self, fetch: FetchIfWanted, is_held: Callable[[OrganizationState], bool]) -> FetchCalls:
         """Return a function that settles an organization, and then fetches its calls if it is still held.
 
         A poll after another worker's could see news that no message may tell any more.
         """
 
-        async def settle_and_fetch(organization: Organization, last: Listing | None) -> Listing:
-            state = state_of(organization)
-            if state is not None and state.is_doubtful:
-                await self.settle(state)
-                last = state.calls.listing
-            return await fetch(organization, last, lambda: state_of(organization) is state)
+        async def settle_and_fetch(state: FleetState) -> Listing:
+            await self.settle(state)
+            return await fetch(state, lambda: is_held(state))
 
-        return settle_and_fetch
+        def fetch_settled(state: OrganizationState) -> Awaitable[Listing]:
+            assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
+            return settle_and_fetch(state) if state.is_doubtful else fetch(state, lambda: is_held(state))
+
+        return fetch_settled
 
     def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> Awaitable[None] | None:
         """Write the events of a good response, however late: the log refuses what another worker has seen since."""

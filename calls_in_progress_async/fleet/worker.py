@@ -12,6 +12,7 @@ from ..instrumentation import WatchLevels
 from ..organization import Organization
 from ..watch.call_set import CallSet
 from ..watch.checkpoint import epoch
+from ..watch.organization_state import OrganizationState
 from ..watch.poller import Poller
 from ..watch.schedule import Schedule
 from ..watch.stats import levels
@@ -95,6 +96,10 @@ class Worker:
         if self._leaving:
             return None
         return self._held.get(self._log.settings.shard_of(organization), {}).get(organization)
+
+    def is_held(self, state: OrganizationState) -> bool:
+        """Return True while a state is that of an organization to poll."""
+        return self.state_of(state.organization) is state
 
     def states(self) -> list[FleetState]:
         """Return the states of all organizations held."""
@@ -261,7 +266,7 @@ class Worker:
         asyncio.get_running_loop().call_later(_AGAIN, self._poll_again, state)
 
     def _poll_again(self, state: FleetState) -> None:
-        if self.state_of(state.organization) is state and state.is_doubtful:
+        if self.is_held(state) and state.is_doubtful:
             self._poller.remove(state.organization)
             self._poller.add(state)
             self._poller.wake()

@@ -9,12 +9,12 @@ from typing import Protocol
 from ..attempt import Attempt
 from ..endpoints.current_calls import CurrentCallsRequest
 from ..endpoints.error_responses import parse_body, raise_for_status
-from ..organization import Organization
 from ..transport.wire import WireResponse
 from .listing import Listing, read
+from .organization_state import OrganizationState
 
-FetchCalls = Callable[[Organization, Listing | None], Awaitable[Listing]]
-"""Fetches the calls of an organization; the last listing makes reading the next one cheap."""
+FetchCalls = Callable[[OrganizationState], Awaitable[Listing]]
+"""Fetches the calls of an organization; the listing in its state makes reading the next one cheap."""
 
 
 class Execute(Protocol):
@@ -36,9 +36,7 @@ class Execute(Protocol):
 class FetchIfWanted(Protocol):
     """Fetches the calls of an organization, or raises `SupersededError` if ``wanted`` returns False after a wait."""
 
-    async def __call__(
-        self, organization: Organization, last: Listing | None, wanted: Callable[[], bool] | None = None
-    ) -> Listing:
+    async def __call__(self, state: OrganizationState, wanted: Callable[[], bool] | None = None) -> Listing:
         """Send the request."""
         ...
 
@@ -46,11 +44,10 @@ class FetchIfWanted(Protocol):
 def make_fetch(execute: Execute, *, strict: bool) -> FetchIfWanted:
     """Make the function that fetches calls through a client."""
 
-    async def fetch(
-        organization: Organization, last: Listing | None, wanted: Callable[[], bool] | None = None
-    ) -> Listing:
-        request = CurrentCallsRequest(organization=organization)
-        return await execute(request, partial(_read, last, strict), operation="poll", shared=True, wanted=wanted)
+    async def fetch(state: OrganizationState, wanted: Callable[[], bool] | None = None) -> Listing:
+        request = CurrentCallsRequest(organization=state.organization)
+        read_beside = partial(_read, state.calls.listing, strict)
+        return await execute(request, read_beside, operation="poll", shared=True, wanted=wanted)
 
     return fetch
 

@@ -216,7 +216,7 @@ class Poller:
         try:
             began = clock.now()
             self.counters.requests += 1
-            found = await result_or_error(self._fetch(organization, state.calls.listing), self._check_usable)
+            found = await result_or_error(self._fetch(state), self._check_usable)
             if isinstance(found, SupersededError):  # removed while the poll waited, and never sent
                 self._give_back(entry, slow=False)
             elif isinstance(found, Exception):

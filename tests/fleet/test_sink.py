@@ -18,6 +18,7 @@ from calls_in_progress_async.fleet.message import decode
 from calls_in_progress_async.fleet.sink import CommittingSink
 from calls_in_progress_async.fleet.state import FleetState
 from calls_in_progress_async.watch.listing import Listing, read
+from calls_in_progress_async.watch.organization_state import OrganizationState
 
 ORGANIZATION = Organization.advertiser(25)
 SUBJECT = "cip.t.events.0.advertiser.25"
@@ -215,47 +216,41 @@ async def test_polls_pause_while_writing_is_impossible() -> None:
 
 
 async def test_a_doubtful_organization_is_settled_before_its_poll() -> None:
-    """The fetch compares with the listing after the reload; an organization that is not held is just fetched."""
+    """The fetch compares with the listing after the reload."""
     world = World()
     fetched: list[tuple[bool, Listing | None]] = []
 
-    async def fetch(
-        organization: Organization, last: Listing | None, wanted: Callable[[], bool] | None = None
-    ) -> Listing:
-        fetched.append((world.state.is_doubtful, last))
+    async def fetch(state: OrganizationState, wanted: Callable[[], bool] | None = None) -> Listing:
+        fetched.append((world.state.is_doubtful, state.calls.listing))
         return listing_of("A")
 
-    states: dict[Organization, FleetState] = {}
-    settled_fetch = world.sink.settle_before(fetch, states.get)
-    old = listing_of("B")
-    await settled_fetch(ORGANIZATION, old)
-    states[ORGANIZATION] = world.state
-    await settled_fetch(ORGANIZATION, old)
+    settled_fetch = world.sink.settle_before(fetch, lambda _: True)
+    world.state.calls.listing = old = listing_of("B")
+    await settled_fetch(world.state)
     world.state.doubt(write=False)
-    await settled_fetch(ORGANIZATION, old)
-    assert fetched == [(False, old), (False, old), (False, None)]
+    await settled_fetch(world.state)
+    assert fetched == [(False, old), (False, None)]
     assert world.sink.counters.reloads == 1
 
 
-async def test_a_poll_is_unwanted_once_its_organization_is_given_up() -> None:
-    """It must not follow another worker's poll, not even after its organization was taken back."""
+@pytest.mark.parametrize("is_doubtful", [False, True])
+async def test_a_poll_is_unwanted_once_its_organization_is_given_up(is_doubtful: bool) -> None:
+    """It must not follow another worker's poll."""
     world = World()
-    states: dict[Organization, FleetState] = {ORGANIZATION: world.state}
+    world.state.is_doubtful = is_doubtful
+    held: set[int] = set()
     wanted_while: list[bool] = []
 
-    async def fetch(
-        organization: Organization, last: Listing | None, wanted: Callable[[], bool] | None = None
-    ) -> Listing:
+    async def fetch(state: OrganizationState, wanted: Callable[[], bool] | None = None) -> Listing:
         assert wanted is not None
-        for state in (world.state, None, new_state()):
-            states.clear()
-            if state is not None:
-                states[ORGANIZATION] = state
+        for states in ({id(world.state)}, set()):
+            held.clear()
+            held.update(states)
             wanted_while.append(wanted())
         return listing_of()
 
-    await world.sink.settle_before(fetch, states.get)(ORGANIZATION, None)
-    assert wanted_while == [True, False, False]
+    await world.sink.settle_before(fetch, lambda state: id(state) in held)(world.state)
+    assert wanted_while == [True, False]
 
 
 async def test_the_error_that_ends_polling_is_kept() -> None:

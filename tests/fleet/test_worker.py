@@ -146,15 +146,18 @@ def test_organizations_can_change_while_a_shard_is_held() -> None:
     async def main() -> None:
         async with open_bench(organizations=ORGANIZATIONS[:3]) as bench:
             await asyncio.sleep(SETTLED)
-            kept = bench.state_of(ORGANIZATIONS[1])
+            dropped, kept = map(bench.state_of, ORGANIZATIONS[:2])
+            assert bench.worker.is_held(dropped)
             await bench.worker.set_organizations(ORGANIZATIONS[1:5])
             await asyncio.sleep(0.1)
             assert bench.held == set(ORGANIZATIONS[1:5])
-            assert bench.state_of(ORGANIZATIONS[1]) is kept
+            assert bench.worker.is_held(kept)
+            assert not bench.worker.is_held(dropped)
             await bench.worker.set_organizations(ORGANIZATIONS[1:2])
             await asyncio.sleep(0.1)
             assert bench.held == {ORGANIZATIONS[1]}
             assert len(bench.poller.added) == 5
+        assert not bench.worker.is_held(kept)
 
     run(main)
 

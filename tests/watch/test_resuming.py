@@ -237,7 +237,7 @@ async def test_one_organization_alone_can_be_dumped_and_loaded(server: ScriptedC
     server.calls[ACME] = [call("A"), call("B")]
     state = OrganizationState(ACME, clock.now(), CallSet(missed_polls_before_end=2))
     assert not state.is_known
-    state.apply(await server.fetch(ACME, None), clock.now())
+    state.apply(await server.fetch(state), clock.now())
     dumped = json.loads(json.dumps(state.dump(epoch())))
     await asyncio.sleep(40)
     other = OrganizationState(ACME, clock.now(), CallSet(missed_polls_before_end=2))
@@ -246,7 +246,7 @@ async def test_one_organization_alone_can_be_dumped_and_loaded(server: ScriptedC
     assert other.is_known
     assert clock.now() - other.last_response_at == pytest.approx(40.0, abs=0.01)
     server.calls[ACME] = [call("B", city="Goleta")]
-    listing = await server.fetch(ACME, None)
+    listing = await server.fetch(other)
     (delta,) = other.apply(listing, clock.now())
     assert (delta.identity, delta.before and delta.before.json, delta.after) == ("B", None, listing.entries[0])
     (ended,) = other.apply(listing, clock.now())
