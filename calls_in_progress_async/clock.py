@@ -11,6 +11,7 @@ import time
 from asyncio import get_running_loop
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from random import Random
 
 randomness: Random = Random()  # noqa: S311 - jitter and backoff are no secrets
@@ -48,13 +49,18 @@ def unix_time() -> float:
 
 def time_with_sleep() -> float:
     """Return seconds on a clock that counts the sleep of the machine too; without such a clock, the same as `now`."""
+    return reader_with_sleep()()
+
+
+def reader_with_sleep() -> Callable[[], float]:
+    """Return a function that returns `time_with_sleep` faster, for the running loop and code on the hot path."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         loop = None
     if _BOOT_TIME is None or hasattr(loop, "unix_time"):
-        return now()
-    return time.clock_gettime(_BOOT_TIME)
+        return now
+    return partial(time.clock_gettime, _BOOT_TIME)
 
 
 def utc_now() -> datetime:

@@ -150,11 +150,12 @@ class Fleet:
             sent=lambda: client._pipeline.in_use()["slots"],
             missed_polls_before_end=self._missed,
         )
+        now = clock.reader_with_sleep()
         sink = CommittingSink(
             log,
             by=self.worker,
             interval=self._interval,
-            is_fresh=lambda: membership.is_fresh(clock.time_with_sleep()),
+            is_fresh=lambda: membership.is_fresh(now()),
             on_refused=worker.poll_again,
         )
         schedule: Schedule[OrganizationState] = Schedule(self._interval, self._max_in_flight)
