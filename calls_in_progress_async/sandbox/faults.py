@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import attrs
 from attrs.validators import le
@@ -53,9 +53,8 @@ class FaultInjector:
         self._random = random.Random(f"{seed}:faults")  # noqa: S311 - reproducible, not secret
         self._scheduled: deque[Fault] = deque()
 
-    def schedule(self, count: int, **settings: Any) -> None:
+    def schedule(self, count: int, fault: Fault) -> None:
         """Strike the next `count` requests (of the fault's organization); 0 clears everything scheduled."""
-        fault = Fault(**settings)
         if not validation.is_integer(count) or count < 0:
             raise validation.unexpected("count", "a whole number of requests", count)
         if count:

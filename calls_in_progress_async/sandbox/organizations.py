@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from itertools import islice
+
 from .. import validation
 from ..organization import Organization
+
+_NAMED = 5
+"""Organizations listed in an error message."""
 
 
 def to_organization(value: object) -> Organization:
@@ -18,3 +24,12 @@ def to_organization(value: object) -> Organization:
         case (number, str(kind)):
             return Organization(number, kind)
     raise validation.unexpected("organization", 'an Organization such as Organization(2, "advertiser")', value)
+
+
+def check_known(organization: Organization | None, organizations: Collection[Organization]) -> None:
+    """Raise an `InvalidRequestError` for an organization that the sandbox does not have. None is accepted."""
+    if organization is None or organization in organizations:
+        return
+    names = ", ".join(map(str, islice(organizations, _NAMED)))
+    more = f" and {len(organizations) - _NAMED} more" if len(organizations) > _NAMED else ""
+    raise validation.invalid("organization", f"must be one of {names}{more}, got {organization}")

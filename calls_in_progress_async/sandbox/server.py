@@ -15,12 +15,12 @@ from .. import validation
 from ..accepting import finish_accepting
 from ..organization import Organization
 from .access_log import AccessLog
-from .faults import FaultKind
+from .faults import Fault, FaultKind
 from .handler import RequestHandler
 from .history import AppliedUpdate, HistoryEvent, RecordedRequest, SandboxStats
 from .organizations import to_organization
 from .payloads import Fields, found_call
-from .settings import SandboxSettings
+from .settings import SandboxSettings, check_faults
 from .simulation import Action, SimulatedOrganization, Simulation
 
 _ACCEPT_STEPS = 4
@@ -205,9 +205,11 @@ class SandboxServer(SandboxSettings):
             **settings: Its other settings, such as `status`, `retry_after` and `organization`.
 
         Raises:
-            InvalidRequestError: A setting is out of its range.
+            InvalidRequestError: A setting is out of its range, or the sandbox has no such organization.
         """
-        self._handler.fault_injector.schedule(count, kind=kind, **settings)
+        fault = Fault(kind=kind, **settings)
+        check_faults(self, None, [fault])
+        self._handler.fault_injector.schedule(count, fault)
 
     def _simulated(self, organization: Organization) -> SimulatedOrganization:
         return self._simulation[to_organization(organization)]

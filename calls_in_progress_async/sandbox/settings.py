@@ -13,7 +13,7 @@ from .. import validation
 from ..organization import Organization
 from .arguments import Spelling
 from .faults import Fault
-from .organizations import to_organization
+from .organizations import check_known, to_organization
 from .rate_limit import TokenBuckets
 from .revisions import Revision
 
@@ -45,9 +45,17 @@ def _check_epoch(_: Any, __: Any, epoch: Any) -> None:
         raise validation.unexpected("epoch", "an aware datetime or None", epoch)
 
 
-def _check_faults(_: Any, __: Any, faults: Any) -> None:
+def check_faults(settings: "SandboxSettings", _: Any, faults: Any) -> None:
+    """Raise an `InvalidRequestError` for anything but faults, and for a fault that could strike no request."""
     if not isinstance(faults, Sequence) or not all(isinstance(fault, Fault) for fault in faults):
         raise validation.unexpected("faults", "a list of Fault", faults)
+    for fault in faults:
+        check_known(fault.organization, settings.organizations)
+
+
+def _check_tokens(settings: "SandboxSettings", _: Any, tokens: Mapping[Organization, str]) -> None:
+    for organization in tokens:
+        check_known(organization, settings.organizations)
 
 
 def _credit_old_rate(settings: "SandboxSettings", _: Any, value: Any) -> Any:
@@ -114,7 +122,9 @@ class SandboxSettings:
         default="any", validator=validation.one_of(*get_args(Spelling)), on_setattr=frozen
     )
     token: str = attrs.field(default="sandbox-token", repr=False, validator=_text, on_setattr=frozen)
-    tokens: Mapping[Organization, str] = attrs.field(factory=dict, converter=_tokens, repr=False, on_setattr=frozen)
+    tokens: Mapping[Organization, str] = attrs.field(
+        factory=dict, converter=_tokens, validator=_check_tokens, repr=False, on_setattr=frozen
+    )
     accept_only: bool = False
     rate_limit: float | None = attrs.field(
         default=None,
@@ -131,7 +141,7 @@ class SandboxSettings:
     )
     latency: float = attrs.field(default=0.0, validator=validation.number("seconds"))
     latency_jitter: float = attrs.field(default=0.0, validator=validation.number("seconds"))
-    faults: Sequence[Fault] = attrs.field(default=(), validator=_check_faults)
+    faults: Sequence[Fault] = attrs.field(default=(), validator=check_faults)
     host: str = attrs.field(default="127.0.0.1", validator=_text, on_setattr=frozen)
     port: int = attrs.field(default=0, validator=validation.count(0), on_setattr=frozen)
 

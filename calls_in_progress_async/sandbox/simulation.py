@@ -17,13 +17,12 @@ from .. import clock, validation
 from ..organization import Organization
 from .fake_calls import CALL_BITS, CHANGES, new_call, transaction_id_of
 from .history import HistoryEvent, HistoryEventKind
+from .organizations import check_known
 from .payloads import Fields, encode, found_body, found_call
 from .settings import SandboxSettings
 
 Action = Literal["start", "change", "end"]
 """A moment in the life of a call."""
-_ORGANIZATIONS_NAMED = 5
-"""Organizations listed in an error message."""
 
 
 @attrs.define(eq=False)
@@ -272,8 +271,7 @@ class Simulation:
         Raises:
             InvalidRequestError: The sandbox has no such organization.
         """
-        if organization not in self._organizations:
-            raise validation.invalid("organization", f"must be {self._names()}, got {organization}")
+        check_known(organization, self._organizations)
         simulated, now = self._organizations[organization], self.now()
         if simulated is None:
             _, epoch = self._begin()
@@ -281,8 +279,3 @@ class Simulation:
             self._organizations[organization] = simulated
         simulated.advance(now)
         return simulated
-
-    def _names(self) -> str:
-        names = [str(each) for each in itertools.islice(self._organizations, _ORGANIZATIONS_NAMED)]
-        more = len(self._organizations) - len(names)
-        return f"one of {', '.join(names)}" + (f" and {more} more" if more else "")

@@ -129,6 +129,10 @@ def test_a_setting_that_makes_no_sense_is_rejected_by_name(settings):
         (lambda sandbox: sandbox.fail_next("disconnect"), "count must be a whole number of requests"),
         (lambda sandbox: sandbox.fail_next(kind="fire"), "kind"),
         (lambda sandbox: sandbox.fail_next(organization="advertiser:2"), "organization must be an Organization"),
+        (lambda sandbox: sandbox.fail_next(organization=NOBODY), "and 5 more, got advertiser:99"),
+        (lambda sandbox: setattr(sandbox, "faults", [Fault(), Fault(organization=NOBODY)]), "got advertiser:99"),
+        (lambda _: SandboxServer(faults=[Fault(organization=NOBODY)]), "organization must be one of network:1"),
+        (lambda _: SandboxServer(tokens={NOBODY: "x"}), "organization must be one of network:1"),
         (lambda sandbox: SandboxServer(organizations=2).live(NOBODY), "one of network:1, advertiser:2, got"),
     ],
 )
