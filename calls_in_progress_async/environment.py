@@ -64,6 +64,11 @@ def complete(settings: dict[str, Any]) -> dict[str, Any]:
     return settings
 
 
+def token_from_pipe() -> TokenSource | None:
+    """Read the token if a pipe holds it, such as the shell's ``<(...)``, which can be read once only."""
+    return _token() if Path(_variable("TOKEN_FILE")).is_fifo() else None
+
+
 def _variable(name: str) -> str:
     return os.environ.get(_PREFIX + name, "").strip()
 
@@ -81,7 +86,7 @@ def _token() -> str | Callable[[Organization], str]:
     path = Path(file)
     token = _read_token(path)  # a mistake shows when the client is made
     if path.is_fifo():
-        return token  # such as the shell's <(...), which can be read once only
+        return token
     return lambda _: _read_token(path)  # called again after a 401: a rotated secret is a new file
 
 

@@ -8,11 +8,13 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import click
-from attrs import frozen
+from attrs import field, frozen
 
 from .. import RateLimit
 from ..client import CallsInProgressClient
 from ..endpoints.wire_format import WireFormat
+from ..environment import token_from_pipe
+from ..transport.tokens import TokenSource
 from .options import FiniteRange
 
 P = ParamSpec("P")
@@ -28,6 +30,8 @@ class ClientSettings:
     organization_type_case: str | None = None
     timeout: float | None = None
     rate: float | None = None
+    token: TokenSource | None = field(factory=token_from_pipe, repr=False)
+    """The token from a pipe: read once, and before the event loop, where Ctrl-C would not end the wait."""
 
     def client(self, **more: Any) -> CallsInProgressClient:
         """Make the client, with the token from the environment.
@@ -41,6 +45,8 @@ class ClientSettings:
             "organization_type_case": self.organization_type_case,
             "timeout": self.timeout,
             "rate_limit": None if self.rate is None else RateLimit(rate=self.rate),
+            "token": self.token,
+            **more,
         }
         settings = {name: value for name, value in given.items() if value is not None}
         # A host on the command line, in either form, overrides every host of the environment.
@@ -48,7 +54,7 @@ class ClientSettings:
             settings.setdefault("network", None)
         elif self.network is not None:
             settings["base_url"] = _default("base_url")
-        return CallsInProgressClient.from_env(**settings, **more)
+        return CallsInProgressClient.from_env(**settings)
 
 
 def wire_format_of(client: CallsInProgressClient) -> WireFormat:
@@ -90,4 +96,4 @@ def takes_client_settings(
     return decorated  # type: ignore[no-any-return]
 
 
-_NAMES = tuple(field.name for field in ClientSettings.__attrs_attrs__)
+_NAMES = tuple(each.name for each in ClientSettings.__attrs_attrs__ if each.default is None)
