@@ -35,7 +35,7 @@ class TableOptions:
     """The content of a table of calls."""
 
     masked: bool = True
-    """True to show only the last digits of callers' phone numbers."""
+    """True to show only the last digits of phone numbers."""
     columns: Sequence[Column] | None = None
     """The columns to show; None for the default ones."""
 

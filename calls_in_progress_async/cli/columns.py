@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Literal
 
 import click
 from attrs import evolve, frozen
 
 from ..organization import Organization
-from ..phone_masking import mask_field, mask_number
+from ..phone_masking import mask_field
 from ..records import Call
 
 _CUSTOM = "custom_data."
@@ -24,7 +24,7 @@ class View:
     now: datetime
     """The present, as an aware time."""
     masked: bool = True
-    """True to show only the last digits of callers' phone numbers."""
+    """True to show only the last digits of phone numbers."""
 
     def field(self, name: str, value: str) -> str:
         """Return the value of a call's field for the table."""
@@ -85,11 +85,6 @@ def _custom_values(call: Call, view: View) -> dict[str, str]:
     return {name: view.field(name, field.value) for name, field in fields if field.value}
 
 
-def _caller(_: Organization, call: Call, view: View) -> str | None:
-    number = call.calling_phone_number
-    return mask_number(number) if number is not None and view.masked else number
-
-
 def _campaign(_: Organization, call: Call, view: View) -> str | None:
     return view.field("", call.advertiser_campaign_name or "") or call.advertiser_campaign_id
 
@@ -99,11 +94,22 @@ def _keypresses(_: Organization, call: Call, view: View) -> str:
     return view.field("", ", ".join(map(str, pressed)) if isinstance(pressed, list) else pressed or "")
 
 
+def _show_field(name: str) -> Callable[[Organization, Call, View], str | None]:
+    def show(_: Organization, call: Call, view: View) -> str | None:
+        value = getattr(call, name)
+        if isinstance(value, datetime):
+            return value.astimezone().isoformat(" ", "seconds")
+        is_number = isinstance(value, str) and name.endswith("phone_number")
+        return None if value is None else view.field(name if is_number else "", str(value))
+
+    return show
+
+
 DEFAULT_COLUMNS = (
     Column("organization", lambda organization, _, __: str(organization), is_id=True),
     Column("transaction_id", lambda _, call, __: call.transaction_id, is_id=True),
     Column("external_id", lambda _, call, __: call.external_unique_id, is_id=True, is_optional=True),
-    Column("caller", _caller),
+    Column("caller", _show_field("calling_phone_number")),
     Column("since", _since),
     Column("lasts", lambda _, call, view: clock_time(call.duration(view.now)), justify="right"),
     Column("campaign", _campaign, is_text=True),
@@ -112,27 +118,13 @@ DEFAULT_COLUMNS = (
 WIDE_COLUMNS = (
     *DEFAULT_COLUMNS,
     Column("status", lambda _, call, __: call.call_status),
-    Column("destination", lambda _, call, __: call.destination_phone_number),
+    Column("destination", _show_field("destination_phone_number")),
     Column("phone_type", lambda _, call, __: call.phone_type),
     Column("city", lambda _, call, view: view.field("", call.city or ""), is_text=True),
     Column("keypresses", _keypresses, is_text=True),
     Column("custom", _custom_data, is_text=True),
 )
 _NAMED = {column.name: column for column in WIDE_COLUMNS}
-
-
-def _field_column(name: str) -> Column:
-    def show(_: Organization, call: Call, view: View) -> str | None:
-        value = getattr(call, name)
-        return None if value is None else _field_text(name, value, view)
-
-    return Column(name, show, is_id=name.endswith("_id"), is_text=True)
-
-
-def _field_text(name: str, value: Any, view: View) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone().isoformat(" ", "seconds")
-    return view.field(name if name.startswith("calling") else "", str(value))
 
 
 def _custom_column(name: str) -> Column:
@@ -160,7 +152,7 @@ def _column(name: str) -> Column:
     if name.startswith(_CUSTOM) and name != _CUSTOM:
         return _custom_column(name)
     if name in _call_fields():
-        return _field_column(name)
+        return Column(name, _show_field(name), is_id=name.endswith("_id"), is_text=True)
     raise click.BadParameter(
         f"expected {', '.join(_NAMED)}, a field of a call such as advertiser_name, or custom_data.NAME, got {name!r}"
     )

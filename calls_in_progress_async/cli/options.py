@@ -57,9 +57,7 @@ organizations_option: Decorator = click.option(
     metavar="FILE",
     help="Organizations from a file, one a line, with comments after a #; - is stdin.",
 )
-show_numbers: Decorator = click.option(
-    "--show-numbers", is_flag=True, help="Show callers' phone numbers whole, not masked."
-)
+show_numbers: Decorator = click.option("--show-numbers", is_flag=True, help="Show phone numbers whole, not masked.")
 as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Lines of JSON, for programs.")
 
 _columns = click.option(

@@ -277,6 +277,23 @@ async def test_numbers_in_custom_data_are_masked(command_line) -> None:
         assert "utm_term=call 805-555-1234, Phone=5551234" in shown
 
 
+async def test_every_phone_number_is_masked(command_line) -> None:
+    """A short name and the field's own name of a column show the same; "phone" in a name hides nothing else."""
+    fields = {
+        "destination_phone_number": "855-555-0002x12#",
+        "calling_phone_number": "8055551234",
+        "phone_type": "Cell",
+    }
+    names = "caller,calling_phone_number,destination,destination_phone_number,phone_type,repeat_calling_phone_number"
+    async with command_line() as line:
+        line.sandbox.start_call(ORGANIZATION, repeat_calling_phone_number=True, **fields)
+        masked = (await line.invoke("list", "advertiser:2", "--columns", names)).stdout
+        assert masked.splitlines()[-1].split() == ["...1234", "...1234", "...0212", "...0212", "Cell", "True"]
+        assert "855-555" not in (await line.invoke("list", "advertiser:2", "--wide")).stdout
+        shown = (await line.invoke("list", "advertiser:2", "--wide", "--show-numbers")).stdout
+        assert "855-555-0002x12#" in shown
+
+
 async def test_numbers_in_every_description_are_masked(command_line) -> None:
     """The columns of the table mask as the fields of the same content do."""
     fields = {"advertiser_campaign_name": "Line 805-555-1234", "city": "8055551234", "key presses": "8055551234"}
