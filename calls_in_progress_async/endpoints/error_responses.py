@@ -137,7 +137,8 @@ def _kind_within_success(payload: Mapping[str, Any], faults: Mapping[str, Any]) 
 def _make_error(
     kind: type[errors.ResponseError], response: WireResponse, payload: Mapping[str, Any], faults: Mapping[str, Any]
 ) -> errors.ResponseError:
-    said = _said(payload, faults)
+    too_long = f"the body of {len(response.body) >> 10} KiB is too long to read"  # more digits could be a phone number
+    said = too_long if len(response.body) > _MAX_BODY else _said(payload, faults)
     request_id = response.headers.get("X-Request-Id")
     attributes: dict[str, Any] = {"status": response.status, "request_id": request_id and _one_line(request_id)}
     if kind is errors.RequestRejectedError:

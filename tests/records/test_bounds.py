@@ -215,7 +215,7 @@ def test_cutting_agrees_with_the_parser(value: Any, indent: int | None) -> None:
 def test_the_body_of_an_error_is_read_as_far_as_an_error_needs() -> None:
     """Megabytes of nonsense in a 500 are not parsed."""
     body = b'{"error": "RecordInvalid", "errors": [' + b'{"x":NaN},' * (3 * MIB) + b"1]}"
-    assert str(error_of(WireResponse(500, {}, body))) == "HTTP 500"
+    assert str(error_of(WireResponse(500, {}, body))) == "HTTP 500: the body of 30720 KiB is too long to read"
 
 
 def test_a_find_says_which_bound_was_exceeded() -> None:
