@@ -164,7 +164,8 @@ class Call(_Unread):
         """Return the call as its JSON in Python values: times in ISO 8601, unknown fields included.
 
         Custom data is ``{name: {"value": ..., "source": ...}}``, with the demographics under ``demographics_data`` as
-        in the API. Fields without a value are left out. `from_payload` makes an equal call of the result.
+        in the API. Fields without a value are left out. `from_payload` makes an equal call of the result, unless lists
+        or objects are nested more than 100 levels deep: these are None.
         """
         values = {name: value for name in _PLAIN if (value := getattr(self, name)) is not None}
         custom: dict[str, Any] = {name: entry_of(each) for name, each in (self.custom_data or {}).items()}
@@ -244,8 +245,14 @@ def check_strictly(call: Call) -> None:
 
 
 def meaning(payload: bytes) -> object:
-    """Return the content of a call's JSON, equal for two payloads exactly if they mean the same."""
-    return canonical(payload, CALL_KEYS)
+    """Return the content of a call's JSON, equal for two payloads exactly if they mean the same.
+
+    A payload nested too deeply to compare is its own content.
+    """
+    try:
+        return canonical(payload, CALL_KEYS)
+    except RecursionError:
+        return payload
 
 
 def _read_custom(call: Call) -> CustomData:
@@ -254,8 +261,11 @@ def _read_custom(call: Call) -> CustomData:
     if custom is None and isinstance(unread, Json):
         custom = refuse_custom_data(unread, call.path)
     if custom is None:
-        value = parse_json(bytes(unread)) if isinstance(unread, Json) else unread
-        custom = read_custom_data(value, f"{call.path}.custom_data")
+        path = f"{call.path}.custom_data"
+        try:
+            custom = read_custom_data(parse_json(bytes(unread)) if isinstance(unread, Json) else unread, path)
+        except PayloadError:
+            custom = CustomData(problems=(Problem(path, "is nested too deeply"),))
     _set_custom(call, custom)
     return custom
 

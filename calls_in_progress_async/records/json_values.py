@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+MAX_LEVELS = 100
+"""Levels of nesting, few enough for every encoder. The API has four."""
 _FLAGS = {"true": True, "yes": True, "false": False, "no": False}
 _TYPE_NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
 
@@ -33,12 +35,21 @@ def flag_of(value: Any) -> bool | None:
     return value if isinstance(value, bool) else _FLAGS.get(value.lower()) if isinstance(value, str) else None
 
 
-def json_ready(value: Any) -> Any:
-    """Replace times by text, and values without a place in JSON by the nearest one."""
+def cut_deep(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """Replace lists and objects nested too deeply by None."""
+    if isinstance(value, dict):
+        return {key: cut_deep(each, levels - 1) for key, each in value.items()} if levels else None
+    if isinstance(value, list):
+        return [cut_deep(each, levels - 1) for each in value] if levels else None
+    return value
+
+
+def json_ready(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """Replace times by text, values without a place in JSON by the nearest one, and as `cut_deep` does."""
     if isinstance(value, Mapping):
-        return {json_ready(str(key)): json_ready(each) for key, each in value.items()}
+        return {json_ready(str(key)): json_ready(each, levels - 1) for key, each in value.items()} if levels else None
     if isinstance(value, list | tuple):
-        return [json_ready(each) for each in value]
+        return [json_ready(each, levels - 1) for each in value] if levels else None
     if isinstance(value, str):
         return json_text(value)
     if isinstance(value, float) and not math.isfinite(value):

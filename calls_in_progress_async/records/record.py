@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
-from .codec import Problem, parse_json
+from .codec import PayloadError, Problem, parse_json
+from .json_values import MAX_LEVELS, cut_deep
 
 
 class SharedBody:
@@ -73,10 +75,13 @@ class Record:
         """The payload as Python values, parsed anew at each call.
 
         A value without a Python equivalent is the nearest one: an integer of 400 or more digits is a float, and a
-        byte outside UTF-8 is U+FFFD.
+        byte outside UTF-8 is U+FFFD. Lists and objects nested more than 100 levels deep are None, and a payload nested
+        too deeply for Python's parsers is an empty dict.
         """
-        payload: dict[str, Any] = parse_json(self.raw_json)
-        return payload
+        json, payload = self.raw_json, {}
+        with suppress(PayloadError):
+            payload = parse_json(json)
+        return cast(dict[str, Any], cut_deep(payload) if json.count(b"{") + json.count(b"[") > MAX_LEVELS else payload)
 
     def detach(self) -> None:
         """Keep a copy of this record's own JSON instead of the body of its list."""

@@ -129,7 +129,7 @@ def equivalent(one: CallState, other: CallState) -> bool:
         return one.digest == other.digest
     if surely_differ(one, other):
         return False
-    return _meaning_of(one.json) == _meaning_of(other.json)
+    return meaning(one.json) == meaning(other.json)
 
 
 def surely_differ(one: ListedCall, other: ListedCall) -> bool:
@@ -149,12 +149,5 @@ def _shown(value: str | int | None) -> str:
 
 
 def _digest_of(payload: bytes) -> str:
-    meaning = _meaning_of(payload)
-    return digest(meaning if isinstance(meaning, bytes) else json.dumps(meaning, sort_keys=True).encode())
-
-
-def _meaning_of(payload: bytes) -> object:
-    try:
-        return meaning(payload)
-    except RecursionError:
-        return payload  # nested too deeply to compare
+    content = meaning(payload)
+    return digest(content if isinstance(content, bytes) else json.dumps(content, sort_keys=True).encode())

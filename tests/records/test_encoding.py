@@ -23,7 +23,9 @@ from rich.pretty import pretty_repr
 import calls_in_progress_async
 from calls_in_progress_async import Call, CallUpdate, CurrentCalls, CustomDataField, Organization, UpdateCallRequest
 from calls_in_progress_async.frozen_dict import FrozenDict
+from calls_in_progress_async.records.codec import PayloadError, Problem
 from calls_in_progress_async.records.results import structure_calls
+from calls_in_progress_async.watch.changes import changes_between
 
 OTHER = "+15309990000"
 MINE = {
@@ -115,6 +117,55 @@ def test_a_dict_holds_only_what_json_can_hold() -> None:
     )
     assert odd.to_dict() == {
         "start_time": "2024-02-01T00:00:00Z", "when": "2024-02-01T00:00:00Z", "pair": [1, 2]}  # fmt: skip
+
+
+DEEP = {
+    "lists": "[" * 800 + "1" + "]" * 800,
+    "objects": '{"a":' * 800 + "1" + "}" * 800,
+    "both": '[{"a":' * 400 + "1" + "}]" * 400,
+}
+
+
+@pytest.mark.parametrize("name", ["new", "keypresses", "custom_data", "city"])
+@pytest.mark.parametrize("deep", DEEP.values(), ids=DEEP)
+def test_a_call_nested_deeply_can_be_used(name: str, deep: str) -> None:
+    """What is nested deeper than 100 levels is None in Python values, and stands in raw_json."""
+    one, other = (
+        structure_calls(
+            b'{"current_calls":[{"transaction_id":"A","%b":%b}]}' % (name.encode(), text.encode()), strict=False
+        )
+        for text in (deep, deep.replace("1", "2"))
+    )
+    call = one.calls[0]
+    for shown in (call.to_dict(), call.raw, call.extra, json.loads(call.to_json()), call.problems, repr(call)):
+        copy.deepcopy(shown)
+        json.dumps(shown, default=repr)
+    assert call == pickle.loads(pickle.dumps(call)) != other.calls[0]
+    assert set(changes_between(call, other.calls[0])) == set()
+    assert call.raw_json.endswith(b":%b}" % deep.encode())
+
+
+def test_what_is_nested_no_deeper_than_an_encoder_allows_is_whole() -> None:
+    """The bound is 100 levels, those of the call itself included."""
+    for levels in (50, 99):
+        call = Call.from_payload(b'{"new":%b}' % (b"[" * levels + b"]" * levels))
+        assert json.dumps(call.to_dict(), separators=(",", ":")).encode() == call.raw_json
+    cut = Call.from_payload(b'{"new":%b,"city":"x"}' % (b"[" * 100 + b"]" * 100))
+    assert b"[null]" in json.dumps(cut.to_dict()).encode()
+    assert cut.to_dict() == cut.raw
+
+
+def test_a_payload_nested_too_deeply_for_a_parser_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some Pythons skip deeper JSON than they parse. Custom data are a problem then."""
+    (call,) = listed(b'{"current_calls":[{"city":"x","new":1,"custom_data":[[]]}]}')
+
+    def give_up(_: bytes) -> object:
+        raise PayloadError("", "the body is nested too deeply")
+
+    monkeypatch.setattr("calls_in_progress_async.records.record.parse_json", give_up)
+    monkeypatch.setattr("calls_in_progress_async.records.call.parse_json", give_up)
+    assert (call.raw, call.extra, call.custom_data, call.to_dict()) == ({}, {}, None, {"city": "x"})
+    assert call.problems == (Problem("current_calls[0].custom_data", "is nested too deeply"),)
 
 
 @pytest.mark.parametrize(

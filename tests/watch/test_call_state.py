@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from records.test_meaning import DIFFERENT, SAME
 
-from calls_in_progress_async.watch import call_state
+from calls_in_progress_async.records import call as records_of_calls
 from calls_in_progress_async.watch.call_identity import identity_of
 from calls_in_progress_async.watch.call_state import CheckpointedCall, ListedCall, equivalent, identical, list_calls
 
@@ -140,8 +140,8 @@ def test_states_pickle() -> None:
 def test_a_call_nested_too_deeply_for_its_meaning_is_compared_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     """The digest differs if any byte does."""
 
-    def give_up(_: bytes) -> object:
+    def give_up(*_: object) -> object:
         raise RecursionError
 
-    monkeypatch.setattr(call_state, "meaning", give_up)
+    monkeypatch.setattr(records_of_calls, "canonical", give_up)
     assert ListedCall("A", b'{"a": 1}').digest != ListedCall("A", b'{"a":1}').digest
