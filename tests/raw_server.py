@@ -204,7 +204,8 @@ class RawServer:
     """Treats each request by the next entry of its script, and repeats the last.
 
     An entry is the bytes to send, None to hang up, or an act. Bytes with ``Connection: close`` hang up too.
-    ``at_connect`` acts before a request is read, and may leave none to read.
+    ``at_connect`` acts before a request is read, and may leave none to read. The sandbox does not fit here, because it
+    sends well-formed HTTP only.
     """
 
     script: list[Act | bytes | None] = field(factory=lambda: [NO_CALLS])

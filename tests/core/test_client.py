@@ -344,7 +344,10 @@ CHANGE: Any = {"custom_data": {"a": "b"}}
 
 
 class Responding:
-    """A transport of the user's own: no calls, after a step of the loop."""
+    """A transport of the user's own: no calls, after a step of the loop.
+
+    It has the two methods of `Transport` alone. The kit's `ScriptedTransport` is the package's own, and has more.
+    """
 
     def __init__(self) -> None:
         self.count = self.closed = 0
@@ -910,7 +913,10 @@ async def test_a_transport_excludes_a_session() -> None:
 
 
 class Foreign(Responding):
-    """A transport with exceptions of its own, and the token in their frames."""
+    """A transport with exceptions of its own, and the token in their frames.
+
+    The kit's `ScriptedTransport` accepts no `CancelledError`, and sets `may_have_been_sent` itself.
+    """
 
     def __init__(self, failure: BaseException, sent: bool | None) -> None:
         super().__init__()

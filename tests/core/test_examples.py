@@ -45,7 +45,10 @@ def files(paths: list[Path]) -> Any:
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    """Serve the file for each request; the API version in the path is its number."""
+    """Serve the file for each request; the API version in the path is its number.
+
+    The sandbox makes up calls. These are the vendor's own.
+    """
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
         number = int(request.path.split("/")[2][:4])

@@ -12,7 +12,7 @@ from calls_in_progress_async.transport.wire import WireRequest, WireResponse
 
 
 class StreamsTransport:
-    """Sends each request on a connection of its own.
+    """Sends each request on a connection of its own. The kit's `ScriptedTransport` opens none.
 
     It leaves `SendState` alone, and lets asyncio's exceptions through: the client must be right all the same.
     """

@@ -38,7 +38,10 @@ ON_EVERY_LOOP = pytest.mark.parametrize("loop", LOOPS)
 
 @define(eq=False)
 class ThreadServer:
-    """Responds to each request with no calls; does something else with an idle connection on demand."""
+    """Responds to each request with no calls; does something else with an idle connection on demand.
+
+    The sandbox and `RawServer` share the client's event loop. This server acts while that loop is busy.
+    """
 
     ssl: ssl.SSLContext | None = None
     seen: list[tuple[int, bytes]] = field(factory=list)

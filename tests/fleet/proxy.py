@@ -9,7 +9,10 @@ from raw_server import stop_serving
 
 
 class Proxy:
-    """Forwards TCP connections to a port on loopback."""
+    """Forwards TCP connections to a port on loopback.
+
+    The kit replaces the API. Between a worker and NATS it has no double.
+    """
 
     def __init__(self, port: int) -> None:
         self._port = port

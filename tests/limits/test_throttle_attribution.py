@@ -176,7 +176,10 @@ def test_memory_is_bounded():
 
 
 class Server:
-    """Responds after 20 ms; some organizations always get 429, and a limit may hold for the whole token."""
+    """Responds after 20 ms; some organizations always get 429, and a limit may hold for the whole token.
+
+    The kit's doubles serve a client. This server asks a limiter directly, so that only its decisions count.
+    """
 
     def __init__(self, limiter, *, rejected=(), allowed=None, retry_after=5.0):
         self.limiter, self.rejected, self.allowed, self.retry_after = limiter, rejected, allowed, retry_after

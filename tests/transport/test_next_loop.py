@@ -40,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Server(ThreadingHTTPServer):
-    """A server in threads, apart from the event loops."""
+    """A server in threads. The sandbox would end with the first of the event loops."""
 
     connections: list[Thread]
 
