@@ -129,7 +129,7 @@ DEEP = {
 @pytest.mark.parametrize("name", ["new", "keypresses", "custom_data", "city"])
 @pytest.mark.parametrize("deep", DEEP.values(), ids=DEEP)
 def test_a_call_nested_deeply_can_be_used(name: str, deep: str) -> None:
-    """What is nested deeper than 100 levels is None in Python values, and stands in raw_json."""
+    """Lists and objects below 100 levels are None in Python values, and stand in raw_json."""
     one, other = (
         structure_calls(
             b'{"current_calls":[{"transaction_id":"A","%b":%b}]}' % (name.encode(), text.encode()), strict=False
