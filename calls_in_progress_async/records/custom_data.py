@@ -86,8 +86,10 @@ def entry_of(field: CustomDataField) -> dict[str, str | None]:
 
 
 def _freeze(demographics: dict[str, Demographic]) -> FrozenDict[str, Demographic]:
-    if "" in demographics.values():
-        return FrozenDict({key: None if value == "" else value for key, value in demographics.items()})
+    """Freeze demographics, with None for ``""``. Changes the dict in place, to copy it once only."""
+    for key, value in demographics.items():
+        if value == "":
+            demographics[key] = None
     return FrozenDict(demographics)
 
 
