@@ -177,7 +177,12 @@ def compare(journal: Journal, log: Mapping[str, Any], *, began: float, step: flo
         wrong["contradictions"] += (name in calls) is (kind == "started") or (kind == "changed" and calls[name] == now)
         calls.pop(name, None) if kind == "ended" else calls.update({name: now})
     _compare(wrong, state, times, log, began, blind)
-    return {"events": dict(emitted), "faults": dict(wrong), "longest blind": round(blind, 2), "refused": log["refused"]}
+    return {
+        "events": dict(emitted),
+        "faults": dict(wrong),
+        "longest blind": round(blind, 2),
+        "throttled": log["throttled"],
+    }
 
 
 def _compare(
