@@ -131,6 +131,8 @@ def try_decode(kind: type[T], payload: bytes) -> T | None:
 
 encode_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 """Return a `Part`, or any plain value, as JSON."""
+encode_sorted: Callable[[Any], bytes] = msgspec.json.Encoder(order="sorted").encode
+"""Return a plain value as JSON with sorted keys, the same bytes for equal values."""
 
 
 def parse_json(body: bytes) -> Any:

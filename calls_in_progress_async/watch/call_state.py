@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 from ..records import Call
 from ..records.bodies import try_decode_all
 from ..records.call import meaning, structure_call
-from ..records.codec import Part
+from ..records.codec import Part, encode_sorted
 from ..records.pieces import PIECE
 from ..slow_reading import leave_event_loop_for
 from .call_identity import (
@@ -150,4 +150,9 @@ def _shown(value: str | int | None) -> str:
 
 def _digest_of(payload: bytes) -> str:
     content = meaning(payload)
-    return digest(content if isinstance(content, bytes) else json.dumps(content, sort_keys=True).encode())
+    if not isinstance(content, bytes):
+        try:
+            content = encode_sorted(content)
+        except UnicodeEncodeError:  # half a character
+            content = json.dumps(content, sort_keys=True).encode()
+    return digest(content)

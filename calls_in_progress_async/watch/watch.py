@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -238,20 +237,22 @@ class Watch:
         """Return the knowledge of the events taken so far as a small JSON value, for ``resume_from``.
 
         An event counts as taken once iteration has returned it: take the checkpoint after handling the event. The
-        checkpoint takes about 20 us an organization; beside other work, `acheckpoint` is kinder.
+        first checkpoint takes about 20 us a call, later ones only for calls that are new or have changed; beside other
+        work, `acheckpoint` is kinder.
         """
         return checkpoint.write(self._entries())
 
     async def acheckpoint(self) -> dict[str, Any]:
         """Return the same as `checkpoint` does now, and let other tasks run meanwhile."""
-        entries = self._entries()
         written: list[Entry] = []
-        while step := list(itertools.islice(entries, _AT_ONCE)):
-            written += step
-            await asyncio.sleep(0)
+        for entry in self._entries():
+            if entry is None:
+                await asyncio.sleep(0)
+            else:
+                written.append(entry)
         return checkpoint.write(written)
 
-    def _entries(self) -> Iterator[Entry]:
+    def _entries(self) -> Iterator[Entry | None]:
         self._schedule_noted()
         return checkpoint.entries(self._states.values(), self._sink.queue, self._snapshots)
 

@@ -130,6 +130,14 @@ def test_a_payload_nested_too_deeply_has_a_digest(depth: int) -> None:
     assert not equivalent(ListedCall("A", deep), ListedCall("A", deep.replace(b"[]", b"[1]")))
 
 
+def test_half_a_character_has_a_digest() -> None:
+    """JSON can escape half a character, which no encoder of UTF-8 takes."""
+    one, other = (ListedCall("A", b'{"city":"\\ud83%d"}' % number) for number in (0, 1))
+    assert len(one.digest) == len(other.digest) == 20
+    assert one.digest != other.digest
+    assert one.digest == ListedCall("A", b'{ "city": "\\uD830" }').digest
+
+
 def test_states_pickle() -> None:
     """Events hold states, and events pickle."""
     call = ListedCall("A", b'{"city":1}')

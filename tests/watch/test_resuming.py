@@ -152,6 +152,20 @@ async def test_a_checkpoint_in_steps_shows_one_moment(server: ScriptedCalls) -> 
     assert len(before["organizations"]) == 121
 
 
+async def test_others_run_while_one_large_organization_is_written(server: ScriptedCalls) -> None:
+    """After every 50 digests it is another task's turn."""
+    server.calls[ACME] = [call(f"CALL-{number}") for number in range(1000)]
+    async with server.watch(ACME) as watch:
+        await passes(6)
+        await take_all(watch)
+        writing, turns = asyncio.create_task(watch.acheckpoint()), 0
+        while not writing.done():
+            turns += 1
+            await asyncio.sleep(0)
+        assert turns >= 20
+        assert writing.result() == watch.checkpoint()
+
+
 async def test_a_checkpoint_reveals_no_caller(server: ScriptedCalls) -> None:
     """A checkpoint is JSON of a few dozen bytes a call, without phone numbers or payloads."""
     server.calls[ACME] = [
