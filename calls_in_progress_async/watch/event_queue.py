@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import TypeAlias
 
 from attrs import define, field
 
@@ -16,18 +16,6 @@ from ..organization import Organization
 from .call_set import Delta
 from .call_state import CallState, equivalent
 from .events import CallEvent, OrganizationFailed, OrganizationRecovered, OrganizationResumed, event_of
-
-
-class QueueEntry(Protocol):
-    """A pending event, still open to merges with newer events."""
-
-    organization: Organization
-    since: float
-    """Time of the last good response before the event."""
-
-    def event(self) -> CallEvent:
-        """Make the event."""
-        ...
 
 
 @define(eq=False, repr=False)
@@ -85,6 +73,10 @@ class QueuedGap:
     def event(self) -> CallEvent:
         """Make the event."""
         return self.kind(self.organization, self.gap)
+
+
+QueueEntry: TypeAlias = QueuedCall | QueuedFailure | QueuedGap
+"""A pending event, still open to merges with newer events. ``since`` is the time of the last good response before."""
 
 
 @define(eq=False, repr=False)
@@ -195,7 +187,7 @@ class EventQueue:
         if isinstance(entry, QueuedCall):
             if pending.latest[entry.identity] is entry:
                 del pending.latest[entry.identity]
-        elif isinstance(entry, QueuedFailure | QueuedGap):
+        else:
             pending.outages.remove(entry)
 
     def _forget_if_empty(self, organization: Organization, pending: _Pending) -> None:
