@@ -229,6 +229,7 @@ async def test_a_reader_that_goes_away(command_line, tmp_path) -> None:
         process = await line.start("watch", "advertiser:2", "--json", "--checkpoint", str(file), *FAST)
         await _next(process, "started")
         process.stdout._transport.close()
+        await asyncio.sleep(0)  # the pipe closes now; a poll on its way must not see the next call before
         line.sandbox.start_call(ORGANIZATION)
         done = await line.finish(process)
         assert done.code == 141
