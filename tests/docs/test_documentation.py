@@ -94,14 +94,16 @@ def test_commands_and_variables_in_the_readme_exist() -> None:
 
 
 def test_the_readme_claims_the_measured_speed() -> None:
-    """README.md's "two thirds" and "less" are figures of the performance page, for the finds that it names."""
+    """README.md's figures are those of the performance page, for the finds that it names."""
     readme = " ".join((ROOT / "README.md").read_text().split())
-    assert "A find of 200 calls, 64 at once, with all of this and typed records, needs two thirds" in readme
+    assert "A find of 200 calls, 64 at once, with all of this and typed records, needs less than three quarters of" in (
+        readme
+    )
     assert "a find of one call needs less" in readme
     page = (ROOT / "docs" / "performance.md").read_text()
     ratio = re.compile(r"^\| ours / plain, \w+, (1|200) calls?, 64 at once \| ([\d.]+)", re.MULTILINE)
     measured = {size: max(float(each) for found, each in ratio.findall(page) if found == size) for size in ("1", "200")}
-    assert measured["200"] <= 0.7, "change README.md as well"
+    assert measured["200"] < 0.75, "change README.md as well"
     assert measured["1"] < 0.9, "change README.md as well"
 
 
