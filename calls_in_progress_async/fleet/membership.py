@@ -76,9 +76,6 @@ class Membership:
     """Seconds until a dead worker has been replaced."""
     owners: dict[int, str] = field(factory=dict, init=False)
     """The owner of each shard, as computed last."""
-    _sharing: frozenset[str] = field(default=frozenset(), init=False)
-    """The workers that share the shards as `owners` tells."""
-    _mine: frozenset[int] = field(default=frozenset(), init=False)
     _heard: dict[str, float] = field(factory=dict, init=False)
     _echoed: float = field(default=-math.inf, init=False)
     _settled_at: float = field(default=math.inf, init=False)
@@ -132,8 +129,6 @@ class Membership:
             return None
         latest = now - _SILENCE * self.lease
         self._heard = {each: at for each, at in self._heard.items() if each == self.me or at >= latest}
-        if self._heard.keys() != self._sharing:
-            self._sharing = frozenset(self._heard)
-            self.owners = assign(self._sharing, self.shards)
-            self._mine = frozenset(shard for shard, owner in self.owners.items() if owner == self.me)
-        return self._mine
+        if set(self.owners.values()) != set(self._heard) or len(self.owners) != self.shards:
+            self.owners = assign(self._heard, self.shards)
+        return frozenset(shard for shard, owner in self.owners.items() if owner == self.me)

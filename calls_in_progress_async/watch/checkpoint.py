@@ -6,7 +6,6 @@ no payload and no phone number.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -18,8 +17,6 @@ from .event_queue import EventQueue, QueuedCall
 from .organization_state import OrganizationState, Snapshot
 
 _VERSION = 1
-_AT_ONCE = 50
-"""Number of digests to make in one step. Each takes 20 microseconds."""
 
 Entry: TypeAlias = tuple[str, dict[str, Any]]
 """The name of an organization, and its snapshot as JSON."""
@@ -40,7 +37,7 @@ def entries(
 ) -> Iterator[Entry | None]:
     """Iterate over the checkpoint's entry of each organization, as of now, however late an entry is read.
 
-    Every 50 calls, None comes in between: a moment to let other tasks run.
+    None comes after each digest, to let other tasks run now and then.
 
     Args:
         states: The organizations under watch.
@@ -52,16 +49,14 @@ def entries(
     kept = list(waiting.items())
 
     def write_entries() -> Iterator[Entry | None]:
-        steps = itertools.count(1)
         for organization, seen, calls in known:
             since, before = pending.get(organization, (math.inf, {}))
-            told = {**calls, **before}
-            for call in (None, *told.values()):
+            digests: dict[str, str] = {}
+            for name, call in {**calls, **before}.items():
                 if call is not None:
-                    call.digest  # noqa: B018 - computed once
-                if next(steps) % _AT_ONCE == 0:
+                    digests[name] = call.digest
                     yield None
-            yield str(organization), Snapshot.of(min(since + at, seen), told).to_json()
+            yield str(organization), Snapshot(round(min(since + at, seen), 3), digests).to_json()
         for organization, snapshot in kept:
             yield str(organization), snapshot.to_json()
 

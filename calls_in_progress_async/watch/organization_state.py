@@ -14,7 +14,7 @@ from attrs import define, field
 from ..errors import DeadlineExceededError, RateLimitedError, RateLimitWaitError
 from ..organization import Organization
 from .call_set import CallSet, Delta
-from .call_state import CallState, CheckpointedCall
+from .call_state import CheckpointedCall
 from .listing import Listing
 
 _RATE_LIMITS_TO_FAIL = 4
@@ -28,11 +28,6 @@ class Snapshot(NamedTuple):
     """Unix time of the last good response."""
     digests: Mapping[str, str]
     """Digest of the meaning of each call, by identity."""
-
-    @classmethod
-    def of(cls, seen: float, calls: Mapping[str, CallState | None]) -> Snapshot:
-        """Take a snapshot of calls; None stands for a call to leave out."""
-        return cls(round(seen, 3), {name: call.digest for name, call in calls.items() if call is not None})
 
     @classmethod
     def parse(cls, value: Any) -> Snapshot:
@@ -100,7 +95,8 @@ class OrganizationState:
 
     def snapshot(self, epoch: float) -> Snapshot:
         """Return the small form of the state, in Unix time."""
-        return Snapshot.of(self.last_response_at + epoch, self.calls.calls)
+        digests = {name: call.digest for name, call in self.calls.calls.items()}
+        return Snapshot(round(self.last_response_at + epoch, 3), digests)
 
     def dump(self, epoch: float) -> dict[str, Any]:
         """Return the state as a small JSON value, in Unix time: which calls are known, and a digest of each."""

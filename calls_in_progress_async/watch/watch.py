@@ -33,6 +33,8 @@ _EVENTS_AT_ONCE = 100
 """Number of events after which a busy consumer lets other tasks run."""
 _AT_ONCE = 25
 """Number of organizations after which other tasks run: half a millisecond's worth."""
+_DIGESTS_AT_ONCE = 50
+"""Number of digests of calls after which other tasks run: a millisecond's worth."""
 
 
 class Watch:
@@ -245,11 +247,11 @@ class Watch:
     async def acheckpoint(self) -> dict[str, Any]:
         """Return the same as `checkpoint` does now, and let other tasks run meanwhile."""
         written: list[Entry] = []
-        for entry in self._entries():
-            if entry is None:
-                await asyncio.sleep(0)
-            else:
+        for number, entry in enumerate(self._entries(), 1):
+            if entry is not None:
                 written.append(entry)
+            if number % _DIGESTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
         return checkpoint.write(written)
 
     def _entries(self) -> Iterator[Entry | None]:
