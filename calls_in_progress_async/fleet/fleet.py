@@ -19,7 +19,6 @@ from ..limits.settings import RateLimit
 from ..organization import Organization
 from ..organizations import check_organization, check_organizations
 from ..watch.fetch import make_fetch
-from ..watch.organization_state import OrganizationState
 from ..watch.poller import Poller
 from ..watch.schedule import Schedule
 from .log import Log, logger
@@ -27,6 +26,7 @@ from .log_settings import LogSettings, check_lease, check_name
 from .membership import Membership
 from .shares import RateShares
 from .sink import CommittingSink
+from .state import FleetState
 from .worker import Worker
 
 OrganizationSource: TypeAlias = (
@@ -158,7 +158,7 @@ class Fleet:
             is_fresh=lambda: membership.is_fresh(now()),
             on_refused=worker.poll_again,
         )
-        schedule: Schedule[OrganizationState] = Schedule(self._interval, self._max_in_flight)
+        schedule: Schedule[FleetState] = Schedule(self._interval, self._max_in_flight)
         poller = Poller(
             sink.settle_before(make_fetch(client._execute, strict=client._wire_format.strict), worker.is_held),
             schedule,

@@ -10,6 +10,7 @@ from .. import clock
 from ..organization import Organization
 from ..watch.poller import Poller
 from .sink import CommittingSink
+from .state import FleetState
 
 logger: logging.Logger = logging.getLogger("calls_in_progress_async.fleet")
 
@@ -22,7 +23,7 @@ _LOOK = 0.02
 
 
 async def hand_over(
-    poller: Poller,
+    poller: Poller[FleetState],
     sink: CommittingSink,
     organizations: Iterable[Organization],
     sent: Callable[[], int],

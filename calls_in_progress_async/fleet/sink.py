@@ -10,7 +10,6 @@ from .. import clock
 from ..watch.checkpoint import epoch
 from ..watch.fetch import FetchCalls, FetchIfWanted
 from ..watch.listing import Listing
-from ..watch.organization_state import OrganizationState
 from .errors import SupersededCommitError
 from .log import Log, logger
 from .message import LogEvent, split
@@ -75,7 +74,7 @@ class CommittingSink:
             state.is_doubtful = False
             state.learn(await self._log.last(state.subject), epoch())
 
-    def settle_before(self, fetch: FetchIfWanted, is_held: Callable[[OrganizationState], bool]) -> FetchCalls:
+    def settle_before(self, fetch: FetchIfWanted, is_held: Callable[[FleetState], bool]) -> FetchCalls[FleetState]:
         """Return a function that settles an organization, and then fetches its calls if it is still held.
 
         A poll after another worker's could see news that no message may tell any more.
@@ -85,24 +84,21 @@ class CommittingSink:
             await self.settle(state)
             return await fetch(state, lambda: is_held(state))
 
-        def fetch_settled(state: OrganizationState) -> Awaitable[Listing]:
-            assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
+        def fetch_settled(state: FleetState) -> Awaitable[Listing]:
             return settle_and_fetch(state) if state.is_doubtful else fetch(state, lambda: is_held(state))
 
         return fetch_settled
 
-    def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> Awaitable[None] | None:
+    def on_listing(self, state: FleetState, listing: Listing, now: float) -> Awaitable[None] | None:
         """Write the events of a good response, however late: the log refuses what another worker has seen since."""
-        assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
         events = self._gap_events(state, now - state.last_response_at)
         events += [state.event_of(delta) for delta in state.apply(listing, now)]
         if events or state.must_write or clock.unix_time() - state.written_at > self._log.max_age / 2:
             return self._commit(state, events)
         return None
 
-    async def on_failure(self, state: OrganizationState, error: Exception, now: float) -> None:
+    async def on_failure(self, state: FleetState, error: Exception, now: float) -> None:
         """Write the beginning of an outage, unless this worker was frozen: then its own pause failed the request."""
-        assert isinstance(state, FleetState)  # noqa: S101 - the fleet polls no others
         if not self._is_fresh():
             state.doubt(write=True)
         else:

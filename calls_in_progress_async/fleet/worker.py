@@ -12,7 +12,6 @@ from ..instrumentation import WatchLevels
 from ..organization import Organization
 from ..watch.call_set import CallSet
 from ..watch.checkpoint import epoch
-from ..watch.organization_state import OrganizationState
 from ..watch.poller import Poller
 from ..watch.schedule import Schedule
 from ..watch.stats import levels
@@ -80,7 +79,7 @@ class Worker:
         self.ended: asyncio.Event = asyncio.Event()
         """Set when the worker cannot go on."""
 
-    def use(self, poller: Poller, sink: CommittingSink, schedule: Schedule[Any]) -> None:
+    def use(self, poller: Poller[FleetState], sink: CommittingSink, schedule: Schedule[FleetState]) -> None:
         """Take the parts that need this worker themselves. Called once, before anything else."""
         self._poller, self._sink, self._schedule = poller, sink, schedule
 
@@ -97,7 +96,7 @@ class Worker:
             return None
         return self._held.get(self._log.settings.shard_of(organization), {}).get(organization)
 
-    def is_held(self, state: OrganizationState) -> bool:
+    def is_held(self, state: FleetState) -> bool:
         """Return True while a state is that of an organization to poll."""
         return self.state_of(state.organization) is state
 

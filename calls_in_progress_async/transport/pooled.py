@@ -132,7 +132,7 @@ class PooledTransport:
             reusable = not (body is None or len(message) > MAX_UNSENT or _may_continue(head))
         finally:
             if reusable and transport in self._guards:
-                transport.set_protocol(guard)
+                guard.is_idle = True
                 connection.release()
             else:
                 _discard(connection, transport)
@@ -158,8 +158,7 @@ class PooledTransport:
             if guard is None:
                 guard = self._watch_over(transport, handler)
             if guard is not None and await _is_clean(connection, transport, handler, guard):
-                if not is_new:
-                    transport.set_protocol(handler)
+                guard.is_idle = False
                 return connection, transport, handler, guard
             _discard(connection, transport)
             if is_new:
@@ -170,6 +169,7 @@ class PooledTransport:
         if transport is None or (closed := handler.closed) is None:
             return None
         guard = self._guards[transport] = _Guard(transport, handler)
+        transport.set_protocol(guard)
         closed.add_done_callback(lambda _: self._guards.pop(transport))
         closed.add_done_callback(retrieve_exception)
         return guard
@@ -198,14 +198,30 @@ class PooledTransport:
 
 
 class _Guard(asyncio.Protocol):
-    """Reads an idle connection in place of aiohttp's handler, and ends the connection if anything comes."""
+    """Stands before aiohttp's handler, and ends the connection if anything comes while it is idle.
+
+    It stays there, because uvloop asks the system to stop and start reading at each change of the protocol.
+    """
 
     def __init__(self, transport: Any, handler: Any) -> None:
         self._handler = handler
+        self.is_idle = False
         self.has_unread_input = make_probe(transport)
 
     def data_received(self, data: bytes) -> None:
-        self._handler.abort()
+        if self.is_idle:
+            self._handler.abort()
+        else:
+            self._handler.data_received(data)
+
+    def eof_received(self) -> None:
+        self._handler.eof_received()
+
+    def pause_writing(self) -> None:
+        self._handler.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._handler.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._handler.connection_lost(exc)

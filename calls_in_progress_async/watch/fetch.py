@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..attempt import Attempt
 from ..endpoints.current_calls import CurrentCallsRequest
@@ -13,7 +13,9 @@ from ..transport.wire import WireResponse
 from .listing import Listing, read
 from .organization_state import OrganizationState
 
-FetchCalls = Callable[[OrganizationState], Awaitable[Listing]]
+State = TypeVar("State", bound=OrganizationState)
+
+FetchCalls = Callable[[State], Awaitable[Listing]]
 """Fetches the calls of an organization; the listing in its state makes reading the next one cheap."""
 
 

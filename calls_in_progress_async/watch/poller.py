@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Iterable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from attrs import define
 
@@ -15,7 +15,7 @@ from ..errors import CallsInProgressError, RateLimitedError, ServerError, Supers
 from ..organization import Organization
 from . import reports
 from .concurrency_limit import AIMDLimit
-from .fetch import FetchCalls
+from .fetch import FetchCalls, State
 from .listing import Listing
 from .organization_state import OrganizationState, is_rate_limit
 from .schedule import Schedule, ScheduleEntry, backoff
@@ -25,8 +25,10 @@ _TICK = 0.01
 _SLOW = 0.5
 """Share of the interval. A response later than this counts as slow."""
 
+_State_contra = TypeVar("_State_contra", bound=OrganizationState, contravariant=True)
 
-class PollSink(Protocol):
+
+class PollSink(Protocol[_State_contra]):
     """Takes the findings of polls.
 
     ``on_listing`` and ``on_failure`` may be coroutine functions. The next poll of the organization waits until they
@@ -38,11 +40,11 @@ class PollSink(Protocol):
         """True while no new poll may start. Call `Poller.wake` when it becomes False."""
         ...
 
-    def on_listing(self, state: OrganizationState, listing: Listing, now: float) -> Awaitable[None] | None:
+    def on_listing(self, state: _State_contra, listing: Listing, now: float) -> Awaitable[None] | None:
         """Take a good response: call ``state.apply(listing, now)`` and use the deltas."""
         ...
 
-    def on_failure(self, state: OrganizationState, error: Exception, now: float) -> Awaitable[None] | None:
+    def on_failure(self, state: _State_contra, error: Exception, now: float) -> Awaitable[None] | None:
         """Take the beginning of an outage. Called once, until a good response is applied to the state."""
         ...
 
@@ -60,7 +62,7 @@ class PollCounters:
     failures: int = 0
 
 
-class Poller:
+class Poller(Generic[State]):
     """Polls organizations, each at its time, and hands the findings to a sink.
 
     Organizations can be added and removed at any time, before `start` as well.
@@ -75,9 +77,9 @@ class Poller:
 
     def __init__(
         self,
-        fetch: FetchCalls,
-        schedule: Schedule[OrganizationState],
-        sink: PollSink,
+        fetch: FetchCalls[State],
+        schedule: Schedule[State],
+        sink: PollSink[State],
         *,
         check_usable: CheckUsable,
         max_retry_after: float,
@@ -89,8 +91,8 @@ class Poller:
         self._check_usable = check_usable
         self._max_retry_after = max_retry_after
         self._limit = AIMDLimit(schedule.max_in_flight)
-        self._entries: dict[Organization, ScheduleEntry[OrganizationState]] = {}
-        self._running: dict[Organization, ScheduleEntry[OrganizationState]] = {}
+        self._entries: dict[Organization, ScheduleEntry[State]] = {}
+        self._running: dict[Organization, ScheduleEntry[State]] = {}
         self._draining: set[Organization] = set()
         self._in_flight = 0
         self._taking = asyncio.Lock()  # held by the one worker that waits for the next poll
@@ -106,7 +108,7 @@ class Poller:
             return
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._schedule.max_in_flight)]
 
-    def add(self, state: OrganizationState, *, at_once: bool = True) -> None:
+    def add(self, state: State, *, at_once: bool = True) -> None:
         """Poll an organization, at once or at its next point, and then once an interval.
 
         Call `wake` after the last of several.
@@ -116,7 +118,7 @@ class Poller:
             raise ValueError(f"{organization} is polled already")
         self._entries[organization] = self._schedule.add(state, str(organization), clock.now(), at_once=at_once)
 
-    def remove(self, organization: Organization) -> OrganizationState | None:
+    def remove(self, organization: Organization) -> State | None:
         """Stop polling an organization. The sink gets nothing more, not even from a running poll.
 
         Returns:
@@ -151,7 +153,7 @@ class Poller:
         if self._workers:
             await asyncio.wait(self._workers)
 
-    def _remove(self, organization: Organization) -> OrganizationState | None:
+    def _remove(self, organization: Organization) -> State | None:
         entry = self._entries.pop(organization, None)
         if entry is None:
             return None
@@ -178,7 +180,7 @@ class Poller:
         except Exception as error:
             self.end(error)
 
-    async def _next(self) -> ScheduleEntry[OrganizationState]:
+    async def _next(self) -> ScheduleEntry[State]:
         """Wait until a poll is due, and return its entry."""
         while True:
             now = clock.now()
@@ -206,7 +208,7 @@ class Poller:
             if timer is not None:
                 timer.cancel()
 
-    async def _poll(self, entry: ScheduleEntry[OrganizationState]) -> None:
+    async def _poll(self, entry: ScheduleEntry[State]) -> None:
         state = entry.item
         organization = state.organization
         if organization in self._running:  # removed while its poll was running, and added again
@@ -228,7 +230,7 @@ class Poller:
             self._draining.discard(organization)
             self._poll_ended.set()
 
-    async def _take_listing(self, entry: ScheduleEntry[OrganizationState], listing: Listing, began: float) -> None:
+    async def _take_listing(self, entry: ScheduleEntry[State], listing: Listing, began: float) -> None:
         now, state = clock.now(), entry.item
         self.counters.unchanged += listing is state.calls.listing
         self._limit.on_response()
@@ -239,7 +241,7 @@ class Poller:
                 await taking
         self._give_back(entry, slow=now - began > _SLOW * self._schedule.interval)
 
-    async def _take_failure(self, entry: ScheduleEntry[OrganizationState], error: Exception) -> None:
+    async def _take_failure(self, entry: ScheduleEntry[State], error: Exception) -> None:
         now, state = clock.now(), entry.item
         self.counters.failures += 1
         if is_rate_limit(error):
@@ -253,7 +255,7 @@ class Poller:
                 await taking
         self._give_back(entry, slow=state.failed, delay=self._delay_after(state, error))
 
-    def _is_wanted(self, entry: ScheduleEntry[OrganizationState]) -> bool:
+    def _is_wanted(self, entry: ScheduleEntry[State]) -> bool:
         return not entry.removed or entry.item.organization in self._draining
 
     def _delay_after(self, state: OrganizationState, error: Exception) -> float:
@@ -264,7 +266,7 @@ class Poller:
         random = clock.randomness.random()
         return max(backoff(state.failures, self._schedule.interval, random), min(wanted or 0.0, self._max_retry_after))
 
-    def _give_back(self, entry: ScheduleEntry[OrganizationState], *, slow: bool, delay: float | None = None) -> None:
+    def _give_back(self, entry: ScheduleEntry[State], *, slow: bool, delay: float | None = None) -> None:
         now = clock.now()
         self._in_flight -= 1
         self._schedule.give_back(entry, now, slow=slow, delay=delay)

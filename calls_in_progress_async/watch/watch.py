@@ -53,7 +53,7 @@ class Watch:
 
     def __init__(
         self,
-        fetch: FetchCalls,
+        fetch: FetchCalls[OrganizationState],
         organizations: Iterable[Organization],
         settings: WatchSettings,
         *,
