@@ -200,7 +200,8 @@ class PooledTransport:
 class _Guard(asyncio.Protocol):
     """Stands before aiohttp's handler, and ends the connection if anything comes while it is idle.
 
-    It stays there, because uvloop asks the system to stop and start reading at each change of the protocol.
+    It stays there, because uvloop asks the system to stop and start reading at each change of the protocol. The events
+    it does not pass on are for aiohttp's own writer and read timeout, which are not used here.
     """
 
     def __init__(self, transport: Any, handler: Any) -> None:
@@ -213,15 +214,6 @@ class _Guard(asyncio.Protocol):
             self._handler.abort()
         else:
             self._handler.data_received(data)
-
-    def eof_received(self) -> None:
-        self._handler.eof_received()
-
-    def pause_writing(self) -> None:
-        self._handler.pause_writing()
-
-    def resume_writing(self) -> None:
-        self._handler.resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._handler.connection_lost(exc)

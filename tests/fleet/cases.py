@@ -359,7 +359,7 @@ async def kills_at_a_rate(fleet: Processes, workers: Sequence[str], kills: int, 
         await asyncio.sleep(pause / 2)
     await fleet.until_even(*living)
     stretched = len(fleet.api.names) / rate
-    await asyncio.sleep(1.5 * stretched)
+    await asyncio.sleep(3 * stretched)  # the gaps of the last takeover have ended by then
     calm_since = time.time()
     await asyncio.sleep(2 * stretched)
     until = time.time()
