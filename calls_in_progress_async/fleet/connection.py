@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from .log_settings import LogSettings
 try:
     import nats
     from nats.aio.client import Client
-    from nats.js.errors import APIError, NotFoundError
+    from nats.js.errors import APIError, NoStreamResponseError, NotFoundError
 except ImportError:  # pragma: no cover - the test extra has nats-py
     raise ImportError("A fleet needs nats-py: pip install 'calls-in-progress-async[fleet]'") from None
 
@@ -74,6 +75,20 @@ def translated() -> Iterator[None]:
         raise LogUnavailableError(text + _REMEDY * (error.err_code in _FULL)) from error
     except (nats.errors.Error, TimeoutError, OSError) as error:
         raise LogUnavailableError(_text(error)) from error
+
+
+def sequence_in(acknowledgement: Any) -> int:
+    """Return the sequence in the response to a message.
+
+    Raises:
+        nats.errors.Error: The message was refused, or no stream took it.
+    """
+    if (acknowledgement.headers or {}).get("Status") == "503":
+        raise NoStreamResponseError
+    response = json.loads(acknowledgement.data)
+    if "error" in response:
+        raise APIError.from_error(response["error"])
+    return int(response["seq"])
 
 
 class Connection:

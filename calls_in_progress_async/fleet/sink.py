@@ -93,8 +93,8 @@ class CommittingSink:
         """Write the events of a good response, however late: the log refuses what another worker has seen since."""
         events = self._gap_events(state, now - state.last_response_at)
         events += [state.event_of(delta) for delta in state.apply(listing, now)]
-        if events or state.must_write or clock.unix_time() - state.written_at > self._log.max_age / 2:
-            return self._commit(state, events)
+        if events or state.must_write or now - state.written_at > self._log.max_age / 2:
+            return self._commit(state, events, now)
         return None
 
     async def on_failure(self, state: FleetState, error: Exception, now: float) -> None:
@@ -102,7 +102,7 @@ class CommittingSink:
         if not self._is_fresh():
             state.doubt(write=True)
         else:
-            await self._commit(state, [LogEvent(id="", kind="organization_failed", error=type(error).__name__)])
+            await self._commit(state, [LogEvent(id="", kind="organization_failed", error=type(error).__name__)], now)
 
     def on_end(self, error: BaseException) -> None:
         """Keep the error for the worker."""
@@ -115,18 +115,17 @@ class CommittingSink:
             return [LogEvent(id="", kind="organization_resumed", gap=round(gap, 3))]
         return []
 
-    async def _commit(self, state: FleetState, events: Sequence[LogEvent]) -> None:
+    async def _commit(self, state: FleetState, events: Sequence[LogEvent], now: float) -> None:
         all_calls = {**state.known, **state.calls.calls}
         self.committing += 1
         try:
             for chunk in split(events, all_calls, self._log.max_payload):
-                at = clock.unix_time()
-                draft = state.draft(chunk, self._by, at)
+                draft = state.draft(chunk, self._by, clock.unix_time())
                 if len(draft.body) > self._log.max_payload:
                     self._refuse(state, len(draft.body))
                     return
                 sequence = await self._log.commit(state.subject, draft.body, state.sequence)
-                state.accept(draft, sequence, at)
+                state.accept(draft, sequence, now)
                 self.counters.commits += 1
                 self.counters.events += len(chunk)
                 self.counters.bytes += len(draft.body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -39,8 +40,8 @@ class FleetState(OrganizationState):
     """Calls in progress, as the last message tells them."""
     ended: dict[str, int] = field(factory=dict)
     """Numbers of the last events of calls that have ended lately."""
-    written_at: float = 0.0
-    """Unix time of the last message."""
+    written_at: float = -math.inf
+    """Loop time of the last message."""
     is_doubtful: bool = False
     """True if the last message must be read before the next poll."""
     must_write: bool = True
@@ -67,7 +68,7 @@ class FleetState(OrganizationState):
             watched.failed, watched.calls = False, CallSet(missed)
             return
         message = decode(stored.body)
-        self.rev, self.ended, self.written_at = message.rev, message.ended, message.at
+        self.rev, self.ended, self.written_at = message.rev, message.ended, message.at - epoch
         watched.failed = message.failed
         self.known = {name: call._replace(at=call.at or stored.sequence) for name, call in message.calls.items()}
         seen = self.last_response_at
@@ -132,11 +133,11 @@ class FleetState(OrganizationState):
         )
         return Draft(encode(message), calls, ended)
 
-    def accept(self, draft: Draft, sequence: int, at: float) -> None:
+    def accept(self, draft: Draft, sequence: int, now: float) -> None:
         """Take note that a message is in the log.
 
         A doubt raised meanwhile stays: the message may be older than the writes that the next poll is to outdate.
         """
-        self.sequence, self.rev, self.ended, self.written_at = sequence, self.rev + 1, draft.ended, at
+        self.sequence, self.rev, self.ended, self.written_at = sequence, self.rev + 1, draft.ended, now
         self.known = {name: call._replace(at=call.at or sequence) for name, call in draft.calls.items()}
         self.must_write = self.must_write and self.is_doubtful

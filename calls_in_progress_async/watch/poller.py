@@ -90,6 +90,8 @@ class Poller(Generic[State]):
         self._sink = sink
         self._check_usable = check_usable
         self._max_retry_after = max_retry_after
+        self._now = clock.now
+        """Returns the loop's time; faster after the start."""
         self._limit = AIMDLimit(schedule.max_in_flight)
         self._entries: dict[Organization, ScheduleEntry[State]] = {}
         self._running: dict[Organization, ScheduleEntry[State]] = {}
@@ -106,6 +108,7 @@ class Poller(Generic[State]):
         """Start polling, unless polling has ended already."""
         if self._ended:
             return
+        self._now = clock.reader()
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._schedule.max_in_flight)]
 
     def add(self, state: State, *, at_once: bool = True) -> None:
@@ -116,7 +119,7 @@ class Poller(Generic[State]):
         organization = state.organization
         if organization in self._entries:
             raise ValueError(f"{organization} is polled already")
-        self._entries[organization] = self._schedule.add(state, str(organization), clock.now(), at_once=at_once)
+        self._entries[organization] = self._schedule.add(state, str(organization), self._now(), at_once=at_once)
 
     def remove(self, organization: Organization) -> State | None:
         """Stop polling an organization. The sink gets nothing more, not even from a running poll.
@@ -183,7 +186,7 @@ class Poller(Generic[State]):
     async def _next(self) -> ScheduleEntry[State]:
         """Wait until a poll is due, and return its entry."""
         while True:
-            now = clock.now()
+            now = self._now()
             if self._sink.paused or self._in_flight >= self._limit.limit:
                 await self._sleep(None)
             elif (entry := self._schedule.take(now)) is not None:
@@ -216,7 +219,7 @@ class Poller(Generic[State]):
             return
         self._running[organization] = entry
         try:
-            began = clock.now()
+            began = self._now()
             self.counters.requests += 1
             found = await result_or_error(self._fetch(state), self._check_usable)
             if isinstance(found, SupersededError):  # removed while the poll waited, and never sent
@@ -231,7 +234,7 @@ class Poller(Generic[State]):
             self._poll_ended.set()
 
     async def _take_listing(self, entry: ScheduleEntry[State], listing: Listing, began: float) -> None:
-        now, state = clock.now(), entry.item
+        now, state = self._now(), entry.item
         self.counters.unchanged += listing is state.calls.listing
         self._limit.on_response()
         if self._is_wanted(entry):
@@ -242,7 +245,7 @@ class Poller(Generic[State]):
         self._give_back(entry, slow=now - began > _SLOW * self._schedule.interval)
 
     async def _take_failure(self, entry: ScheduleEntry[State], error: Exception) -> None:
-        now, state = clock.now(), entry.item
+        now, state = self._now(), entry.item
         self.counters.failures += 1
         if is_rate_limit(error):
             self._limit.on_rejection(now)
@@ -267,7 +270,7 @@ class Poller(Generic[State]):
         return max(backoff(state.failures, self._schedule.interval, random), min(wanted or 0.0, self._max_retry_after))
 
     def _give_back(self, entry: ScheduleEntry[State], *, slow: bool, delay: float | None = None) -> None:
-        now = clock.now()
+        now = self._now()
         self._in_flight -= 1
         self._schedule.give_back(entry, now, slow=slow, delay=delay)
         if now + (self._schedule.wait(now) or 0.0) < self._wakes_at:

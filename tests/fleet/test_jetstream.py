@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -111,6 +112,44 @@ async def test_a_write_after_an_older_message_is_refused(server: NatsServer) -> 
             await jetstream.publish(subject, b"two", 0)
         assert await jetstream.last(subject) == (sequence, b"one")
         assert await jetstream.last_of_shard(0) == {subject: (sequence, b"one")}
+
+
+async def test_a_response_that_comes_too_late_is_dropped(
+    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write of unknown outcome may have landed, and leaves nothing behind in memory."""
+    subject = SUBJECT.format("late")
+    async with connection(own_server, "late") as jetstream:
+        await jetstream.create_stream()
+        assert own_server.process is not None
+        own_server.process.send_signal(signal.SIGSTOP)
+        try:
+            with monkeypatch.context() as patched:
+                patched.setattr(f"{MODULE}.WAIT", 0.05)
+                with pytest.raises(LogUnavailableError):
+                    await jetstream.publish(subject, b"one", 0)
+                with pytest.raises(LogUnavailableError, match="stopped responding"):
+                    await jetstream.last_of_shard(0)
+        finally:
+            own_server.process.send_signal(signal.SIGCONT)
+        landed = await jetstream.last(subject)
+        assert landed == (1, b"one")
+        assert await jetstream.publish(subject, b"two", landed.sequence) == 2
+        assert await jetstream.last_of_shard(0) == {subject: (2, b"two")}
+        assert jetstream._waiting == {}
+
+
+async def test_a_write_without_a_connection_or_a_stream_fails_at_once(own_server: NatsServer) -> None:
+    """Nothing is kept for a server that comes back, and nothing waits for a response that cannot come."""
+    async with connection(own_server, "gone") as jetstream:
+        with pytest.raises(LogUnavailableError, match="no response from stream"):
+            await jetstream.publish(SUBJECT.format("gone"), b"one", 0)
+        own_server.kill()
+        while jetstream.is_connected:
+            await asyncio.sleep(0.01)
+        with pytest.raises(LogUnavailableError):
+            await jetstream.publish(SUBJECT.format("gone"), b"one", 0)
+        assert jetstream._waiting == {}
 
 
 def test_messages_of_one_span_are_written_together() -> None:
