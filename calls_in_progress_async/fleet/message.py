@@ -32,6 +32,10 @@ class KnownCall(NamedTuple):
     at: int = 0
     """Sequence of the message with the payload; 0 for this message."""
 
+    def within(self, sequence: int) -> KnownCall:
+        """Return the call as the messages after this one know it, given the sequence of this one."""
+        return self if self.at else self._replace(at=sequence)
+
 
 class LogEvent(Part, frozen=False, omit_defaults=True, kw_only=True):  # type: ignore[misc]
     """One event of a message."""
@@ -124,7 +128,7 @@ def payloads(message: LogMessage) -> Iterator[tuple[str, bytes]]:
 
 def size_of(event: LogEvent) -> int:
     """Return about the bytes of an event in a message."""
-    call = len(bytes(event.call)) if isinstance(event.call, Json) else 0
+    call = memoryview(event.call).nbytes if isinstance(event.call, Json) else 0
     return call + 3 * len(event.call_id) + _BYTES_OF_EVENT
 
 
@@ -140,11 +144,13 @@ def split(events: Iterable[LogEvent], calls: Mapping[str, object], max_payload: 
     chunk: list[LogEvent] = []
     size = 0
     for event in events:
-        if chunk and size + size_of(event) > room:
+        needed = size_of(event)
+        if chunk and size + needed > room:
             yield chunk
             chunk, size = [], 0
-        if size_of(event) > room:
+        if needed > room:
             event.call = ABSENT  # a payload larger than any message: told without
+            needed = size_of(event)
         chunk.append(event)
-        size += size_of(event)
+        size += needed
     yield chunk

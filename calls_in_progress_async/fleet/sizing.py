@@ -10,6 +10,7 @@ from .. import validation
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
 
 # Measured by benchmarks/fleet.py, cases steady and lively, with 10,000 organizations of 5 calls on two shared cores.
+# The highest of several runs.
 _CPU_A_POLL = 340e-6
 """Seconds of one core of a worker for a poll."""
 _CPU_A_COMMIT = 520e-6
