@@ -130,8 +130,7 @@ class JetStream:
     async def _on_acknowledgement(self, message: Any) -> None:
         """Give the server's response to the `publish` that waits for it.
 
-        nats-py's own ``JetStreamContext.publish`` takes twice the time: each has a random inbox, a timeout and a record
-        of its own.
+        nats-py's own ``JetStreamContext.publish`` makes a random inbox, a timeout and a record for each message.
         """
         waiting = self._waiting.get(message.subject)
         if waiting is None or waiting.done():  # too late
