@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -74,9 +75,11 @@ class NatsServer:
         raise RuntimeError("nats-server does not listen")
 
     def signal(self, number: int) -> None:
-        """Send a signal to the process."""
+        """Send a signal to the process, and wait until it has stopped if that is asked for."""
         assert self.process is not None
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
 
     @property
     def store(self) -> Path:

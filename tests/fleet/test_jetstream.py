@@ -121,8 +121,7 @@ async def test_a_response_that_comes_too_late_is_dropped(
     subject = SUBJECT.format("late")
     async with connection(own_server, "late") as jetstream:
         await jetstream.create_stream()
-        assert own_server.process is not None
-        own_server.process.send_signal(signal.SIGSTOP)
+        own_server.signal(signal.SIGSTOP)
         try:
             with monkeypatch.context() as patched:
                 patched.setattr(f"{MODULE}.WAIT", 0.05)
@@ -131,7 +130,7 @@ async def test_a_response_that_comes_too_late_is_dropped(
                 with pytest.raises(LogUnavailableError, match="stopped responding"):
                     await jetstream.last_of_shard(0)
         finally:
-            own_server.process.send_signal(signal.SIGCONT)
+            own_server.signal(signal.SIGCONT)
         landed = await jetstream.last(subject)
         assert landed == (1, b"one")
         assert await jetstream.publish(subject, b"two", landed.sequence) == 2
