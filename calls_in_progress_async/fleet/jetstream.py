@@ -137,7 +137,7 @@ class JetStream:
             return
         try:
             waiting.set_result(sequence_in(message))
-        except Exception as error:
+        except Exception as error:  # whatever is wrong with the response, `publish` raises it
             waiting.set_exception(error)
 
     async def _gather(self) -> None:

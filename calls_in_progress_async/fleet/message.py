@@ -32,8 +32,8 @@ class KnownCall(NamedTuple):
     at: int = 0
     """Sequence of the message with the payload; 0 for this message."""
 
-    def within(self, sequence: int) -> KnownCall:
-        """Return the call as the messages after this one know it, given the sequence of this one."""
+    def stored_at(self, sequence: int) -> KnownCall:
+        """Return the call as later messages tell it: with the sequence of this message, if the payload is here."""
         return self if self.at else self._replace(at=sequence)
 
 

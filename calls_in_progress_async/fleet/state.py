@@ -70,7 +70,7 @@ class FleetState(OrganizationState):
         message = decode(stored.body)
         self.rev, self.ended, self.written_at = message.rev, message.ended, message.at - epoch
         watched.failed = message.failed
-        self.known = {name: call.within(stored.sequence) for name, call in message.calls.items()}
+        self.known = {name: call.stored_at(stored.sequence) for name, call in message.calls.items()}
         seen = self.last_response_at
         digests = {name: call.digest for name, call in self.known.items()}
         was_known = self.responses > 0
@@ -139,5 +139,5 @@ class FleetState(OrganizationState):
         A doubt raised meanwhile stays: the message may be older than the writes that the next poll is to outdate.
         """
         self.sequence, self.rev, self.ended, self.written_at = sequence, self.rev + 1, draft.ended, now
-        self.known = {name: call.within(sequence) for name, call in draft.calls.items()}
+        self.known = {name: call.stored_at(sequence) for name, call in draft.calls.items()}
         self.must_write = self.must_write and self.is_doubtful

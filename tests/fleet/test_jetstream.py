@@ -115,7 +115,7 @@ async def test_a_write_after_an_older_message_is_refused(server: NatsServer) -> 
 
 
 async def test_a_response_that_comes_too_late_is_dropped(
-    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+    own_server: NatsServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A write of unknown outcome may have landed, and leaves nothing behind in memory."""
     subject = SUBJECT.format("late")
@@ -136,10 +136,11 @@ async def test_a_response_that_comes_too_late_is_dropped(
         assert await jetstream.publish(subject, b"two", landed.sequence) == 2
         assert await jetstream.last_of_shard(0) == {subject: (2, b"two")}
         assert jetstream._waiting == {}
+        assert caplog.messages == []
 
 
 async def test_a_write_without_a_connection_or_a_stream_fails_at_once(own_server: NatsServer) -> None:
-    """Nothing is kept for a server that comes back, and nothing waits for a response that cannot come."""
+    """The server says that no stream took the message; without a server there is nobody to wait for."""
     async with connection(own_server, "gone") as jetstream:
         with pytest.raises(LogUnavailableError, match="no response from stream"):
             await jetstream.publish(SUBJECT.format("gone"), b"one", 0)

@@ -138,7 +138,8 @@ def test_a_large_poll_is_split() -> None:
     assert [event for chunk in chunks for event in chunk] == events
     assert max(map(len, chunks)) == 3
     huge = event_of_size(8000)
-    assert list(split([huge], {}, 4096)) == [[huge]]
+    small = event_of_size(800)
+    assert list(split([huge, small], {}, 4096)) == [[huge, small]]  # without its payload, the first leaves room
     assert list(split([], {}, 4096)) == [[]]
 
 

@@ -229,6 +229,7 @@ def test_a_shard_is_taken_where_the_log_ends() -> None:
             known, new = (bench.state_of(each) for each in ORGANIZATIONS[:2])
             assert bench.poller.at_once == {known.organization, new.organization}
             assert (known.sequence, known.rev, known.last_response_at) == (7, 1, pytest.approx(written_at, abs=0.01))
+            assert known.written_at == pytest.approx(written_at, abs=0.01)
             assert (new.sequence, new.rev) == (0, 0)
 
     run(main)
