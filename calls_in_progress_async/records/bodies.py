@@ -138,11 +138,11 @@ def _without_mark(body: bytes) -> bytes:
 
 
 def _is_dense(body: bytes) -> bool:
-    """Return True if a body has more entries than a list may have, by the commas in one window of eight."""
+    """Return True if a body has more entries than a list may have, by the commas in samples of a 32nd of its bytes."""
     if len(body) <= _SAMPLED:
         return False
-    step = 2**13
-    return 8 * sum(body.count(b",", start, start + step // 8) for start in range(0, len(body), step)) > 2 * MAX_ENTRIES
+    step, sample = 2**13, 2**8
+    return 32 * sum(body.count(b",", start, start + sample) for start in range(0, len(body), step)) > 2 * MAX_ENTRIES
 
 
 def try_decode_all(kind: type[T], body: bytes) -> list[T] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, cast, get_type_hints
+from typing import Any, get_type_hints
 
 from attrs import field, fields, frozen
 
@@ -17,7 +17,9 @@ from .custom_data import (
     DEMOGRAPHICS,
     CustomData,
     CustomDataField,
+    CustomFields,
     Demographic,
+    Demographics,
     entry_of,
     read_custom_data,
     read_plain_custom_data,
@@ -26,7 +28,7 @@ from .custom_data import (
 from .json_values import json_ready
 from .meaning import canonical
 from .reader import Reader, RecordFormat
-from .record import LazyField, Record
+from .record import UNREAD, LazyField, Record
 
 
 def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
@@ -36,11 +38,14 @@ def _freeze(value: Mapping[str, Any] | None) -> FrozenDict[str, Any] | None:
 class _Unread(Record):
     """The slots for the parts of a payload read on demand."""
 
-    __slots__ = ("_custom", "_extra")
+    __slots__ = ("_custom_fields", "_custom_problems", "_demographics", "_other_fields")
 
-    _custom: CustomData | None
-    """Custom data once it is read; None before. Unset if the call was made by its constructor."""
-    _extra: tuple[FrozenDict[str, Any]]  # unset until it is read
+    # Each is UNREAD until it is read; for a call made by its constructor, the field itself.
+    _custom_fields: CustomFields | None
+    _demographics: Demographics | None
+    _other_fields: FrozenDict[str, Any]
+    _custom_problems: tuple[Problem, ...]
+    """The unreadable parts of the custom data. Unset if there are none."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -108,6 +113,10 @@ class Call(_Unread):
     extra: Mapping[str, Any] = field(factory=dict, converter=FrozenDict)
     """The fields unknown to this version, as Python values."""
 
+    def __attrs_post_init__(self) -> None:
+        for name, cache in _CACHES.items():
+            object.__setattr__(self, cache, _own[name](self))
+
     @classmethod
     def from_payload(cls, payload: Mapping[str, Any] | bytes, *, strict: bool = False) -> Call:
         """Make a call from its JSON, or from a mapping with the same content.
@@ -127,8 +136,8 @@ class Call(_Unread):
     def problems(self) -> tuple[Problem, ...]:
         """The unreadable fields, each with the reason. They are None here, and as sent in `raw`."""
         _ = self.custom_data  # reads custom data, if nobody did
-        custom: CustomData | None = getattr(self, "_custom", None)
-        return super().problems + (() if custom is None else custom.problems)
+        of_custom_data: tuple[Problem, ...] = getattr(self, "_custom_problems", ())
+        return super().problems + of_custom_data
 
     @property
     def bridged_at(self) -> datetime | None:
@@ -186,8 +195,8 @@ class Call(_Unread):
     def detach(self) -> None:
         """Keep a copy of this call's own JSON instead of the body of its list."""
         super().detach()
-        if isinstance(unread := _get_custom_data(self), Json):
-            _set_custom_data(self, unread.copy())
+        if isinstance(unread := _get_own_custom_data(self), Json):
+            _set_own_custom_data(self, unread.copy())
 
     def __repr__(self) -> str:
         caller = masked(self.calling_phone_number)
@@ -255,29 +264,48 @@ def meaning(payload: bytes) -> object:
         return payload
 
 
-def _read_custom(call: Call) -> CustomData:
-    unread = _get_custom_data(call)
-    custom = read_plain_custom_data(unread) if isinstance(unread, Json) else None
-    if custom is None and isinstance(unread, Json):
-        custom = refuse_custom_data(unread, call.path)
+def _custom_data(call: Call) -> CustomFields | None:
+    if call._custom_fields is UNREAD:
+        _read_custom(call)
+    return call._custom_fields
+
+
+def _demographics_data(call: Call) -> Demographics | None:
+    if call._demographics is UNREAD:
+        _read_custom(call)
+    return call._demographics
+
+
+def _extra(call: Call) -> FrozenDict[str, Any]:
+    if call._other_fields is UNREAD:
+        _set_other_fields(call, FrozenDict({key: value for key, value in call.raw.items() if key not in _KNOWN}))
+    return call._other_fields
+
+
+def _read_custom(call: Call) -> None:
+    unread = _get_own_custom_data(call)
+    plain = read_plain_custom_data(unread) if isinstance(unread, Json) else None
+    fields, demographics = plain or _read_any_custom(call, unread)
+    _set_demographics(call, demographics)
+    _set_custom_fields(call, fields)
+
+
+def _read_any_custom(call: Call, unread: Any) -> tuple[CustomFields | None, Demographics | None]:
+    custom = refuse_custom_data(unread, call.path) if isinstance(unread, Json) else None
     if custom is None:
         path = f"{call.path}.custom_data"
         try:
             custom = read_custom_data(parse_json(bytes(unread)) if isinstance(unread, Json) else unread, path)
         except PayloadError:
             custom = CustomData(problems=(Problem(path, "is nested too deeply"),))
-    _set_custom(call, custom)
-    return custom
+    if custom.problems:
+        object.__setattr__(call, "_custom_problems", custom.problems)
+    return custom.fields, custom.demographics
 
 
-def _read_extra(call: Call) -> tuple[FrozenDict[str, Any]]:
-    extra = (FrozenDict({key: value for key, value in call.raw.items() if key not in _KNOWN}),)
-    _set_extra(call, extra)
-    return extra
-
-
-_READ_LATER = ("custom_data", "demographics_data", "extra")
-_PLAIN = tuple(each.name for each in fields(Call) if each.name not in _READ_LATER)
+_CACHES = {"custom_data": "_custom_fields", "demographics_data": "_demographics", "extra": "_other_fields"}
+"""The slots for the values of the fields read later."""
+_PLAIN = tuple(each.name for each in fields(Call) if each.name not in _CACHES)
 _SPELT_OTHERWISE = {"repeat_calling_phone_number": JsonFlag, "key presses": TextOrList, "custom_data": Json}
 """The keys in JSON that differ from the fields, in name or type."""
 
@@ -288,21 +316,18 @@ def _types() -> dict[str, Any]:
     return {name: hints[name] for name in _PLAIN} | _SPELT_OTHERWISE
 
 
-CALL_FORMAT = RecordFormat(Call, _types, spare={"keypresses": "key presses"})
+CALL_FORMAT = RecordFormat(Call, _types, spare={"keypresses": "key presses"}, unread=_CACHES.values())
 _KNOWN = frozenset({*_PLAIN, *_SPELT_OTHERWISE})
 CALL_KEYS: frozenset[str] = _KNOWN - {"custom_data"}
 """The keys in JSON of a call's fields, custom data aside."""
 
-_set_custom, _set_extra = vars(_Unread)["_custom"].__set__, vars(_Unread)["_extra"].__set__
-# msgspec's encoder looks into this slot and writes the JSON there unchanged.
-_get_custom_data, _set_custom_data = vars(Call)["custom_data"].__get__, vars(Call)["custom_data"].__set__
+_set_custom_fields, _set_demographics, _set_other_fields = (vars(_Unread)[each].__set__ for each in _CACHES.values())
+_own = {name: vars(Call)[name].__get__ for name in _CACHES}
+"""Functions to get the values in the fields' own slots. msgspec's encoder looks into them: it writes JSON unchanged."""
+_get_own_custom_data, _set_own_custom_data = _own["custom_data"], vars(Call)["custom_data"].__set__
 
-for _name, _cache, _read, _index in (
-    ("custom_data", "_custom", _read_custom, 0),
-    ("demographics_data", "_custom", _read_custom, 1),
-    ("extra", "_extra", _read_extra, 0),
-):
-    setattr(Call, _name, LazyField(vars(Call)[_name], vars(_Unread)[_cache], cast(Any, _read), _index))
+for _name, _get in (("custom_data", _custom_data), ("demographics_data", _demographics_data), ("extra", _extra)):
+    setattr(Call, _name, LazyField(vars(Call)[_name], _get))
 
 
 def _restore(payload: bytes, path: str) -> Call:

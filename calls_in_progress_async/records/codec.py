@@ -105,20 +105,6 @@ def decoder(kind: Any) -> Callable[[bytes | Json], Any]:
     return msgspec.json.Decoder(kind).decode
 
 
-def make_decoder(kind: type[T]) -> Callable[[bytes | Json], T | None]:
-    """Make a function to decode ``kind`` from JSON; the function returns None for any other JSON."""
-    decode_json = decoder(cast(Any, kind))
-
-    def decode_or_none(payload: bytes | Json) -> T | None:
-        try:
-            found: T = decode_json(payload)  # a cast() would be a call
-        except UNREADABLE:
-            return None
-        return found
-
-    return decode_or_none
-
-
 def try_decode(kind: type[T], payload: bytes) -> T | None:
     """Decode ``kind`` from plain JSON in UTF-8; return None if the payload is anything else."""
     try:

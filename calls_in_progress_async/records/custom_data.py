@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from attrs import frozen
 
 from ..frozen_dict import FrozenDict
-from .codec import Json, Part, Problem, make_decoder
+from .codec import UNREADABLE, Json, Part, Problem, decoder
 from .filling import make_map_filler
 from .json_values import json_text, type_name
 
@@ -44,39 +44,42 @@ _fill_fields = make_map_filler(CustomDataField, {key: f"row.{key} or None" for k
 
 CustomFields: TypeAlias = FrozenDict[str, CustomDataField]
 """Custom fields by name."""
+Demographics: TypeAlias = FrozenDict[str, Demographic]
+"""Demographics by key."""
 
 
 class CustomData(NamedTuple):
     """Everything under a call's ``custom_data``."""
 
     fields: CustomFields | None = None
-    demographics: FrozenDict[str, Demographic] | None = None
+    demographics: Demographics | None = None
     problems: tuple[Problem, ...] = ()
 
 
-class _Demographics(Part, frozen=True):
+class _WithDemographics(Part, frozen=True, gc=False):
     demographics_data: dict[str, Demographic] | None = None
 
 
-_decode_rows = make_decoder(dict[str, _Row])
-_decode_demographics = make_decoder(_Demographics)
+_decode_rows = decoder(dict[str, _Row])
+_decode_demographics = decoder(_WithDemographics)
 
 
-def read_plain_custom_data(payload: Json) -> CustomData | None:
+def read_plain_custom_data(payload: Json) -> tuple[CustomFields, Demographics | None] | None:
     """Read the JSON of plain custom data; return None if anything is out of the ordinary.
 
     It takes a tenth of the time of `read_custom_data`.
+
+    Returns:
+        The custom fields and the demographics.
     """
-    rows = _decode_rows(payload)
-    if rows is None:
+    try:
+        rows = _decode_rows(payload)
+        if rows.pop(DEMOGRAPHICS, None) is None:
+            return FrozenDict(_fill_fields(rows)), None
+        demographics = _decode_demographics(payload).demographics_data
+    except UNREADABLE:
         return None
-    demographics = None
-    if rows.pop(DEMOGRAPHICS, None) is not None:
-        found = _decode_demographics(payload)
-        if found is None:
-            return None
-        demographics = None if found.demographics_data is None else _freeze(found.demographics_data)
-    return CustomData(FrozenDict(_fill_fields(rows)), demographics, ())
+    return FrozenDict(_fill_fields(rows)), None if demographics is None else _freeze(demographics)
 
 
 def entry_of(field: CustomDataField) -> dict[str, str | None]:
@@ -85,11 +88,12 @@ def entry_of(field: CustomDataField) -> dict[str, str | None]:
     return {key: value for key, value in entry.items() if key == "value" or value is not None}
 
 
-def _freeze(demographics: dict[str, Demographic]) -> FrozenDict[str, Demographic]:
+def _freeze(demographics: dict[str, Demographic]) -> Demographics:
     """Freeze demographics, with None for ``""``. Changes the dict in place, to copy it once only."""
-    for key, value in demographics.items():
-        if value == "":
-            demographics[key] = None
+    if not all(demographics.values()):
+        for key, value in demographics.items():
+            if value == "":
+                demographics[key] = None
     return FrozenDict(demographics)
 
 
@@ -154,7 +158,7 @@ def _text(value: Any, path: str, problems: list[Problem]) -> str | None:
     return text or None
 
 
-def _demographics(value: Any, path: str, problems: list[Problem]) -> FrozenDict[str, Demographic] | None:
+def _demographics(value: Any, path: str, problems: list[Problem]) -> Demographics | None:
     if value is None or value == "":
         return None
     if not isinstance(value, dict):

@@ -31,7 +31,7 @@ def make_filler(
     lines = [
         f"def fill({', '.join(parameters)}):",
         f"    row = {row}",
-        "    record = new(Open)",
+        "    record = Open()",
         *(f"    record.{slot} = {value}" for slot, value in values.items()),
         "    record.__class__ = Kind",
         "    return record",
@@ -40,7 +40,7 @@ def make_filler(
 
 
 def _compile(lines: list[str], name: str, kind: type[Any], slots: Iterable[str], names: Mapping[str, Any]) -> Any:
-    namespace = {**names, "new": object.__new__, "Open": _open(kind, slots), "Kind": kind}
+    namespace = {**names, "Open": _open(kind, slots), "Kind": kind}
     # All of the source comes from this package; attrs compiles its constructors in the same way.
     exec("\n".join(lines), namespace)  # noqa: S102
     return namespace[name]
@@ -57,7 +57,7 @@ def make_map_filler(kind: type[T], values: Mapping[str, str]) -> Callable[[Mappi
         "def fill_all(rows):",
         "    records = {}",
         "    for name, row in rows.items():",
-        "        record = new(Open)",
+        "        record = Open()",
         *(f"        record.{slot} = {value}" for slot, value in values.items()),
         "        record.__class__ = Kind",
         "        records[name] = record",
@@ -69,7 +69,7 @@ def make_map_filler(kind: type[T], values: Mapping[str, str]) -> Callable[[Mappi
 def _open(kind: type[Any], slots: Iterable[str]) -> type[Any]:
     """Make the subclass with the same slots and without the lock: its objects become a ``kind`` by their class."""
     # Assignments are fast only if both methods are plain, and each slot is reached directly.
-    unlocked = {"__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
+    plain = {name: getattr(object, name) for name in ("__init__", "__setattr__", "__delattr__")}
     found = {slot: vars(kind)[slot] for slot in slots if slot in vars(kind)}
     own = {slot: getattr(descriptor, "slot", descriptor) for slot, descriptor in found.items()}  # see LazyField
-    return type(f"Open{kind.__name__}", (kind,), {"__slots__": (), **unlocked, **own})
+    return type(f"Open{kind.__name__}", (kind,), {"__slots__": (), **plain, **own})

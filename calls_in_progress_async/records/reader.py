@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -25,6 +25,7 @@ from .codec import (
 )
 from .filling import make_filler
 from .json_values import flag_of, json_text
+from .record import UNREAD
 
 T = TypeVar("T")
 Make = Callable[[bytes, str, int | None], T]
@@ -71,6 +72,7 @@ _NAMES = {
     "structure_flag": structure_flag,
     "text_of": _text_of,
     "time_of": structure_time,
+    "UNREAD": UNREAD,
 }
 """The names in the expressions."""
 
@@ -93,12 +95,20 @@ class RecordFormat(Generic[T]):
         kind: A frozen slotted class, a `Record`.
         types: Returns the type of each key in JSON: a type of `_PLAIN`, or its union with None.
         spare: The key to read in place of another one without a value, by that other key.
+        unread: The slots for values to read later.
     """
 
-    def __init__(self, kind: type[T], types: Callable[[], Mapping[str, Any]], spare: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        kind: type[T],
+        types: Callable[[], Mapping[str, Any]],
+        spare: Mapping[str, str],
+        unread: Iterable[str],
+    ) -> None:
         self._kind = kind
         self._types = types
         self._spare = spare
+        self._unread = dict.fromkeys(unread, "UNREAD")
 
     @cached_property
     def _hints(self) -> Mapping[str, Any]:
@@ -123,7 +133,7 @@ class RecordFormat(Generic[T]):
         values = {key: each.value.format(_name(key)) for key, each in chosen.items()}
         for key, spare in self._spare.items():
             values[key] = f"first_of({values[key]}, {values.pop(spare)})"
-        values |= {"_json": "json", "_place": "place", "_index": "index", "_custom": "None"}
+        values |= {"_json": "json", "_place": "place", "_index": "index", **self._unread}
         names = {**_NAMES, "decode": decoder(row)}
         fill = make_filler(kind, values, names, ("row", "json", "place", "index"))
         make = make_filler(kind, values, names, ("json", "place", "index"), row="decode(json)")

@@ -94,37 +94,21 @@ class Record:
         ...
 
 
-class LazyField:
+UNREAD: Any = object()
+"""The content of a cache before its field is read."""
+
+
+class LazyField(property):
     """A field of a slotted record, read from the payload on demand.
 
-    The descriptor replaces the slot's own, so every reader of attributes finds the value: attrs, cattrs, rich. The slot
-    itself holds the value of a record made by its constructor.
+    The property replaces the slot's own descriptor, so every reader of attributes finds the value: attrs, cattrs, rich.
 
     Args:
         slot: The field's own descriptor.
-        cache: The descriptor of the slot for everything read together. The slot is None or unset until then.
-        read: Reads the payload, fills the cache and returns its value.
-        index: The position of the field in the cache's value.
+        get: Returns the value of a record.
     """
 
-    def __init__(self, slot: Any, cache: Any, read: Callable[[Any], Sequence[Any]], index: int) -> None:
+    def __init__(self, slot: Any, get: Callable[[Any], Any]) -> None:
+        super().__init__(get, slot.__set__)
         self.slot = slot
         """The field's own descriptor: it sets a value in a tenth of the time."""
-        self._get, self._set = slot.__get__, slot.__set__
-        self._get_cache = cache.__get__
-        self._read = read
-        self._index = index
-
-    def __get__(self, record: Any, owner: type | None = None) -> Any:
-        if record is None:
-            return self
-        try:
-            values = self._get_cache(record)
-        except AttributeError:
-            if not hasattr(record, "_json"):
-                return self._get(record)
-            values = None
-        return (self._read(record) if values is None else values)[self._index]
-
-    def __set__(self, record: Any, value: object) -> None:
-        self._set(record, value)
