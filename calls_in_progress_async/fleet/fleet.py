@@ -160,7 +160,7 @@ class Fleet:
         )
         schedule: Schedule[FleetState] = Schedule(self._interval, self._max_in_flight)
         poller = Poller(
-            sink.settle_before(make_fetch(client._execute, strict=client._wire_format.strict), worker.is_held),
+            sink.settle_before(make_fetch(client._execute, strict=client._wire_format.strict)),
             schedule,
             sink,
             check_usable=client._check_usable,

@@ -6,8 +6,8 @@ import asyncio
 import itertools
 import json
 import math
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sized
+from typing import Any, TypeVar
 
 from .. import clock
 from .connection import WAIT, Connection, MissingError, sequence_in, translated
@@ -15,7 +15,9 @@ from .errors import FleetError, LogUnavailableError
 from .log_settings import LogSettings
 from .log_values import Consumer, Delivery, Stored, StreamState
 
-_VIEW_KEPT = 30.0
+T = TypeVar("T")
+
+_READER_KEPT = 30.0
 """Seconds for which the server keeps a consumer without a group after the last question to it."""
 
 _GATHERED = 0.05
@@ -184,12 +186,60 @@ class JetStream:
             else:
                 ended.set_result(status)
 
-        client, inbox = self._connection.client, self._connection.client.new_inbox()
-        request = json.dumps({"multi_last": [self._settings.shard_subjects(shard)]}).encode()
+        async def ask(inbox: str) -> None:
+            request = json.dumps({"multi_last": [self._settings.shard_subjects(shard)]}).encode()
+            subject = f"$JS.API.DIRECT.GET.{self._settings.stream}"
+            await self._connection.client.publish(subject, request, reply=inbox)
+
+        _check_end(await self._collect(ask, take, found, ended))
+        return found
+
+    async def last_sequences(self, shards: Collection[int]) -> dict[str, int]:
+        """Return the sequence of the last message of each subject of some shards, by subject.
+
+        They come from a consumer that sends headers only: a payload of kilobytes for each would load the server.
+        """
+        found: dict[str, int] = {}
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        async def take(message: Any) -> None:
+            found[message.subject] = message.metadata.sequence.stream
+            if not message.metadata.num_pending and not ended.done():
+                ended.set_result(None)
+
+        async def ask(inbox: str) -> None:
+            subjects = [self._settings.shard_subjects(shard) for shard in shards]
+            info = await self._add_reader(subjects, deliver_subject=inbox, headers_only=True)
+            if not info.num_pending and not info.delivered.consumer_seq and not ended.done():
+                ended.set_result(None)
+
+        try:
+            await self._collect(ask, take, found, ended)
+        except MissingError:
+            raise LogUnavailableError("there is no stream") from None
+        return found
+
+    async def _collect(
+        self,
+        ask: Callable[[str], Awaitable[None]],
+        take: Callable[[Any], Awaitable[None]],
+        found: Sized,
+        ended: asyncio.Future[T],
+    ) -> T:
+        """Ask a question with many messages for a response, and return the result of ``ended``.
+
+        Args:
+            ask: Asks for messages to a subject.
+            take: Takes a message.
+            found: Grows while messages come.
+            ended: Done after the last message.
+        """
+        client = self._connection.client
+        inbox = client.new_inbox()
         with translated():
             responses = await client.subscribe(inbox, cb=take)  # `next_msg` would begin a task for each message
             try:
-                await client.publish(f"$JS.API.DIRECT.GET.{self._settings.stream}", request, reply=inbox)
+                await ask(inbox)
                 while not ended.done():
                     before = len(found)
                     await asyncio.wait([ended], timeout=WAIT)
@@ -197,8 +247,7 @@ class JetStream:
                         raise TimeoutError("the server stopped responding")
             finally:
                 await responses.unsubscribe()
-        _check_end(ended.result())
-        return found
+        return ended.result()
 
     async def send_beat(self, beat: bytes) -> None:
         """Publish a beat."""
@@ -246,17 +295,20 @@ class JetStream:
         The server forgets the consumer 30 seconds after the last question to it.
         """
         with translated():
-            info = await self._js.add_consumer(
-                self._settings.stream,
-                name=name,
-                ack_policy="none",
-                deliver_policy="last_per_subject",
-                filter_subjects=list(subjects),
-                inactive_threshold=_VIEW_KEPT,
-                mem_storage=True,
-                num_replicas=1,
-            )
-        return _consumer(info)
+            return _consumer(await self._add_reader(subjects, name=name))
+
+    async def _add_reader(self, subjects: Iterable[str], **options: Any) -> Any:
+        """Create a consumer that begins with the last message of each subject; the server forgets it when idle."""
+        return await self._js.add_consumer(
+            self._settings.stream,
+            ack_policy="none",
+            deliver_policy="last_per_subject",
+            filter_subjects=list(subjects),
+            inactive_threshold=_READER_KEPT,
+            mem_storage=True,
+            num_replicas=1,
+            **options,
+        )
 
     async def pull(self, consumer: str) -> Callable[[int], Awaitable[list[Delivery]]]:
         """Return a function that fetches the next messages of a consumer, at most some number."""

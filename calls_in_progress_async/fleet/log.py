@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from .errors import FleetError, LogUnavailableError, SupersededCommitError
 from .jetstream import JetStream
@@ -20,6 +20,8 @@ from .log_settings import LogSettings
 from .log_values import Stored, StreamState
 
 logger: logging.Logger = logging.getLogger("calls_in_progress_async.fleet")
+
+T = TypeVar("T")
 
 _PROBE = 0.3
 """Seconds between two questions to a log that does not respond."""
@@ -130,32 +132,30 @@ class Log:
 
     async def last(self, subject: str) -> Stored:
         """Return the last message of a subject. Waits as long as the log does not respond."""
-        while True:
-            await self._responds.wait()
-            try:
-                return await self.jetstream.last(subject)
-            except LogUnavailableError:
-                self._mark_down()
+        return await self._ask(lambda: self.jetstream.last(subject))
 
     async def last_of_shard(self, shard: int) -> dict[str, Stored]:
-        """Return the last message of each subject of a shard. Waits as long as the log does not respond.
+        """Return the last message of each subject of a shard. Waits like `last`.
 
         Raises:
             FleetError: The shard has more than 1,024 organizations.
         """
-        while True:
-            await self._responds.wait()
-            try:
-                return await self.jetstream.last_of_shard(shard)
-            except LogUnavailableError:
-                self._mark_down()
+        return await self._ask(lambda: self.jetstream.last_of_shard(shard))
+
+    async def last_sequences(self, shards: Collection[int]) -> dict[str, int]:
+        """Return the sequence of the last message of each subject of some shards. Waits like `last`."""
+        return await self._ask(lambda: self.jetstream.last_sequences(shards))
 
     async def message_at(self, sequence: int) -> bytes | None:
         """Return a message by its sequence; None if the log no longer has it. Waits like `last`."""
+        return await self._ask(lambda: self.jetstream.message_at(sequence))
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """Ask until the log responds."""
         while True:
             await self._responds.wait()
             try:
-                return await self.jetstream.message_at(sequence)
+                return await question()
             except LogUnavailableError:
                 self._mark_down()
 

@@ -105,7 +105,7 @@ class LogSettings:
 
 @lru_cache(maxsize=2**17)
 def _number_of(organization: Organization) -> int:
-    """Return a number of 64 bits by hashing. Cached: every poll asks for the shard of its organization."""
+    """Return a number of 64 bits by hashing. Cached: each refresh asks for all organizations."""
     return int.from_bytes(blake2b(str(organization).encode(), digest_size=8).digest(), "big")
 
 

@@ -102,7 +102,7 @@ def decode(body: bytes) -> LogMessage:
 
 def plain_payload(payload: bytes) -> Json | None:
     """Return a payload to put into a message; None if it cannot be told in plain JSON."""
-    if try_decode(dict, payload) is None:
+    if try_decode(Json, payload) is None:
         try:
             payload = json.dumps(_finite(parse_json(payload))).encode()
         except (PayloadError, RecursionError):

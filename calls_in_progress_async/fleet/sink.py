@@ -74,7 +74,7 @@ class CommittingSink:
             state.is_doubtful = False
             state.learn(await self._log.last(state.subject), epoch())
 
-    def settle_before(self, fetch: FetchIfWanted, is_held: Callable[[FleetState], bool]) -> FetchCalls[FleetState]:
+    def settle_before(self, fetch: FetchIfWanted) -> FetchCalls[FleetState]:
         """Return a function that settles an organization, and then fetches its calls if it is still held.
 
         A poll after another worker's could see news that no message may tell any more.
@@ -82,10 +82,10 @@ class CommittingSink:
 
         async def settle_and_fetch(state: FleetState) -> Listing:
             await self.settle(state)
-            return await fetch(state, lambda: is_held(state))
+            return await fetch(state, lambda: state.is_held)
 
         def fetch_settled(state: FleetState) -> Awaitable[Listing]:
-            return settle_and_fetch(state) if state.is_doubtful else fetch(state, lambda: is_held(state))
+            return settle_and_fetch(state) if state.is_doubtful else fetch(state, lambda: state.is_held)
 
         return fetch_settled
 

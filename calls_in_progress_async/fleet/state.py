@@ -44,6 +44,8 @@ class FleetState(OrganizationState):
     """Loop time of the last message."""
     is_doubtful: bool = False
     """True if the last message must be read before the next poll."""
+    is_held: bool = True
+    """True until this worker gives the organization up."""
     must_write: bool = True
     """True if the next poll is written even without events: the log refuses older writes from then on."""
 

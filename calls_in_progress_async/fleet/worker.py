@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from .. import clock
@@ -19,7 +19,6 @@ from .errors import FleetError
 from .handover import hand_over
 from .log import Log
 from .log_settings import MAX_ORGANIZATIONS_PER_SHARD
-from .log_values import Stored
 from .membership import Membership, ShardNews
 from .shares import RateShares
 from .sink import CommittingSink
@@ -35,7 +34,6 @@ _HANDOVER = 0.5
 """Seconds that a leaving worker may need from its last poll to its last beat."""
 _VERIFY = 60.0
 """Seconds between two comparisons of the shards' sequences with the log."""
-_NOTHING = Stored()
 _AT_ONCE = 50
 """Number of organizations after which other tasks run."""
 
@@ -89,16 +87,6 @@ class Worker:
         self._poller.start()
 
     # Organizations.
-
-    def state_of(self, organization: Organization) -> FleetState | None:
-        """Return the state of an organization to poll; None if another worker polls it, or is about to."""
-        if self._leaving:
-            return None
-        return self._held.get(self._log.settings.shard_of(organization), {}).get(organization)
-
-    def is_held(self, state: FleetState) -> bool:
-        """Return True while a state is that of an organization to poll."""
-        return self.state_of(state.organization) is state
 
     def states(self) -> list[FleetState]:
         """Return the states of all organizations held."""
@@ -158,6 +146,7 @@ class Worker:
     async def send_beat(self, **more: Any) -> None:
         """Tell the fleet that this worker lives, and how it does."""
         counters, states = self._sink.counters, self.states()
+        responding = _responding(states)
         await self._log.send_beat(
             {
                 "by": self._membership.me,
@@ -166,10 +155,10 @@ class Worker:
                 "interval": self._schedule.interval,
                 "shards": len(self._held),
                 "organizations": len(states),
-                "failing": sum(each.failed for each in states),
+                "failing": len(states) - len(responding),
                 "share": round(self._shares.share, 4),
                 "rate": self._shares.rate,
-                "stale": round(self.staleness(), 3),
+                "stale": round(_staleness(responding), 3),
                 "polls": self._poller.counters.requests,
                 "failures": self._poller.counters.failures,
                 "commits": counters.commits,
@@ -178,11 +167,6 @@ class Worker:
                 **more,
             }
         )
-
-    def staleness(self) -> float:
-        """Return the age of the oldest last good response in seconds, organizations in an outage aside."""
-        now = clock.now()
-        return max((now - each.last_response_at for each in self.states() if not each.failed), default=0.0)
 
     def levels(self) -> WatchLevels | None:
         """Return the numbers for a gauge, from any thread; None while no organization is held."""
@@ -208,9 +192,7 @@ class Worker:
             return
         for shard in self._held.keys() - own:
             held = self._held.pop(shard)
-            now = clock.now()
-            stale = max((now - each.last_response_at for each in held.values()), default=0.0)
-            self._news.note(shard, clock.time_with_sleep(), stale)
+            self._news.note(shard, clock.time_with_sleep(), _staleness(held.values()))
             self._drop(list(held.values()))
         for shard in own - self._held.keys():
             self._held[shard] = {}
@@ -221,6 +203,8 @@ class Worker:
 
     def _drop(self, states: list[FleetState]) -> None:
         """Stop polling, and commit the findings of running polls: the log knows if they still count."""
+        for state in states:
+            state.is_held = False
         self._spawn(self._poller.drain([state.organization for state in states]))
 
     async def _take(self, shard: int, held: dict[Organization, FleetState]) -> None:
@@ -238,7 +222,8 @@ class Worker:
         unsure = min(silence + _HANDOVER, self._schedule.interval / 2)
         wanted = self._organizations.get(shard, ())
         for number, organization in enumerate(wanted, 1):
-            if self._held.get(shard) is not held or self._organizations.get(shard) is not wanted:  # changed meanwhile
+            is_changed = self._held.get(shard) is not held or self._organizations.get(shard) is not wanted
+            if is_changed or self._leaving:  # meanwhile
                 break
             if organization not in held:
                 subject = self._log.settings.subject_of(organization)
@@ -265,7 +250,7 @@ class Worker:
         asyncio.get_running_loop().call_later(_AGAIN, self._poll_again, state)
 
     def _poll_again(self, state: FleetState) -> None:
-        if self.is_held(state) and state.is_doubtful:
+        if state.is_held and state.is_doubtful:
             self._poller.remove(state.organization)
             self._poller.add(state)
             self._poller.wake()
@@ -274,10 +259,10 @@ class Worker:
         """Compare the sequences of all organizations with the log now and then, to notice foreign messages."""
         while True:
             await asyncio.sleep(_VERIFY)
-            for shard, held in list(self._held.items()):
-                last = await self._log.last_of_shard(shard)
-                for state in held.values():
-                    if last.get(state.subject, _NOTHING).sequence != state.sequence:
+            if held := dict(self._held):
+                last = await self._log.last_sequences(held)
+                for state in (each for states in held.values() for each in states.values()):
+                    if last.get(state.subject, 0) != state.sequence:
                         state.doubt(write=False)
 
     # The end.
@@ -288,9 +273,12 @@ class Worker:
         Beats go on until the end: a successor that took over while the log is away could overtake the last commits.
         """
         self._leaving = True
-        stale = self.staleness()
+        states = self.states()
+        for state in states:
+            state.is_held = False
+        stale = _staleness(_responding(states))
         self._spawn(self.beat_regularly())
-        await hand_over(self._poller, self._sink, [each.organization for each in self.states()], self._sent)
+        await hand_over(self._poller, self._sink, [each.organization for each in states], self._sent)
         await self._poller.close()
         self._held.clear()
         for task in self._tasks:
@@ -311,3 +299,14 @@ class Worker:
     def _end(self, error: BaseException) -> None:
         self.error = self.error or error
         self.ended.set()
+
+
+def _responding(states: Iterable[FleetState]) -> list[FleetState]:
+    """Return the states of organizations without an outage."""
+    return [each for each in states if not each.failed]
+
+
+def _staleness(states: Iterable[FleetState]) -> float:
+    """Return the age of the oldest last good response in seconds."""
+    now = clock.now()
+    return now - min((each.last_response_at for each in states), default=now)

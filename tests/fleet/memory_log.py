@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from calls_in_progress_async.fleet.log_settings import LogSettings
@@ -44,6 +44,15 @@ class MemoryLog:
         if shard in self.errors:
             raise self.errors[shard]
         return dict(self.stored)
+
+    async def last_sequences(self, shards: Collection[int]) -> dict[str, int]:
+        """Return the sequences of the messages of some shards."""
+        patterns = {f".{shard}." for shard in shards}
+        return {
+            subject: each.sequence
+            for subject, each in self.stored.items()
+            if any(pattern in subject for pattern in patterns)
+        }
 
     async def commit(self, subject: str, body: bytes, after: int) -> int:
         """Keep the message."""

@@ -171,6 +171,22 @@ def test_messages_of_one_span_are_written_together() -> None:
     run(main)
 
 
+async def test_the_last_sequences_come_without_payloads(server: NatsServer) -> None:
+    """Each subject of the shards asked for has the sequence of its last message."""
+    subjects = [f"cip.numbers.events.{shard}.advertiser.{shard}" for shard in range(3)]
+    async with connection(server, "numbers") as jetstream:
+        with pytest.raises(LogUnavailableError, match="there is no stream"):
+            await jetstream.last_sequences([0])
+        await jetstream.create_stream()
+        assert await jetstream.last_sequences([0, 1]) == {}
+        for subject in (*subjects, subjects[0]):
+            last = await jetstream.last(subject)
+            await jetstream.publish(subject, b"x" * 1000, last.sequence)
+        received = jetstream._connection.client.stats["in_bytes"]
+        assert await jetstream.last_sequences([0, 1]) == {subjects[0]: 4, subjects[1]: 2}
+        assert jetstream._connection.client.stats["in_bytes"] - received < 2000
+
+
 async def test_beats_are_passed_on(server: NatsServer) -> None:
     """Every connection of a fleet hears the beats."""
     heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()

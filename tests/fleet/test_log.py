@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any
 
 import pytest
@@ -61,6 +61,9 @@ class ScriptedJetStream:
     async def last_of_shard(self, shard: int) -> Any:
         return self._next("last_of_shard")
 
+    async def last_sequences(self, shards: Collection[int]) -> Any:
+        return self._next("last_sequences")
+
     async def message_at(self, sequence: int) -> Any:
         return self._next("message_at")
 
@@ -104,6 +107,7 @@ def timed(question: Coroutine[Any, Any, Any]) -> tuple[Any, float]:
     [
         ("last", SUBJECT, Stored(3, b"x")),
         ("last_of_shard", 5, {SUBJECT: Stored(3, b"x")}),
+        ("last_sequences", [5, 6], {SUBJECT: 3}),
         ("message_at", 3, b"x"),
         ("message_at", 3, None),
     ],

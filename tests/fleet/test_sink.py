@@ -224,7 +224,7 @@ async def test_a_doubtful_organization_is_settled_before_its_poll() -> None:
         fetched.append((world.state.is_doubtful, state.calls.listing))
         return listing_of("A")
 
-    settled_fetch = world.sink.settle_before(fetch, lambda _: True)
+    settled_fetch = world.sink.settle_before(fetch)
     world.state.calls.listing = old = listing_of("B")
     await settled_fetch(world.state)
     world.state.doubt(write=False)
@@ -238,18 +238,15 @@ async def test_a_poll_is_unwanted_once_its_organization_is_given_up(is_doubtful:
     """It must not follow another worker's poll."""
     world = World()
     world.state.is_doubtful = is_doubtful
-    held: set[int] = set()
     wanted_while: list[bool] = []
 
     async def fetch(state: OrganizationState, wanted: Callable[[], bool] | None = None) -> Listing:
         assert wanted is not None
-        for states in ({id(world.state)}, set()):
-            held.clear()
-            held.update(states)
+        for world.state.is_held in (True, False):
             wanted_while.append(wanted())
         return listing_of()
 
-    await world.sink.settle_before(fetch, lambda state: id(state) in held)(world.state)
+    await world.sink.settle_before(fetch)(world.state)
     assert wanted_while == [True, False]
 
 

@@ -110,9 +110,7 @@ class Bench:
         return {each for each in ORGANIZATIONS if self.log.settings.shard_of(each) == shard}
 
     def state_of(self, organization: Organization) -> FleetState:
-        state = self.worker.state_of(organization)
-        assert state is not None
-        return state
+        return next(each for each in self.worker.states() if each.organization == organization)
 
     async def hear(self, member: str, **more: Any) -> None:
         """Pass a beat of another worker on."""
@@ -147,17 +145,17 @@ def test_organizations_can_change_while_a_shard_is_held() -> None:
         async with open_bench(organizations=ORGANIZATIONS[:3]) as bench:
             await asyncio.sleep(SETTLED)
             dropped, kept = map(bench.state_of, ORGANIZATIONS[:2])
-            assert bench.worker.is_held(dropped)
+            assert dropped.is_held
             await bench.worker.set_organizations(ORGANIZATIONS[1:5])
             await asyncio.sleep(0.1)
             assert bench.held == set(ORGANIZATIONS[1:5])
-            assert bench.worker.is_held(kept)
-            assert not bench.worker.is_held(dropped)
+            assert kept.is_held
+            assert not dropped.is_held
             await bench.worker.set_organizations(ORGANIZATIONS[1:2])
             await asyncio.sleep(0.1)
             assert bench.held == {ORGANIZATIONS[1]}
             assert len(bench.poller.added) == 5
-        assert not bench.worker.is_held(kept)
+        assert not kept.is_held
 
     run(main)
 
@@ -282,6 +280,20 @@ def test_an_organization_of_a_living_worker_keeps_its_rhythm(
             await asyncio.sleep(4.0)
             assert bench.held == set(ORGANIZATIONS)
             assert bench.poller.at_once == (given_up if at_once else set())
+
+    run(main)
+
+
+def test_a_worker_that_leaves_takes_nothing_more() -> None:
+    """The log responds while the worker hands over: the organizations in the response are not polled any more."""
+
+    async def main() -> None:
+        async with open_bench() as bench:
+            bench.log.readable.clear()
+            await asyncio.sleep(SETTLED)
+            asyncio.get_running_loop().call_later(0.01, bench.log.readable.set)
+        assert bench.poller.added == []
+        assert bench.worker.error is None
 
     run(main)
 
