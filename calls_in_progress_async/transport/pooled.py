@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -31,6 +32,9 @@ from .wire import WireRequest, WireResponse
 
 _MAX_INTERIM_RESPONSES = 16
 """The most interim responses (100 to 199) before the final one; the API sends none."""
+
+_BUFFER = 2**18
+"""Bytes to take from a connection in one read, as many as asyncio takes."""
 
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]] | None
 _INTERNALS: dict[str, _Arguments] = {
@@ -94,6 +98,9 @@ class PooledTransport:
         self._connect_timeout = aiohttp.ClientTimeout(total=None, connect=settings.connect_timeout)
         self._guards: dict[Any, _Guard] = {}
         """The guard of each open connection, by its transport."""
+        self._make_guard: Callable[[Any, Any], _Guard] = _Guard
+        if isinstance(self._loop, asyncio.SelectorEventLoop):
+            self._make_guard = partial(_BufferedGuard, memoryview(bytearray(_BUFFER)))
         self._path = url.raw_path.rstrip("/")
         fixed = {hdrs.HOST: str(url.host_port_subcomponent), **settings.fixed_headers}
         self._head = f"{format_headers(fixed)}{hdrs.AUTHORIZATION}: "
@@ -168,7 +175,7 @@ class PooledTransport:
         """Note a new connection; return None if it has ended already."""
         if transport is None or (closed := handler.closed) is None:
             return None
-        guard = self._guards[transport] = _Guard(transport, handler)
+        guard = self._guards[transport] = self._make_guard(transport, handler)
         transport.set_protocol(guard)
         closed.add_done_callback(lambda _: self._guards.pop(transport))
         closed.add_done_callback(retrieve_exception)
@@ -217,6 +224,24 @@ class _Guard(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._handler.connection_lost(exc)
+
+
+class _BufferedGuard(_Guard, asyncio.BufferedProtocol):
+    """A guard whose connection is read into a buffer. All connections of an event loop of asyncio's own share it.
+
+    Such a loop fills the buffer and hands it over in one step. For a plain protocol it allocates 256 KiB for each read,
+    which the C library gets from the system and gives back: 12 microseconds.
+    """
+
+    def __init__(self, buffer: memoryview, transport: Any, handler: Any) -> None:
+        super().__init__(transport, handler)
+        self._buffer = buffer
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._buffer[:nbytes]))
 
 
 async def _is_clean(connection: Any, transport: Any, handler: Any, guard: _Guard) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import ssl
 from contextlib import suppress
 from typing import Any
@@ -345,6 +346,20 @@ def test_an_idle_connection_without_input_is_reused(link: Link, loop: Any) -> No
                 (handler,) = idle_connections(client)
                 assert handler.transport.get_protocol() is guards_of(client)[handler.transport]
             assert server.connections == 1
+
+    run(loop, main)
+
+
+@ON_EVERY_LOOP
+def test_bodies_of_many_reads_arrive_whole(link: Link, loop: Any) -> None:
+    """Connections of one loop share a buffer; each body has its own bytes only."""
+    bodies = [[letter * 100_000 for _ in range(20)] for letter in "abcdefgh"]
+
+    async def main() -> None:
+        acts = [say(reply(200, json.dumps({"current_calls": [{"city": each} for each in body]}))) for body in bodies]
+        async with RawServer(acts, ssl=link.ssl) as server, server.client(**link.settings) as client:
+            found = await asyncio.gather(*(client.find(sdk.Organization.advertiser(number)) for number in range(1, 9)))
+            assert sorted([call.city for call in calls] for calls in found) == bodies
 
     run(loop, main)
 

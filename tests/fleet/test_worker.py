@@ -432,6 +432,21 @@ def test_a_foreign_message_is_noticed() -> None:
     run(main)
 
 
+def test_a_worker_without_shards_compares_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A question without subjects would be about all of them."""
+
+    async def main() -> None:
+        bench, asked = Bench(1), list[object]()
+        monkeypatch.setattr(bench.log, "last_sequences", asked.append)
+        verifying = asyncio.create_task(bench.worker.verify_regularly())
+        await asyncio.sleep(61.0)
+        assert not verifying.done()
+        assert asked == []
+        verifying.cancel()
+
+    run(main)
+
+
 @pytest.mark.parametrize(("doubtful", "polls"), [(True, 2), (False, 1)])
 def test_an_organization_is_polled_again_after_a_refused_commit(doubtful: bool, polls: int) -> None:
     """The poll comes soon, unless the organization was read anew meanwhile."""
