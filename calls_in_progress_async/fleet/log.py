@@ -142,9 +142,16 @@ class Log:
         """
         return await self._ask(lambda: self.jetstream.last_of_shard(shard))
 
-    async def last_sequences(self, shards: Collection[int]) -> dict[str, int]:
-        """Return the sequence of the last message of each subject of some shards. Waits like `last`."""
-        return await self._ask(lambda: self.jetstream.last_sequences(shards))
+    async def last_sequences(self, shards: Collection[int]) -> dict[str, int] | None:
+        """Return the sequence of the last message of each subject of some shards; None if they cannot be had now.
+
+        Every other question can do without a consumer. An account with no room for one must not stop the polls.
+        """
+        try:
+            return await self.jetstream.last_sequences(shards)
+        except LogUnavailableError as error:
+            logger.warning("the sequences in the log cannot be compared, which is tried again: %s", error)
+            return None
 
     async def message_at(self, sequence: int) -> bytes | None:
         """Return a message by its sequence; None if the log no longer has it. Waits like `last`."""

@@ -259,8 +259,9 @@ class Worker:
         """Compare the sequences of all organizations with the log now and then, to notice foreign messages."""
         while True:
             await asyncio.sleep(_VERIFY)
-            if held := dict(self._held):
-                last = await self._log.last_sequences(held)
+            held = dict(self._held)
+            last = await self._log.last_sequences(held) if held else None
+            if last is not None:
                 for state in (each for states in held.values() for each in states.values()):
                     if last.get(state.subject, 0) != state.sequence:
                         state.doubt(write=False)

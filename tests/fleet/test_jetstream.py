@@ -17,6 +17,7 @@ from fleet.nats_server import NatsServer
 from calls_in_progress_async import clock
 from calls_in_progress_async.fleet.errors import FleetError, LogUnavailableError, SupersededCommitError
 from calls_in_progress_async.fleet.jetstream import JetStream
+from calls_in_progress_async.fleet.log import Log
 from calls_in_progress_async.fleet.log_settings import LogSettings
 from calls_in_progress_async.testing.virtual_clock import run
 
@@ -185,6 +186,23 @@ async def test_the_last_sequences_come_without_payloads(server: NatsServer) -> N
         received = jetstream._connection.client.stats["in_bytes"]
         assert await jetstream.last_sequences([0, 1]) == {subjects[0]: 4, subjects[1]: 2}
         assert jetstream._connection.client.stats["in_bytes"] - received < 2000
+
+
+async def test_sequences_need_room_for_a_consumer(server: NatsServer) -> None:
+    """A stream with as many consumers as it may have says so, and the log still responds."""
+    log = Log(LogSettings(servers=server.url, name="roomless"))
+    await log.connect("roomless")
+    try:
+        await log.jetstream._js.add_stream(
+            name="cip_roomless_events", subjects=["cip.roomless.events.>"], max_consumers=1
+        )
+        await log.jetstream.create_view("only", ["cip.roomless.events.>"])
+        with pytest.raises(LogUnavailableError, match="maximum consumers limit"):
+            await log.jetstream.last_sequences([0])
+        assert await log.last_sequences([0]) is None
+        assert log.responds
+    finally:
+        await log.close()
 
 
 async def test_beats_are_passed_on(server: NatsServer) -> None:
