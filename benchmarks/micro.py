@@ -7,6 +7,7 @@ pyperf measures in processes of its own; its other options work too.
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import bodies
@@ -20,6 +21,8 @@ from calls_in_progress_async.limits.token_bucket import TokenBucket
 from calls_in_progress_async.phone_numbers import e164
 from calls_in_progress_async.records.results import structure_calls
 from calls_in_progress_async.watch import listing
+
+RESPONSE = b"x" * 2048
 
 
 def main() -> None:
@@ -50,6 +53,7 @@ def steps() -> dict[str, tuple]:
     bucket = TokenBucket(rate=1e9, burst=1e9)
     (call,) = structure_calls(one, strict=False).calls
     last = listing.read(twenty, None, strict=False)
+    sockets, buffer = socket.socketpair(), memoryview(bytearray(2**18))
 
     return {
         "make an organization": (Organization.advertiser, 25),
@@ -61,6 +65,8 @@ def steps() -> dict[str, tuple]:
         "20 calls: bytes to records": (records, twenty),
         "20 calls: a poll without change": (poll, twenty, last),
         "read raw": (lambda: call.raw,),
+        "send and receive 2 kB, new memory of 256 KiB for the read": (receive, *sockets),
+        "send and receive 2 kB, one buffer for all reads": (receive_into, *sockets, buffer),
     }
 
 
@@ -78,6 +84,16 @@ def records(body: bytes) -> CurrentCalls:
 
 def poll(body: bytes, last: listing.Listing) -> listing.Listing:
     return listing.read(body, last, strict=False)
+
+
+def receive(server: socket.socket, client: socket.socket) -> bytes:
+    server.send(RESPONSE)
+    return client.recv(2**18)
+
+
+def receive_into(server: socket.socket, client: socket.socket, buffer: memoryview) -> bytes:
+    server.send(RESPONSE)
+    return bytes(buffer[: client.recv_into(buffer)])
 
 
 if __name__ == "__main__":

@@ -76,8 +76,7 @@ class Membership:
     """Seconds until a dead worker has been replaced."""
     owners: dict[int, str] = field(factory=dict, init=False)
     """The owner of each shard, as computed last."""
-    _assigned: frozenset[str] = field(default=frozenset(), init=False)  # the workers among which shards were shared
-    _own: frozenset[int] = field(default=frozenset(), init=False)
+    _sharing: frozenset[str] = field(default=frozenset(), init=False)  # the workers of the last assignment
     _heard: dict[str, float] = field(factory=dict, init=False)
     _echoed: float = field(default=-math.inf, init=False)
     _settled_at: float = field(default=math.inf, init=False)
@@ -131,7 +130,6 @@ class Membership:
             return None
         latest = now - _SILENCE * self.lease
         self._heard = {each: at for each, at in self._heard.items() if each == self.me or at >= latest}
-        if self._heard.keys() != self._assigned:
-            self.owners, self._assigned = assign(self._heard, self.shards), frozenset(self._heard)
-            self._own = frozenset(shard for shard, owner in self.owners.items() if owner == self.me)
-        return self._own
+        if self._heard.keys() != self._sharing:
+            self.owners, self._sharing = assign(self._heard, self.shards), frozenset(self._heard)
+        return frozenset(shard for shard, owner in self.owners.items() if owner == self.me)

@@ -68,7 +68,7 @@ def make_map_filler(kind: type[T], values: Mapping[str, str]) -> Callable[[Mappi
 
 def _open(kind: type[Any], slots: Iterable[str]) -> type[Any]:
     """Make the subclass with the same slots and without the lock: its objects become a ``kind`` by their class."""
-    # Assignments are fast only if both methods are plain, and each slot is reached directly.
+    # Making and filling are fast only if these methods are plain, and each slot is reached directly.
     plain = {name: getattr(object, name) for name in ("__init__", "__setattr__", "__delattr__")}
     found = {slot: vars(kind)[slot] for slot in slots if slot in vars(kind)}
     own = {slot: getattr(descriptor, "slot", descriptor) for slot, descriptor in found.items()}  # see LazyField

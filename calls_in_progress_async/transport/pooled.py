@@ -230,7 +230,7 @@ class _BufferedGuard(_Guard, asyncio.BufferedProtocol):
     """A guard whose connection is read into a buffer. All connections of an event loop of asyncio's own share it.
 
     Such a loop fills the buffer and hands it over in one step. For a plain protocol it allocates 256 KiB for each read,
-    which the C library gets from the system and gives back: 12 microseconds.
+    which the C library may get from the system and give back: 12 microseconds (``benchmarks/micro.py``).
     """
 
     def __init__(self, buffer: memoryview, transport: Any, handler: Any) -> None:

@@ -79,7 +79,7 @@ class NatsServer:
         assert self.process is not None
         self.process.send_signal(number)
         if number == signal.SIGSTOP:
-            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+            os.waitpid(self.process.pid, os.WUNTRACED)
 
     @property
     def store(self) -> Path:
